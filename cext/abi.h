@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The wire ABI of io_uring zero-copy receive: what Linux and an application
+ * agree on, byte for byte. Compare with include/uapi/linux/io_uring.h. All
+ * fields are little-endian; nothing else belongs here.
+ */
+#ifndef ZCRX_ABI_H
+#define ZCRX_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the wire format is little-endian, and so must the machine be"
+#endif
+
+#define IORING_ZCRX_AREA_SHIFT 48
+#define IORING_ZCRX_AREA_MASK (~(((uint64_t)1 << IORING_ZCRX_AREA_SHIFT) - 1))
+#define IORING_CQE_F_MORE (1U << 1)
+#define IO_RQ_MAX_ENTRIES 32768U
+
+/* One refill ring entry (RQE): the application gives a fragment back. */
+struct io_uring_zcrx_rqe {
+	uint64_t off;
+	uint32_t len;
+	uint32_t __pad;
+};
+
+/* The first half of a 32-byte CQE. */
+struct io_uring_cqe {
+	uint64_t user_data;
+	int32_t res;
+	uint32_t flags;
+};
+
+/* Its second half, which only zero-copy receive fills. */
+struct io_uring_zcrx_cqe {
+	uint64_t off;
+	uint64_t __pad;
+};
+
+struct zcrx_cqe32 {
+	struct io_uring_cqe cqe;
+	struct io_uring_zcrx_cqe zcrx;
+};
+
+/* Where the words of the refill ring are, in bytes from its region's start. */
+struct io_uring_zcrx_offsets {
+	uint32_t head;
+	uint32_t tail;
+	uint32_t rqes;
+	uint32_t __resv2;
+	uint64_t __resv[2];
+};
+
+struct io_uring_zcrx_area_reg {
+	uint64_t addr;
+	uint64_t len;
+	uint64_t rq_area_token;
+	uint32_t flags;
+	uint32_t dmabuf_fd;
+	uint64_t __resv2[2];
+};
+
+struct io_uring_zcrx_ifq_reg {
+	uint32_t if_idx;
+	uint32_t if_rxq;
+	uint32_t rq_entries;
+	uint32_t flags;
+	uint64_t area_ptr;
+	uint64_t region_ptr;
+	struct io_uring_zcrx_offsets offsets;
+	uint32_t zcrx_id;
+	uint32_t rx_buf_len;
+	uint64_t __resv[3];
+};
+
+#define ZCRX_ABI_AT(type, field, offset)                                       \
+	_Static_assert(offsetof(struct type, field) == (offset),               \
+		       #type "." #field)
+
+_Static_assert(sizeof(struct io_uring_zcrx_rqe) == 16, "rqe");
+ZCRX_ABI_AT(io_uring_zcrx_rqe, off, 0);
+ZCRX_ABI_AT(io_uring_zcrx_rqe, len, 8);
+ZCRX_ABI_AT(io_uring_zcrx_rqe, __pad, 12);
+_Static_assert(sizeof(struct zcrx_cqe32) == 32, "cqe32");
+ZCRX_ABI_AT(zcrx_cqe32, cqe.user_data, 0);
+ZCRX_ABI_AT(zcrx_cqe32, cqe.res, 8);
+ZCRX_ABI_AT(zcrx_cqe32, cqe.flags, 12);
+ZCRX_ABI_AT(zcrx_cqe32, zcrx.off, 16);
+ZCRX_ABI_AT(zcrx_cqe32, zcrx.__pad, 24);
+_Static_assert(sizeof(struct io_uring_zcrx_offsets) == 32, "offsets");
+ZCRX_ABI_AT(io_uring_zcrx_offsets, head, 0);
+ZCRX_ABI_AT(io_uring_zcrx_offsets, tail, 4);
+ZCRX_ABI_AT(io_uring_zcrx_offsets, rqes, 8);
+ZCRX_ABI_AT(io_uring_zcrx_offsets, __resv, 16);
+_Static_assert(sizeof(struct io_uring_zcrx_area_reg) == 48, "area_reg");
+ZCRX_ABI_AT(io_uring_zcrx_area_reg, rq_area_token, 16);
+ZCRX_ABI_AT(io_uring_zcrx_area_reg, flags, 24);
+ZCRX_ABI_AT(io_uring_zcrx_area_reg, dmabuf_fd, 28);
+ZCRX_ABI_AT(io_uring_zcrx_area_reg, __resv2, 32);
+_Static_assert(sizeof(struct io_uring_zcrx_ifq_reg) == 96, "ifq_reg");
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, area_ptr, 16);
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, region_ptr, 24);
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, offsets, 32);
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, zcrx_id, 64);
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, rx_buf_len, 68);
+ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, __resv, 72);
+
+#endif /* ZCRX_ABI_H */

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The area: num_niovs buffers, and the kernel-side bookkeeping of each.
+ *
+ * A buffer has a user reference count (fragments the user holds), a page-pool
+ * reference count (everyone who holds it), and the page pool it is bound to.
+ * Free buffers lie on the freelist, a stack under one lock. All of it is
+ * shared by provider, NIC and control process; the user maps none of it.
+ */
+#ifndef ZCRX_AREA_H
+#define ZCRX_AREA_H
+
+#include <assert.h>
+
+#include "lock.h"
+#include "shm.h"
+
+#define ZCRX_NO_POOL 0U /* value of niov_pool[]; pool slot s is stored as s + 1 */
+
+struct zcrx_area_shared {
+	_Alignas(SHM_CACHE_LINE) struct zcrx_lock freelist_lock;
+	shm_u32 free_count;
+	shm_u64 freelist_overflows; /* pushes beyond num_niovs: a finding, always */
+	shm_u64 ref_underflows; /* page-pool references dropped that nobody held: a finding */
+};
+
+struct zcrx_area {
+	struct zcrx_area_shared *shared;
+	shm_u32 *user_refs; /* [num_niovs] */
+	shm_u32 *pp_refs; /* [num_niovs]; 0 only before the first use, at least 1 ever after */
+	shm_u32 *niov_pool; /* [num_niovs]: ZCRX_NO_POOL or slot + 1 */
+	shm_u32 *freelist; /* [num_niovs] */
+	const shm_u32 *aborted; /* the run's word, or NULL: see lock.h */
+	uint8_t *bytes; /* the buffers themselves; NULL in a process that does not map them */
+	uint32_t num_niovs;
+	uint32_t niov_shift;
+};
+
+/* Fill the freelist 0 .. num_niovs - 1 and clear all counts. Before anyone else attaches. */
+void zcrx_area_format(struct zcrx_area *area);
+
+/* Pop up to `max` buffers, top first, into `niovs`; how many there were. */
+uint32_t zcrx_area_pop_free(struct zcrx_area *area, uint32_t *niovs, uint32_t max);
+
+/*
+ * Push one buffer. 0, -EOVERFLOW when all buffers are on the list already (a
+ * double free: counted, not pushed), or -EOWNERDEAD when the run was aborted.
+ */
+int zcrx_area_push_free(struct zcrx_area *area, uint32_t niov);
+
+static inline uint32_t zcrx_area_free_count(const struct zcrx_area *area)
+{
+	return shm_load_relaxed_u32(&area->shared->free_count, POINT_FREE_COUNT);
+}
+
+static inline uint8_t *zcrx_area_niov(const struct zcrx_area *area, uint32_t niov)
+{
+	return area->bytes + ((uint64_t)niov << area->niov_shift);
+}
+
+/*
+ * Give the user `count` references. Only the NIC calls this, so a count that
+ * reads 0 stays 0 until we write: the others only ever take away from more
+ * than 0, and a plain store loses nothing. Anything else needs the addition.
+ *
+ * Ordering: the release pairs with the acquire of zcrx_user_ref_take_one() and
+ * zcrx_user_ref_take_all(): the page-pool references that stand behind these
+ * (zcrx_pp_ref_get(), called before) are visible to whoever takes them back.
+ */
+static inline void zcrx_user_ref_give(struct zcrx_area *area, uint32_t niov, uint32_t count)
+{
+	shm_u32 *refs = &area->user_refs[niov];
+
+	if (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) == 0)
+		shm_store_release_u32(refs, count, POINT_USER_REF_STORE);
+	else
+		shm_fetch_add_u32(refs, count, POINT_USER_REF_ADD);
+}
+
+/*
+ * Take one user reference back; false if there is none.
+ *
+ * Tested and changed in one step: a scrub exchanges the counter with 0 at any
+ * time and without the rq lock. Reading first and decrementing later would
+ * return the same buffer twice (CVE-2026-43121).
+ *
+ * Ordering: pairs with the release in zcrx_user_ref_give().
+ */
+static inline bool zcrx_user_ref_take_one(struct zcrx_area *area, uint32_t niov)
+{
+	shm_u32 *refs = &area->user_refs[niov];
+	uint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);
+
+	do {
+		if (now == 0)
+			return false;
+	} while (!shm_cas_u32(refs, &now, now - 1, POINT_USER_REF_CAS));
+	return true;
+}
+
+/* Scrub: take all of them. Ordering: pairs with zcrx_user_ref_give(). */
+static inline uint32_t zcrx_user_ref_take_all(struct zcrx_area *area, uint32_t niov)
+{
+	shm_u32 *refs = &area->user_refs[niov];
+
+	if (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) == 0)
+		return 0;
+	return shm_xchg_u32(refs, 0, POINT_USER_REF_XCHG);
+}
+
+/* A buffer gets its (only) first reference: it was bound or taken for a copy. */
+static inline void zcrx_pp_ref_init(struct zcrx_area *area, uint32_t niov)
+{
+	shm_store_relaxed_u32(&area->pp_refs[niov], 1, POINT_PP_REF_STORE);
+}
+
+/* The caller holds one reference already; nothing needs to be ordered. */
+static inline void zcrx_pp_ref_get(struct zcrx_area *area, uint32_t niov, uint32_t count)
+{
+	shm_fetch_add_u32(&area->pp_refs[niov], count, POINT_PP_REF_ADD);
+}
+
+/*
+ * Drop `count` page-pool references; true if they were the last. The count is
+ * then left at 1, ready for the next owner.
+ *
+ * If all that is left is ours, nobody else can be at it, and two plain
+ * accesses do. Ordering: the acquire (and that of the subtraction) pairs with
+ * the release of the others' subtractions: their use of the buffer is over.
+ */
+static inline bool zcrx_pp_ref_put(struct zcrx_area *area, uint32_t niov, uint32_t count)
+{
+	shm_u32 *refs = &area->pp_refs[niov];
+	uint32_t before;
+
+	if (shm_load_acquire_u32(refs, POINT_PP_REF_LOAD) == count) {
+		shm_store_relaxed_u32(refs, 1, POINT_PP_REF_STORE);
+		return true;
+	}
+	before = shm_fetch_sub_u32(refs, count, POINT_PP_REF_SUB);
+	if (before < count) {
+		shm_fetch_add_u64(&area->shared->ref_underflows, 1, POINT_COUNTER);
+		shm_fetch_add_u32(refs, count, POINT_PP_REF_ADD);
+		return false;
+	}
+	if (before != count)
+		return false;
+	shm_store_relaxed_u32(refs, 1, POINT_PP_REF_STORE);
+	return true;
+}
+
+#endif /* ZCRX_AREA_H */

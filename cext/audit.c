@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "audit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- counters ----------------------------------------------------------------- */
+
+#define PROVIDER_COUNTERS(X)                                                   \
+	X(consumed)                                                            \
+	X(aliases)                                                             \
+	X(alloc_failures)                                                      \
+	X(destroy_warnings)                                                    \
+	X(ring_refills)                                                        \
+	X(accepted)                                                            \
+	X(still_referenced)                                                    \
+	X(other_pool)                                                          \
+	X(bad_pad)                                                             \
+	X(bad_area)                                                            \
+	X(bad_index)                                                           \
+	X(no_user_ref)                                                         \
+	X(instance_refs)                                                       \
+	X(free_count)                                                          \
+	X(freelist_overflows)                                                  \
+	X(ref_underflows)
+
+#define COUNTER_NAME(name) #name,
+static const char *const nic_names[] = {ZCRX_NIC_COUNTERS(COUNTER_NAME)};
+static const char *const provider_names[] = {PROVIDER_COUNTERS(COUNTER_NAME)};
+static const char *const pool_names[] = {ZCRX_PP_COUNTERS(COUNTER_NAME)};
+static const char *const consumer_names[] = {ZCRX_CONSUMER_COUNTERS(COUNTER_NAME)};
+#undef COUNTER_NAME
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct {
+	const char *const *names;
+	uint32_t count;
+} groups[] = {
+	[ZCRX_COUNTERS_NIC] = {nic_names, COUNT_OF(nic_names)},
+	[ZCRX_COUNTERS_PROVIDER] = {provider_names, COUNT_OF(provider_names)},
+	[ZCRX_COUNTERS_POOL] = {pool_names, COUNT_OF(pool_names)},
+	[ZCRX_COUNTERS_CONSUMER] = {consumer_names, COUNT_OF(consumer_names)},
+};
+
+uint32_t zcrx_counters_size(enum zcrx_counters group)
+{
+	return groups[group].count;
+}
+
+const char *zcrx_counters_name(enum zcrx_counters group, uint32_t number)
+{
+	return number < groups[group].count ? groups[group].names[number] : NULL;
+}
+
+static uint64_t value_of(const shm_u64 *counter)
+{
+	return shm_load_relaxed_u64(counter, POINT_COUNTER);
+}
+
+static void read_provider(struct zcrx_queue *queue, uint64_t *values)
+{
+	struct zcrx_ifq_shared *ifq = queue->ifq.shared;
+
+	*values++ = value_of(&ifq->consumed);
+	*values++ = value_of(&ifq->aliases);
+	*values++ = value_of(&ifq->alloc_failures);
+	*values++ = value_of(&ifq->destroy_warnings);
+	*values++ = value_of(&ifq->ring_refills);
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
+		*values++ = value_of(&ifq->verdicts[verdict]);
+	*values++ = shm_load_relaxed_u32(&ifq->refs, POINT_COUNTER);
+	*values++ = zcrx_area_free_count(&queue->area);
+	*values++ = value_of(&queue->area.shared->freelist_overflows);
+	*values++ = value_of(&queue->area.shared->ref_underflows);
+}
+
+/* All pools of the queue together, those that are gone included. */
+static void read_pools(struct zcrx_queue *queue, uint64_t *values)
+{
+	memset(values, 0, sizeof(*values) * COUNT_OF(pool_names));
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_pp_counters *counters = &queue->ifq.pools[slot].shared->counters;
+		uint32_t number = 0;
+
+#define POOL_VALUE(name) values[number++] += value_of(&counters->name);
+		ZCRX_PP_COUNTERS(POOL_VALUE)
+#undef POOL_VALUE
+	}
+}
+
+void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint64_t *values)
+{
+	switch (group) {
+	case ZCRX_COUNTERS_NIC:
+#define NIC_VALUE(name) *values++ = value_of(&queue->nic->name);
+		ZCRX_NIC_COUNTERS(NIC_VALUE)
+#undef NIC_VALUE
+		break;
+	case ZCRX_COUNTERS_PROVIDER:
+		read_provider(queue, values);
+		break;
+	case ZCRX_COUNTERS_POOL:
+		read_pools(queue, values);
+		break;
+	case ZCRX_COUNTERS_CONSUMER:
+#define CONSUMER_VALUE(name) *values++ = value_of(&queue->lab->name);
+		ZCRX_CONSUMER_COUNTERS(CONSUMER_VALUE)
+#undef CONSUMER_VALUE
+		break;
+	}
+}
+
+void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
+{
+	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
+		values[rule] = value_of(&queue->lab->injected[rule]);
+}
+
+/* ---- places -------------------------------------------------------------------- */
+
+static uint32_t distance(const shm_u32 *tail, const shm_u32 *head, uint32_t max)
+{
+	uint32_t count = shm_load_acquire_u32(tail, POINT_COUNTER) -
+			 shm_load_acquire_u32(head, POINT_COUNTER);
+
+	return count < max ? count : max;
+}
+
+static uint32_t ring_count(const struct zcrx_page_pool *pool)
+{
+	uint32_t head = shm_load_relaxed_u32(&pool->shared->ring_head, POINT_PTR_RING_INDEX);
+	uint32_t tail = shm_load_relaxed_u32(&pool->shared->ring_tail, POINT_PTR_RING_INDEX);
+
+	if (head != tail)
+		return tail > head ? tail - head : pool->ring_size - head + tail;
+	return shm_load_relaxed_u32(&pool->ring[head], POINT_PTR_RING_SLOT) ? pool->ring_size : 0;
+}
+
+void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places)
+{
+	uint32_t elsewhere;
+
+	memset(places, 0, sizeof(*places));
+	places->freelist = zcrx_area_free_count(&queue->area);
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		if (zcrx_pp_phase(&queue->ifq.pools[slot]) == ZCRX_POOL_UNUSED)
+			continue;
+		places->cache += zcrx_pp_cache_count(&queue->ifq.pools[slot]);
+		places->ptr_ring += ring_count(&queue->ifq.pools[slot]);
+	}
+	places->grant_ring = distance(&queue->grants.shared->tail, &queue->grants.shared->head,
+				      queue->grants.entries);
+	places->nic = shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER) != 0;
+	places->in_flight = distance(queue->cq.tail, queue->cq.head, queue->cq.entries);
+	elsewhere = places->freelist + places->cache + places->ptr_ring + places->grant_ring +
+		    places->nic;
+	places->user = elsewhere < queue->area.num_niovs ? queue->area.num_niovs - elsewhere : 0;
+}
+
+/* ---- the audit ------------------------------------------------------------------- */
+
+static void seen(struct zcrx_audit *audit, uint8_t *places, uint32_t niov, uint32_t *count)
+{
+	(*count)++;
+	if (places[niov]++ == 1 && audit->doubled++ == 0)
+		audit->first_doubled = niov;
+}
+
+static void find_in_pools(struct zcrx_queue *queue, struct zcrx_audit *audit, uint8_t *places,
+			  uint32_t *niovs)
+{
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
+		uint32_t count;
+
+		if (zcrx_pp_phase(pool) == ZCRX_POOL_UNUSED)
+			continue;
+		for (uint32_t i = 0; i < zcrx_pp_cache_count(pool); i++)
+			seen(audit, places, pool->shared->cache[i], &audit->places.cache);
+		count = zcrx_pp_ring_snapshot(pool, niovs, pool->ring_size);
+		for (uint32_t i = 0; i < count; i++)
+			seen(audit, places, niovs[i], &audit->places.ptr_ring);
+	}
+}
+
+static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uint8_t *places,
+			 uint32_t *niovs)
+{
+	struct zcrx_grant_shared *grants = queue->grants.shared;
+	uint32_t head = shm_load_relaxed_u32(&grants->head, POINT_GRANT_HEAD_LOAD);
+	uint32_t granted = distance(&grants->tail, &grants->head, queue->grants.entries);
+	uint32_t open = shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER);
+
+	for (uint32_t i = 0; i < zcrx_area_free_count(&queue->area); i++)
+		seen(audit, places,
+		     shm_load_relaxed_u32(&queue->area.freelist[i], POINT_FREELIST),
+		     &audit->places.freelist);
+	find_in_pools(queue, audit, places, niovs);
+	for (uint32_t i = 0; i < granted; i++)
+		seen(audit, places,
+		     shm_load_relaxed_u32(&queue->grants.slots[(head + i) & queue->grants.mask],
+					  POINT_GRANT_SLOT),
+		     &audit->places.grant_ring);
+	if (open)
+		seen(audit, places, open - 1, &audit->places.nic);
+	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++) {
+		uint32_t refs =
+			shm_load_relaxed_u32(&queue->area.user_refs[niov], POINT_USER_REF_LOAD);
+
+		audit->user_refs += refs;
+		/* A buffer still being cut is with the NIC, fragments at the user or not. */
+		if (refs && open != niov + 1)
+			seen(audit, places, niov, &audit->places.user);
+		if (places[niov] == 0 && audit->lost++ == 0)
+			audit->first_lost = niov;
+	}
+}
+
+static void check_flows(struct zcrx_queue *queue, struct zcrx_audit *audit)
+{
+	for (uint32_t flow = 0; flow < queue->shape.flows_max; flow++) {
+		struct zcrx_flow_sent *sent = &queue->flows_sent[flow];
+		struct zcrx_flow_received *received = &queue->flows_received[flow];
+		uint32_t delivered = shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER);
+		uint32_t dropped = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) - delivered;
+		uint32_t got = shm_load_relaxed_u32(&received->received, POINT_COUNTER);
+		uint32_t gaps = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
+
+		if (delivered == got && gaps <= dropped)
+			continue;
+		audit->fragments_missing += delivered - got;
+		if (audit->flows_wrong++ == 0)
+			audit->first_flow_wrong = flow;
+	}
+}
+
+int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit)
+{
+	uint8_t *places = calloc(queue->area.num_niovs, 1);
+	uint32_t *niovs = calloc(queue->shape.ptr_ring_size, sizeof(*niovs));
+	int error = -ENOMEM;
+
+	memset(audit, 0, sizeof(*audit));
+	if (!places || !niovs)
+		goto out_free;
+	find_buffers(queue, audit, places, niovs);
+	check_flows(queue, audit);
+	audit->places.in_flight = distance(queue->cq.tail, queue->cq.head, queue->cq.entries);
+	error = 0;
+out_free:
+	free(places);
+	free(niovs);
+	return error;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking at a queue from outside: counters while it runs, the audit at its end. */
+#ifndef ZCRX_AUDIT_H
+#define ZCRX_AUDIT_H
+
+#include "layout.h"
+
+enum zcrx_counters {
+	ZCRX_COUNTERS_NIC,
+	ZCRX_COUNTERS_PROVIDER,
+	ZCRX_COUNTERS_POOL,
+	ZCRX_COUNTERS_CONSUMER,
+};
+
+/* How many counters a group has, the name of each (NULL past the end), and their values. */
+uint32_t zcrx_counters_size(enum zcrx_counters group);
+const char *zcrx_counters_name(enum zcrx_counters group, uint32_t number);
+void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint64_t *values);
+
+/* How many malformed entries each rule of the plan has put in; [ZCRX_RULES_MAX]. */
+void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+
+/* Buffers by place. Exact only when nothing moves; a fair sample otherwise. */
+struct zcrx_places {
+	uint32_t freelist, cache, ptr_ring, grant_ring, nic, user;
+	uint32_t in_flight; /* completions that the user has not read */
+};
+void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places);
+
+struct zcrx_audit {
+	struct zcrx_places places;
+	uint32_t lost; /* buffers found nowhere */
+	uint32_t doubled; /* buffers found in more than one place */
+	uint32_t first_lost, first_doubled; /* niov, valid if the count is not 0 */
+	uint64_t user_refs; /* references the user still holds, in all */
+	uint32_t flows_wrong; /* flows where received is not what was delivered, or gaps exceed drops */
+	uint32_t first_flow_wrong;
+	uint64_t fragments_missing; /* over all flows: delivered and never received */
+};
+
+/*
+ * Find every buffer. Only when provider, NIC and consumer have stopped. 0, or -ENOMEM.
+ */
+int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
+
+#endif /* ZCRX_AUDIT_H */

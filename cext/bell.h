@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Doorbells: how an idle process sleeps and how it is woken.
+ *
+ * Waiting is adaptive: spin a little (the peer is often at work on the other
+ * core), yield a little (it may want this very core), then sleep on a futex
+ * with a bound. A wake costs a system call, and across cores tens of
+ * microseconds, so a ringer looks at `waiting` first and rings only who sleeps.
+ *
+ * Bells lie in memory that users map too. A user who scribbles on one makes
+ * somebody wake early or late, never not at all: no sleep exceeds its bound.
+ */
+#ifndef ZCRX_BELL_H
+#define ZCRX_BELL_H
+
+#include "shm.h"
+
+struct zcrx_bell {
+	_Alignas(SHM_CACHE_LINE) shm_u32 seq;
+	shm_u32 waiting; /* 0, or why its owner sleeps */
+};
+
+/* Why a process sleeps; a ringer wakes it only for what it can change. */
+enum zcrx_bell_reason {
+	ZCRX_BELL_NONE = 0,
+	ZCRX_BELL_WORK = 1, /* consumer: completions; control: acknowledgements */
+	ZCRX_BELL_GRANTS = 2, /* provider: all grant rings are full; NIC: one is empty */
+	ZCRX_BELL_REFILL = 4, /* provider: no buffer to grant, RQEs would help */
+	ZCRX_BELL_ROOM = 8, /* NIC: a completion queue is full */
+};
+
+/* How far a waiter has gone from spinning to sleeping. */
+struct zcrx_waiter {
+	uint32_t idle; /* rounds without work since the last work */
+	uint32_t spins; /* rounds to spin before yielding */
+	uint32_t yields; /* rounds to yield before sleeping */
+};
+
+static inline void zcrx_waiter_worked(struct zcrx_waiter *waiter)
+{
+	waiter->idle = 0;
+}
+
+/*
+ * One idle round. True when the caller should prepare to sleep: call
+ * zcrx_bell_prepare(), look for work once more, then zcrx_bell_sleep().
+ */
+bool zcrx_waiter_idle(struct zcrx_waiter *waiter);
+
+/*
+ * Announce the sleep and return the sequence to sleep on.
+ *
+ * Ordering: the fence pairs with the one in zcrx_bell_ring(). Either the ringer
+ * sees `waiting`, or we see what it published when we look once more.
+ */
+uint32_t zcrx_bell_prepare(struct zcrx_bell *bell, uint32_t reason);
+void zcrx_bell_cancel(struct zcrx_bell *bell);
+/* Sleep until rung or for timeout_us; clears `waiting`. */
+void zcrx_bell_sleep(struct zcrx_bell *bell, uint32_t seq, uint32_t timeout_us);
+
+/* Wake the owner no matter what. */
+void zcrx_bell_force(struct zcrx_bell *bell);
+
+/* After publishing: wake the owner if it sleeps for one of `reasons`. */
+static inline void zcrx_bell_ring(struct zcrx_bell *bell, uint32_t reasons)
+{
+	shm_fence_seq_cst();
+	if (shm_load_relaxed_u32(&bell->waiting, POINT_BELL_WAITING) & reasons)
+		zcrx_bell_force(bell);
+}
+
+uint64_t zcrx_now_ns(void);
+
+#endif /* ZCRX_BELL_H */

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Generate the C source of the extension module ``emu._core`` (cffi, API mode, abi3).
+
+Run by the build with the path of the file to write. What is declared here is
+all that Python can reach; the headers beside this file have the contracts.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import cffi
+
+CDEF = """
+struct io_uring_zcrx_rqe { uint64_t off; uint32_t len; uint32_t __pad; };
+
+struct zcrx_shape {
+    uint32_t num_niovs, niov_shift, rq_entries, cq_entries, ptr_ring_size,
+             grant_entries, log_entries, flows_max, initial_index;
+};
+struct zcrx_sizes { uint64_t kern, rings, area, lab; };
+struct zcrx_mapping { void *run, *bells, *kern, *rings, *area, *lab; };
+struct zcrx_run_shared;
+struct zcrx_bells;
+struct zcrx_queue;
+
+#define ZCRX_QUEUES_MAX ...
+#define ZCRX_RULES_MAX ...
+#define ZCRX_POOLS_MAX ...
+#define ZCRX_VERDICT_COUNT ...
+#define ZCRX_PACKET_MAX ...
+#define ZCRX_LAYOUT_VERSION ...
+
+int zcrx_layout_sizes(const struct zcrx_shape *shape, struct zcrx_sizes *sizes);
+
+/* control process */
+size_t zcrx_run_size(void);
+size_t zcrx_bells_size(void);
+size_t zcrx_queue_size(void);
+int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, uint32_t index,
+                      const struct zcrx_mapping *mapping);
+int zcrx_queue_format(struct zcrx_queue *queue);
+void zcrx_run_format(struct zcrx_run_shared *run, uint32_t queues);
+void zcrx_run_set_state(struct zcrx_run_shared *run, struct zcrx_bells *bells, uint32_t state);
+void zcrx_run_abort(struct zcrx_run_shared *run);
+uint32_t zcrx_run_nic_ack(const struct zcrx_run_shared *run);
+uint32_t zcrx_run_provider_ack(const struct zcrx_run_shared *run);
+uint32_t zcrx_control_prepare(struct zcrx_bells *bells);
+void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout_us);
+void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
+uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
+int zcrx_nl_fill(int dump, uint8_t *to, uint32_t size);
+
+/* counters and audit */
+uint32_t zcrx_counters_size(int group);
+const char *zcrx_counters_name(int group, uint32_t number);
+void zcrx_counters_read(struct zcrx_queue *queue, int group, uint64_t *values);
+void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+struct zcrx_places {
+    uint32_t freelist, cache, ptr_ring, grant_ring, nic, user, in_flight;
+};
+void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places);
+struct zcrx_audit {
+    struct zcrx_places places;
+    uint32_t lost, doubled, first_lost, first_doubled;
+    uint64_t user_refs;
+    uint32_t flows_wrong, first_flow_wrong;
+    uint64_t fragments_missing;
+};
+int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
+
+/* faults and reconciliation */
+struct zcrx_fault_rule { uint32_t kind, reserved; double probability; };
+struct zcrx_rng { uint64_t state; };
+struct io_uring_zcrx_rqe zcrx_fault_mutate(int kind, struct zcrx_rng *rng,
+                                           const struct io_uring_zcrx_rqe *valid,
+                                           uint32_t num_niovs, uint32_t niov_shift);
+struct zcrx_mismatch { uint64_t position; uint32_t index; uint8_t intent, verdict; };
+struct zcrx_reconciler {
+    uint64_t checked, scrubbed_from, mismatch_count, after_scrub, aliases, lost;
+    uint32_t legal[65];
+    uint64_t table[65][8];
+    struct zcrx_mismatch mismatches[64];
+};
+uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue);
+uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
+
+/* the three loops */
+struct zcrx_nic_params {
+    uint64_t packets_max, laps_max, wait_max_ns;
+    uint32_t paced, copy_every;
+    int32_t listen_fd;
+    uint32_t connections_max;
+};
+struct zcrx_nic;
+struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
+                              const struct zcrx_mapping *mappings, const void *arena,
+                              const struct zcrx_nic_params *params);
+void zcrx_nic_free(struct zcrx_nic *nic);
+int zcrx_nic_run(struct zcrx_nic *nic, uint32_t slice_ms);
+
+struct zcrx_grantor;
+struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
+                                      const struct zcrx_mapping *mappings, bool strict_alias);
+void zcrx_grantor_free(struct zcrx_grantor *grantor);
+int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms);
+
+struct zcrx_consumer_params {
+    uint32_t verify, return_order, hold, recheck_every, stop_at_end;
+    int32_t output_fd;
+    uint64_t seed;
+};
+struct zcrx_fragment {
+    uint64_t off, user_data;
+    int32_t res;
+    uint32_t flags, crc, seq;
+};
+struct zcrx_consumer;
+struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t index,
+                                        const struct zcrx_mapping *mapping,
+                                        const struct zcrx_consumer_params *params,
+                                        const struct zcrx_fault_rule *rules, uint32_t rule_count);
+void zcrx_consumer_free(struct zcrx_consumer *consumer);
+int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms);
+uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment *fragments,
+                            uint32_t max);
+void zcrx_consumer_wait(struct zcrx_consumer *consumer, uint32_t timeout_us);
+void zcrx_consumer_give_back(struct zcrx_consumer *consumer,
+                             const struct zcrx_fragment *fragments, uint32_t count);
+uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
+bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);
+
+/* the arena */
+struct zcrx_packet {
+    uint64_t data_off, time_ns;
+    uint32_t len, flow, crc_first, reserved;
+};
+struct zcrx_arena_queue { uint64_t packets_off, packet_count; };
+struct zcrx_arena {
+    uint32_t version, queues, niov_shift, reserved;
+    uint64_t crcs_off, lap_ns;
+    struct zcrx_arena_queue queue[64];
+};
+uint32_t zcrx_crc32c(const void *data, size_t size);
+uint32_t zcrx_crc32c_portable(const void *data, size_t size);
+const char *zcrx_crc32c_kind(void);
+uint32_t zcrx_rss_hash(const uint8_t *input, uint32_t size);
+
+/* stepping */
+struct zcrx_judgement { uint32_t index, niov; uint8_t verdict, alias; };
+struct zcrx_step_pool { uint32_t phase, cache_count, ring_count, inflight; };
+struct zcrx_step;
+struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape, bool strict_alias);
+void zcrx_step_free(struct zcrx_step *step);
+int64_t zcrx_step_alloc(struct zcrx_step *step);
+void zcrx_step_deliver(struct zcrx_step *step, uint32_t niov, uint32_t fragments);
+void zcrx_step_drop(struct zcrx_step *step, uint32_t niov);
+void zcrx_step_write_rqe(struct zcrx_step *step, uint32_t slot, uint64_t off, uint32_t len,
+                         uint32_t pad);
+uint32_t zcrx_step_head(const struct zcrx_step *step);
+uint32_t zcrx_step_tail(const struct zcrx_step *step);
+uint32_t zcrx_step_cached_head(const struct zcrx_step *step);
+void zcrx_step_set_head(struct zcrx_step *step, uint32_t value);
+void zcrx_step_set_tail(struct zcrx_step *step, uint32_t value);
+uint64_t zcrx_step_scrub(struct zcrx_step *step);
+int64_t zcrx_step_copy_fallback(struct zcrx_step *step);
+int zcrx_step_restart(struct zcrx_step *step);
+int zcrx_step_retry_release(struct zcrx_step *step, uint32_t slot);
+int zcrx_step_destroy(struct zcrx_step *step);
+uint32_t zcrx_step_freelist(const struct zcrx_step *step, uint32_t *niovs);
+void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32_t *pp_refs,
+                       uint32_t *pools);
+void zcrx_step_pool_read(const struct zcrx_step *step, uint32_t slot, struct zcrx_step_pool *pool,
+                         uint32_t *cache, uint32_t *ring);
+uint32_t zcrx_step_current_pool(const struct zcrx_step *step);
+uint32_t zcrx_step_take_verdicts(struct zcrx_step *step, struct zcrx_judgement *to, uint32_t max);
+struct zcrx_queue *zcrx_step_queue(struct zcrx_step *step);
+"""
+
+SOURCE = """
+#include "audit.h"
+#include "consumer.h"
+#include "control.h"
+#include "crc32c.h"
+#include "grantor.h"
+#include "nic.h"
+#include "reconcile.h"
+#include "rss.h"
+#include "step.h"
+"""
+
+
+def main() -> None:
+    """Write the C source to the path given as the first argument."""
+    builder = cffi.FFI()
+    builder.cdef(CDEF)
+    builder.set_source("emu._core", SOURCE, py_limited_api=True)
+    builder.emit_c_code(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ZCRX_CRC32C_H
+#define ZCRX_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CRC32C (Castagnoli) of `size` bytes, as iSCSI and SCTP compute it. */
+uint32_t zcrx_crc32c(const void *data, size_t size);
+
+/* The portable computation, for tests and machines without the instruction. */
+uint32_t zcrx_crc32c_portable(const void *data, size_t size);
+
+/* "sse4.2", "armv8-crc" or "portable". */
+const char *zcrx_crc32c_kind(void);
+
+#endif /* ZCRX_CRC32C_H */

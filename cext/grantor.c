@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waking this process costs more than all the work it does for a few buffers.
+ * It therefore works in large steps: it is woken when a grant ring is half
+ * empty and fills it up, and it never spins, since NIC and consumer may need
+ * both cores of a small machine.
+ */
+#include "grantor.h"
+
+#include <stdlib.h>
+
+#define SLEEP_US 5000U
+
+struct zcrx_grantor {
+	struct zcrx_run_shared *run;
+	struct zcrx_bells *bells;
+	uint32_t acked;
+	uint32_t queue_count;
+	struct zcrx_queue queues[];
+};
+
+struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
+				      const struct zcrx_mapping *mappings, bool strict_alias)
+{
+	struct zcrx_grantor *grantor =
+		calloc(1, sizeof(*grantor) + queues * sizeof(grantor->queues[0]));
+
+	if (!grantor)
+		return NULL;
+	grantor->run = mappings[0].run;
+	grantor->bells = mappings[0].bells;
+	grantor->queue_count = queues;
+	for (uint32_t i = 0; i < queues; i++) {
+		if (zcrx_queue_attach(&grantor->queues[i], shape, i, &mappings[i])) {
+			free(grantor);
+			return NULL;
+		}
+		grantor->queues[i].ifq.strict_alias = strict_alias;
+	}
+	return grantor;
+}
+
+void zcrx_grantor_free(struct zcrx_grantor *grantor)
+{
+	free(grantor);
+}
+
+/* Fill one grant ring; how many buffers were granted. *starved: the pool had no more. */
+static uint32_t grant(struct zcrx_queue *queue, bool *starved)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	uint32_t room = zcrx_grant_room(&queue->grants);
+	uint32_t granted = 0;
+
+	if (!pool)
+		return 0;
+	while (granted < room) {
+		int64_t niov = zcrx_pp_alloc(pool);
+
+		if (niov < 0) {
+			*starved = true;
+			break;
+		}
+		zcrx_grant_put(&queue->grants, (uint32_t)niov);
+		granted++;
+	}
+	if (granted) {
+		zcrx_grant_publish(&queue->grants);
+		zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);
+	}
+	return granted;
+}
+
+static void acknowledge(struct zcrx_grantor *grantor, uint32_t state)
+{
+	grantor->acked = state;
+	shm_store_release_u32(&grantor->run->provider_ack, state, POINT_ACK);
+	zcrx_bell_ring(&grantor->bells->control, ZCRX_BELL_WORK);
+	zcrx_bell_ring(&grantor->bells->nic, UINT32_MAX);
+}
+
+/*
+ * The queue goes down: judge what still waits in the refill ring, so that each
+ * entry has its verdict. One ring full at most: a tail that was moved back
+ * would make us read stale slots almost for ever.
+ */
+static void drain_ring(struct zcrx_queue *queue)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	uint32_t left = queue->shape.rq_entries;
+
+	while (pool && left > 0) {
+		uint32_t consumed;
+
+		zcrx_pp_empty_cache(pool);
+		consumed = zcrx_ifq_refill_ring(&queue->ifq, pool);
+		if (consumed == 0)
+			break;
+		left -= consumed < left ? consumed : left;
+	}
+	if (pool)
+		zcrx_pp_empty_cache(pool);
+}
+
+static void for_each_queue(struct zcrx_grantor *grantor, void (*visit)(struct zcrx_queue *queue))
+{
+	for (uint32_t i = 0; i < grantor->queue_count; i++)
+		visit(&grantor->queues[i]);
+}
+
+static void teardown(struct zcrx_queue *queue)
+{
+	zcrx_ifq_teardown(&queue->ifq);
+}
+
+/* One round; the bell reasons to sleep for when it found nothing to do, 0 if it did. */
+static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
+{
+	uint32_t reasons = ZCRX_BELL_WORK;
+	bool starved = false;
+	uint32_t granted = 0;
+
+	switch ((enum zcrx_run_state)state) {
+	case ZCRX_RUN_TRAFFIC:
+	case ZCRX_RUN_QUIESCE:
+		for (uint32_t i = 0; i < grantor->queue_count; i++)
+			granted += grant(&grantor->queues[i], &starved);
+		if (granted)
+			return 0;
+		reasons |= ZCRX_BELL_GRANTS | (starved ? ZCRX_BELL_REFILL : 0);
+		break;
+	case ZCRX_RUN_DRAIN:
+		if (grantor->acked >= ZCRX_RUN_DRAIN)
+			break;
+		acknowledge(grantor, ZCRX_RUN_DRAIN); /* no grant after this */
+		for_each_queue(grantor, drain_ring); /* while the control process scrubs */
+		return 0;
+	case ZCRX_RUN_DESTROY:
+		if (grantor->acked >= ZCRX_RUN_DESTROY)
+			break;
+		for_each_queue(grantor, drain_ring);
+		for_each_queue(grantor, teardown);
+		acknowledge(grantor, ZCRX_RUN_DESTROY);
+		return 0;
+	case ZCRX_RUN_STARTING:
+	case ZCRX_RUN_EXIT:
+		break;
+	}
+	return reasons;
+}
+
+static bool has_entries(struct zcrx_grantor *grantor)
+{
+	for (uint32_t i = 0; i < grantor->queue_count; i++) {
+		if (zcrx_rq_available(&grantor->queues[i].ifq.rq))
+			return true;
+	}
+	return false;
+}
+
+static bool wants_grants(struct zcrx_grantor *grantor)
+{
+	for (uint32_t i = 0; i < grantor->queue_count; i++) {
+		struct zcrx_grant_ring *grants = &grantor->queues[i].grants;
+
+		if (zcrx_grant_room(grants) > grants->entries / 2)
+			return true;
+	}
+	return false;
+}
+
+static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+{
+	uint32_t seq = zcrx_bell_prepare(&grantor->bells->provider, reasons);
+	bool work = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state;
+
+	/* Looked at again after the announcement: see zcrx_bell_prepare(). */
+	if (!work && reasons & ZCRX_BELL_REFILL)
+		work = has_entries(grantor);
+	else if (!work && reasons & ZCRX_BELL_GRANTS)
+		work = wants_grants(grantor);
+	if (work)
+		zcrx_bell_cancel(&grantor->bells->provider);
+	else
+		zcrx_bell_sleep(&grantor->bells->provider, seq, SLEEP_US);
+}
+
+int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)
+{
+	uint64_t deadline = zcrx_now_ns() + (uint64_t)slice_ms * 1000000;
+
+	for (;;) {
+		uint32_t state = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE);
+		uint32_t reasons;
+
+		if (state == ZCRX_RUN_EXIT)
+			return 1;
+		reasons = round_of(grantor, state);
+		if (reasons) {
+			sleep_until_rung(grantor, state, reasons);
+			if (zcrx_now_ns() >= deadline)
+				return 0;
+		} else if (zcrx_now_ns() >= deadline) {
+			return 0;
+		}
+	}
+}

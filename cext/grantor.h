@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The provider process: keeps each queue's grant ring filled from its page
+ * pool, as a driver keeps its receive descriptors filled, and sees buffers
+ * home when the run ends. It sleeps while all grant rings are full.
+ */
+#ifndef ZCRX_GRANTOR_H
+#define ZCRX_GRANTOR_H
+
+#include "layout.h"
+
+struct zcrx_grantor;
+
+struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
+				      const struct zcrx_mapping *mappings, bool strict_alias);
+void zcrx_grantor_free(struct zcrx_grantor *grantor);
+
+/* Run for about slice_ms. 0: call again; 1: the run is over. */
+int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms);
+
+#endif /* ZCRX_GRANTOR_H */

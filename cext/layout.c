@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sizes and offsets are computed by the same walk ("carve") that sets the
+ * pointers, so that the two can never disagree.
+ */
+#include "layout.h"
+
+#include <errno.h>
+
+#define NIOVS_MAX (1U << 24)
+
+struct carver {
+	uint8_t *base; /* NULL: only measure */
+	uint64_t used;
+};
+
+static void *carve(struct carver *carver, uint64_t size)
+{
+	void *at = carver->base ? carver->base + carver->used : NULL;
+
+	carver->used += (size + SHM_CACHE_LINE - 1) & ~(uint64_t)(SHM_CACHE_LINE - 1);
+	return at;
+}
+
+static bool shape_is_possible(const struct zcrx_shape *shape)
+{
+	return shape->num_niovs > 0 && shape->num_niovs <= NIOVS_MAX && shape->niov_shift >= 6 &&
+	       shape->niov_shift <= 30 && zcrx_is_power_of_two(shape->rq_entries) &&
+	       shape->rq_entries <= IO_RQ_MAX_ENTRIES && zcrx_is_power_of_two(shape->cq_entries) &&
+	       shape->cq_entries <= (1U << 20) && shape->ptr_ring_size > 0 &&
+	       shape->ptr_ring_size <= (1U << 20) && zcrx_is_power_of_two(shape->grant_entries) &&
+	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0;
+}
+
+static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
+{
+	struct carver carver = {.base = base};
+	uint64_t niov_words = sizeof(shm_u32) * (uint64_t)shape->num_niovs;
+	struct zcrx_ifq *ifq = &queue->ifq;
+
+	ifq->shared = carve(&carver, sizeof(*ifq->shared));
+	queue->area.shared = carve(&carver, sizeof(*queue->area.shared));
+	queue->nic = carve(&carver, sizeof(*queue->nic));
+	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
+	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
+	queue->area.user_refs = carve(&carver, niov_words);
+	queue->area.pp_refs = carve(&carver, niov_words);
+	queue->area.niov_pool = carve(&carver, niov_words);
+	queue->area.freelist = carve(&carver, niov_words);
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &ifq->pools[slot];
+
+		pool->shared = carve(&carver, sizeof(*pool->shared));
+		pool->ring = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->ptr_ring_size);
+	}
+	queue->flows_sent = carve(&carver, sizeof(*queue->flows_sent) * (uint64_t)shape->flows_max);
+	ifq->verdict_log = carve(&carver, shape->log_entries);
+	return carver.used;
+}
+
+static uint64_t carve_rings(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
+{
+	struct carver carver = {.base = base};
+
+	queue->rings = carve(&carver, sizeof(*queue->rings));
+	queue->ifq.rq.head = carve(&carver, SHM_CACHE_LINE);
+	queue->ifq.rq.tail = carve(&carver, SHM_CACHE_LINE);
+	queue->cq.head = carve(&carver, SHM_CACHE_LINE);
+	queue->cq.tail = carve(&carver, SHM_CACHE_LINE);
+	queue->ifq.rq.rqes =
+		carve(&carver, sizeof(struct zcrx_rqe_slot) * (uint64_t)shape->rq_entries);
+	queue->cq.cqes = carve(&carver, sizeof(struct zcrx_cqe_slot) * (uint64_t)shape->cq_entries);
+	return carver.used;
+}
+
+static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
+{
+	struct carver carver = {.base = base};
+
+	queue->lab = carve(&carver, sizeof(*queue->lab));
+	queue->flows_received =
+		carve(&carver, sizeof(*queue->flows_received) * (uint64_t)shape->flows_max);
+	queue->ledger =
+		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
+	queue->intents = carve(&carver, shape->log_entries);
+	return carver.used;
+}
+
+int zcrx_layout_sizes(const struct zcrx_shape *shape, struct zcrx_sizes *sizes)
+{
+	struct zcrx_queue queue;
+
+	if (!shape_is_possible(shape))
+		return -EINVAL;
+	memset(&queue, 0, sizeof(queue));
+	sizes->kern = carve_kern(&queue, shape, NULL);
+	sizes->rings = carve_rings(&queue, shape, NULL);
+	sizes->lab = carve_lab(&queue, shape, NULL);
+	sizes->area = (uint64_t)shape->num_niovs << shape->niov_shift;
+	return 0;
+}
+
+int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, uint32_t index,
+		      const struct zcrx_mapping *mapping)
+{
+	if (!shape_is_possible(shape) || index >= ZCRX_QUEUES_MAX)
+		return -EINVAL;
+	memset(queue, 0, sizeof(*queue));
+	queue->shape = *shape;
+	queue->index = index;
+	queue->run = mapping->run;
+	queue->bells = mapping->bells;
+	carve_kern(queue, shape, mapping->kern);
+	carve_rings(queue, shape, mapping->rings);
+	carve_lab(queue, shape, mapping->lab);
+
+	queue->area.num_niovs = shape->num_niovs;
+	queue->area.niov_shift = shape->niov_shift;
+	queue->area.bytes = mapping->area;
+	queue->area.aborted = queue->run ? &queue->run->aborted : NULL;
+
+	queue->ifq.area = &queue->area;
+	queue->ifq.log_mask = shape->log_entries - 1;
+	queue->ifq.rq.entries = shape->rq_entries;
+	queue->ifq.rq.mask = shape->rq_entries - 1;
+	queue->ifq.rq.cached_head = shape->initial_index;
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		queue->ifq.pools[slot].ring_size = shape->ptr_ring_size;
+	zcrx_ifq_setup(&queue->ifq);
+
+	queue->grants.entries = shape->grant_entries;
+	queue->grants.mask = shape->grant_entries - 1;
+	queue->cq.entries = shape->cq_entries;
+	queue->cq.mask = shape->cq_entries - 1;
+	queue->cq.cached_head = shape->initial_index;
+	queue->cq.cached_tail = shape->initial_index;
+	return 0;
+}
+
+static uint32_t offset_in(const struct zcrx_rings_header *rings, const void *at)
+{
+	return (uint32_t)((const uint8_t *)at - (const uint8_t *)rings);
+}
+
+int zcrx_queue_format(struct zcrx_queue *queue)
+{
+	struct zcrx_rings_header *rings = queue->rings;
+	uint32_t start = queue->shape.initial_index;
+	int slot;
+
+	zcrx_area_format(&queue->area);
+	rings->rq.head = offset_in(rings, queue->ifq.rq.head);
+	rings->rq.tail = offset_in(rings, queue->ifq.rq.tail);
+	rings->rq.rqes = offset_in(rings, queue->ifq.rq.rqes);
+	rings->cq.head = offset_in(rings, queue->cq.head);
+	rings->cq.tail = offset_in(rings, queue->cq.tail);
+	rings->cq.rqes = offset_in(rings, queue->cq.cqes);
+	rings->rq_entries = queue->shape.rq_entries;
+	rings->cq_entries = queue->shape.cq_entries;
+	/* The header is cleared whatever the memory held before (Linux since 7.1). */
+	shm_store_relaxed_u32(queue->ifq.rq.head, start, POINT_RQ_HEAD_STORE);
+	shm_store_relaxed_u32(queue->ifq.rq.tail, start, POINT_RQ_TAIL_STORE);
+	shm_store_relaxed_u32(queue->cq.head, start, POINT_CQ_HEAD_STORE);
+	shm_store_relaxed_u32(queue->cq.tail, start, POINT_CQ_TAIL_STORE);
+	zcrx_ifq_format(&queue->ifq);
+	slot = zcrx_ifq_restart(&queue->ifq);
+	return slot < 0 ? slot : 0;
+}

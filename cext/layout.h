@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one place that says how big each shared object is and what lies where.
+ *
+ *   object   made once a   mapped by                        holds
+ *   run      run           kernel side                      state, acknowledgements, totals
+ *   bells    run           everyone                         doorbells (harmless to scribble on)
+ *   arena    run           NIC                              the traffic to replay
+ *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts
+ *   rings    queue         everyone of the queue            refill ring, completion queue
+ *   area     queue         everyone of the queue            the buffers
+ *   lab      queue         everyone of the queue            what the experiment itself writes down:
+ *                                                           intents, ledger, the consumer's counters
+ *
+ * "Kernel side" is NIC, provider and control process. A consumer maps bells,
+ * rings, area and lab of its own queue, and nothing else.
+ */
+#ifndef ZCRX_LAYOUT_H
+#define ZCRX_LAYOUT_H
+
+#include "bell.h"
+#include "provider.h"
+
+#define ZCRX_LAYOUT_VERSION 1U
+#define ZCRX_QUEUES_MAX 64U
+#define ZCRX_RULES_MAX 64U
+
+/* The sizes of one queue; all powers of two but num_niovs and ptr_ring_size. */
+struct zcrx_shape {
+	uint32_t num_niovs;
+	uint32_t niov_shift;
+	uint32_t rq_entries;
+	uint32_t cq_entries;
+	uint32_t ptr_ring_size;
+	uint32_t grant_entries;
+	uint32_t log_entries; /* verdict log and intent log, bytes each */
+	uint32_t flows_max;
+	uint32_t initial_index; /* where both indices of both rings start */
+};
+
+struct zcrx_sizes {
+	uint64_t kern, rings, area, lab;
+};
+
+/* 0 and the sizes of a queue's objects, or -EINVAL for a shape that cannot be. */
+int zcrx_layout_sizes(const struct zcrx_shape *shape, struct zcrx_sizes *sizes);
+
+/* ---- run ------------------------------------------------------------------- */
+
+enum zcrx_run_state {
+	ZCRX_RUN_STARTING = 0,
+	ZCRX_RUN_TRAFFIC = 1, /* the NIC offers packets */
+	ZCRX_RUN_QUIESCE = 2, /* the NIC offers nothing more; what was delivered is consumed */
+	ZCRX_RUN_DRAIN = 3, /* the user is gone; RQEs are judged, buffers come home */
+	ZCRX_RUN_DESTROY = 4, /* pools are torn down, the destroy check runs */
+	ZCRX_RUN_EXIT = 5,
+};
+
+struct zcrx_run_shared {
+	uint32_t version;
+	uint32_t queues;
+	_Alignas(SHM_CACHE_LINE) shm_u32 state; /* written by the control process */
+	shm_u32 aborted; /* a kernel-side process died: locks may be broken */
+	_Alignas(SHM_CACHE_LINE) shm_u32 nic_ack; /* the last state that the NIC has carried out */
+	_Alignas(SHM_CACHE_LINE) shm_u32 provider_ack;
+};
+
+struct zcrx_bells {
+	struct zcrx_bell provider;
+	struct zcrx_bell nic;
+	struct zcrx_bell control;
+	struct zcrx_bell consumers[ZCRX_QUEUES_MAX];
+};
+
+/* ---- kern: the NIC's part ---------------------------------------------------- */
+
+#define ZCRX_NIC_COUNTERS(X)                                                   \
+	X(packets_offered)                                                     \
+	X(packets_delivered)                                                   \
+	X(packets_dropped)                                                     \
+	X(dropped_no_buffer)                                                   \
+	X(dropped_cq_full)                                                     \
+	X(bytes_offered)                                                       \
+	X(bytes_delivered)                                                     \
+	X(fragments_delivered)                                                 \
+	X(fragments_dropped)                                                   \
+	X(copied_packets)                                                      \
+	X(copied_bytes)                                                        \
+	X(grants_taken)                                                        \
+	X(ownership_violations)                                                \
+	X(waits_no_buffer)                                                     \
+	X(waits_cq_full)                                                       \
+	X(connections)
+
+struct zcrx_nic_shared {
+#define ZCRX_NIC_FIELD(name) shm_u64 name;
+	_Alignas(SHM_CACHE_LINE) ZCRX_NIC_COUNTERS(ZCRX_NIC_FIELD)
+#undef ZCRX_NIC_FIELD
+	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
+};
+
+/* What was sent on one flow, in fragments. */
+struct zcrx_flow_sent {
+	shm_u32 next_seq; /* delivered and dropped */
+	shm_u32 delivered;
+};
+
+/* ---- lab --------------------------------------------------------------------- */
+
+/* What the NIC notes of each completion, at the CQE's own slot. */
+struct zcrx_ledger_entry {
+	shm_u64 flow_seq; /* flow in the high half, sequence of the fragment in it below */
+	shm_u64 crc_generation; /* CRC32C of the bytes high, how often the buffer was granted low */
+};
+
+#define ZCRX_CONSUMER_COUNTERS(X)                                              \
+	X(fragments)                                                           \
+	X(bytes)                                                               \
+	X(ends)                                                                \
+	X(rqe_submitted)                                                       \
+	X(rqe_valid)                                                           \
+	X(integrity_errors)                                                    \
+	X(order_errors)                                                        \
+	X(ownership_errors)                                                    \
+	X(bad_completions)                                                     \
+	X(order_gaps)                                                          \
+	X(waits_rq_full)                                                       \
+	X(waits_log_full)                                                      \
+	X(pending_returns)
+
+struct zcrx_lab_shared {
+#define ZCRX_CONSUMER_FIELD(name) shm_u64 name;
+	_Alignas(SHM_CACHE_LINE) ZCRX_CONSUMER_COUNTERS(ZCRX_CONSUMER_FIELD)
+#undef ZCRX_CONSUMER_FIELD
+	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan */
+	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* RQEs reconciled; the control process */
+};
+
+struct zcrx_flow_received {
+	shm_u32 received;
+	shm_u32 gaps;
+};
+
+/* ---- rings: what is in front of them ------------------------------------------ */
+
+struct zcrx_rings_header {
+	struct io_uring_zcrx_offsets rq; /* relative to this object's start */
+	struct io_uring_zcrx_offsets cq; /* same shape: head, tail, first CQE */
+	uint32_t rq_entries;
+	uint32_t cq_entries;
+	_Alignas(SHM_CACHE_LINE) shm_u32 stop; /* the consumer is asked to finish */
+};
+
+/* ---- one process's view of a queue -------------------------------------------- */
+
+struct zcrx_queue {
+	struct zcrx_shape shape;
+	uint32_t index;
+	struct zcrx_run_shared *run;
+	struct zcrx_bells *bells;
+	/* kernel side; NULL pointers in a consumer */
+	struct zcrx_ifq ifq;
+	struct zcrx_area area;
+	struct zcrx_grant_ring grants;
+	struct zcrx_cq cq;
+	struct zcrx_nic_shared *nic;
+	struct zcrx_flow_sent *flows_sent;
+	/* lab */
+	struct zcrx_lab_shared *lab;
+	uint8_t *intents;
+	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
+	struct zcrx_flow_received *flows_received;
+	/* rings */
+	struct zcrx_rings_header *rings;
+};
+
+/* Where the objects are mapped in this process; NULL for those that are not. */
+struct zcrx_mapping {
+	void *run, *bells, *kern, *rings, *area, *lab;
+};
+
+/* Point a view at mapped objects. -EINVAL for an impossible shape. */
+int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, uint32_t index,
+		      const struct zcrx_mapping *mapping);
+
+/*
+ * Give freshly made (zeroed) objects their first state: freelist, ring headers,
+ * indices, first page pool. Once, by the control process.
+ */
+int zcrx_queue_format(struct zcrx_queue *queue);
+
+#endif /* ZCRX_LAYOUT_H */

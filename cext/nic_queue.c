@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Cutting buffers into fragments and handing them out.
+ *
+ * Reference rules. A granted buffer has one page-pool reference: the stack's
+ * own. Each fragment handed to the user takes one user reference and one
+ * page-pool reference; when the NIC is done with the buffer, the stack's own
+ * goes. All fragments that one burst cuts from a buffer are accounted at once
+ * in settle(), before the CQEs are published; a reference that would be taken
+ * and dropped in the same burst is passed on instead.
+ */
+#include "nic_queue.h"
+
+#include <errno.h>
+
+enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers)
+{
+	if (zcrx_cq_room(&nq->queue.cq, fragments) < fragments)
+		return ZCRX_BLOCKED_CQ;
+	if (buffers && zcrx_grant_available(&nq->queue.grants, buffers) < buffers)
+		return ZCRX_BLOCKED_BUFFER;
+	return ZCRX_OFFERED;
+}
+
+static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
+{
+	assert(!nq->has_open);
+	nq->has_open = true;
+	nq->open_fresh = true;
+	nq->open_niov = niov;
+	nq->open_off = 0;
+	nq->open_fragments = 0;
+	nq->generation[niov]++;
+	shm_store_relaxed_u32(&nq->queue.nic->open_niov, niov + 1, POINT_COUNTER);
+}
+
+uint32_t zcrx_nq_open(struct zcrx_nq *nq)
+{
+	uint32_t niov = zcrx_grant_take(&nq->queue.grants);
+
+	/* What was granted must not be the user's: an invariant, not an input. */
+	if (shm_load_relaxed_u32(&nq->queue.area.user_refs[niov], POINT_USER_REF_LOAD) != 0)
+		shm_count(&nq->queue.nic->ownership_violations, 1);
+	shm_count(&nq->queue.nic->grants_taken, 1);
+	open_buffer(nq, niov);
+	return niov;
+}
+
+void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov)
+{
+	open_buffer(nq, niov);
+}
+
+static void touch(struct zcrx_nq *nq, bool closed)
+{
+	assert(nq->touched_count < ZCRX_TOUCHED_MAX);
+	nq->touched[nq->touched_count++] = (struct zcrx_touched){
+		.niov = nq->open_niov,
+		.fragments = nq->open_fragments,
+		.fresh = nq->open_fresh,
+		.closed = closed,
+	};
+	nq->open_fragments = 0;
+	nq->open_fresh = false;
+}
+
+void zcrx_nq_close(struct zcrx_nq *nq)
+{
+	touch(nq, true);
+	nq->has_open = false;
+	shm_store_relaxed_u32(&nq->queue.nic->open_niov, 0, POINT_COUNTER);
+}
+
+static uint32_t next_seq(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+{
+	shm_u32 *word = &nq->queue.flows_sent[flow].next_seq;
+	uint32_t seq = shm_load_relaxed_u32(word, POINT_COUNTER);
+
+	shm_store_relaxed_u32(word, seq + fragments, POINT_COUNTER);
+	return seq;
+}
+
+void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+{
+	next_seq(nq, flow, fragments);
+	shm_count(&nq->queue.nic->fragments_dropped, fragments);
+}
+
+static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, uint32_t generation)
+{
+	struct zcrx_ledger_entry *entry =
+		&nq->queue.ledger[nq->queue.cq.cached_tail & nq->queue.cq.mask];
+
+	shm_store_relaxed_u64(&entry->flow_seq, (uint64_t)flow << 32 | seq, POINT_LOG);
+	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
+}
+
+void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc)
+{
+	uint32_t shift = nq->queue.shape.niov_shift;
+	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
+	struct zcrx_flow_sent *sent = &nq->queue.flows_sent[flow];
+
+	note(nq, flow, next_seq(nq, flow, 1), crc, nq->generation[nq->open_niov]);
+	shm_store_relaxed_u32(&sent->delivered,
+			      shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER) + 1,
+			      POINT_COUNTER);
+	zcrx_cq_put(&nq->queue.cq, flow, (int32_t)len, IORING_CQE_F_MORE, off);
+	nq->cqes++;
+	nq->fragments++;
+	nq->bytes += len;
+	nq->open_fragments++;
+	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
+}
+
+void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res)
+{
+	note(nq, flow, 0, 0, 0);
+	zcrx_cq_put(&nq->queue.cq, flow, res, 0, 0);
+	nq->cqes++;
+}
+
+/* Give the fragments of one buffer their references. See the top of the file. */
+static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
+{
+	struct zcrx_area *area = &nq->queue.area;
+	uint32_t own = touched->closed ? 1 : 0;
+
+	if (touched->fragments == 0) {
+		if (touched->closed)
+			zcrx_ifq_drop(&nq->queue.ifq, touched->niov, 1);
+		return;
+	}
+	if (touched->fragments > own) {
+		uint32_t more = touched->fragments - own;
+
+		/* A fresh buffer has the stack's reference and no other holder yet. */
+		if (touched->fresh)
+			shm_store_relaxed_u32(&area->pp_refs[touched->niov], 1 + more,
+					      POINT_PP_REF_STORE);
+		else
+			zcrx_pp_ref_get(area, touched->niov, more);
+	}
+	zcrx_user_ref_give(area, touched->niov, touched->fragments);
+}
+
+static void count_burst(struct zcrx_nq *nq)
+{
+	struct zcrx_nic_shared *counters = nq->queue.nic;
+
+	shm_count(&counters->packets_offered, nq->packets_offered);
+	shm_count(&counters->bytes_offered, nq->bytes_offered);
+	shm_count(&counters->packets_delivered, nq->packets_done);
+	shm_count(&counters->bytes_delivered, nq->bytes);
+	shm_count(&counters->fragments_delivered, nq->fragments);
+	nq->packets_offered = nq->bytes_offered = nq->packets_done = nq->bytes = 0;
+	nq->cqes = nq->fragments = 0;
+}
+
+void zcrx_nq_publish(struct zcrx_nq *nq)
+{
+	bool cqes = nq->cqes != 0;
+
+	if (nq->has_open && nq->open_fragments)
+		touch(nq, false);
+	for (uint32_t i = 0; i < nq->touched_count; i++)
+		settle(nq, &nq->touched[i]);
+	nq->touched_count = 0;
+	if (nq->packets_offered || cqes)
+		count_burst(nq);
+	zcrx_grant_release(&nq->queue.grants);
+	if (cqes) {
+		zcrx_cq_publish(&nq->queue.cq);
+		zcrx_bell_ring(&nq->queue.bells->consumers[nq->queue.index], ZCRX_BELL_WORK);
+	}
+	if (zcrx_grant_available(&nq->queue.grants, nq->queue.grants.entries) <
+	    nq->queue.grants.entries / 2)
+		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
+}
+
+void zcrx_nq_return_grants(struct zcrx_nq *nq)
+{
+	while (zcrx_grant_available(&nq->queue.grants, 1)) {
+		zcrx_ifq_drop(&nq->queue.ifq, zcrx_grant_take(&nq->queue.grants), 1);
+		zcrx_grant_release(&nq->queue.grants);
+	}
+}

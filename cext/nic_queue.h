@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Delivery on one queue: what the sources of the NIC share. A burst is a
+ * series of takes and puts that becomes visible by one zcrx_nq_publish().
+ */
+#ifndef ZCRX_NIC_QUEUE_H
+#define ZCRX_NIC_QUEUE_H
+
+#include "nic.h"
+
+#define ZCRX_BURST 64U
+/* Fragments of one burst: the last packet may bring up to 1024 pieces of 64 bytes. */
+#define ZCRX_TOUCHED_MAX (ZCRX_BURST + ZCRX_PACKET_MAX / 64U + 2U)
+
+/* A buffer that this burst took, cut or finished; settled before publication. */
+struct zcrx_touched {
+	uint32_t niov;
+	uint32_t fragments; /* new ones */
+	bool fresh; /* no fragment of it was ever visible */
+	bool closed; /* the NIC is done with it */
+};
+
+struct zcrx_nq {
+	struct zcrx_queue queue;
+	/* arena source */
+	const struct zcrx_packet *packets;
+	uint64_t packet_count, cursor, lap;
+	/* the buffer being cut */
+	bool has_open;
+	bool open_fresh;
+	uint32_t open_niov, open_off, open_fragments;
+	/* the burst */
+	struct zcrx_touched touched[ZCRX_TOUCHED_MAX];
+	uint32_t touched_count;
+	uint32_t cqes, fragments;
+	uint64_t bytes, packets_done, bytes_offered, packets_offered;
+	/* private bookkeeping */
+	uint32_t *generation; /* [num_niovs] */
+	uint64_t blocked_since; /* 0 = not blocked */
+	uint64_t copy_countdown;
+};
+
+enum zcrx_offer {
+	ZCRX_OFFERED,
+	ZCRX_BLOCKED_BUFFER,
+	ZCRX_BLOCKED_CQ,
+};
+
+/* May `fragments` be delivered that need `buffers` more granted buffers? */
+enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers);
+
+/* Take a granted buffer and open it (the former open one must be closed). */
+uint32_t zcrx_nq_open(struct zcrx_nq *nq);
+/* Note that a buffer taken otherwise (copy fallback) belongs to this burst. */
+void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov);
+/* Deliver `len` bytes at the open buffer's offset as one fragment. */
+void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc);
+/* Done with the open buffer: the stack's own reference goes away. */
+void zcrx_nq_close(struct zcrx_nq *nq);
+/* The end of a flow: a CQE without buffer. */
+void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res);
+/* Fragments of a flow that were not delivered. */
+void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
+/* Settle references, publish the CQEs, ring. */
+void zcrx_nq_publish(struct zcrx_nq *nq);
+/* Give back all granted buffers. */
+void zcrx_nq_return_grants(struct zcrx_nq *nq);
+
+static inline uint32_t zcrx_nq_niov_size(const struct zcrx_nq *nq)
+{
+	return 1U << nq->queue.shape.niov_shift;
+}
+
+#endif /* ZCRX_NIC_QUEUE_H */

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The provider's one rule: nothing that the user wrote is believed before it
+ * was copied, bounded and matched with a reference that the user really holds.
+ * Every entry is consumed and earns exactly one verdict, the bad ones too;
+ * otherwise one malformed entry would block the ring for good.
+ */
+#include "provider.h"
+
+#include <errno.h>
+
+#define NIOV_OFF_MASK (~IORING_ZCRX_AREA_MASK)
+
+/* ---- the judgement -------------------------------------------------------- */
+
+/*
+ * Decide one RQE. The order of the tests is part of the contract: it decides
+ * which verdict an entry with several faults earns.
+ *
+ * The kernel keeps the niov index in 32 bits before it tests the bound, so
+ * that offset bits 44..47 (for 4 KiB buffers) vanish. `alias` says that they
+ * were not zero.
+ */
+static inline enum zcrx_verdict judge(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
+				      const struct io_uring_zcrx_rqe *rqe, uint32_t *niov,
+				      bool *alias)
+{
+	struct zcrx_area *area = ifq->area;
+	uint64_t index;
+
+	*alias = false;
+	if (rqe->__pad)
+		return ZCRX_BAD_PAD;
+	if (rqe->off & IORING_ZCRX_AREA_MASK)
+		return ZCRX_BAD_AREA;
+	index = (rqe->off & NIOV_OFF_MASK) >> area->niov_shift;
+	*niov = (uint32_t)index;
+	*alias = index != *niov;
+	if (*niov >= area->num_niovs || (*alias && ifq->strict_alias))
+		return ZCRX_BAD_INDEX;
+	if (!zcrx_user_ref_take_one(area, *niov))
+		return ZCRX_NO_USER_REF;
+	if (!zcrx_pp_ref_put(area, *niov, 1))
+		return ZCRX_STILL_REFERENCED;
+	if (shm_load_relaxed_u32(&area->niov_pool[*niov], POINT_NIOV_POOL) != pool->slot + 1) {
+		zcrx_ifq_return_niov(ifq, *niov);
+		return ZCRX_OTHER_POOL;
+	}
+	return ZCRX_ACCEPTED;
+}
+
+static void trace_put(struct zcrx_trace *trace, uint32_t index, uint32_t niov,
+		      enum zcrx_verdict verdict, bool alias)
+{
+	if (trace->count == trace->capacity) {
+		trace->lost++;
+		return;
+	}
+	trace->entries[trace->count++] = (struct zcrx_judgement){
+		.index = index,
+		.niov = niov,
+		.verdict = (uint8_t)verdict,
+		.alias = alias,
+	};
+}
+
+static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	struct zcrx_ifq_shared *shared = ifq->shared;
+	uint32_t cached = zcrx_pp_cache_count(pool);
+	uint32_t available = zcrx_rq_available(&ifq->rq);
+	uint32_t room = cached < ZCRX_PP_REFILL ? ZCRX_PP_REFILL - cached : 0;
+	uint32_t count = available < room ? available : room;
+	uint32_t verdicts[ZCRX_VERDICT_COUNT] = {0};
+	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
+	uint32_t aliases = 0;
+
+	if (count == 0)
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t index = ifq->rq.cached_head;
+		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
+		uint32_t niov = 0;
+		bool alias;
+		enum zcrx_verdict verdict = judge(ifq, pool, &rqe, &niov, &alias);
+
+		if (verdict == ZCRX_ACCEPTED)
+			pool->shared->cache[cached++] = niov;
+		verdicts[verdict]++;
+		aliases += alias;
+		if (ifq->verdict_log)
+			shm_log_put(ifq->verdict_log, (consumed + i) & ifq->log_mask,
+				    (uint8_t)(verdict | (alias ? ZCRX_LOG_ALIAS : 0)));
+		if (ifq->trace)
+			trace_put(ifq->trace, index, niov, verdict, alias);
+	}
+	/* Once, after the last entry was read: see zcrx_rq_release(). */
+	zcrx_rq_release(&ifq->rq);
+	zcrx_pp_cache_set_count(pool, cached);
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
+		if (verdicts[verdict])
+			shm_count(&shared->verdicts[verdict], verdicts[verdict]);
+	}
+	if (aliases)
+		shm_count(&shared->aliases, aliases);
+	shm_count(&shared->ring_refills, 1);
+	shm_store_relaxed_u32(&shared->cached_rq_head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
+	/* Pairs with the acquire in zcrx_reconcile(): the log bytes are there. */
+	shm_store_release_u64(&shared->consumed, consumed + count, POINT_LOG);
+	return count;
+}
+
+uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	uint32_t count;
+
+	if (!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
+		return 0;
+	count = refill_locked(ifq, pool);
+	zcrx_unlock(&ifq->shared->rq_lock);
+	return count;
+}
+
+static void refill_freelist(struct zcrx_page_pool *pool)
+{
+	uint32_t cached = zcrx_pp_cache_count(pool);
+	uint32_t count;
+
+	count = zcrx_area_pop_free(pool->area, &pool->shared->cache[cached],
+				   ZCRX_PP_REFILL - cached);
+	for (uint32_t i = 0; i < count; i++)
+		zcrx_pp_bind(pool, pool->shared->cache[cached + i]);
+	zcrx_pp_cache_set_count(pool, cached + count);
+}
+
+/* ---- the operations behind a page pool ------------------------------------ */
+
+static int64_t mp_alloc_netmems(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+	uint32_t cached;
+
+	zcrx_ifq_refill_ring(ifq, pool);
+	if (zcrx_pp_cache_count(pool) == 0)
+		refill_freelist(pool);
+	cached = zcrx_pp_cache_count(pool);
+	if (cached == 0) {
+		shm_count(&ifq->shared->alloc_failures, 1);
+		return -ENOMEM;
+	}
+	zcrx_pp_cache_set_count(pool, cached - 1);
+	return pool->shared->cache[cached - 1];
+}
+
+static void mp_release_netmem(struct zcrx_page_pool *pool, void *provider, uint32_t niov)
+{
+	struct zcrx_ifq *ifq = provider;
+
+	zcrx_pp_unbind(pool, niov);
+	zcrx_area_push_free(ifq->area, niov);
+}
+
+static int mp_init(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+
+	if (!ifq || pool->params.device != ifq->device)
+		return -EINVAL;
+	if (pool->params.dma_map || pool->params.order != 0)
+		return -EOPNOTSUPP;
+	shm_fetch_add_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	return 0;
+}
+
+static int mp_destroy(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+
+	(void)pool;
+	if (zcrx_area_free_count(ifq->area) != ifq->area->num_niovs) {
+		/* The reference is kept on purpose: a leak that can be seen. */
+		shm_count(&ifq->shared->destroy_warnings, 1);
+		return -EBUSY;
+	}
+	shm_fetch_sub_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	return 0;
+}
+
+const struct zcrx_mp_ops zcrx_mp_ops = {
+	.alloc_netmems = mp_alloc_netmems,
+	.release_netmem = mp_release_netmem,
+	.init = mp_init,
+	.destroy = mp_destroy,
+};
+
+/* ---- the interface queue ---------------------------------------------------- */
+
+void zcrx_ifq_setup(struct zcrx_ifq *ifq)
+{
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &ifq->pools[slot];
+
+		pool->area = ifq->area;
+		pool->ops = &zcrx_mp_ops;
+		pool->provider = ifq;
+		pool->slot = slot;
+		pool->params = (struct zcrx_pp_params){.device = ifq->device};
+	}
+}
+
+void zcrx_ifq_format(struct zcrx_ifq *ifq)
+{
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		shm_store_relaxed_u32(&ifq->pools[slot].shared->phase, ZCRX_POOL_UNUSED,
+				      POINT_POOL_COUNT);
+	shm_store_relaxed_u32(&ifq->shared->current_pool, 0, POINT_POOL_COUNT);
+	shm_store_relaxed_u32(&ifq->shared->cached_rq_head, ifq->rq.cached_head,
+			      POINT_RQ_HEAD_STORE);
+	shm_store_release_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+}
+
+int zcrx_ifq_restart(struct zcrx_ifq *ifq)
+{
+	struct zcrx_page_pool *old = zcrx_ifq_pool(ifq);
+	uint32_t slot = 0;
+	int error, destroyed;
+
+	while (slot < ZCRX_POOLS_MAX && zcrx_pp_phase(&ifq->pools[slot]) != ZCRX_POOL_UNUSED)
+		slot++;
+	if (slot == ZCRX_POOLS_MAX)
+		return -ENOSPC;
+	error = zcrx_pp_create(&ifq->pools[slot]);
+	if (error)
+		return error;
+	shm_store_release_u32(&ifq->shared->current_pool, slot + 1, POINT_POOL_COUNT);
+	if (old)
+		zcrx_pp_destroy(old, &destroyed);
+	return (int)slot;
+}
+
+int zcrx_ifq_teardown(struct zcrx_ifq *ifq)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(ifq);
+	int destroyed;
+
+	if (!pool)
+		return -ENOENT;
+	shm_store_release_u32(&ifq->shared->current_pool, 0, POINT_POOL_COUNT);
+	if (zcrx_pp_destroy(pool, &destroyed))
+		return destroyed;
+	/* Buffers of this pool are still out: the check fails by that alone. */
+	shm_count(&ifq->shared->destroy_warnings, 1);
+	return -EBUSY;
+}
+
+void zcrx_ifq_return_niov(struct zcrx_ifq *ifq, uint32_t niov)
+{
+	uint32_t pool = shm_load_relaxed_u32(&ifq->area->niov_pool[niov], POINT_NIOV_POOL);
+
+	if (pool == ZCRX_NO_POOL)
+		zcrx_area_push_free(ifq->area, niov);
+	else
+		zcrx_pp_put_unreferenced(&ifq->pools[pool - 1], niov);
+}
+
+void zcrx_ifq_drop(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count)
+{
+	if (zcrx_pp_ref_put(ifq->area, niov, count))
+		zcrx_ifq_return_niov(ifq, niov);
+}
+
+uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
+{
+	struct zcrx_area *area = ifq->area;
+	uint64_t taken = 0;
+
+	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+		uint32_t refs = zcrx_user_ref_take_all(area, niov);
+
+		if (refs == 0)
+			continue;
+		taken += refs;
+		if (!zcrx_pp_ref_put(area, niov, refs))
+			continue;
+		zcrx_ifq_return_niov(ifq, niov);
+		if (buffers)
+			(*buffers)++;
+	}
+	return taken;
+}
+
+int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq)
+{
+	uint32_t niov;
+
+	if (zcrx_area_pop_free(ifq->area, &niov, 1) == 0)
+		return -ENOMEM;
+	zcrx_pp_ref_init(ifq->area, niov);
+	return niov;
+}
+
+/*
+ * Attribute numbers of the netdev netlink family: NETDEV_A_QUEUE_IO_URING and
+ * NETDEV_A_PAGE_POOL_IO_URING. A nest's type carries NLA_F_NESTED.
+ */
+int zcrx_nl_fill(enum zcrx_nl_dump dump, uint8_t *to, uint32_t size)
+{
+	const uint16_t nla_len = 4;
+	const uint16_t nla_type = (uint16_t)((dump == ZCRX_NL_QUEUE_GET ? 6U : 8U) | 0x8000U);
+
+	if (size < nla_len)
+		return -EMSGSIZE;
+	memcpy(to, &nla_len, sizeof(nla_len));
+	memcpy(to + sizeof(nla_len), &nla_type, sizeof(nla_type));
+	return nla_len;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory provider of io_uring zero-copy receive, and the interface queue
+ * (ifq) it serves: it decides which buffer may be filled next and what to
+ * believe of each entry that the user wrote into the refill ring.
+ *
+ * Behaviour: the first version of Linux's io_uring/zcrx.c (6.15), with its
+ * known bugs fixed.
+ */
+#ifndef ZCRX_PROVIDER_H
+#define ZCRX_PROVIDER_H
+
+#include "page_pool.h"
+#include "ring.h"
+
+#define ZCRX_POOLS_MAX 8U
+
+/* What one RQE earned. Order and names are shared with Python's emu.state.Verdict. */
+enum zcrx_verdict {
+	ZCRX_ACCEPTED = 0,
+	ZCRX_STILL_REFERENCED = 1,
+	ZCRX_OTHER_POOL = 2,
+	ZCRX_BAD_PAD = 3,
+	ZCRX_BAD_AREA = 4,
+	ZCRX_BAD_INDEX = 5,
+	ZCRX_NO_USER_REF = 6,
+};
+#define ZCRX_VERDICT_COUNT 7U
+#define ZCRX_LOG_ALIAS 0x80U /* set in a verdict-log byte beside the verdict */
+
+/* One judged entry, for whoever wants each of them (stepping, fuzzing). */
+struct zcrx_judgement {
+	uint32_t index; /* absolute ring index */
+	uint32_t niov; /* as the kernel truncates it; meaningless for BAD_PAD and BAD_AREA */
+	uint8_t verdict;
+	uint8_t alias;
+};
+
+struct zcrx_trace {
+	struct zcrx_judgement *entries;
+	uint32_t capacity;
+	uint32_t count;
+	uint32_t lost; /* entries that found no room */
+};
+
+/* Kernel-side shared state of an ifq. The provider process is its one writer. */
+struct zcrx_ifq_shared {
+	_Alignas(SHM_CACHE_LINE) struct zcrx_lock rq_lock;
+	shm_u32 refs; /* instance references: 1, and one for each pool */
+	shm_u32 current_pool; /* slot + 1, 0 = none */
+	shm_u32 cached_rq_head; /* copy for inspection */
+	_Alignas(SHM_CACHE_LINE) shm_u64 consumed; /* RQEs ever taken: covers the verdict log */
+	shm_u64 verdicts[ZCRX_VERDICT_COUNT];
+	shm_u64 aliases;
+	shm_u64 alloc_failures;
+	shm_u64 destroy_warnings;
+	shm_u64 ring_refills; /* calls that took at least one RQE */
+};
+
+struct zcrx_ifq {
+	struct zcrx_ifq_shared *shared;
+	struct zcrx_area *area;
+	struct zcrx_rq rq;
+	struct zcrx_page_pool pools[ZCRX_POOLS_MAX];
+	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask; or NULL */
+	uint64_t log_mask;
+	struct zcrx_trace *trace; /* or NULL */
+	uint32_t device;
+	bool strict_alias; /* reject an index whose upper bits would vanish */
+};
+
+extern const struct zcrx_mp_ops zcrx_mp_ops;
+
+/* Bind pools to this provider; pointers of shared, area, rq and pools[] rings are set already. */
+void zcrx_ifq_setup(struct zcrx_ifq *ifq);
+
+/* Give the ifq its first state. Once, by the creating process, after zcrx_area_format(). */
+void zcrx_ifq_format(struct zcrx_ifq *ifq);
+
+/* The pool that serves the queue, or NULL. */
+static inline struct zcrx_page_pool *zcrx_ifq_pool(struct zcrx_ifq *ifq)
+{
+	uint32_t slot = shm_load_acquire_u32(&ifq->shared->current_pool, POINT_POOL_COUNT);
+
+	return slot ? &ifq->pools[slot - 1] : NULL;
+}
+
+/*
+ * Restart the queue: a new page pool serves it from now on, the old one is
+ * torn down and lingers until its buffers are home. The new slot, or -ENOSPC
+ * when all slots hold lingering pools, or what the provider's init answered.
+ */
+int zcrx_ifq_restart(struct zcrx_ifq *ifq);
+
+/*
+ * Tear the queue down and check that every buffer is home: 0, -EBUSY when
+ * buffers are missing (counted as a warning; the pool keeps its instance
+ * reference), -ENOENT without a pool.
+ */
+int zcrx_ifq_teardown(struct zcrx_ifq *ifq);
+
+/*
+ * Judge what waits in the refill ring, at most as much as fits under
+ * ZCRX_PP_REFILL in the pool's cache; how many RQEs were consumed.
+ */
+uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool);
+
+/*
+ * The user is gone: take back every user reference. Any kernel-side process,
+ * concurrently with everything else. Returns the references taken back; the
+ * number of buffers that came home by it is added to *buffers if not NULL.
+ */
+uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers);
+
+/*
+ * A buffer for a payload that did not land in the area: straight from the
+ * freelist, bound to no pool, one reference. -ENOMEM if there is none.
+ */
+int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq);
+
+/* A buffer whose last reference is gone: to its own pool, or unbound to the freelist. */
+void zcrx_ifq_return_niov(struct zcrx_ifq *ifq, uint32_t niov);
+
+/* The stack drops `count` page-pool references of a buffer. */
+void zcrx_ifq_drop(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count);
+
+/*
+ * The provider's word in a netlink dump: an empty nest that says "served by
+ * io_uring". Writes one attribute, returns its size, -EMSGSIZE if it does not fit.
+ */
+enum zcrx_nl_dump { ZCRX_NL_QUEUE_GET, ZCRX_NL_PAGE_POOL_GET };
+int zcrx_nl_fill(enum zcrx_nl_dump dump, uint8_t *to, uint32_t size);
+
+#endif /* ZCRX_PROVIDER_H */

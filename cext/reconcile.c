@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "reconcile.h"
+
+static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+		     uint64_t position, uint8_t intent, uint8_t verdict)
+{
+	if (reconciler->mismatch_count < ZCRX_MISMATCHES_MAX)
+		reconciler->mismatches[reconciler->mismatch_count] = (struct zcrx_mismatch){
+			.position = position,
+			.index = queue->shape.initial_index + (uint32_t)position,
+			.intent = intent,
+			.verdict = verdict,
+		};
+	reconciler->mismatch_count++;
+}
+
+uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue)
+{
+	uint64_t mask = queue->shape.log_entries - 1;
+	/* Pairs with the release in the provider's refill: its log bytes are there, and
+	 * so are the consumer's, which it published before the provider took the RQE. */
+	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
+	uint64_t start = reconciler->checked;
+
+	if (consumed - start > queue->shape.log_entries) {
+		reconciler->lost += consumed - start - queue->shape.log_entries;
+		reconciler->checked = consumed - queue->shape.log_entries;
+	}
+	for (uint64_t at = reconciler->checked; at < consumed; at++) {
+		uint8_t logged = queue->ifq.verdict_log[at & mask];
+		uint8_t intent = queue->intents[at & mask];
+		uint8_t verdict = logged & 7U;
+
+		if (intent > ZCRX_RULES_MAX) {
+			mismatch(reconciler, queue, at, intent, logged);
+			continue;
+		}
+		reconciler->table[intent][verdict]++;
+		reconciler->aliases += logged >> 7;
+		if (reconciler->legal[intent] >> verdict & 1U)
+			continue;
+		if (intent == 0 && verdict == ZCRX_NO_USER_REF && at >= reconciler->scrubbed_from)
+			reconciler->after_scrub++;
+		else
+			mismatch(reconciler, queue, at, intent, logged);
+	}
+	reconciler->checked = consumed;
+	/* Pairs with the acquire in the consumer's rqe_room(): those bytes may be reused. */
+	shm_store_release_u64(&queue->lab->checked, consumed, POINT_LOG);
+	return consumed - start;
+}
