@@ -1,0 +1,41 @@
+"""The exceptions of the package: one base class, named after the condition.
+
+Three kinds must never be mixed up: a wrong input (:class:`ConfigError`), a
+broken environment or a dead process (:class:`EnvironmentProblem`), and a
+finding (which is not an exception at all, but part of a report).
+"""
+
+from __future__ import annotations
+
+
+class EmuError(Exception):
+    """Base of all errors that this package raises on purpose; its text is one line for the user."""
+
+
+class ConfigError(EmuError, ValueError):
+    """A value that the caller gave is not allowed; the text names field, value and what is allowed."""
+
+    @classmethod
+    def of(cls, field: str, value: object, allowed: str) -> ConfigError:
+        """Build the message in the one form that all of them have."""
+        return cls(f"{field}: {value!r} is not allowed; {allowed}")
+
+
+class TrafficError(ConfigError):
+    """A traffic source that does not exist or cannot be read; fix the SOURCE text or the file."""
+
+
+class LayoutError(ConfigError):
+    """Bytes that do not have the shape of the structure they should hold."""
+
+
+class StateError(EmuError):
+    """An operation that the present state does not allow, such as dropping a reference not held."""
+
+
+class EnvironmentProblem(EmuError):
+    """The machine cannot give what the run needs (shared memory, a port, a file); the text says what."""
+
+
+class AttachError(EmuError):
+    """A consumer could not join: no such run, the queue is taken, or the run is over."""
