@@ -1,0 +1,130 @@
+"""The audit: what a finished run proves, statement by statement.
+
+Every statement is computed from what the processes left in memory that the
+consumer cannot reach, or from the consumer's own checks where only it can see
+(integrity, order, ownership on its side).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emu.core import AuditResult
+from emu.report import QueueReport, Statement
+from faults import Reconciliation
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the audit judges."""
+
+    queues: Sequence[QueueReport]
+    buffers: Sequence[AuditResult]
+    num_niovs: int
+    reconciliation: Reconciliation
+    stalled: bool  #: traffic was offered and buffers came back, but nothing was delivered
+    undrained: frozenset[int]  #: queues whose consumer left before it had read everything
+    kernel_side_died: bool  #: NIC or provider were killed: their state is where they left it
+
+    def total(self, group: str, name: str) -> int:
+        """Sum of a counter over all queues."""
+        return sum(getattr(queue, group)[name] for queue in self.queues)
+
+
+def _conservation(evidence: Evidence) -> Statement:
+    name = "conservation"
+    if evidence.kernel_side_died:
+        return Statement(name, None, "not judged: a process that owned buffers was killed")
+    problems = []
+    for queue, result in enumerate(evidence.buffers):
+        if result.lost:
+            problems.append(f"queue {queue}: {result.lost} lost, first {result.first_lost}")
+        if result.doubled:
+            problems.append(
+                f"queue {queue}: {result.doubled} in two places, first {result.first_doubled}"
+            )
+    for field in ("freelist_overflows", "ref_underflows"):
+        count = evidence.total("provider", field)
+        if count:
+            problems.append(f"{count} {field.replace('_', ' ')}")
+    if problems:
+        return Statement(name, False, "; ".join(problems))
+    total = evidence.num_niovs * len(evidence.buffers)
+    return Statement(name, True, f"each of {total} buffers is in exactly one place")
+
+
+def _all_home(evidence: Evidence) -> Statement:
+    name = "all_home"
+    if evidence.kernel_side_died:
+        return Statement(name, None, "not judged: the queue was not torn down")
+    warnings = evidence.total("provider", "destroy_warnings")
+    home = evidence.total("provider", "free_count")
+    total = evidence.num_niovs * len(evidence.queues)
+    text = f"{home} of {total} buffers are on the freelist, {warnings} destroy warnings"
+    return Statement(name, home == total and warnings == 0, text)
+
+
+def _integrity(evidence: Evidence) -> Statement:
+    errors = evidence.total("consumer", "integrity_errors")
+    bad = evidence.total("consumer", "bad_completions")
+    fragments = evidence.total("consumer", "fragments")
+    if errors or bad:
+        return Statement(
+            "integrity", False, f"{errors} fragments differ from what was sent, {bad} lie outside"
+        )
+    return Statement("integrity", True, f"{fragments} fragments are what was sent")
+
+
+def _ownership(evidence: Evidence) -> Statement:
+    granted = evidence.total("nic", "ownership_violations")
+    delivered = evidence.total("consumer", "ownership_errors")
+    holds = granted == 0 and delivered == 0
+    grants = evidence.total("nic", "grants_taken")
+    text = (
+        f"none of {grants} granted buffers was the user's"
+        if holds
+        else f"{granted} buffers granted and {delivered} delivered while the user held them"
+    )
+    return Statement("ownership", holds, text)
+
+
+def _order(evidence: Evidence) -> Statement:
+    errors = evidence.total("consumer", "order_errors")
+    problems = [f"{errors} fragments out of order"] if errors else []
+    for queue, result in enumerate(evidence.buffers):
+        if result.flows_wrong and queue not in evidence.undrained:
+            problems.append(
+                f"queue {queue}: {result.flows_wrong} flows miss {result.fragments_missing} "
+                f"fragments, first flow {result.first_flow_wrong}"
+            )
+    if problems:
+        return Statement("order", False, "; ".join(problems))
+    dropped = evidence.total("nic", "fragments_dropped")
+    text = f"each flow arrived in order, {dropped} dropped fragments are accounted for"
+    if evidence.undrained:
+        text += f"; unread fragments of queue {sorted(evidence.undrained)} went to the scrub"
+    return Statement("order", True, text)
+
+
+def _progress(evidence: Evidence) -> Statement:
+    if evidence.stalled:
+        return Statement("progress", False, "traffic was offered and nothing moved any more")
+    return Statement("progress", True, "deliveries went on while buffers came back")
+
+
+def _exactness(evidence: Evidence) -> Statement:
+    result = evidence.reconciliation
+    if result.ok:
+        text = f"each of {result.checked} verdicts is the one that its entry must earn"
+        return Statement("exactness", True, text)
+    text = f"{result.mismatch_count} of {result.checked} verdicts are wrong"
+    if result.lost:
+        text += f", {result.lost} could not be compared"
+    return Statement("exactness", False, text)
+
+
+def audit(evidence: Evidence) -> tuple[Statement, ...]:
+    """Judge a finished run."""
+    checks = (_conservation, _integrity, _exactness, _ownership, _order, _progress, _all_home)
+    return tuple(check(evidence) for check in checks)

@@ -1,0 +1,155 @@
+"""What a run is: one frozen value, checked when it is made."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from emu.core import QUEUES_MAX, Shape
+from emu.errors import ConfigError
+from faults import Plan
+
+RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
+AREA_BUFFERS_MAX = 2**20
+FRAGMENTS_MAX = 16  #: buffers of 4096 bytes that the largest payload needs
+NIOV_SHIFT = 12
+
+
+class Pace(enum.StrEnum):
+    """When packets are offered."""
+
+    FAST = "fast"  #: as soon as there is room
+    ORIGINAL = "original"  #: at the times they carry
+
+
+class Overload(enum.StrEnum):
+    """What the NIC does with a packet that finds no buffer or no room in the CQ."""
+
+    WAIT = "wait"  #: keep it for up to ``wait_ms``, then drop and count it
+    DROP = "drop"  #: drop and count it at once, as hardware does
+
+
+class Verify(enum.StrEnum):
+    """What the consumer does with the bytes it is given."""
+
+    NONE = "none"
+    TOUCH = "touch"  #: read one byte of each fragment
+    CRC = "crc"  #: compare the CRC32C of all bytes with what the NIC sent
+
+
+class ReturnOrder(enum.StrEnum):
+    """In which order a consumer gives fragments back."""
+
+    FIFO = "fifo"
+    LIFO = "lifo"
+    SHUFFLE = "shuffle"
+
+
+def round_up_power_of_two(value: int) -> int:
+    """The smallest power of two that is not below ``value``."""
+    return 1 << max(0, value - 1).bit_length()
+
+
+def _check(name: str, value: int | float, low: int | float, high: int | float) -> None:
+    if not low <= value <= high:
+        raise ConfigError.of(name, value, f"it must be {low} to {high}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run, apart from the machine it runs on.
+
+    Sizes that must be a power of two are rounded up; :attr:`roundings` says which were.
+
+    Raises:
+        ConfigError: A value is out of range; the message names it and what is allowed.
+    """
+
+    seed: int = 0  #: decides traffic, faults and return order; 0 to 2**64-1
+    traffic: str = "synthetic"  #: SOURCE text, see :func:`emu.traffic.parse_source`
+    duration_s: float | None = None  #: seconds of traffic; None = no limit
+    packets: int = 0  #: packets to offer, over all queues; 0 = no limit
+    laps: int = 0  #: how often the traffic is replayed; 0 = no limit
+    queues: int = 1  #: receive queues, each with a consumer process; 1 to 64
+    area_buffers: int = 1024  #: buffers (niovs) of 4096 bytes of each queue's area
+    rq_entries: int = 4096  #: refill ring, power of two, 1 to 32768
+    cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
+    ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
+    grant_entries: int = 256  #: buffers posted to the NIC, power of two, 16 to 4096
+    log_entries: int = 1 << 22  #: RQEs that may wait for reconciliation, power of two
+    initial_index: int = 0  #: where the rings' indices start, u32
+    pace: Pace = Pace.FAST
+    overload: Overload = Overload.WAIT
+    wait_ms: int = 1000  #: how long a packet waits for room, 0 to 60000
+    copy_every: int = 0  #: every n-th packet takes the copy fallback; 0 = none
+    verify: Verify = Verify.CRC
+    return_order: ReturnOrder = ReturnOrder.SHUFFLE
+    hold: int = 32  #: fragments a consumer keeps before the first goes back, 0 to 65536
+    recheck_every: int = 16  #: verify every n-th fragment again when it goes back; 0 = none
+    strict_alias: bool = False  #: reject an index whose upper bits would vanish
+    pin: bool = True  #: bind the processes to cores
+    plan: Plan = field(default_factory=Plan)  #: faults to inject
+    consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
+    connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
+    roundings: tuple[str, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        self._round("rq_entries", 1, RQ_ENTRIES_MAX)
+        self._round("cq_entries", FRAGMENTS_MAX, RQ_ENTRIES_MAX)
+        self._round("grant_entries", FRAGMENTS_MAX, 4096)
+        self._round("log_entries", 65536, 1 << 30)
+        _check("seed", self.seed, 0, 2**64 - 1)
+        if self.duration_s is not None and not 0 < self.duration_s <= 86400 * 366:
+            raise ConfigError.of("duration", self.duration_s, "it must be above 0 seconds")
+        _check("packets", self.packets, 0, 2**63)
+        _check("laps", self.laps, 0, 2**32)
+        _check("queues", self.queues, 1, QUEUES_MAX)
+        _check("area_buffers", self.area_buffers, FRAGMENTS_MAX + 1, AREA_BUFFERS_MAX)
+        _check("ptr_ring_size", self.ptr_ring_size, 1, RQ_ENTRIES_MAX)
+        _check("initial_index", self.initial_index, 0, 2**32 - 1)
+        _check("wait_ms", self.wait_ms, 0, 60000)
+        _check("copy_every", self.copy_every, 0, 2**31)
+        _check("hold", self.hold, 0, 65536)
+        _check("recheck_every", self.recheck_every, 0, 2**31)
+        _check("connections", self.connections, 0, 2**31)
+        if self.consumer != "builtin":
+            module, colon, function = self.consumer.partition(":")
+            if not (module and colon and function):
+                raise ConfigError.of("consumer", self.consumer, "write 'builtin' or MODULE:FUNCTION")
+
+    def _round(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        _check(name, value, low, high)
+        rounded = round_up_power_of_two(value)
+        if rounded != value:
+            object.__setattr__(self, name, rounded)
+            note = f"{name}: {value} rounded up to {rounded}, a power of two"
+            object.__setattr__(self, "roundings", (*self.roundings, note))
+
+    def shape(self, flows_max: int) -> Shape:
+        """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""
+        return Shape(
+            num_niovs=self.area_buffers,
+            niov_shift=NIOV_SHIFT,
+            rq_entries=self.rq_entries,
+            cq_entries=self.cq_entries,
+            ptr_ring_size=self.ptr_ring_size,
+            grant_entries=self.grant_entries,
+            log_entries=self.log_entries,
+            flows_max=flows_max,
+            initial_index=self.initial_index,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; :meth:`from_dict` reads them back."""
+        skip = {"roundings"}
+        plain: dict[type, Callable[[Any], Any]] = {Plan: str}
+        result: dict[str, Any] = {}
+        for item in fields(self):
+            if item.name in skip:
+                continue
+            value = getattr(self, item.name)
+            result[item.name] = plain.get(type(value), lambda same: same)(value)
+        return result

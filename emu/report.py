@@ -1,0 +1,200 @@
+"""The report of a run: typed, and as the versioned JSON of ``run.json``.
+
+Schema 1; fields are documented in ``docs/run-json.md``. Nothing is ever
+removed or changes its meaning within a schema version; fields may be added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emu.errors import EnvironmentProblem
+from faults import Reconciliation
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of the audit."""
+
+    name: str
+    holds: bool | None  #: None: it could not be judged
+    text: str  #: in words, with figures
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the run and how it ended."""
+
+    role: str  #: nic, provider or consumer
+    queue: int | None
+    pid: int
+    exit_code: int | None  #: negative: the signal that killed it; None: still running
+    cpu_s: float  #: user and system time
+
+    @property
+    def label(self) -> str:
+        """Its name in messages, e.g. ``consumer of queue 0``."""
+        return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReport:
+    """Counters of one queue, by who wrote them."""
+
+    nic: Mapping[str, int]
+    provider: Mapping[str, int]
+    page_pool: Mapping[str, int]
+    consumer: Mapping[str, int]
+    places: Mapping[str, int]
+    scrub: Mapping[str, int]  #: references taken back, buffers that came home by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a run did and what it proved."""
+
+    ok: bool
+    seed: int
+    config: Mapping[str, Any]
+    elapsed_s: float  #: of traffic, from the first packet's offer to the last
+    ended: str  #: why the run ended: duration, packets, finished, interrupted, died …
+    problems: tuple[str, ...]  #: findings, one line each; empty if ok
+    processes: tuple[Process, ...]
+    statements: tuple[Statement, ...]
+    reconciliation: Reconciliation
+    queues: tuple[QueueReport, ...]
+    netlink: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    run_dir: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def total(self, group: str, name: str) -> int:
+        """Sum of a counter over all queues; ``group`` is a field of :class:`QueueReport`."""
+        return sum(getattr(queue, group)[name] for queue in self.queues)
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Verdict label: how many RQEs earned it."""
+        names = (
+            "accepted still_referenced other_pool bad_pad bad_area bad_index no_user_ref"
+        ).split()
+        return {name: self.total("provider", name) for name in names}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contents of ``run.json``."""
+        rows = self.reconciliation.rows
+        return {
+            "schema": SCHEMA,
+            "ok": self.ok,
+            "seed": self.seed,
+            "config": dict(self.config),
+            "versions": dict(self.versions),
+            "elapsed_s": round(self.elapsed_s, 6),
+            "ended": self.ended,
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+            "packets": {
+                "offered": self.total("nic", "packets_offered"),
+                "delivered": self.total("nic", "packets_delivered"),
+                "dropped": self.total("nic", "packets_dropped"),
+                "copied": self.total("nic", "copied_packets"),
+            },
+            "bytes": {
+                "offered": self.total("nic", "bytes_offered"),
+                "delivered": self.total("nic", "bytes_delivered"),
+                "received": self.total("consumer", "bytes"),
+            },
+            "fragments": {
+                "delivered": self.total("nic", "fragments_delivered"),
+                "received": self.total("consumer", "fragments"),
+                "dropped": self.total("nic", "fragments_dropped"),
+            },
+            "rqe": {
+                "submitted": self.total("consumer", "rqe_submitted"),
+                "consumed": self.total("provider", "consumed"),
+                "unconsumed": self.reconciliation.unconsumed,
+                "aliases": self.total("provider", "aliases"),
+                "verdicts": self.verdicts,
+            },
+            "faults": {"injected": {row.name: row.injected for row in rows[1:]}},
+            "reconciliation": {
+                "ok": self.reconciliation.ok,
+                "checked": self.reconciliation.checked,
+                "after_scrub": self.reconciliation.after_scrub,
+                "lost": self.reconciliation.lost,
+                "mismatch_count": self.reconciliation.mismatch_count,
+                "mismatches": [asdict(item) for item in self.reconciliation.mismatches],
+                "table": [asdict(row) for row in rows],
+            },
+            "audit": {
+                **{statement.name: statement.holds for statement in self.statements},
+                "details": {statement.name: statement.text for statement in self.statements},
+            },
+            "queues": [asdict(queue) for queue in self.queues],
+            "netlink": dict(self.netlink),
+            "processes": [asdict(process) for process in self.processes],
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's behaviour."""
+    found = {"python": platform.python_version(), "kernel": platform.release()}
+    for name in ("zcrx-emu", "cffi", "faker"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file so that a reader sees all of it or nothing.
+
+    Raises:
+        EnvironmentProblem: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_last_word(run_dir: str | None, config: Mapping[str, Any]) -> None:
+    """Say in the run's folder and on stderr that the control process died.
+
+    Called by the provider process, the only one that survives it for a moment.
+    """
+    text = "the control process died; the run was not judged"
+    if run_dir is not None:
+        with contextlib.suppress(EnvironmentProblem):
+            write_json(
+                Path(run_dir) / "run.json",
+                {
+                    "schema": SCHEMA,
+                    "ok": False,
+                    "seed": config.get("seed"),
+                    "config": dict(config),
+                    "ended": "control process died",
+                    "problems": [text],
+                },
+            )
+    with contextlib.suppress(OSError):
+        print(f"zcrx-emu: FAIL: {text}", file=sys.stderr, flush=True)
+
+
+def failures(statements: Iterable[Statement]) -> list[str]:
+    """The statements that do not hold, as problem lines."""
+    return [f"{item.name}: {item.text}" for item in statements if item.holds is False]

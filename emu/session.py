@@ -1,0 +1,865 @@
+"""The control process: makes a run's memory and processes, watches, tears down, judges.
+
+The order of a shutdown is the kernel's: the NIC stops offering, the user reads
+what is left and goes, the control process scrubs while the provider is still
+at work, buffers come home, the queue is torn down and the destroy check runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from emu import netlink
+from emu.arena import Arena, make_arena
+from emu.audit import Evidence, audit
+from emu.channel import Channel
+from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.core import (
+    CounterGroup,
+    Mapping,
+    Places,
+    Queue,
+    Reconciler,
+    RunControl,
+    RunState,
+    bells_size,
+    layout_sizes,
+    run_size,
+)
+from emu.errors import ConfigError, EnvironmentProblem
+from emu.report import Process, QueueReport, Report, failures, versions, write_json
+from emu.segment import Barrier, Segment, check_room, create_segment, sweep
+from emu.state import Verdict
+from emu.traffic import TcpSource, parse_source
+from faults import Reconciliation, reconcile
+
+TCP_FLOWS_MAX = 4096
+ATTACH_TIMEOUT_S = 60.0
+ACK_TIMEOUT_S = 10.0
+CONSUMER_LEAVE_S = 10.0
+TICK_S = 0.01
+STALL_S = 5.0
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+_VERIFY = {Verify.NONE: 0, Verify.TOUCH: 1, Verify.CRC: 2}
+_ORDER = {ReturnOrder.FIFO: 0, ReturnOrder.LIFO: 1, ReturnOrder.SHUFFLE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSample:
+    """Live counters of one queue."""
+
+    nic: dict[str, int]
+    provider: dict[str, int]
+    consumer: dict[str, int]
+    injected: int  #: malformed entries so far
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Live counters of a run at one moment."""
+
+    elapsed_s: float
+    queues: tuple[QueueSample, ...]
+    cpu_s: dict[str, float]  #: process label: CPU time so far
+
+
+@dataclass(slots=True)
+class _Worker:
+    role: str
+    queue: int | None
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    pidfd: int
+    exit_code: int | None = None
+    cpu_s: float = 0.0
+    message: str | None = None  #: its own word on why it ended
+    traceback: str | None = None
+    result: int | str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
+
+    def sample_cpu(self) -> float:
+        """CPU seconds so far; the last value known once it is gone."""
+        if self.exit_code is None:
+            with contextlib.suppress(OSError, IndexError):
+                text = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+                self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
+        return self.cpu_s
+
+    def death(self) -> str:
+        """How it ended, in words."""
+        if self.message:
+            return self.message
+        if self.exit_code is not None and self.exit_code < 0:
+            try:
+                name = signal.Signals(-self.exit_code).name
+            except ValueError:
+                name = f"signal {-self.exit_code}"
+            return f"{self.label} was killed by {name}"
+        return f"{self.label} ended with exit code {self.exit_code}"
+
+
+@dataclass(slots=True)
+class _QueueMemory:
+    kern: Segment
+    rings: Segment
+    area: Segment
+    lab: Segment
+
+    def mapped(self, names: tuple[str, ...]) -> tuple[list[str], list[int], tuple[int, ...]]:
+        segments = [getattr(self, name) for name in names]
+        return list(names), [s.size for s in segments], tuple(s.fd for s in segments)
+
+
+#: What each role may map of a queue. The consumer never gets the kernel side.
+_MAY_MAP = {
+    "nic": ("kern", "rings", "area", "lab"),
+    "provider": ("kern", "rings", "lab"),
+    "consumer": ("rings", "area", "lab"),
+}
+
+
+@dataclass(slots=True)
+class _Death:
+    worker: _Worker
+    text: str
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Notices a run in which nothing is delivered although it could be."""
+
+    delivered: int = -1
+    since: float = field(default_factory=time.monotonic)
+
+    def is_stuck(self, delivered: int, now: float) -> bool:
+        if delivered != self.delivered:
+            self.delivered, self.since = delivered, now
+        return now - self.since > STALL_S
+
+
+class Session:
+    """One run, from its memory to its report. A context manager: leaving it ends everything.
+
+    Args:
+        config: What to run.
+        run_dir: Folder for ``run.json``; None to write nothing.
+        output_fd: Queue 0's consumer writes the payload there, in order; -1 = nowhere.
+        stop_at_end: The consumers finish after so many flows ended; 0 = never.
+        listener: For a ``tcp:`` source: a listening socket, if the caller made one.
+
+    Raises:
+        ConfigError: The configuration cannot be.
+        EnvironmentProblem: The machine cannot give what the run needs.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        run_dir: Path | None = None,
+        output_fd: int = -1,
+        stop_at_end: int = 0,
+        listener: socket.socket | None = None,
+    ) -> None:
+        self.config = config
+        self.run_dir = run_dir
+        self.listener = listener
+        self._output_fd = output_fd
+        self._stop_at_end = stop_at_end
+        self._workers: list[_Worker] = []
+        self._segments: list[Segment] = []
+        self._barrier: Barrier | None = None
+        self._interrupted: str | None = None
+        self._notes = list(config.roundings)
+        self._deaths: list[_Death] = []
+        self._extra_problems: list[str] = []
+        self._scrubs = [[0, 0] for _ in range(config.queues)]
+        self._stalled = False
+        self._netlink: dict[str, Any] = {}
+        self._started_at = self._stopped_at = 0.0
+
+    # ---- setting up ------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _set_up(self) -> None:
+        removed = sweep()
+        if removed:
+            self._notes.append(f"removed {len(removed)} shared-memory objects of dead runs")
+        arena = self._make_traffic()
+        flows_max = TCP_FLOWS_MAX if arena is None else arena.flows_max
+        self._shape = self.config.shape(flows_max)
+        sizes = layout_sizes(self._shape)
+        self._check_room(sizes.area, sizes.kern + sizes.rings + sizes.lab, arena)
+
+        self._run_segment = self._segment(run_size())
+        self._bells_segment = self._segment(bells_size())
+        self._arena_segment = None
+        if arena is not None:
+            self._arena_segment = self._segment(len(arena.data))
+            with self._arena_segment.map() as memory:
+                memory[:] = arena.data
+        self._memories = [
+            _QueueMemory(
+                *(self._segment(size) for size in (sizes.kern, sizes.rings, sizes.area, sizes.lab))
+            )
+            for _ in range(self.config.queues)
+        ]
+        run, bells = self._run_segment.map(), self._bells_segment.map()
+        self._control = RunControl(run, bells)
+        self._control.format(self.config.queues)
+        self._queues = []
+        for index, memory in enumerate(self._memories):
+            mapping = Mapping(
+                run=run,
+                bells=bells,
+                kern=memory.kern.map(),
+                rings=memory.rings.map(),
+                lab=memory.lab.map(),
+            )
+            queue = Queue(self._shape, index, mapping)
+            queue.format()
+            self._queues.append(queue)
+        self._reconcilers = [Reconciler(queue, self._legal()) for queue in self._queues]
+        self._start_workers()
+
+    def _legal(self) -> list[frozenset[Verdict]]:
+        return [
+            frozenset(Verdict[label.upper()] for label in labels)
+            for labels in self.config.plan.legal
+        ]
+
+    def _make_traffic(self) -> Arena | None:
+        source = parse_source(self.config.traffic)
+        if isinstance(source, TcpSource):
+            if self.listener is None:
+                self.listener = listen(source)
+            return None
+        return make_arena(
+            source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
+        )
+
+    def _check_room(self, area: int, other: int, arena: Arena | None) -> None:
+        queues = self.config.queues
+        total = queues * (area + other) + (len(arena.data) if arena else 0)
+        check_room("area-buffers", self.config.area_buffers, total)
+
+    def _segment(self, size: int) -> Segment:
+        segment = create_segment(size)
+        self._segments.append(segment)
+        return segment
+
+    def _cpus(self) -> dict[tuple[str, int | None], int | None]:
+        """Which core each process is bound to.
+
+        The NIC has one for itself; consumers share the others with the
+        provider, which works seldom and in large steps.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        if not self.config.pin or len(cores) < 2:
+            return {}
+        placed: dict[tuple[str, int | None], int | None] = {("nic", None): cores[0]}
+        rest = cores[1:]
+        for queue in range(self.config.queues):
+            placed["consumer", queue] = rest[queue % len(rest)]
+        placed["provider", None] = rest[-1]
+        return placed
+
+    def _start_workers(self) -> None:
+        self._barrier = Barrier()
+        cpus = self._cpus()
+        roles: list[tuple[str, int | None]] = [("provider", None), ("nic", None)]
+        roles += [("consumer", queue) for queue in range(self.config.queues)]
+        for role, queue in roles:
+            worker = self._spawn(role, queue)
+            try:
+                self._hand_over(worker, cpus.get((role, queue)))
+            except OSError:
+                self._reap(block=True)
+                raise EnvironmentProblem(f"{worker.label}: it died while it was started") from None
+        self._wait_attached(len(roles))
+        self._barrier.close()
+        if self.listener is not None:
+            self.listener.close()  # the NIC process has it now
+
+    def _spawn(self, role: str, queue: int | None) -> _Worker:
+        channel, theirs = Channel.pair()
+        with theirs:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "emu.worker"),
+                    *(role, str(theirs.fileno()), str(os.getpid())),
+                    *(() if queue is None else (f"queue={queue}",)),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        worker = _Worker(role, queue, process, channel, os.pidfd_open(process.pid))
+        self._workers.append(worker)
+        return worker
+
+    def _hand_over(self, worker: _Worker, cpu: int | None) -> None:
+        """Send a worker its setup and the memory it may map, and nothing else."""
+        assert self._barrier is not None
+        role = worker.role
+        shared = {"bells": self._bells_segment}
+        extra: dict[str, int] = {}
+        if role != "consumer":
+            shared["run"] = self._run_segment
+        if role == "nic" and self._arena_segment is not None:
+            shared["arena"] = self._arena_segment
+        if role == "nic" and self.listener is not None:
+            extra["listen"] = self.listener.fileno()
+        if worker.queue == 0 and self._output_fd >= 0:
+            extra["output"] = self._output_fd
+        queues = range(self.config.queues) if worker.queue is None else [worker.queue]
+        message = {
+            "barrier": self._barrier.name,
+            "shape": {name: getattr(self._shape, name) for name in self._shape.__slots__},
+            "cpu": cpu,
+            "names": list(shared),
+            "sizes": [segment.size for segment in shared.values()],
+            "extra": list(extra),
+            "queue_messages": len(queues),
+            **self._role_setup(worker),
+        }
+        fds = (*(segment.fd for segment in shared.values()), *extra.values())
+        worker.channel.send(message, fds)
+        for queue in queues:
+            names, sizes, memory_fds = self._memories[queue].mapped(_MAY_MAP[role])
+            worker.channel.send({"names": names, "sizes": sizes}, memory_fds)
+
+    def _role_setup(self, worker: _Worker) -> dict[str, Any]:
+        config = self.config
+        if worker.role == "nic":
+            wait_ms = config.wait_ms if config.overload is Overload.WAIT else 0
+            return {
+                "nic": {
+                    "packets_max": config.packets,
+                    "laps_max": config.laps,
+                    "wait_max_ns": wait_ms * 1_000_000,
+                    "paced": int(config.pace is Pace.ORIGINAL),
+                    "copy_every": config.copy_every,
+                    "connections_max": config.connections,
+                }
+            }
+        if worker.role == "provider":
+            return {
+                "strict_alias": config.strict_alias,
+                "run_dir": None if self.run_dir is None else str(self.run_dir),
+                "config": config.as_dict(),
+            }
+        return {
+            "queue": worker.queue,
+            "consumer": {
+                "verify": _VERIFY[config.verify],
+                "return_order": _ORDER[config.return_order],
+                "hold": config.hold,
+                "recheck_every": config.recheck_every,
+                "stop_at_end": self._stop_at_end,
+                "seed": config.seed,
+            },
+            "rules": [(rule.fault.number, rule.probability) for rule in config.plan.rules],
+            "function": config.consumer,
+            "sys_path": sys.path,
+        }
+
+    def _wait_attached(self, count: int) -> None:
+        assert self._barrier is not None
+        deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        attached = 0
+        while attached < count:
+            if self._barrier.wait(0.05):
+                attached += 1
+                continue
+            self._reap()
+            if self._deaths:
+                raise EnvironmentProblem(f"{self._deaths[0].text} before the run began")
+            if self._interrupted is not None:
+                raise KeyboardInterrupt
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(
+                    f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
+                )
+
+    # ---- watching ----------------------------------------------------------------
+
+    def _live(self, role: str | None = None) -> list[_Worker]:
+        return [w for w in self._workers if w.exit_code is None and role in (None, w.role)]
+
+    def _read_messages(self, worker: _Worker) -> None:
+        poller = select.poll()
+        poller.register(worker.channel.fileno(), select.POLLIN)
+        while poller.poll(0):
+            received = worker.channel.receive()
+            if received is None:
+                return
+            message, _fds = received
+            if message.get("event") == "error":
+                worker.message = message["text"]
+                worker.traceback = message.get("traceback")
+            elif message.get("event") == "result":
+                worker.result = message.get("value")
+
+    def _reap(self, *, block: bool = False) -> list[_Worker]:
+        """Notice who has ended; those whose end is not in order become deaths."""
+        ended = []
+        for worker in self._live():
+            worker.sample_cpu()
+            if block:
+                worker.process.wait()
+            if worker.process.poll() is None:
+                continue
+            self._read_messages(worker)
+            worker.exit_code = worker.process.returncode
+            ended.append(worker)
+            if worker.exit_code != 0:
+                self._deaths.append(_Death(worker, worker.death()))
+        return ended
+
+    def _wait_event(self, timeout_s: float) -> None:
+        """Wait for the end of any process, at most ``timeout_s``."""
+        poller = select.poll()
+        for worker in self._live():
+            poller.register(worker.pidfd, select.POLLIN)
+        poller.poll(timeout_s * 1000)
+
+    def _reconcile(self) -> None:
+        for reconciler in self._reconcilers:
+            reconciler.step()
+
+    def interrupt(self, why: str = "interrupted") -> None:
+        """End the run early, in order; callable from a signal handler."""
+        self._interrupted = why
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process label: pid."""
+        return {worker.label: worker.process.pid for worker in self._workers}
+
+    def sample(self) -> Sample:
+        """Read the live counters."""
+        rules = len(self.config.plan.rules)
+        end = self._stopped_at or time.monotonic()
+        return Sample(
+            elapsed_s=end - self._started_at if self._started_at else 0.0,
+            queues=tuple(
+                QueueSample(
+                    nic=queue.counters(CounterGroup.NIC),
+                    provider=queue.counters(CounterGroup.PROVIDER),
+                    consumer=queue.counters(CounterGroup.CONSUMER),
+                    injected=sum(queue.injected(rules)),
+                    places=queue.places(),
+                )
+                for queue in self._queues
+            ),
+            cpu_s={worker.label: worker.sample_cpu() for worker in self._workers},
+        )
+
+    def _is_stuck(self, progress: _Progress) -> bool:
+        """Nothing delivered for long, although traffic, buffers and room are there."""
+        if self._arena_segment is None or self.config.pace is Pace.ORIGINAL:
+            return False
+        delivered = sum(
+            queue.counters(CounterGroup.NIC)["packets_delivered"] for queue in self._queues
+        )
+        if not progress.is_stuck(delivered, time.monotonic()):
+            return False
+        for queue in self._queues:
+            places = queue.places()
+            spare = places.freelist + places.cache + places.ptr_ring + places.grant_ring
+            submitted = queue.counters(CounterGroup.CONSUMER)["rqe_submitted"]
+            if places.in_flight < self.config.cq_entries and (
+                spare > 0 or submitted > queue.consumed()
+            ):
+                return True
+        return False
+
+    def _end_of_traffic(self, progress: _Progress) -> str | None:
+        """Why the traffic is over, None while it is not."""
+        if self._deaths:
+            return "died"
+        if self._interrupted is not None:
+            return self._interrupted
+        if not self._live("consumer"):
+            return "finished"
+        if self._control.nic_ack >= RunState.QUIESCE:
+            return "packets"
+        limit = self.config.duration_s
+        if limit is not None and time.monotonic() - self._started_at >= limit:
+            return "duration"
+        if self._is_stuck(progress):
+            self._stalled = True
+            return "stalled"
+        return None
+
+    def run(
+        self, on_sample: Callable[[Sample], None] | None = None, sample_every_s: float = 0.25
+    ) -> Report:
+        """Run to the end and judge.
+
+        Args:
+            on_sample: Called with live counters about every ``sample_every_s`` seconds.
+        """
+        self._started_at = time.monotonic()
+        progress = _Progress()
+        next_sample = self._started_at + sample_every_s
+        self._control.set_state(RunState.TRAFFIC)
+        while True:
+            self._wait_event(TICK_S)
+            for worker in self._reap():
+                if worker.role == "consumer":
+                    self._scrub(worker.queue)
+            self._reconcile()
+            ended = self._end_of_traffic(progress)
+            if ended is not None:
+                break
+            now = time.monotonic()
+            if on_sample is not None and now >= next_sample:
+                next_sample = now + sample_every_s
+                on_sample(self.sample())
+        self._shut_down()
+        if on_sample is not None:
+            on_sample(self.sample())
+        return self._report(ended)
+
+    # ---- shutting down -----------------------------------------------------------
+
+    @property
+    def _kernel_side_died(self) -> bool:
+        return any(death.worker.role != "consumer" for death in self._deaths)
+
+    def _scrub(self, queue: int | None) -> None:
+        """The user of a queue is gone: take its references back."""
+        assert queue is not None
+        self._reconcilers[queue].note_scrub()
+        references, buffers = self._queues[queue].scrub()
+        self._scrubs[queue][0] += references
+        self._scrubs[queue][1] += buffers
+
+    def _wait_for(self, what: str, reached: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for an acknowledgement; False when a kernel-side process died or time ran out."""
+        deadline = time.monotonic() + timeout_s
+        while not reached():
+            seq = self._control.prepare()
+            if reached():
+                return True
+            self._control.sleep(seq, 0.02)
+            self._reap()
+            self._reconcile()
+            if self._kernel_side_died:
+                return False
+            if time.monotonic() > deadline:
+                self._extra_problems.append(f"{what} took longer than {timeout_s:.0f} s")
+                return False
+        return True
+
+    def _consumers_leave(self) -> None:
+        for queue in self._queues:
+            queue.stop_consumer()
+        deadline = time.monotonic() + CONSUMER_LEAVE_S
+        while self._live("consumer"):
+            self._wait_event(TICK_S)
+            self._reap()
+            self._reconcile()
+            if time.monotonic() > deadline:
+                for worker in self._live("consumer"):
+                    self._extra_problems.append(
+                        f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s of being asked"
+                    )
+                    worker.process.kill()
+                self._reap_consumers_killed()
+
+    def _reap_consumers_killed(self) -> None:
+        for worker in self._live("consumer"):
+            worker.process.wait()
+            worker.exit_code = worker.process.returncode
+
+    def _shut_down(self) -> None:
+        """Carry the run through its states, as far as the dead let it go."""
+        if self._kernel_side_died:
+            self._abort()
+            return
+        self._control.set_state(RunState.QUIESCE)
+        quiet = self._wait_for(
+            "the NIC's quiesce", lambda: self._control.nic_ack >= RunState.QUIESCE, ACK_TIMEOUT_S
+        )
+        self._stopped_at = time.monotonic()
+        if quiet:
+            self._consumers_leave()
+            quiet = self._drain()
+        if not quiet or self._kernel_side_died:
+            self._abort()
+            return
+        self._control.set_state(RunState.EXIT)
+        for worker in self._live():
+            try:
+                worker.process.wait(ACK_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._extra_problems.append(f"{worker.label} did not exit; killed")
+                worker.process.kill()
+        self._reap(block=True)
+
+    def _drain(self) -> bool:
+        inflight = [
+            self.config.area_buffers - queue.counters(CounterGroup.PROVIDER)["free_count"]
+            for queue in self._queues
+        ]
+        self._netlink = dict(netlink.dumps(inflight, 1 << NIOV_SHIFT))
+        self._control.set_state(RunState.DRAIN)
+        for queue in self._queues:
+            self._scrub(queue.index)
+        if not self._wait_for(
+            "the drain",
+            lambda: (
+                min(self._control.nic_ack, self._control.provider_ack) >= RunState.DRAIN
+            ),
+            ACK_TIMEOUT_S,
+        ):
+            return False
+        self._control.set_state(RunState.DESTROY)
+        done = self._wait_for(
+            "the teardown", lambda: self._control.provider_ack >= RunState.DESTROY, ACK_TIMEOUT_S
+        )
+        self._reconcile()
+        return done
+
+    def _abort(self) -> None:
+        """A process that owns buffers is dead: nobody is waited for any more."""
+        self._stopped_at = self._stopped_at or time.monotonic()
+        self._control.abort()
+        self._kill_all()
+        self._reconcile()
+
+    def _kill_all(self) -> None:
+        for worker in self._live():
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()
+        for worker in self._live():
+            worker.process.wait()
+            self._read_messages(worker)
+            worker.exit_code = worker.process.returncode
+
+    def close(self) -> None:
+        """End every process and free every descriptor; safe to call twice."""
+        self._kill_all()
+        for worker in self._workers:
+            worker.channel.close()
+            os.close(worker.pidfd)
+        self._workers_closed()
+        if self._barrier is not None:
+            self._barrier.close()
+        for segment in self._segments:
+            segment.close()
+        self._segments.clear()
+        if self.listener is not None:
+            self.listener.close()
+
+    def _workers_closed(self) -> None:
+        self._workers = []
+
+    # ---- the report ----------------------------------------------------------------
+
+    def _reconciliation(self, queues: list[QueueReport]) -> Reconciliation:
+        rules = len(self.config.plan.rules)
+        injected = [queue.injected(rules) for queue in self._queues]
+        written = [
+            sum(queue.consumer["rqe_valid"] for queue in queues),
+            *(sum(counts[rule] for counts in injected) for rule in range(rules)),
+        ]
+        return reconcile(
+            self.config.plan,
+            written=written,
+            tables=[
+                [{verdict.label: n for verdict, n in row.items()} for row in reconciler.table]
+                for reconciler in self._reconcilers
+            ],
+            submitted=sum(queue.consumer["rqe_submitted"] for queue in queues),
+            after_scrub=sum(r.after_scrub for r in self._reconcilers),
+            lost=sum(r.lost for r in self._reconcilers),
+            mismatch_count=sum(r.mismatch_count for r in self._reconcilers),
+            mismatches=[
+                (item.queue, item.position, item.index, item.intent, item.verdict.label)
+                for reconciler in self._reconcilers
+                for item in reconciler.mismatches
+            ],
+        )
+
+    def _queue_reports(self) -> list[QueueReport]:
+        return [
+            QueueReport(
+                nic=queue.counters(CounterGroup.NIC),
+                provider=queue.counters(CounterGroup.PROVIDER),
+                page_pool={
+                    f"rx_pp_{name}": count
+                    for name, count in queue.counters(CounterGroup.POOL).items()
+                },
+                consumer=queue.counters(CounterGroup.CONSUMER),
+                places={
+                    name: getattr(queue.places(), name) for name in Places.__slots__
+                },
+                scrub={"references": scrub[0], "buffers": scrub[1]},
+            )
+            for queue, scrub in zip(self._queues, self._scrubs, strict=True)
+        ]
+
+    def _undrained(self) -> frozenset[int]:
+        killed = {
+            worker.queue
+            for worker in self._workers
+            if worker.role == "consumer" and worker.exit_code != 0 and worker.queue is not None
+        }
+        unread = {queue.index for queue in self._queues if queue.places().in_flight}
+        return frozenset(killed | unread)
+
+    def _report(self, ended: str) -> Report:
+        queues = self._queue_reports()
+        reconciliation = self._reconciliation(queues)
+        statements = audit(
+            Evidence(
+                queues=queues,
+                buffers=[queue.audit() for queue in self._queues],
+                num_niovs=self.config.area_buffers,
+                reconciliation=reconciliation,
+                stalled=self._stalled,
+                undrained=self._undrained(),
+                kernel_side_died=self._kernel_side_died,
+            )
+        )
+        deaths = [death.text for death in self._deaths]
+        problems = (*deaths, *self._extra_problems, *failures(statements))
+        report = Report(
+            ok=not problems,
+            seed=self.config.seed,
+            config=self.config.as_dict(),
+            elapsed_s=self._stopped_at - self._started_at,
+            ended=deaths[0] if ended == "died" else ended,
+            problems=problems,
+            processes=tuple(
+                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s)
+                for w in self._workers
+            ),
+            statements=statements,
+            reconciliation=reconciliation,
+            queues=tuple(queues),
+            netlink=self._netlink,
+            notes=tuple(self._notes),
+            run_dir=None if self.run_dir is None else str(self.run_dir),
+            versions=versions(),
+        )
+        self._write(report)
+        return report
+
+    def _write(self, report: Report) -> None:
+        if self.run_dir is None:
+            return
+        write_json(self.run_dir / "run.json", report.as_dict())
+        tracebacks = [w.traceback for w in self._workers if w.traceback]
+        if tracebacks:
+            (self.run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
+
+
+def listen(source: TcpSource) -> socket.socket:
+    """Open the listening socket of a ``tcp:`` source.
+
+    Raises:
+        EnvironmentProblem: The address cannot be had (in use, not ours, privileged).
+    """
+    where = f"tcp:{source.host}:{source.port}"
+    try:
+        infos = socket.getaddrinfo(
+            source.host, source.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = infos[0]
+        listener = socket.create_server(address[:2], family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EnvironmentProblem(
+            f"listen: {where} cannot be had ({reason}); name a free port of this machine"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def make_run_dir(path: Path) -> Path:
+    """Make the folder of a run.
+
+    Raises:
+        ConfigError: It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise ConfigError(
+            f"run-dir: {str(path)!r} cannot be written ({error.strerror}); name a writable folder"
+        ) from None
+    return path
+
+
+@contextlib.contextmanager
+def interruptible(session: Session) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the session in order; a second one ends it at once."""
+
+    def handle(signum: int, _frame: object) -> None:
+        if session._interrupted is not None:
+            raise KeyboardInterrupt
+        session.interrupt("interrupted" if signum == signal.SIGINT else "terminated")
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run(
+    config: RunConfig,
+    *,
+    run_dir: Path | None = None,
+    on_sample: Callable[[Sample], None] | None = None,
+) -> Report:
+    """Run a configuration to its end and return the judged report.
+
+    Raises:
+        ConfigError: The configuration cannot be.
+        EnvironmentProblem: The machine cannot give what the run needs.
+    """
+    with Session(config, run_dir=run_dir) as session:
+        return session.run(on_sample)
+
+

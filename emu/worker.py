@@ -1,0 +1,190 @@
+"""Entry point of the NIC, provider and consumer processes: ``python -m emu.worker ROLE FD``.
+
+A worker receives what it may map as descriptors over its control channel, maps
+it, counts at the barrier, and runs its C loop until the run is over. It never
+outlives the control process: the kernel kills it when that dies. Only the
+provider process is given the time to leave a last word in the run's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import mmap
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from emu import core, report
+from emu.channel import Channel
+from emu.segment import announce
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_SLICE_MS = 50
+
+
+@dataclass(slots=True)
+class Setup:
+    """What the control process sent."""
+
+    message: dict[str, Any]
+    mappings: list[core.Mapping]
+    arena: mmap.mmap | None = None
+    fds: dict[str, int] = field(default_factory=dict)  #: descriptors that are not memory
+
+    @property
+    def shape(self) -> core.Shape:
+        """Sizes of each queue."""
+        return core.Shape(**self.message["shape"])
+
+
+def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mmap.mmap]:
+    """Map objects and close their descriptors: what runs later cannot resize them."""
+    mapped = {}
+    for name, size, fd in zip(names, sizes, fds, strict=True):
+        mapped[name] = mmap.mmap(fd, size)
+        os.close(fd)
+    return mapped
+
+
+def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
+    received = channel.receive()
+    if received is None:
+        raise SystemExit(3)  # the control process is gone
+    return received
+
+
+def receive_setup(channel: Channel) -> Setup:
+    """Receive the setup message and one message with memory for each queue."""
+    message, fds = _receive(channel)
+    shared = _map_all(message["names"], message["sizes"], fds[: len(message["names"])])
+    extra = dict(zip(message["extra"], fds[len(message["names"]) :], strict=True))
+    arena = shared.pop("arena", None)
+    mappings = []
+    for _ in range(message["queue_messages"]):
+        part, part_fds = _receive(channel)
+        mappings.append(core.Mapping(**shared, **_map_all(part["names"], part["sizes"], part_fds)))
+    return Setup(message, mappings, arena, extra)
+
+
+def _tie_to_parent(role: str, parent: int) -> None:
+    """Die with the control process, whatever kills it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    last_word = signal.SIGTERM if role == "provider" else signal.SIGKILL
+    libc.prctl(_PR_SET_PDEATHSIG, int(last_word), 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, f"zcrx-{role}".encode(), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above
+        raise SystemExit(3)
+    # A Ctrl-C reaches the whole process group; what it means is decided by one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _pin(cpu: int | None) -> None:
+    if cpu is not None:
+        with contextlib.suppress(OSError):  # a cgroup may not let us: run where we may
+            os.sched_setaffinity(0, {cpu})
+
+
+def _run_nic(setup: Setup) -> None:
+    params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
+    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params)
+    announce(setup.message["barrier"])
+    while not loop.run(_SLICE_MS):
+        pass
+
+
+def _run_provider(setup: Setup, parent: int) -> None:
+    orphaned = False
+
+    def on_term(_signum: int, _frame: FrameType | None) -> None:
+        nonlocal orphaned
+        orphaned = os.getppid() != parent
+
+    signal.signal(signal.SIGTERM, on_term)
+    loop = core.ProviderLoop(
+        setup.shape, setup.mappings, strict_alias=setup.message["strict_alias"]
+    )
+    announce(setup.message["barrier"])
+    while not loop.run(_SLICE_MS):
+        if orphaned:
+            report.write_last_word(setup.message["run_dir"], setup.message["config"])
+            return
+
+
+def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
+    message = setup.message
+    params = core.ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
+    rules = [core.Rule(kind, probability) for kind, probability in message["rules"]]
+    return core.ConsumerLoop(setup.shape, message["queue"], setup.mappings[0], params, rules)
+
+
+def _run_consumer(setup: Setup, channel: Channel) -> None:
+    loop = _consumer_loop(setup)
+    function = setup.message["function"]
+    if function == "builtin":
+        announce(setup.message["barrier"])
+        while not loop.run(_SLICE_MS):
+            pass
+        return
+    from emu.consumer import Consumer
+
+    sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]
+    module, _, name = function.partition(":")
+    entry = importlib.import_module(module)
+    for part in name.split("."):
+        entry = getattr(entry, part)
+    area = setup.mappings[0].area
+    assert area is not None
+    announce(setup.message["barrier"])
+    consumer = Consumer(loop, area, queue=setup.message["queue"])
+    result = entry(consumer)  # type: ignore[operator]
+    consumer.close()
+    channel.send({"event": "result", "value": result if isinstance(result, int | str) else None})
+
+
+@contextlib.contextmanager
+def _errors_to(channel: Channel, role: str) -> Iterator[None]:
+    """Tell the control process in one line why this worker ends early."""
+    try:
+        yield
+    except SystemExit:
+        raise
+    except OSError as error:
+        channel.send({"event": "error", "text": f"{role}: {error.strerror or error}"})
+        raise SystemExit(4) from None
+    except BaseException as error:
+        where = "".join(traceback.format_exception(error))[-8000:]
+        channel.send({"event": "error", "text": f"{role}: {error!r}", "traceback": where})
+        raise SystemExit(5) from None
+
+
+def main() -> None:
+    """Run the role named on the command line."""
+    role, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    _tie_to_parent(role, parent)
+    channel = Channel(socket.socket(fileno=fd))
+    with _errors_to(channel, role):
+        setup = receive_setup(channel)
+        _pin(setup.message["cpu"])
+        if role == "nic":
+            _run_nic(setup)
+        elif role == "provider":
+            _run_provider(setup, parent)
+        else:
+            _run_consumer(setup, channel)
+    # No interpreter teardown: mapped memory is still referenced by C objects.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
