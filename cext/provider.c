@@ -19,7 +19,7 @@
  *
  * The kernel keeps the niov index in 32 bits before it tests the bound, so
  * that offset bits 44..47 (for 4 KiB buffers) vanish. `alias` says that they
- * were not zero.
+ * were not zero, and that what is left names a buffer.
  */
 static inline enum zcrx_verdict judge(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
 				      const struct io_uring_zcrx_rqe *rqe, uint32_t *niov,
@@ -35,8 +35,10 @@ static inline enum zcrx_verdict judge(struct zcrx_ifq *ifq, struct zcrx_page_poo
 		return ZCRX_BAD_AREA;
 	index = (rqe->off & NIOV_OFF_MASK) >> area->niov_shift;
 	*niov = (uint32_t)index;
+	if (*niov >= area->num_niovs)
+		return ZCRX_BAD_INDEX;
 	*alias = index != *niov;
-	if (*niov >= area->num_niovs || (*alias && ifq->strict_alias))
+	if (*alias && ifq->strict_alias)
 		return ZCRX_BAD_INDEX;
 	if (!zcrx_user_ref_take_one(area, *niov))
 		return ZCRX_NO_USER_REF;

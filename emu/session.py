@@ -293,7 +293,6 @@ class Session:
         rest = cores[1:]
         for queue in range(self.config.queues):
             placed["consumer", queue] = rest[queue % len(rest)]
-        placed["provider", None] = rest[-1]
         return placed
 
     def _start_workers(self) -> None:

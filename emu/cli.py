@@ -1,0 +1,355 @@
+"""The command line: ``zcrx-emu``.
+
+Exit codes: 0 good, 1 a finding, 2 a wrong use or an environment that cannot
+run it. A wrong use is answered in one line; no traceback reaches a user.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import secrets
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.doctor import examine
+from emu.errors import ConfigError, EmuError
+from emu.render import LiveView, print_report
+from emu.report import Report, write_json
+from emu.session import Sample, Session, interruptible, listen, make_run_dir
+from emu.traffic import SOURCE_FORMS, TcpSource, parse_source
+from faults import Plan, PlanError, UnknownFaultError, parse_plan
+
+_DEFAULTS = RunConfig()
+EXIT_FINDING = 1
+EXIT_USAGE = 2
+#: A worker that could not do its work because of its environment ends so (see emu.worker).
+_WORKER_ENVIRONMENT = 4
+
+#: What Typer raises for a wrong use. It brings its own copy of Click or uses the
+#: installed one, depending on its version; this base class is right for both.
+_WrongUse: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    name="zcrx-emu",
+    help="Linux io_uring zero-copy receive in user space, with faults on purpose.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SeedOption = Annotated[
+    int | None, typer.Option(help="Decides traffic, faults and order; random if not given.")
+]
+FaultsOption = Annotated[
+    str, typer.Option(help="Faults and their probability per valid RQE: NAME:P,NAME:P,…, or none.")
+]
+JsonOption = Annotated[
+    str | None, typer.Option("--json", help="Write the report as JSON to this file; - = stdout.")
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option(help="Folder for run.json; runs/TIME-PID if not given.")
+]
+AreaOption = Annotated[int, typer.Option(help="Buffers (niovs) of 4096 bytes in each area.")]
+RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
+PinOption = Annotated[bool, typer.Option(help="Bind NIC and consumers to cores.")]
+
+
+def _plan(text: str) -> Plan:
+    try:
+        return parse_plan(text)
+    except (PlanError, UnknownFaultError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _seed(seed: int | None) -> int:
+    return secrets.randbits(64) if seed is None else seed
+
+
+def _console(json_target: str | None, *, stderr: bool = False) -> Console:
+    """Where people read: stderr when stdout carries something else."""
+    return Console(stderr=stderr or json_target == "-", soft_wrap=False)
+
+
+def _emit_json(target: str | None, value: dict[str, Any]) -> None:
+    if target == "-":
+        print(json.dumps(value, indent=2))
+    elif target is not None:
+        write_json(Path(target), value)
+
+
+def _check_json_target(target: str | None) -> None:
+    """Before the run, not after it: a report that cannot be written is lost work."""
+    if target in (None, "-"):
+        return
+    folder = Path(target).absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(target).is_dir():
+        raise ConfigError(f"json: {target!r} cannot be written; name a file in a folder")
+
+
+def _run_dir(given: Path | None) -> Path:
+    default = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return make_run_dir(given or default)
+
+
+def _finish(console: Console, report: Report, json_target: str | None) -> None:
+    print_report(console, report)
+    _emit_json(json_target, report.as_dict())
+    if any(process.exit_code == _WORKER_ENVIRONMENT for process in report.processes):
+        raise typer.Exit(EXIT_USAGE)
+    if not report.ok:
+        raise typer.Exit(EXIT_FINDING)
+
+
+@app.command()
+def stress(
+    duration: Annotated[
+        float | None, typer.Option(help="Seconds of traffic (10 if nothing else ends the run).")
+    ] = None,
+    packets: Annotated[int, typer.Option(help="Packets to offer; 0 = no limit.")] = 0,
+    laps: Annotated[int, typer.Option(help="Replay the traffic that often; 0 = no limit.")] = 0,
+    seed: SeedOption = None,
+    queues: Annotated[int, typer.Option(help="Receive queues, each with its consumer.")] = 1,
+    area_buffers: AreaOption = _DEFAULTS.area_buffers,
+    rq_entries: RqOption = _DEFAULTS.rq_entries,
+    cq_entries: Annotated[int, typer.Option(help="Completion queue entries.")] = (
+        _DEFAULTS.cq_entries
+    ),
+    grant_entries: Annotated[int, typer.Option(help="Buffers posted to the NIC.")] = (
+        _DEFAULTS.grant_entries
+    ),
+    ptr_ring_size: Annotated[int, typer.Option(help="Slots of a page pool's ptr ring.")] = (
+        _DEFAULTS.ptr_ring_size
+    ),
+    initial_index: Annotated[int, typer.Option(help="Where the rings' indices start, u32.")] = 0,
+    traffic: Annotated[str, typer.Option(help=f"Traffic source: {SOURCE_FORMS}.")] = "synthetic",
+    pace: Annotated[Pace, typer.Option(help="As fast as possible, or at the packets' times.")] = (
+        Pace.FAST
+    ),
+    overload: Annotated[
+        Overload, typer.Option(help="A packet without room waits (up to --wait-ms) or is dropped.")
+    ] = Overload.WAIT,
+    wait_ms: Annotated[int, typer.Option(help="How long it waits before it is dropped.")] = 1000,
+    copy_every: Annotated[
+        int, typer.Option(help="Every n-th packet takes the copy fallback; 0 = none.")
+    ] = 0,
+    verify: Annotated[Verify, typer.Option(help="What consumers check of the bytes.")] = Verify.CRC,
+    return_order: Annotated[ReturnOrder, typer.Option(help="Order of returns.")] = (
+        ReturnOrder.SHUFFLE
+    ),
+    hold: Annotated[int, typer.Option(help="Fragments a consumer holds back.")] = _DEFAULTS.hold,
+    strict_alias: Annotated[
+        bool, typer.Option("--strict-alias", help="Reject indices whose upper bits would vanish.")
+    ] = False,
+    faults: FaultsOption = "none",
+    consumer: Annotated[
+        str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
+    ] = "builtin",
+    pin: PinOption = True,
+    run_dir: RunDirOption = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Move traffic at full speed with faults injected, and account for everything."""
+    if duration is None and not packets and not laps:
+        duration = 10.0
+    _check_json_target(json_target)
+    config = RunConfig(
+        seed=_seed(seed),
+        traffic=traffic,
+        duration_s=duration,
+        packets=packets,
+        laps=laps,
+        queues=queues,
+        area_buffers=area_buffers,
+        rq_entries=rq_entries,
+        cq_entries=cq_entries,
+        grant_entries=grant_entries,
+        ptr_ring_size=ptr_ring_size,
+        initial_index=initial_index,
+        pace=pace,
+        overload=overload,
+        wait_ms=wait_ms,
+        copy_every=copy_every,
+        verify=verify,
+        return_order=return_order,
+        hold=hold,
+        strict_alias=strict_alias,
+        pin=pin,
+        plan=_plan(faults),
+        consumer=consumer,
+    )
+    console = _console(json_target)
+    _print_start(console, config)
+    with Session(config, run_dir=_run_dir(run_dir)) as session, interruptible(session):
+        pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
+        console.print(
+            f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True
+        )
+        with LiveView(console, config, session.pids) as view:
+            report = session.run(view.update)
+    _finish(console, report, json_target)
+
+
+def _print_start(console: Console, config: RunConfig) -> None:
+    console.print(f"seed {config.seed}", highlight=False)
+    console.print(
+        f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
+        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _open_output(output: str) -> int:
+    if output == "-":
+        return os.dup(1)
+    try:
+        return os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise ConfigError(
+            f"output: {output!r} cannot be written ({error.strerror}); name a writable file"
+        ) from None
+
+
+@app.command()
+def recv(
+    listen_at: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 = any free one.")],
+    output: Annotated[str, typer.Option(help="File for the bytes received; - = stdout.")],
+    faults: FaultsOption = "none",
+    seed: SeedOption = None,
+    area_buffers: AreaOption = _DEFAULTS.area_buffers,
+    rq_entries: RqOption = _DEFAULTS.rq_entries,
+    pin: PinOption = True,
+    run_dir: RunDirOption = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Receive one TCP connection through NIC, provider and consumer into a file."""
+    if output == "-" and json_target == "-":
+        raise ConfigError("json: '-' is taken by --output; name a file")
+    _check_json_target(json_target)
+    plan = _plan(faults)
+    source = parse_source(f"tcp:{listen_at}")
+    assert isinstance(source, TcpSource)
+    config = RunConfig(
+        seed=_seed(seed),
+        traffic=f"tcp:{listen_at}",
+        area_buffers=area_buffers,
+        rq_entries=rq_entries,
+        pin=pin,
+        plan=plan,
+        connections=1,
+    )
+    console = _console(json_target, stderr=output == "-")
+    folder = _run_dir(run_dir)
+    listener = listen(source)
+    output_fd = _open_output(output)
+    host, port = listener.getsockname()[:2]
+    try:
+        with (
+            Session(
+                config, run_dir=folder, output_fd=output_fd, stop_at_end=1, listener=listener
+            ) as session,
+            interruptible(session),
+        ):
+            _print_start(console, config)
+            console.print(f"listening on {host}:{port}", highlight=False)
+            report = session.run(_Quiet().update)
+    finally:
+        listener.close()
+        os.close(output_fd)
+    _finish(console, report, json_target)
+
+
+class _Quiet:
+    """No live view: the sender's own progress is what people watch."""
+
+    def update(self, sample: Sample) -> None:
+        """Show nothing."""
+
+
+@app.command()
+def doctor(json_target: JsonOption = None) -> None:
+    """Say what this machine offers for a run, with advice."""
+    checks = examine()
+    _check_json_target(json_target)
+    _emit_json(
+        json_target,
+        {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]},
+    )
+    if json_target != "-":
+        table = Table(header_style="bold")
+        for name in ("what", "found", "", "advice"):
+            table.add_column(name, overflow="fold")
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[bold red]short[/]"
+            table.add_row(check.name, check.found, mark, check.advice)
+        Console().print(table)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"zcrx-emu {importlib.metadata.version('zcrx-emu')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Linux io_uring zero-copy receive in user space, with faults on purpose."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _fail(text: str) -> int:
+    line = " ".join(text.split())
+    print(f"zcrx-emu: error: {line}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def _wrong_use(error: Exception) -> str:
+    """The parser's message, with the value that it was about (newer Typers leave it out)."""
+    text = str(getattr(error, "format_message", error.__str__)())
+    for name in getattr(getattr(error, "param", None), "opts", ()):
+        for at, word in enumerate(sys.argv):
+            value = word.partition("=")[2] if word.startswith(f"{name}=") else None
+            if word == name and at + 1 < len(sys.argv):
+                value = sys.argv[at + 1]
+            if value is not None and repr(value) not in text:
+                return f"{text} (given: {value!r})"
+    return text
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        result = app(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except _WrongUse as error:
+        code = _fail(_wrong_use(error))
+    except EmuError as error:
+        code = _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted before there was a verdict")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = EXIT_USAGE
+    sys.exit(code)

@@ -1,0 +1,243 @@
+"""What a person sees: the live view of a run and its closing verdict.
+
+On a terminal the live view is redrawn in place; elsewhere one plain line is
+written each second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emu.config import RunConfig
+from emu.report import Report
+from emu.session import Sample
+
+_PREFIXES = ("", "k", "M", "G", "T", "P")
+_VERDICTS = {
+    "accepted": "accepted",
+    "still_referenced": "still ref",
+    "other_pool": "other pool",
+    "bad_pad": "bad pad",
+    "bad_area": "bad area",
+    "bad_index": "bad index",
+    "no_user_ref": "no ref",
+}
+PLAIN_EVERY_S = 1.0
+
+
+def short(value: float, unit: str = "") -> str:
+    """A number in three to four digits with a decimal prefix: 1234567 → 1.23 M."""
+    if value < 1000:
+        text = f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+        return f"{text} {unit}".strip()
+    power = min(len(_PREFIXES) - 1, int(math.log10(value) // 3))
+    return f"{value / 1000**power:.3g} {_PREFIXES[power]}{unit}"
+
+
+class _Rates:
+    """Turns cumulative samples into rates between the last two."""
+
+    def __init__(self) -> None:
+        self._last: Sample | None = None
+        self._now: Sample | None = None
+
+    def push(self, sample: Sample) -> None:
+        self._last, self._now = self._now, sample
+
+    def per_second(self, value: Callable[[Sample], float]) -> float:
+        if self._now is None:
+            return 0.0
+        if self._last is None:
+            return value(self._now) / self._now.elapsed_s if self._now.elapsed_s else 0.0
+        seconds = self._now.elapsed_s - self._last.elapsed_s
+        return (value(self._now) - value(self._last)) / seconds if seconds > 0 else 0.0
+
+
+class LiveView:
+    """The view of a running session; a context manager whose ``update`` takes samples."""
+
+    def __init__(self, console: Console, config: RunConfig, pids: dict[str, int]) -> None:
+        self._console = console
+        self._config = config
+        self._pids = pids
+        self._rates = _Rates()
+        self._next_plain_s = PLAIN_EVERY_S
+        self._live: Live | None = None
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        total = config.duration_s or (float(config.packets) or None)
+        self._task = self._progress.add_task("stress", total=total)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, sample: Sample) -> None:
+        """Show a new sample."""
+        self._rates.push(sample)
+        if self._live is not None:
+            done = (
+                sample.elapsed_s
+                if self._config.duration_s
+                else sum(queue.nic["packets_offered"] for queue in sample.queues)
+            )
+            self._progress.update(self._task, completed=done)
+            self._live.update(Group(self._queues(sample), self._processes(sample), self._progress))
+        elif sample.elapsed_s >= self._next_plain_s:
+            self._next_plain_s = math.floor(sample.elapsed_s) + PLAIN_EVERY_S
+            self._console.print(self._plain(sample), highlight=False, soft_wrap=True)
+
+    def _plain(self, sample: Sample) -> str:
+        packets = self._rates.per_second(
+            lambda s: sum(q.nic["packets_delivered"] for q in s.queues)
+        )
+        size = self._rates.per_second(lambda s: sum(q.nic["bytes_delivered"] for q in s.queues))
+        rqes = self._rates.per_second(lambda s: sum(q.provider["consumed"] for q in s.queues))
+        injected = sum(queue.injected for queue in sample.queues)
+        dropped = sum(queue.nic["packets_dropped"] for queue in sample.queues)
+        return (
+            f"{sample.elapsed_s:7.1f} s  {short(packets, 'packets/s')}  {short(size, 'B/s')}  "
+            f"{short(rqes, 'RQE/s')}  faults {short(injected)}  dropped {short(dropped)}"
+        )
+
+    def _queues(self, sample: Sample) -> Table:
+        table = Table(title=None, expand=False, header_style="bold")
+        table.add_column("queue", justify="right")
+        for name in ("packets/s", "bytes/s", "RQE/s", "faults", "dropped"):
+            table.add_column(name, justify="right")
+        table.add_column("verdicts")
+        table.add_column("buffers")
+        for number, queue in enumerate(sample.queues):
+            verdicts = ", ".join(
+                f"{label} {short(queue.provider[name])}"
+                for name, label in _VERDICTS.items()
+                if queue.provider[name]
+            )
+            places = queue.places
+            buffers = (
+                f"free {places.freelist}, cache {places.cache}, ptr ring {places.ptr_ring}, "
+                f"granted {places.grant_ring}, NIC {places.nic}, user {places.user}"
+            )
+            table.add_row(
+                str(number),
+                short(self._rate(number, "nic", "packets_delivered")),
+                short(self._rate(number, "nic", "bytes_delivered")),
+                short(self._rate(number, "provider", "consumed")),
+                short(queue.injected),
+                short(queue.nic["packets_dropped"]),
+                verdicts,
+                buffers,
+            )
+        return table
+
+    def _rate(self, number: int, group: str, name: str) -> float:
+        return self._rates.per_second(lambda s: getattr(s.queues[number], group)[name])
+
+    def _processes(self, sample: Sample) -> Table:
+        table = Table(header_style="bold")
+        table.add_column("process")
+        table.add_column("pid", justify="right")
+        table.add_column("CPU", justify="right")
+        for label in sample.cpu_s:
+            cpu = self._rates.per_second(lambda s, label=label: s.cpu_s[label])  # type: ignore[misc]
+            table.add_row(label, str(self._pids.get(label, "")), f"{100 * cpu:.0f} %")
+        return table
+
+
+def _reconciliation_table(report: Report) -> Table:
+    table = Table(header_style="bold")
+    table.add_column("entries")
+    table.add_column("injected", justify="right")
+    table.add_column("judged", justify="right")
+    table.add_column("verdicts earned")
+    table.add_column("expected")
+    table.add_column("mismatches", justify="right")
+    for row in report.reconciliation.rows:
+        earned = ", ".join(f"{name} {count}" for name, count in row.earned.items()) or "none"
+        style = "bold red" if row.mismatches else None
+        table.add_row(
+            row.name,
+            str(row.injected),
+            str(row.judged),
+            earned,
+            " or ".join(row.expected),
+            str(row.mismatches),
+            style=style,
+        )
+    return table
+
+
+def _summary(report: Report) -> list[str]:
+    packets = report.total("nic", "packets_delivered")
+    size = report.total("nic", "bytes_delivered")
+    elapsed = report.elapsed_s or 1.0
+    dropped = report.total("nic", "packets_dropped")
+    scrubbed = sum(queue.scrub["references"] for queue in report.queues)
+    buffers = sum(queue.scrub["buffers"] for queue in report.queues)
+    lines = [
+        f"ended: {report.ended} after {report.elapsed_s:.2f} s",
+        f"delivered {packets} packets ({short(packets / elapsed, 'packets/s')}), "
+        f"{size} bytes ({short(size / elapsed, 'B/s')}); dropped {dropped}",
+        f"RQEs: {report.total('consumer', 'rqe_submitted')} submitted, "
+        f"{report.total('provider', 'consumed')} consumed, "
+        f"{report.reconciliation.unconsumed} left in the ring, "
+        f"{report.total('provider', 'aliases')} aliases",
+        f"scrub: {scrubbed} user references taken back, {buffers} buffers came home by it",
+    ]
+    if report.reconciliation.after_scrub:
+        lines.append(
+            f"{report.reconciliation.after_scrub} valid RQEs came after the scrub had taken "
+            "their reference (legal)"
+        )
+    return lines
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print the closing verdict."""
+    for note in report.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for line in _summary(report):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(_reconciliation_table(report))
+    marks = {True: "[green]holds[/]   ", False: "[bold red]BROKEN[/]  ", None: "[yellow]unknown[/] "}
+    for statement in report.statements:
+        console.print(
+            f"{marks[statement.holds]} {statement.name:<12} {escape(statement.text)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for mismatch in report.reconciliation.mismatches[:5]:
+        console.print(f"mismatch: {mismatch}", highlight=False, markup=False, soft_wrap=True)
+    if report.run_dir:
+        console.print(f"run folder: {report.run_dir}", highlight=False, markup=False)
+    if report.ok:
+        console.print("[bold green]PASS[/]: every byte, buffer and entry is accounted for")
+        return
+    for problem in report.problems:
+        console.print(f"[bold red]FAIL[/]: {escape(problem)}", highlight=False, soft_wrap=True)
+    console.print(f"same again: --seed {report.seed}", highlight=False)
