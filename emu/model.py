@@ -451,10 +451,12 @@ class ModelProvider:
         # The kernel keeps the index in 32 bits before it looks at it: offset bits 44..47 vanish.
         index_full = (rqe.off % 2**AREA_SHIFT) >> NIOV_SHIFT
         niov = index_full % U32
+        if niov >= self._num_niovs:
+            return Judgement(index, Verdict.BAD_INDEX, niov)
         alias = niov != index_full
         if alias:
             self._aliases += 1
-        if niov >= self._num_niovs or (alias and self._strict_alias):
+        if alias and self._strict_alias:
             return Judgement(index, Verdict.BAD_INDEX, niov, alias)
         return Judgement(index, self._take_back(pool, niov), niov, alias)
 

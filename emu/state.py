@@ -46,7 +46,7 @@ class Judgement:
     index: int  #: absolute ring index: u32, free-running, not masked
     verdict: Verdict
     niov: int | None  #: buffer that the entry named (after the kernel's 32-bit truncation); None if pad or area was bad
-    alias: bool = False  #: offset bits 44..47 were set and vanished in the truncation
+    alias: bool = False  #: offset bits 44..47 vanished in the truncation, and what is left names a buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ProviderState:
     current_pool: int | None  #: slot of the pool that serves the queue
     instance_refs: int  #: 1 for the instance itself, plus one for each pool that holds a reference
     verdicts: dict[Verdict, int] = field(default_factory=dict)  #: how many of each, all keys present
-    aliases: int = 0  #: entries whose index was an alias
+    aliases: int = 0  #: entries whose index was an alias of a buffer
     alloc_failures: int = 0  #: allocations that found nothing
     destroy_warnings: int = 0  #: destroy checks that found buffers missing
 
