@@ -63,7 +63,7 @@ static inline uint8_t *zcrx_area_niov(const struct zcrx_area *area, uint32_t nio
  * reads 0 stays 0 until we write: the others only ever take away from more
  * than 0, and a plain store loses nothing. Anything else needs the addition.
  *
- * Ordering: the release pairs with the acquire of zcrx_user_ref_take_one() and
+ * Ordering: the release pairs with the acquire of zcrx_user_ref_take() and
  * zcrx_user_ref_take_all(): the page-pool references that stand behind these
  * (zcrx_pp_ref_get(), called before) are visible to whoever takes them back.
  */
@@ -78,7 +78,7 @@ static inline void zcrx_user_ref_give(struct zcrx_area *area, uint32_t niov, uin
 }
 
 /*
- * Take one user reference back; false if there is none.
+ * Take up to `max` user references back; how many there were to take.
  *
  * Tested and changed in one step: a scrub exchanges the counter with 0 at any
  * time and without the rq lock. Reading first and decrementing later would
@@ -86,16 +86,18 @@ static inline void zcrx_user_ref_give(struct zcrx_area *area, uint32_t niov, uin
  *
  * Ordering: pairs with the release in zcrx_user_ref_give().
  */
-static inline bool zcrx_user_ref_take_one(struct zcrx_area *area, uint32_t niov)
+static inline uint32_t zcrx_user_ref_take(struct zcrx_area *area, uint32_t niov, uint32_t max)
 {
 	shm_u32 *refs = &area->user_refs[niov];
 	uint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);
+	uint32_t count;
 
 	do {
-		if (now == 0)
-			return false;
-	} while (!shm_cas_u32(refs, &now, now - 1, POINT_USER_REF_CAS));
-	return true;
+		count = now < max ? now : max;
+		if (count == 0)
+			return 0;
+	} while (!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS));
+	return count;
 }
 
 /* Scrub: take all of them. Ordering: pairs with zcrx_user_ref_give(). */
@@ -134,7 +136,8 @@ static inline bool zcrx_pp_ref_put(struct zcrx_area *area, uint32_t niov, uint32
 	uint32_t before;
 
 	if (shm_load_acquire_u32(refs, POINT_PP_REF_LOAD) == count) {
-		shm_store_relaxed_u32(refs, 1, POINT_PP_REF_STORE);
+		if (count != 1)
+			shm_store_relaxed_u32(refs, 1, POINT_PP_REF_STORE);
 		return true;
 	}
 	before = shm_fetch_sub_u32(refs, count, POINT_PP_REF_SUB);

@@ -14,101 +14,170 @@
 /* ---- the judgement -------------------------------------------------------- */
 
 /*
- * Decide one RQE. The order of the tests is part of the contract: it decides
- * which verdict an entry with several faults earns.
+ * What the 16 bytes of one entry decide alone. The order of the tests is part
+ * of the contract: it tells which verdict an entry with several faults earns.
+ * WELL_FORMED is set when the references have the last word.
  *
  * The kernel keeps the niov index in 32 bits before it tests the bound, so
- * that offset bits 44..47 (for 4 KiB buffers) vanish. `alias` says that they
- * were not zero, and that what is left names a buffer.
+ * that offset bits 44..47 (for 4 KiB buffers) vanish. An alias is an entry in
+ * which they were not zero, and what is left names a buffer.
  */
-static inline enum zcrx_verdict judge(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
-				      const struct io_uring_zcrx_rqe *rqe, uint32_t *niov,
-				      bool *alias)
+#define WELL_FORMED 0x100U
+
+static inline uint32_t judge_bytes(struct io_uring_zcrx_rqe rqe, uint32_t num_niovs,
+				   uint32_t niov_shift, bool strict_alias)
+{
+	uint64_t index = (rqe.off & NIOV_OFF_MASK) >> niov_shift;
+
+	if (rqe.__pad)
+		return ZCRX_BAD_PAD;
+	if (rqe.off & IORING_ZCRX_AREA_MASK)
+		return ZCRX_BAD_AREA;
+	if ((uint32_t)index >= num_niovs)
+		return ZCRX_BAD_INDEX;
+	if (index == (uint32_t)index)
+		return WELL_FORMED;
+	return ZCRX_LOG_ALIAS | (strict_alias ? ZCRX_BAD_INDEX : WELL_FORMED);
+}
+
+/* Well-formed entries in a row that name the same buffer, not decided yet. */
+struct run {
+	uint32_t niov;
+	uint32_t count;
+	uint32_t *verdicts[ZCRX_PP_REFILL]; /* where theirs go */
+};
+
+/*
+ * What the references decide, for a run of entries (malformed ones may lie in
+ * between). Cut into fragments, a buffer often comes back so, and one exchange
+ * then does for all. It is the same as one after the other: the first entries
+ * get the user references that there are, and only the last of these can drop
+ * the last page-pool reference, since each has one of its own. True if the
+ * buffer is the pool's again.
+ */
+static inline bool judge_run(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool, struct run *run)
 {
 	struct zcrx_area *area = ifq->area;
-	uint64_t index;
+	uint32_t taken = zcrx_user_ref_take(area, run->niov, run->count);
 
-	*alias = false;
-	if (rqe->__pad)
-		return ZCRX_BAD_PAD;
-	if (rqe->off & IORING_ZCRX_AREA_MASK)
-		return ZCRX_BAD_AREA;
-	index = (rqe->off & NIOV_OFF_MASK) >> area->niov_shift;
-	*niov = (uint32_t)index;
-	if (*niov >= area->num_niovs)
-		return ZCRX_BAD_INDEX;
-	*alias = index != *niov;
-	if (*alias && ifq->strict_alias)
-		return ZCRX_BAD_INDEX;
-	if (!zcrx_user_ref_take_one(area, *niov))
-		return ZCRX_NO_USER_REF;
-	if (!zcrx_pp_ref_put(area, *niov, 1))
-		return ZCRX_STILL_REFERENCED;
-	if (shm_load_relaxed_u32(&area->niov_pool[*niov], POINT_NIOV_POOL) != pool->slot + 1) {
-		zcrx_ifq_return_niov(ifq, *niov);
-		return ZCRX_OTHER_POOL;
+	for (uint32_t i = 0; i + 1 < taken; i++)
+		*run->verdicts[i] += ZCRX_STILL_REFERENCED;
+	for (uint32_t i = taken; i < run->count; i++)
+		*run->verdicts[i] += ZCRX_NO_USER_REF;
+	if (taken == 0)
+		return false;
+	if (!zcrx_pp_ref_put(area, run->niov, taken)) {
+		*run->verdicts[taken - 1] += ZCRX_STILL_REFERENCED;
+		return false;
 	}
-	return ZCRX_ACCEPTED;
+	if (shm_load_relaxed_u32(&area->niov_pool[run->niov], POINT_NIOV_POOL) == pool->slot + 1)
+		return true; /* ZCRX_ACCEPTED is 0 */
+	*run->verdicts[taken - 1] += ZCRX_OTHER_POOL;
+	zcrx_ifq_return_niov(ifq, run->niov);
+	return false;
 }
 
-static void trace_put(struct zcrx_trace *trace, uint32_t index, uint32_t niov,
-		      enum zcrx_verdict verdict, bool alias)
+/* What one call has judged. */
+struct batch {
+	uint32_t niovs[ZCRX_PP_REFILL]; /* as the kernel truncates them */
+	uint32_t verdicts[ZCRX_PP_REFILL]; /* as logged: enum zcrx_verdict | ZCRX_LOG_ALIAS */
+};
+
+static void trace_all(struct zcrx_trace *trace, const struct batch *batch, uint32_t count,
+		      uint32_t index)
 {
-	if (trace->count == trace->capacity) {
-		trace->lost++;
-		return;
+	for (uint32_t i = 0; i < count; i++) {
+		if (trace->count == trace->capacity) {
+			trace->lost++;
+			continue;
+		}
+		trace->entries[trace->count++] = (struct zcrx_judgement){
+			.index = index + i,
+			.niov = batch->niovs[i],
+			.verdict = batch->verdicts[i] & ~ZCRX_LOG_ALIAS,
+			.alias = (batch->verdicts[i] & ZCRX_LOG_ALIAS) != 0,
+		};
 	}
-	trace->entries[trace->count++] = (struct zcrx_judgement){
-		.index = index,
-		.niov = niov,
-		.verdict = (uint8_t)verdict,
-		.alias = alias,
-	};
 }
 
-static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+/* Log and count what `count` entries earned; the first had ring index `index`. */
+static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint32_t count,
+			  uint32_t index)
 {
 	struct zcrx_ifq_shared *shared = ifq->shared;
-	uint32_t cached = zcrx_pp_cache_count(pool);
-	uint32_t available = zcrx_rq_available(&ifq->rq);
-	uint32_t room = cached < ZCRX_PP_REFILL ? ZCRX_PP_REFILL - cached : 0;
-	uint32_t count = available < room ? available : room;
-	uint32_t verdicts[ZCRX_VERDICT_COUNT] = {0};
 	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
+	uint64_t log_mask = ifq->log_mask;
+	uint8_t *log = ifq->verdict_log;
 	uint32_t aliases = 0;
+	/*
+	 * Eight bits for each verdict: a call judges fewer than 256 entries, and
+	 * an array of counters would make each entry wait for the one before.
+	 */
+	uint64_t tallied = 0;
 
-	if (count == 0)
-		return 0;
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t index = ifq->rq.cached_head;
-		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
-		uint32_t niov = 0;
-		bool alias;
-		enum zcrx_verdict verdict = judge(ifq, pool, &rqe, &niov, &alias);
+		uint32_t verdict = batch->verdicts[i];
 
-		if (verdict == ZCRX_ACCEPTED)
-			pool->shared->cache[cached++] = niov;
-		verdicts[verdict]++;
-		aliases += alias;
-		if (ifq->verdict_log)
-			shm_log_put(ifq->verdict_log, (consumed + i) & ifq->log_mask,
-				    (uint8_t)(verdict | (alias ? ZCRX_LOG_ALIAS : 0)));
-		if (ifq->trace)
-			trace_put(ifq->trace, index, niov, verdict, alias);
+		tallied += (uint64_t)1 << (8 * (verdict & ~ZCRX_LOG_ALIAS));
+		aliases += verdict / ZCRX_LOG_ALIAS;
+		shm_log_put(log, (consumed + i) & log_mask, (uint8_t)verdict);
 	}
-	/* Once, after the last entry was read: see zcrx_rq_release(). */
-	zcrx_rq_release(&ifq->rq);
-	zcrx_pp_cache_set_count(pool, cached);
-	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
-		if (verdicts[verdict])
-			shm_count(&shared->verdicts[verdict], verdicts[verdict]);
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++, tallied >>= 8) {
+		if (tallied & 0xff)
+			shm_count(&shared->verdicts[verdict], tallied & 0xff);
 	}
 	if (aliases)
 		shm_count(&shared->aliases, aliases);
 	shm_count(&shared->ring_refills, 1);
 	shm_store_relaxed_u32(&shared->cached_rq_head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
+	if (ifq->trace)
+		trace_all(ifq->trace, batch, count, index);
 	/* Pairs with the acquire in zcrx_reconcile(): the log bytes are there. */
 	shm_store_release_u64(&shared->consumed, consumed + count, POINT_LOG);
+}
+
+static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	uint32_t cached = zcrx_pp_cache_count(pool);
+	uint32_t available = zcrx_rq_available(&ifq->rq);
+	uint32_t room = cached < ZCRX_PP_REFILL ? ZCRX_PP_REFILL - cached : 0;
+	uint32_t count = available < room ? available : room;
+	uint32_t index = ifq->rq.cached_head;
+	/* Copies: stores below could change the originals, for all the compiler knows. */
+	uint32_t num_niovs = ifq->area->num_niovs;
+	uint32_t niov_shift = ifq->area->niov_shift;
+	bool strict_alias = ifq->strict_alias;
+	struct zcrx_rq rq = ifq->rq;
+	struct batch batch;
+	struct run run;
+
+	if (count == 0)
+		return 0;
+	run.count = run.niov = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&rq);
+		uint32_t verdict = judge_bytes(rqe, num_niovs, niov_shift, strict_alias);
+		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> niov_shift);
+
+		batch.niovs[i] = niov;
+		batch.verdicts[i] = verdict & ~WELL_FORMED;
+		if (verdict < WELL_FORMED)
+			continue;
+		if (run.count && niov != run.niov) {
+			if (judge_run(ifq, pool, &run))
+				pool->shared->cache[cached++] = run.niov;
+			run.count = 0;
+		}
+		run.niov = niov;
+		run.verdicts[run.count++] = &batch.verdicts[i];
+	}
+	if (run.count && judge_run(ifq, pool, &run))
+		pool->shared->cache[cached++] = run.niov;
+	/* Once, after the last entry was read: see zcrx_rq_release(). */
+	ifq->rq.cached_head = rq.cached_head;
+	zcrx_rq_release(&ifq->rq);
+	zcrx_pp_cache_set_count(pool, cached);
+	record(ifq, &batch, count, index);
 	return count;
 }
 

@@ -62,7 +62,7 @@ struct zcrx_ifq {
 	struct zcrx_area *area;
 	struct zcrx_rq rq;
 	struct zcrx_page_pool pools[ZCRX_POOLS_MAX];
-	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask; or NULL */
+	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask */
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	uint32_t device;
