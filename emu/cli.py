@@ -192,9 +192,7 @@ def stress(
     _print_start(console, config)
     with Session(config, run_dir=_run_dir(run_dir)) as session, interruptible(session):
         pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
-        console.print(
-            f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True
-        )
+        console.print(f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True)
         with LiveView(console, config, session.pids) as view:
             report = session.run(view.update)
     _finish(console, report, json_target)

@@ -117,7 +117,9 @@ class RunConfig:
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):
-                raise ConfigError.of("consumer", self.consumer, "write 'builtin' or MODULE:FUNCTION")
+                raise ConfigError.of(
+                    "consumer", self.consumer, "write 'builtin' or MODULE:FUNCTION"
+                )
 
     def _round(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)

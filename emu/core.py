@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import importlib
 import importlib.util
 import mmap
 import os
@@ -23,9 +24,7 @@ def _load_core() -> Any:
     """Import the extension; ``ZCRX_EMU_CORE`` names another build of it (sanitizers)."""
     path = os.environ.get("ZCRX_EMU_CORE")
     if path is None:
-        from emu import _core
-
-        return _core
+        return importlib.import_module("emu._core")
     spec = importlib.util.spec_from_file_location("emu._core", path)
     if spec is None or spec.loader is None:
         raise ConfigError.of("ZCRX_EMU_CORE", path, "it must name an extension module")
@@ -44,7 +43,7 @@ PACKET_MAX: int = _lib.ZCRX_PACKET_MAX
 LAYOUT_VERSION: int = _lib.ZCRX_LAYOUT_VERSION
 
 assert _lib.ZCRX_POOLS_MAX == POOLS_MAX
-assert _lib.ZCRX_VERDICT_COUNT == len(Verdict)
+assert len(Verdict) == _lib.ZCRX_VERDICT_COUNT
 
 
 class RunState(enum.IntEnum):
@@ -60,7 +59,7 @@ class RunState(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes of one queue, as the layout wants them (all but the first and ptr ring powers of two)."""
+    """Sizes of one queue; all powers of two but ``num_niovs`` and ``ptr_ring_size``."""
 
     num_niovs: int
     niov_shift: int
@@ -625,9 +624,7 @@ def _align(size: int) -> int:
     return (size + 63) & ~63
 
 
-def build_arena(
-    queues: Sequence[Sequence[ArenaPacket]], niov_shift: int, lap_ns: int
-) -> bytearray:
+def build_arena(queues: Sequence[Sequence[ArenaPacket]], niov_shift: int, lap_ns: int) -> bytearray:
     """Lay packets out as the NIC loop replays them, with the CRC32C of each piece.
 
     Args:
@@ -786,9 +783,7 @@ class Step:
         current = int(_lib.zcrx_step_current_pool(self._ptr))
         names = COUNTER_NAMES[CounterGroup.PROVIDER]
         values = _ffi.new("uint64_t[]", len(names))
-        _lib.zcrx_counters_read(
-            _lib.zcrx_step_queue(self._ptr), int(CounterGroup.PROVIDER), values
-        )
+        _lib.zcrx_counters_read(_lib.zcrx_step_queue(self._ptr), int(CounterGroup.PROVIDER), values)
         counters = dict(zip(names, values, strict=True))
         return ProviderState(
             rq_head=int(_lib.zcrx_step_head(self._ptr)),

@@ -13,7 +13,7 @@ class EmuError(Exception):
 
 
 class ConfigError(EmuError, ValueError):
-    """A value that the caller gave is not allowed; the text names field, value and what is allowed."""
+    """A value is not allowed; the text names field, value and what is allowed."""
 
     @classmethod
     def of(cls, field: str, value: object, allowed: str) -> ConfigError:
@@ -34,8 +34,4 @@ class StateError(EmuError):
 
 
 class EnvironmentProblem(EmuError):
-    """The machine cannot give what the run needs (shared memory, a port, a file); the text says what."""
-
-
-class AttachError(EmuError):
-    """A consumer could not join: no such run, the queue is taken, or the run is over."""
+    """The machine cannot give what the run needs: shared memory, a port, a file."""

@@ -224,7 +224,11 @@ def print_report(console: Console, report: Report) -> None:
     for line in _summary(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_reconciliation_table(report))
-    marks = {True: "[green]holds[/]   ", False: "[bold red]BROKEN[/]  ", None: "[yellow]unknown[/] "}
+    marks = {
+        True: "[green]holds[/]   ",
+        False: "[bold red]BROKEN[/]  ",
+        None: "[yellow]unknown[/] ",
+    }
     for statement in report.statements:
         console.print(
             f"{marks[statement.holds]} {statement.name:<12} {escape(statement.text)}",

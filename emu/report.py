@@ -86,9 +86,15 @@ class Report:
     @property
     def verdicts(self) -> dict[str, int]:
         """Verdict label: how many RQEs earned it."""
-        names = (
-            "accepted still_referenced other_pool bad_pad bad_area bad_index no_user_ref"
-        ).split()
+        names = [
+            "accepted",
+            "still_referenced",
+            "other_pool",
+            "bad_pad",
+            "bad_area",
+            "bad_index",
+            "no_user_ref",
+        ]
         return {name: self.total("provider", name) for name in names}
 
     def as_dict(self) -> dict[str, Any]:

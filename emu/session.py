@@ -228,8 +228,8 @@ class Session:
         self._arena_segment = None
         if arena is not None:
             self._arena_segment = self._segment(len(arena.data))
-            with self._arena_segment.map() as memory:
-                memory[:] = arena.data
+            with self._arena_segment.map() as target:
+                target[:] = arena.data
         self._memories = [
             _QueueMemory(
                 *(self._segment(size) for size in (sizes.kern, sizes.rings, sizes.area, sizes.lab))
@@ -596,7 +596,7 @@ class Session:
             if time.monotonic() > deadline:
                 for worker in self._live("consumer"):
                     self._extra_problems.append(
-                        f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s of being asked"
+                        f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s; killed"
                     )
                     worker.process.kill()
                 self._reap_consumers_killed()
@@ -642,9 +642,7 @@ class Session:
             self._scrub(queue.index)
         if not self._wait_for(
             "the drain",
-            lambda: (
-                min(self._control.nic_ack, self._control.provider_ack) >= RunState.DRAIN
-            ),
+            lambda: min(self._control.nic_ack, self._control.provider_ack) >= RunState.DRAIN,
             ACK_TIMEOUT_S,
         ):
             return False
@@ -726,9 +724,7 @@ class Session:
                     for name, count in queue.counters(CounterGroup.POOL).items()
                 },
                 consumer=queue.counters(CounterGroup.CONSUMER),
-                places={
-                    name: getattr(queue.places(), name) for name in Places.__slots__
-                },
+                places={name: getattr(queue.places(), name) for name in Places.__slots__},
                 scrub={"references": scrub[0], "buffers": scrub[1]},
             )
             for queue, scrub in zip(self._queues, self._scrubs, strict=True)
@@ -767,8 +763,7 @@ class Session:
             ended=deaths[0] if ended == "died" else ended,
             problems=problems,
             processes=tuple(
-                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s)
-                for w in self._workers
+                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s) for w in self._workers
             ),
             statements=statements,
             reconciliation=reconciliation,
@@ -860,5 +855,3 @@ def run(
     """
     with Session(config, run_dir=run_dir) as session:
         return session.run(on_sample)
-
-

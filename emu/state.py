@@ -19,7 +19,7 @@ class Verdict(enum.IntEnum):
 
     ACCEPTED = 0  #: the buffer went into the alloc cache
     STILL_REFERENCED = 1  #: user reference dropped, other page-pool references remain
-    OTHER_POOL = 2  #: the buffer went back to the page pool it is bound to (or to the freelist if bound to none)
+    OTHER_POOL = 2  #: the buffer went to the pool it is bound to (to the freelist if to none)
     BAD_PAD = 3  #: ``__pad`` is not zero
     BAD_AREA = 4  #: the area id (offset bits 48..63) names no area of this instance
     BAD_INDEX = 5  #: the niov index is not below ``num_niovs``
@@ -45,8 +45,10 @@ class Judgement:
 
     index: int  #: absolute ring index: u32, free-running, not masked
     verdict: Verdict
-    niov: int | None  #: buffer that the entry named (after the kernel's 32-bit truncation); None if pad or area was bad
-    alias: bool = False  #: offset bits 44..47 vanished in the truncation, and what is left names a buffer
+    #: buffer that the entry named, after the 32-bit truncation; None if pad or area was bad
+    niov: int | None
+    #: offset bits 44..47 vanished in the truncation, and what is left names a buffer
+    alias: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class PoolState:
 class ProviderState:
     """Everything there is to know about one instance, between two operations."""
 
-    rq_head: int  #: published head word as it stands in the refill ring (the user may have scribbled on it)
+    rq_head: int  #: published head word as it stands in the ring (users may scribble on it)
     rq_tail: int  #: published tail word as it stands in the refill ring
     cached_rq_head: int  #: the provider's own head, u32
     free_count: int
@@ -74,7 +76,9 @@ class ProviderState:
     pools: tuple[PoolState, ...]  #: all POOLS_MAX slots
     current_pool: int | None  #: slot of the pool that serves the queue
     instance_refs: int  #: 1 for the instance itself, plus one for each pool that holds a reference
-    verdicts: dict[Verdict, int] = field(default_factory=dict)  #: how many of each, all keys present
+    verdicts: dict[Verdict, int] = field(
+        default_factory=dict
+    )  #: how many of each, all keys present
     aliases: int = 0  #: entries whose index was an alias of a buffer
     alloc_failures: int = 0  #: allocations that found nothing
     destroy_warnings: int = 0  #: destroy checks that found buffers missing

@@ -7,7 +7,7 @@
 
 from faults.catalogue import CATALOGUE, Fault, UnknownFaultError, find
 from faults.plan import Plan, PlanError, PlanRule, parse_plan
-from faults.reconcile import Reconciliation, ReconciledMismatch, ReconciledRow, reconcile
+from faults.reconcile import ReconciledMismatch, ReconciledRow, Reconciliation, reconcile
 
 __all__ = [
     "CATALOGUE",

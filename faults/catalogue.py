@@ -103,5 +103,3 @@ def find(name: str) -> Fault:
     near = difflib.get_close_matches(name, CATALOGUE, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(CATALOGUE))}"
     raise UnknownFaultError(f"faults: {name!r} is not a fault; {hint}")
-
-

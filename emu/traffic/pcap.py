@@ -74,7 +74,7 @@ class PcapSource:
             StateError: No iterator of :meth:`packets` has come to its end yet.
         """
         if self._summary is None:
-            raise StateError(f"{self.label}: the summary is there once all packets were read")
+            raise StateError("a capture has a summary once all of its packets were read")
         return self._summary
 
     def packets(self, seed: int = 0) -> Iterator[Packet]:
@@ -91,9 +91,9 @@ class PcapSource:
             with self._open() as file:
                 for frame in _frames(file):
                     yield from reading.take(frame)
-        except _BrokenFile as broken:
+        except _BrokenFileError as broken:
             raise self._error(f"{broken} after {reading.count['frames']} packets") from None
-        except _NoCapture as reason:
+        except _NoCaptureError as reason:
             raise self._error(str(reason)) from None
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}") from None
@@ -180,11 +180,11 @@ class _Frame(NamedTuple):
     time_ns: int | None  #: since 1970 or any other moment; None: not recorded
 
 
-class _BrokenFile(Exception):
+class _BrokenFileError(Exception):
     """The file is a capture, but from here on it makes no sense; the text says why."""
 
 
-class _NoCapture(Exception):
+class _NoCaptureError(Exception):
     """The file is no capture that can be read here; the text says why."""
 
 
@@ -210,16 +210,16 @@ def _frames(file: BinaryIO) -> Iterator[_Frame]:
     if magic == _PCAPNG_MAGIC:
         return _pcapng_frames(file)
     if not magic:
-        raise _NoCapture("empty")
+        raise _NoCaptureError("empty")
     if magic[:2] == _GZIP_MAGIC:
-        raise _NoCapture("compressed with gzip: unpack it first")
-    raise _NoCapture("not a capture")
+        raise _NoCaptureError("compressed with gzip: unpack it first")
+    raise _NoCaptureError("not a capture")
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
     data = file.read(size)
     if len(data) < size:
-        raise _BrokenFile("truncated")
+        raise _BrokenFileError("truncated")
     return data
 
 
@@ -230,14 +230,14 @@ def _pcap_frames(file: BinaryIO, order: str, tick_ns: int) -> Iterator[_Frame]:
     """
     major, minor, link = struct.unpack(order + "HH12xI", _exactly(file, 20))
     if major != 2:
-        raise _NoCapture(f"pcap version {major}.{minor}, not 2.x")
+        raise _NoCaptureError(f"pcap version {major}.{minor}, not 2.x")
     record = struct.Struct(order + "IIII")
     while header := file.read(record.size):
         if len(header) < record.size:
-            raise _BrokenFile("truncated")
+            raise _BrokenFileError("truncated")
         seconds, ticks, size, wire_size = record.unpack(header)
         if size > RECORD_MAX:
-            raise _BrokenFile(f"a record of {size} bytes, more than {RECORD_MAX},")
+            raise _BrokenFileError(f"a record of {size} bytes, more than {RECORD_MAX},")
         data = _exactly(file, size)
         yield _Frame(link & 0xFFFF, data, wire_size, seconds * 10**9 + ticks * tick_ns)
 
@@ -264,11 +264,11 @@ def _pcapng_frames(file: BinaryIO) -> Iterator[_Frame]:
     block_type_raw = _PCAPNG_MAGIC
     while block_type_raw:
         if len(block_type_raw) < 4:
-            raise _BrokenFile("truncated")
+            raise _BrokenFileError("truncated")
         if block_type_raw == _PCAPNG_MAGIC:
             size_raw, order_raw = struct.unpack("4s4s", _exactly(file, 8))
             if order_raw not in _BYTE_ORDER_MAGIC:
-                raise _BrokenFile("a section header without a byte order")
+                raise _BrokenFileError("a section header without a byte order")
             order, interfaces = _BYTE_ORDER_MAGIC[order_raw], []
             block_type, read = _SHB, 12
         else:
@@ -277,10 +277,10 @@ def _pcapng_frames(file: BinaryIO) -> Iterator[_Frame]:
             read = 8
         (size,) = struct.unpack(order + "I", size_raw)
         if not read + 4 <= size <= RECORD_MAX or size % 4:
-            raise _BrokenFile(f"a block of {size} bytes")
+            raise _BrokenFileError(f"a block of {size} bytes")
         body = _exactly(file, size - read)
         if body[-4:] != size_raw:
-            raise _BrokenFile("a block whose two lengths differ")
+            raise _BrokenFileError("a block whose two lengths differ")
         frame = _pcapng_block(order, block_type, body[:-4], interfaces)
         if frame is not None:
             yield frame
@@ -295,7 +295,7 @@ def _pcapng_block(
         if block_type == _SHB:
             major, minor = struct.unpack_from(order + "HH", body)
             if major != 1:
-                raise _BrokenFile(f"a section of version {major}.{minor}, not 1.x,")
+                raise _BrokenFileError(f"a section of version {major}.{minor}, not 1.x,")
         elif block_type == _IDB:
             interfaces.append(_interface(order, body))
         elif block_type == _SPB:
@@ -310,15 +310,15 @@ def _pcapng_block(
             time_ns = interface.time_ns(high, low)
             return _Frame(interface.link, _slice(body, 20, size), wire_size, time_ns)
     except struct.error:
-        raise _BrokenFile("a block too short for its type") from None
+        raise _BrokenFileError("a block too short for its type") from None
     except IndexError:
-        raise _BrokenFile("a packet of an interface that was not described") from None
+        raise _BrokenFileError("a packet of an interface that was not described") from None
     return None
 
 
 def _slice(body: bytes, start: int, size: int) -> bytes:
     if start + size > len(body):
-        raise _BrokenFile("a packet longer than its block")
+        raise _BrokenFileError("a packet longer than its block")
     return body[start : start + size]
 
 

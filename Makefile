@@ -1,0 +1,92 @@
+# `make stress` and `make test` are all that a newcomer needs: both set up a
+# virtual environment, the C core and the package first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+ASAN := build/asan
+FAULTS ?= bad-pad:0.01,bad-area:0.01,bad-index:0.005
+DURATION ?= 10
+
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: stress test test-c test-python test-asan lint format bench bench-smoke clean help
+
+stress: $(READY)
+	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
+
+test: test-c test-python test-asan
+
+help:
+	@echo 'make stress   10 s of traffic with faults; DURATION=S FAULTS=SPEC change it'
+	@echo 'make test     C tests (plain and sanitized), Python tests, property tests sanitized'
+	@echo 'make lint     ruff, mypy, clang-format'
+	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
+	@echo 'make clean    remove everything that was built'
+
+# ---- set-up ------------------------------------------------------------------
+
+$(READY): pyproject.toml meson.build meson.options cext/meson.build
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: PYTHON=$(PYTHON): Python 3.11 or later is needed' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'make: Python has no venv module; on Debian: apt install python3-venv' >&2; exit 2; }
+	@test -e "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || \
+	  { echo 'make: Python.h is missing; on Debian: apt install python3-dev' >&2; exit 2; }
+	@command -v $${CC:-cc} >/dev/null || \
+	  { echo 'make: there is no C compiler; on Debian: apt install gcc libc6-dev' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet 'meson-python>=0.17' 'meson>=1.3.0' ninja 'cffi>=1.16'
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# ---- tests -------------------------------------------------------------------
+
+build/plain/build.ninja: $(READY)
+	meson setup --wipe build/plain -Dunit_tests=true -Dcore_only=true -Dwerror=true >/dev/null
+
+$(ASAN)/build.ninja: $(READY)
+	meson setup --wipe $(ASAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
+	  -Dbuildtype=debugoptimized -Db_sanitize=address,undefined >/dev/null
+
+test-c: build/plain/build.ninja $(ASAN)/build.ninja
+	meson test -C build/plain --print-errorlogs
+	meson test -C $(ASAN) --print-errorlogs
+
+test-python: $(READY)
+	pytest
+
+# The core under AddressSanitizer and UndefinedBehaviorSanitizer, driven by the
+# property tests. Leaks are the C tests' business: Python itself leaks at exit.
+test-asan: $(ASAN)/build.ninja
+	meson compile -C $(ASAN) >/dev/null
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	ZCRX_EMU_CORE=$(CURDIR)/$(ASAN)/cext/_core.abi3.so \
+	  pytest tests/emu/test_model.py tests/emu/test_stepping_property.py
+
+# ---- quality -----------------------------------------------------------------
+
+C_FILES := $(wildcard cext/*.[ch]) $(wildcard tests/cext/*.[ch])
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+	clang-format --dry-run -Werror $(C_FILES)
+
+format: $(READY)
+	ruff check --fix .
+	ruff format .
+	clang-format -i $(C_FILES)
+
+bench: $(READY)
+	python -m tools.bench
+
+bench-smoke: $(READY)
+	python -m tools.bench --quick
+
+clean:
+	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
