@@ -47,6 +47,8 @@ uint32_t zcrx_run_nic_ack(const struct zcrx_run_shared *run);
 uint32_t zcrx_run_provider_ack(const struct zcrx_run_shared *run);
 uint32_t zcrx_control_prepare(struct zcrx_bells *bells);
 void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout_us);
+void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user);
+bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
 int zcrx_nl_fill(int dump, uint8_t *to, uint32_t size);
@@ -108,7 +110,7 @@ int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms);
 struct zcrx_consumer_params {
     uint32_t verify, return_order, hold, recheck_every, stop_at_end;
     int32_t output_fd;
-    uint64_t seed;
+    uint64_t seed, position;
 };
 struct zcrx_fragment {
     uint64_t off, user_data;

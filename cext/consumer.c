@@ -119,7 +119,7 @@ struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t
 	consumer->waiter = (struct zcrx_waiter){.spins = 500, .yields = 50};
 	consumer->bell = &consumer->queue.bells->consumers[index];
 	attach_rings(consumer);
-	consumer->position = shm_load_relaxed_u64(&consumer->queue.lab->rqe_submitted, POINT_LOG);
+	consumer->position = consumer->checked = params->position;
 	consumer->ordinal = shm_load_relaxed_u64(&consumer->queue.lab->rqe_valid, POINT_LOG);
 
 	per_niov = ((1U << shape->niov_shift) + FRAGMENT_MIN - 1) / FRAGMENT_MIN;

@@ -30,6 +30,7 @@ struct zcrx_consumer_params {
 	uint32_t stop_at_end; /* finish after that many flows ended; 0 = never */
 	int32_t output_fd; /* payload is written here in order; -1 = nowhere */
 	uint64_t seed;
+	uint64_t position; /* RQEs that the queue's users before this one had consumed */
 };
 
 /* One fragment as delivered. */

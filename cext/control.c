@@ -56,6 +56,22 @@ void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout
 	zcrx_bell_sleep(&bells->control, seq, timeout_us);
 }
 
+void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user)
+{
+	if (user)
+		shm_store_relaxed_u32(&queue->rings->stop, 0, POINT_RUN_STATE);
+	/* Pairs with the acquires in zcrx_nq_follow_user() and the provider's follow_user(). */
+	shm_store_release_u32(&queue->user->wanted, user, POINT_USER);
+	zcrx_bell_force(&queue->bells->provider);
+	zcrx_bell_force(&queue->bells->nic);
+}
+
+bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user)
+{
+	return shm_load_acquire_u32(&queue->user->nic, POINT_USER) == user &&
+	       shm_load_acquire_u32(&queue->user->provider, POINT_USER) == user;
+}
+
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue)
 {
 	shm_store_release_u32(&queue->rings->stop, 1, POINT_RUN_STATE);

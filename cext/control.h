@@ -21,6 +21,13 @@ uint32_t zcrx_run_provider_ack(const struct zcrx_run_shared *run);
 uint32_t zcrx_control_prepare(struct zcrx_bells *bells);
 void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout_us);
 
+/*
+ * Say who the queue's user is (0 = nobody) and wake NIC and provider; they have
+ * followed when zcrx_queue_user_is() says so.
+ */
+void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user);
+bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
+
 /* Ask the queue's consumer to read what is left and to leave. */
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);

@@ -45,6 +45,23 @@ void zcrx_grantor_free(struct zcrx_grantor *grantor)
 	free(grantor);
 }
 
+/* Follow the control process's word on who the queue's user is. */
+static void follow_user(struct zcrx_queue *queue)
+{
+	struct zcrx_user_shared *user = queue->user;
+	/* Pairs with the release in zcrx_queue_set_user(). */
+	uint32_t wanted = shm_load_acquire_u32(&user->wanted, POINT_USER);
+
+	if (wanted == shm_load_relaxed_u32(&user->provider, POINT_USER))
+		return;
+	queue->ifq.detached = wanted == 0;
+	if (wanted)
+		zcrx_ifq_reset_ring(&queue->ifq);
+	/* Pairs with the acquire in zcrx_queue_user_is(): the ring is as it must be. */
+	shm_store_release_u32(&user->provider, wanted, POINT_USER);
+	zcrx_bell_ring(&queue->bells->control, ZCRX_BELL_WORK);
+}
+
 /* Fill one grant ring; how many buffers were granted. *starved: the pool had no more. */
 static uint32_t grant(struct zcrx_queue *queue, bool *starved)
 {
@@ -52,6 +69,7 @@ static uint32_t grant(struct zcrx_queue *queue, bool *starved)
 	uint32_t room = zcrx_grant_room(&queue->grants);
 	uint32_t granted = 0;
 
+	follow_user(queue);
 	if (!pool)
 		return 0;
 	while (granted < room) {

@@ -41,6 +41,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	ifq->shared = carve(&carver, sizeof(*ifq->shared));
 	queue->area.shared = carve(&carver, sizeof(*queue->area.shared));
 	queue->nic = carve(&carver, sizeof(*queue->nic));
+	queue->user = carve(&carver, sizeof(*queue->user));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
 	queue->area.user_refs = carve(&carver, niov_words);
@@ -162,6 +163,9 @@ int zcrx_queue_format(struct zcrx_queue *queue)
 	shm_store_relaxed_u32(queue->ifq.rq.tail, start, POINT_RQ_TAIL_STORE);
 	shm_store_relaxed_u32(queue->cq.head, start, POINT_CQ_HEAD_STORE);
 	shm_store_relaxed_u32(queue->cq.tail, start, POINT_CQ_TAIL_STORE);
+	shm_store_relaxed_u32(&queue->user->wanted, 1, POINT_USER);
+	shm_store_relaxed_u32(&queue->user->nic, 1, POINT_USER);
+	shm_store_relaxed_u32(&queue->user->provider, 1, POINT_USER);
 	zcrx_ifq_format(&queue->ifq);
 	slot = zcrx_ifq_restart(&queue->ifq);
 	return slot < 0 ? slot : 0;

@@ -99,6 +99,17 @@ struct zcrx_nic_shared {
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 };
 
+/*
+ * Who the queue's user is: 0 = nobody, n = the n-th. The control process wants
+ * a change, NIC and provider follow: with no user, nothing is delivered and no
+ * RQE is read; a new user finds both rings empty, whatever the last one left.
+ */
+struct zcrx_user_shared {
+	_Alignas(SHM_CACHE_LINE) shm_u32 wanted;
+	shm_u32 nic;
+	shm_u32 provider;
+};
+
 /* What was sent on one flow, in fragments. */
 struct zcrx_flow_sent {
 	shm_u32 next_seq; /* delivered and dropped */
@@ -164,6 +175,7 @@ struct zcrx_queue {
 	struct zcrx_grant_ring grants;
 	struct zcrx_cq cq;
 	struct zcrx_nic_shared *nic;
+	struct zcrx_user_shared *user;
 	struct zcrx_flow_sent *flows_sent;
 	/* lab */
 	struct zcrx_lab_shared *lab;

@@ -55,6 +55,7 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 		if (!nq->generation)
 			goto out_free;
 		nq->copy_countdown = params->copy_every;
+		nq->user = 1;
 		if (arena) {
 			nq->packets = (const void *)((const uint8_t *)arena +
 						     nic->arena->queue[i].packets_off);
@@ -241,6 +242,8 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 	uint64_t now = nic->params.paced ? zcrx_now_ns() : 0;
 	uint32_t count = 0;
 
+	if (!zcrx_nq_follow_user(nq))
+		return 0;
 	while (count < ZCRX_BURST && nq->cqes < ZCRX_BURST && !is_over(nic, nq)) {
 		const struct zcrx_packet *packet = &nq->packets[nq->cursor];
 		enum zcrx_offer result;

@@ -178,6 +178,31 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
 }
 
+bool zcrx_nq_follow_user(struct zcrx_nq *nq)
+{
+	struct zcrx_user_shared *user = nq->queue.user;
+	/* Pairs with the release in zcrx_queue_set_user(). */
+	uint32_t wanted = shm_load_acquire_u32(&user->wanted, POINT_USER);
+
+	if (wanted == nq->user)
+		return wanted != 0;
+	if (wanted == 0) {
+		if (nq->has_open)
+			zcrx_nq_close(nq);
+		zcrx_nq_publish(nq);
+	} else {
+		/* What the last user did not read was scrubbed: the new one must not see it. */
+		nq->queue.cq.cached_head = nq->queue.cq.cached_tail;
+		shm_store_relaxed_u32(nq->queue.cq.head, nq->queue.cq.cached_tail,
+				      POINT_CQ_HEAD_STORE);
+	}
+	nq->user = wanted;
+	/* Pairs with the acquire in zcrx_queue_user_is(): no delivery to the old one follows. */
+	shm_store_release_u32(&user->nic, wanted, POINT_USER);
+	zcrx_bell_ring(&nq->queue.bells->control, ZCRX_BELL_WORK);
+	return wanted != 0;
+}
+
 void zcrx_nq_return_grants(struct zcrx_nq *nq)
 {
 	while (zcrx_grant_available(&nq->queue.grants, 1)) {

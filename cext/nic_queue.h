@@ -38,6 +38,7 @@ struct zcrx_nq {
 	uint32_t *generation; /* [num_niovs] */
 	uint64_t blocked_since; /* 0 = not blocked */
 	uint64_t copy_countdown;
+	uint32_t user; /* whom we deliver to: see struct zcrx_user_shared */
 };
 
 enum zcrx_offer {
@@ -63,6 +64,8 @@ void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res);
 void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
 /* Settle references, publish the CQEs, ring. */
 void zcrx_nq_publish(struct zcrx_nq *nq);
+/* Follow the control process's word on who the user is; false if there is none. */
+bool zcrx_nq_follow_user(struct zcrx_nq *nq);
 /* Give back all granted buffers. */
 void zcrx_nq_return_grants(struct zcrx_nq *nq);
 

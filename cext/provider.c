@@ -185,7 +185,7 @@ uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	uint32_t count;
 
-	if (!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
+	if (ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
 		return 0;
 	count = refill_locked(ifq, pool);
 	zcrx_unlock(&ifq->shared->rq_lock);
@@ -322,6 +322,13 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq)
 	/* Buffers of this pool are still out: the check fails by that alone. */
 	shm_count(&ifq->shared->destroy_warnings, 1);
 	return -EBUSY;
+}
+
+void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq)
+{
+	/* Nobody else writes these words now: the old user is gone, the new one not here yet. */
+	shm_store_relaxed_u32(ifq->rq.tail, ifq->rq.cached_head, POINT_RQ_TAIL_STORE);
+	shm_store_release_u32(ifq->rq.head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
 }
 
 void zcrx_ifq_return_niov(struct zcrx_ifq *ifq, uint32_t niov)

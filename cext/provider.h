@@ -66,6 +66,7 @@ struct zcrx_ifq {
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	uint32_t device;
+	bool detached; /* the ring has no user: it is not read */
 	bool strict_alias; /* reject an index whose upper bits would vanish */
 };
 
@@ -104,6 +105,9 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq);
  * ZCRX_PP_REFILL in the pool's cache; how many RQEs were consumed.
  */
 uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool);
+
+/* The ring has a new user: it finds it empty, whatever the last one left there. */
+void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq);
 
 /*
  * The user is gone: take back every user reference. Any kernel-side process,

@@ -67,6 +67,7 @@ _Static_assert(sizeof(shm_u32) == 4 && sizeof(shm_u64) == 8, "words keep their s
 	X(BELL_WAITING)                                                        \
 	X(RUN_STATE)                                                           \
 	X(ACK)                                                                 \
+	X(USER)                                                                \
 	X(LOG)                                                                 \
 	X(COUNTER)
 

@@ -175,6 +175,10 @@ static bool read_once(struct zcrx_nq *nq, struct connection *connection, enum zc
 	uint32_t granted = zcrx_grant_available(&queue->grants, READ_BUFFERS);
 	ssize_t received;
 
+	if (nq->user == 0) {
+		*blocked = ZCRX_BLOCKED_CQ; /* nobody reads: the sender must wait */
+		return false;
+	}
 	if (room < count)
 		count = room;
 	if (count == 0) {
@@ -214,6 +218,8 @@ uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *qu
 	uint32_t delivered = 0;
 
 	*blocked = ZCRX_OFFERED;
+	for (uint32_t i = 0; i < queue_count; i++)
+		zcrx_nq_follow_user(&queues[i]);
 	for (int i = 0; i < ready; i++) {
 		struct connection *connection = events[i].data.ptr;
 

@@ -155,6 +155,9 @@ def stress(
     consumer: Annotated[
         str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
     ] = "builtin",
+    respawn: Annotated[
+        bool, typer.Option("--respawn", help="Replace a killed consumer and go on.")
+    ] = False,
     pin: PinOption = True,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
@@ -187,6 +190,7 @@ def stress(
         pin=pin,
         plan=_plan(faults),
         consumer=consumer,
+        respawn=respawn,
     )
     console = _console(json_target)
     _print_start(console, config)

@@ -13,6 +13,7 @@ from faults import Plan
 
 RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
+DURATION_MAX_S = 86400 * 366
 FRAGMENTS_MAX = 16  #: buffers of 4096 bytes that the largest payload needs
 NIOV_SHIFT = 12
 
@@ -52,9 +53,19 @@ def round_up_power_of_two(value: int) -> int:
     return 1 << max(0, value - 1).bit_length()
 
 
-def _check(name: str, value: int | float, low: int | float, high: int | float) -> None:
+def _check(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError.of(name, value, f"it must be a whole number of {low} to {high}")
     if not low <= value <= high:
         raise ConfigError.of(name, value, f"it must be {low} to {high}")
+
+
+def _check_duration(value: float | None) -> None:
+    is_possible = value is None or (isinstance(value, int | float) and 0 < value <= DURATION_MAX_S)
+    if not is_possible:
+        raise ConfigError.of(
+            "duration", value, f"it must be above 0 and at most {DURATION_MAX_S} seconds"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,7 @@ class RunConfig:
     pin: bool = True  #: bind the processes to cores
     plan: Plan = field(default_factory=Plan)  #: faults to inject
     consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
+    respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
     connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
     roundings: tuple[str, ...] = field(default=(), init=False)
 
@@ -101,8 +113,7 @@ class RunConfig:
         self._round("grant_entries", FRAGMENTS_MAX, 4096)
         self._round("log_entries", 65536, 1 << 30)
         _check("seed", self.seed, 0, 2**64 - 1)
-        if self.duration_s is not None and not 0 < self.duration_s <= 86400 * 366:
-            raise ConfigError.of("duration", self.duration_s, "it must be above 0 seconds")
+        _check_duration(self.duration_s)
         _check("packets", self.packets, 0, 2**63)
         _check("laps", self.laps, 0, 2**32)
         _check("queues", self.queues, 1, QUEUES_MAX)
@@ -114,6 +125,10 @@ class RunConfig:
         _check("hold", self.hold, 0, 65536)
         _check("recheck_every", self.recheck_every, 0, 2**31)
         _check("connections", self.connections, 0, 2**31)
+        self._choose("pace", Pace)
+        self._choose("overload", Overload)
+        self._choose("verify", Verify)
+        self._choose("return_order", ReturnOrder)
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):
@@ -130,6 +145,15 @@ class RunConfig:
             note = f"{name}: {value} rounded up to {rounded}, a power of two"
             object.__setattr__(self, "roundings", (*self.roundings, note))
 
+    def _choose(self, name: str, kind: type[enum.StrEnum]) -> None:
+        """Take a choice by its name, too: as JSON has it, a str would pass for the member."""
+        value = getattr(self, name)
+        try:
+            object.__setattr__(self, name, kind(value))
+        except ValueError:
+            allowed = ", ".join(repr(str(member)) for member in kind)
+            raise ConfigError.of(name, value, f"it must be one of {allowed}") from None
+
     def shape(self, flows_max: int) -> Shape:
         """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""
         return Shape(
@@ -145,7 +169,7 @@ class RunConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; :meth:`from_dict` reads them back."""
+        """Plain values, for JSON; the plan in its compact form."""
         skip = {"roundings"}
         plain: dict[type, Callable[[Any], Any]] = {Plan: str}
         result: dict[str, Any] = {}

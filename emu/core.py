@@ -240,6 +240,14 @@ class Queue:
         """Ask the consumer to read what is left and leave."""
         _lib.zcrx_queue_stop_consumer(self._ptr)
 
+    def set_user(self, user: int) -> None:
+        """Say who the user is: 0 = nobody, n = the n-th; NIC and provider follow."""
+        _lib.zcrx_queue_set_user(self._ptr, user)
+
+    def user_is(self, user: int) -> bool:
+        """Have NIC and provider both followed?"""
+        return bool(_lib.zcrx_queue_user_is(self._ptr, user))
+
     def scrub(self) -> tuple[int, int]:
         """Take back all user references; (references, buffers that came home by it)."""
         buffers = _ffi.new("uint64_t *")
@@ -375,6 +383,10 @@ class Reconciler:
     def step(self) -> int:
         """Compare what was consumed since the last call; how many entries."""
         return int(_lib.zcrx_reconcile(self._raw, self._queue._ptr))
+
+    def note_new_user(self) -> None:
+        """The rings were emptied for a new user: from here on every reference is its own."""
+        self._raw.scrubbed_from = 2**64 - 1
 
     def note_scrub(self) -> None:
         """A scrub begins: valid entries from here on may find their reference gone."""
@@ -532,6 +544,7 @@ class ConsumerParams:
     stop_at_end: int = 0
     output_fd: int = -1
     seed: int = 0
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,10 @@ def _leftovers() -> Iterator[Path]:
     for path in SHM_DIR.iterdir():
         name = path.name.removeprefix("sem.")
         parts = name.split(".")
-        if len(parts) != 4 or parts[0] != PREFIX or not (parts[1] + parts[2]).isdigit():
+        # Anyone may make names here: only those are read that could be ours.
+        if len(parts) != 4 or parts[0] != PREFIX:
+            continue
+        if not all(part.isascii() and part.isdecimal() for part in parts[1:]):
             continue
         if process_start_time(int(parts[1])) != int(parts[2]):
             yield path

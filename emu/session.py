@@ -192,6 +192,8 @@ class Session:
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._stalled = False
+        self._users = [1] * config.queues  # how many users each queue has had
+        self._replaced: set[int] = set()
         self._netlink: dict[str, Any] = {}
         self._started_at = self._stopped_at = 0.0
 
@@ -297,20 +299,22 @@ class Session:
 
     def _start_workers(self) -> None:
         self._barrier = Barrier()
-        cpus = self._cpus()
+        self._placed = self._cpus()
         roles: list[tuple[str, int | None]] = [("provider", None), ("nic", None)]
         roles += [("consumer", queue) for queue in range(self.config.queues)]
         for role, queue in roles:
-            worker = self._spawn(role, queue)
-            try:
-                self._hand_over(worker, cpus.get((role, queue)))
-            except OSError:
-                self._reap(block=True)
-                raise EnvironmentProblem(f"{worker.label}: it died while it was started") from None
+            self._start_worker(role, queue)
         self._wait_attached(len(roles))
-        self._barrier.close()
         if self.listener is not None:
             self.listener.close()  # the NIC process has it now
+
+    def _start_worker(self, role: str, queue: int | None) -> None:
+        worker = self._spawn(role, queue)
+        try:
+            self._hand_over(worker, self._placed.get((role, queue)))
+        except OSError:
+            self._reap(block=True)
+            raise EnvironmentProblem(f"{worker.label}: it died while it was started") from None
 
     def _spawn(self, role: str, queue: int | None) -> _Worker:
         channel, theirs = Channel.pair()
@@ -389,6 +393,7 @@ class Session:
                 "recheck_every": config.recheck_every,
                 "stop_at_end": self._stop_at_end,
                 "seed": config.seed,
+                "position": 0 if worker.queue is None else self._queues[worker.queue].consumed(),
             },
             "rules": [(rule.fault.number, rule.probability) for rule in config.plan.rules],
             "function": config.consumer,
@@ -396,6 +401,7 @@ class Session:
         }
 
     def _wait_attached(self, count: int) -> None:
+        """Wait until that many processes have counted at the barrier, then unlink it."""
         assert self._barrier is not None
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
         attached = 0
@@ -412,6 +418,7 @@ class Session:
                 raise EnvironmentProblem(
                     f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
                 )
+        self._barrier.close()
 
     # ---- watching ----------------------------------------------------------------
 
@@ -540,7 +547,7 @@ class Session:
             self._wait_event(TICK_S)
             for worker in self._reap():
                 if worker.role == "consumer":
-                    self._scrub(worker.queue)
+                    self._user_is_gone(worker)
             self._reconcile()
             ended = self._end_of_traffic(progress)
             if ended is not None:
@@ -567,6 +574,67 @@ class Session:
         references, buffers = self._queues[queue].scrub()
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers
+
+    def _user_is_gone(self, worker: _Worker) -> None:
+        """Scrub; and if the run is to survive it, let a new consumer take over."""
+        assert worker.queue is not None
+        killed = worker.exit_code is not None and worker.exit_code < 0
+        if not (killed and self.config.respawn):
+            self._scrub(worker.queue)
+            return
+        self._deaths = [death for death in self._deaths if death.worker is not worker]
+        references, buffers = self.detach_consumer(worker.queue)
+        self._notes.append(
+            f"{worker.death()} after {time.monotonic() - self._started_at:.2f} s: "
+            f"{references} user references scrubbed, {buffers} buffers came home by it"
+        )
+        self.attach_consumer(worker.queue)
+
+    def detach_consumer(self, queue: int) -> tuple[int, int]:
+        """End a queue's use: kill its consumer if it lives, stop delivery, scrub.
+
+        Returns:
+            User references taken back, and buffers that came home by it.
+
+        Raises:
+            EnvironmentProblem: NIC or provider did not follow.
+        """
+        for worker in self._live("consumer"):
+            if worker.queue == queue:
+                worker.process.kill()
+                worker.process.wait()
+                worker.exit_code = worker.process.returncode
+        self._replaced.add(queue)
+        self._change_user(queue, 0)
+        before = tuple(self._scrubs[queue])
+        self._scrub(queue)
+        after = self._scrubs[queue]
+        return after[0] - before[0], after[1] - before[1]
+
+    def attach_consumer(self, queue: int) -> None:
+        """Let a new consumer process take over a queue without one, while the run goes on.
+
+        It is handed descriptors of what it may map, and finds both rings empty.
+
+        Raises:
+            EnvironmentProblem: NIC or provider did not follow, or it could not be started.
+        """
+        self._users[queue] += 1
+        self._change_user(queue, self._users[queue])
+        self._reconcile()
+        self._reconcilers[queue].note_new_user()
+        self._barrier = Barrier()
+        self._start_worker("consumer", queue)
+        self._wait_attached(1)
+
+    def _change_user(self, queue: int, user: int) -> None:
+        self._queues[queue].set_user(user)
+        if not self._wait_for(
+            f"the change of user of queue {queue}",
+            lambda: self._queues[queue].user_is(user) or self._control.nic_ack >= RunState.QUIESCE,
+            ACK_TIMEOUT_S,
+        ):
+            raise EnvironmentProblem(f"queue {queue}: NIC and provider did not follow in time")
 
     def _wait_for(self, what: str, reached: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for an acknowledgement; False when a kernel-side process died or time ran out."""
@@ -737,7 +805,7 @@ class Session:
             if worker.role == "consumer" and worker.exit_code != 0 and worker.queue is not None
         }
         unread = {queue.index for queue in self._queues if queue.places().in_flight}
-        return frozenset(killed | unread)
+        return frozenset(killed | unread | self._replaced)
 
     def _report(self, ended: str) -> Report:
         queues = self._queue_reports()
