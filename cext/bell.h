@@ -25,9 +25,14 @@ enum zcrx_bell_reason {
 	ZCRX_BELL_NONE = 0,
 	ZCRX_BELL_WORK = 1, /* consumer: completions; control: acknowledgements */
 	ZCRX_BELL_GRANTS = 2, /* provider: all grant rings are full; NIC: one is empty */
-	ZCRX_BELL_REFILL = 4, /* provider: no buffer to grant, RQEs would help */
-	ZCRX_BELL_ROOM = 8, /* NIC: a completion queue is full */
+	ZCRX_BELL_ROOM = 4, /* NIC: a completion queue is full */
 };
+
+/* Provider: no buffer to grant on that queue, RQEs would help (far queues share a bit). */
+static inline uint32_t zcrx_bell_refill(uint32_t queue)
+{
+	return (uint32_t)1 << (8 + queue % 24);
+}
 
 /* How far a waiter has gone from spinning to sleeping. */
 struct zcrx_waiter {

@@ -417,7 +417,8 @@ uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)
 		shm_count(&lab->rqe_submitted, consumer->position - start);
 		shm_count(&lab->rqe_valid, consumer->ordinal - valid);
 		zcrx_rq_user_publish(&consumer->rq);
-		zcrx_bell_ring(&consumer->queue.bells->provider, ZCRX_BELL_REFILL);
+		zcrx_bell_ring(&consumer->queue.bells->provider,
+			       zcrx_bell_refill(consumer->queue.index));
 	}
 	shm_store_relaxed_u64(&lab->pending_returns,
 			      consumer->pending_tail - consumer->pending_head, POINT_COUNTER);

@@ -135,18 +135,18 @@ static void teardown(struct zcrx_queue *queue)
 static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
 {
 	uint32_t reasons = ZCRX_BELL_WORK;
-	bool starved = false;
 	uint32_t granted = 0;
 
 	switch ((enum zcrx_run_state)state) {
 	case ZCRX_RUN_TRAFFIC:
 	case ZCRX_RUN_QUIESCE:
-		for (uint32_t i = 0; i < grantor->queue_count; i++)
+		for (uint32_t i = 0; i < grantor->queue_count; i++) {
+			bool starved = false;
+
 			granted += grant(&grantor->queues[i], &starved);
-		if (granted)
-			return 0;
-		reasons |= ZCRX_BELL_GRANTS | (starved ? ZCRX_BELL_REFILL : 0);
-		break;
+			reasons |= starved ? zcrx_bell_refill(i) : ZCRX_BELL_GRANTS;
+		}
+		return granted ? 0 : reasons;
 	case ZCRX_RUN_DRAIN:
 		if (grantor->acked >= ZCRX_RUN_DRAIN)
 			break;
@@ -167,24 +167,18 @@ static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
 	return reasons;
 }
 
-static bool has_entries(struct zcrx_grantor *grantor)
+/* Is there something to do on a queue, seen from why we are about to sleep? */
+static bool wants_us(struct zcrx_queue *queue, uint32_t reasons)
 {
-	for (uint32_t i = 0; i < grantor->queue_count; i++) {
-		if (zcrx_rq_available(&grantor->queues[i].ifq.rq))
-			return true;
-	}
-	return false;
-}
+	struct zcrx_user_shared *user = queue->user;
 
-static bool wants_grants(struct zcrx_grantor *grantor)
-{
-	for (uint32_t i = 0; i < grantor->queue_count; i++) {
-		struct zcrx_grant_ring *grants = &grantor->queues[i].grants;
-
-		if (zcrx_grant_room(grants) > grants->entries / 2)
-			return true;
-	}
-	return false;
+	if (shm_load_relaxed_u32(&user->wanted, POINT_USER) !=
+	    shm_load_relaxed_u32(&user->provider, POINT_USER))
+		return true;
+	/* A queue without buffers waits for RQEs, the others for the NIC to take some. */
+	if (reasons & zcrx_bell_refill(queue->index))
+		return !queue->ifq.detached && zcrx_rq_available(&queue->ifq.rq);
+	return zcrx_grant_room(&queue->grants) > queue->grants.entries / 2;
 }
 
 static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
@@ -193,10 +187,8 @@ static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint3
 	bool work = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state;
 
 	/* Looked at again after the announcement: see zcrx_bell_prepare(). */
-	if (!work && reasons & ZCRX_BELL_REFILL)
-		work = has_entries(grantor);
-	else if (!work && reasons & ZCRX_BELL_GRANTS)
-		work = wants_grants(grantor);
+	for (uint32_t i = 0; i < grantor->queue_count && !work; i++)
+		work = reasons != ZCRX_BELL_WORK && wants_us(&grantor->queues[i], reasons);
 	if (work)
 		zcrx_bell_cancel(&grantor->bells->provider);
 	else

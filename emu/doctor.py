@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -40,8 +41,8 @@ def _cores() -> Check:
 
 def _kernel() -> Check:
     release = platform.release()
-    major, minor = (int(part) for part in release.split("-")[0].split(".")[:2])
-    ok = (major, minor) >= (5, 3)
+    numbers = re.match(r"(\d+)\.(\d+)", release)  # what follows is the builder's choice
+    ok = numbers is not None and (int(numbers[1]), int(numbers[2])) >= (5, 3)
     return Check("kernel", release, ok, "" if ok else "Linux 5.3 or later is needed (pidfd)")
 
 

@@ -35,7 +35,8 @@ class Plan:
 
     def __str__(self) -> str:
         """The compact form; ``none`` for the empty plan."""
-        return ",".join(f"{r.fault.name}:{r.probability:g}" for r in self.rules) or "none"
+        # repr() and not a rounded form: what is read back must be the same plan.
+        return ",".join(f"{r.fault.name}:{r.probability!r}" for r in self.rules) or "none"
 
     @property
     def legal(self) -> tuple[frozenset[str], ...]:
