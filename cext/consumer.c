@@ -61,6 +61,8 @@ struct zcrx_consumer {
 	uint32_t *next_seq; /* [flows_max] */
 	uint8_t *flow_known; /* [flows_max] */
 	uint64_t ends;
+	uint32_t ring_after; /* returns that are worth waking a starved provider for */
+	bool unrung; /* returns were published and nobody was told */
 	uint64_t sink; /* what was touched; keeps the reads alive */
 };
 
@@ -118,6 +120,8 @@ struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t
 	consumer->rng = zcrx_rng_for(params->seed + index, 0);
 	consumer->waiter = (struct zcrx_waiter){.spins = 500, .yields = 50};
 	consumer->bell = &consumer->queue.bells->consumers[index];
+	consumer->ring_after = shape->num_niovs / 8 < shape->rq_entries / 4 ? shape->num_niovs / 8 :
+									      shape->rq_entries / 4;
 	attach_rings(consumer);
 	consumer->position = consumer->checked = params->position;
 	consumer->ordinal = shm_load_relaxed_u64(&consumer->queue.lab->rqe_valid, POINT_LOG);
@@ -381,6 +385,19 @@ static uint64_t rqe_room(struct zcrx_consumer *consumer)
 	return room;
 }
 
+/*
+ * A provider without buffers is woken for a good number of returns at once, or
+ * when there is nothing else to do: waking it for each batch would cost more
+ * than its work.
+ */
+static void ring_provider(struct zcrx_consumer *consumer)
+{
+	if (!consumer->unrung)
+		return;
+	consumer->unrung = false;
+	zcrx_bell_ring(&consumer->queue.bells->provider, zcrx_bell_refill(consumer->queue.index));
+}
+
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)
 {
 	struct zcrx_lab_shared *lab = consumer->queue.lab;
@@ -417,8 +434,11 @@ uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)
 		shm_count(&lab->rqe_submitted, consumer->position - start);
 		shm_count(&lab->rqe_valid, consumer->ordinal - valid);
 		zcrx_rq_user_publish(&consumer->rq);
-		zcrx_bell_ring(&consumer->queue.bells->provider,
-			       zcrx_bell_refill(consumer->queue.index));
+		consumer->unrung = true;
+		if (consumer->rq.cached_tail -
+			    shm_load_relaxed_u32(consumer->rq.head, POINT_RQ_HEAD_LOAD) >=
+		    consumer->ring_after)
+			ring_provider(consumer);
 	}
 	shm_store_relaxed_u64(&lab->pending_returns,
 			      consumer->pending_tail - consumer->pending_head, POINT_COUNTER);
@@ -491,8 +511,10 @@ bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer)
 
 void zcrx_consumer_wait(struct zcrx_consumer *consumer, uint32_t timeout_us)
 {
-	uint32_t seq = zcrx_bell_prepare(consumer->bell, ZCRX_BELL_WORK);
+	uint32_t seq;
 
+	ring_provider(consumer);
+	seq = zcrx_bell_prepare(consumer->bell, ZCRX_BELL_WORK);
 	if (zcrx_cq_user_available(&consumer->cq) || zcrx_consumer_should_stop(consumer))
 		zcrx_bell_cancel(consumer->bell);
 	else
@@ -529,6 +551,7 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 				return 0;
 			continue;
 		}
+		ring_provider(consumer);
 		if (is_finished(consumer))
 			return 1;
 		if (zcrx_waiter_idle(&consumer->waiter)) {
