@@ -195,6 +195,8 @@ def stress(
     console = _console(json_target)
     _print_start(console, config)
     with Session(config, run_dir=_run_dir(run_dir)) as session, interruptible(session):
+        if session.listener_address is not None:
+            console.print(f"listening on {session.listener_address}", highlight=False)
         pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
         console.print(f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True)
         with LiveView(console, config, session.pids) as view:
@@ -256,7 +258,6 @@ def recv(
     folder = _run_dir(run_dir)
     listener = listen(source)
     output_fd = _open_output(output)
-    host, port = listener.getsockname()[:2]
     try:
         with (
             Session(
@@ -265,7 +266,7 @@ def recv(
             interruptible(session),
         ):
             _print_start(console, config)
-            console.print(f"listening on {host}:{port}", highlight=False)
+            console.print(f"listening on {session.listener_address}", highlight=False)
             report = session.run(_Quiet().update)
     finally:
         listener.close()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,34 +22,22 @@ from typing import Any, Self
 from emu import netlink
 from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
-from emu.channel import Channel
 from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import (
-    CounterGroup,
-    Mapping,
-    Places,
-    Queue,
-    Reconciler,
-    RunControl,
-    RunState,
-    bells_size,
-    layout_sizes,
-    run_size,
-)
+from emu.core import CounterGroup, Places, Reconciler, RunState
+from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.memory import RunMemory
 from emu.report import Process, QueueReport, Report, failures, versions, write_json
-from emu.segment import Barrier, Segment, check_room, create_segment, sweep
+from emu.segment import sweep
 from emu.state import Verdict
 from emu.traffic import TcpSource, parse_source
 from faults import Reconciliation, reconcile
 
 TCP_FLOWS_MAX = 4096
-ATTACH_TIMEOUT_S = 60.0
 ACK_TIMEOUT_S = 10.0
 CONSUMER_LEAVE_S = 10.0
 TICK_S = 0.01
 STALL_S = 5.0
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 _VERIFY = {Verify.NONE: 0, Verify.TOUCH: 1, Verify.CRC: 2}
 _ORDER = {ReturnOrder.FIFO: 0, ReturnOrder.LIFO: 1, ReturnOrder.SHUFFLE: 2}
@@ -75,70 +61,6 @@ class Sample:
     elapsed_s: float
     queues: tuple[QueueSample, ...]
     cpu_s: dict[str, float]  #: process label: CPU time so far
-
-
-@dataclass(slots=True)
-class _Worker:
-    role: str
-    queue: int | None
-    process: subprocess.Popen[bytes]
-    channel: Channel
-    pidfd: int
-    exit_code: int | None = None
-    cpu_s: float = 0.0
-    message: str | None = None  #: its own word on why it ended
-    traceback: str | None = None
-    result: int | str | None = None
-
-    @property
-    def label(self) -> str:
-        return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
-
-    def sample_cpu(self) -> float:
-        """CPU seconds so far; the last value known once it is gone."""
-        if self.exit_code is None:
-            with contextlib.suppress(OSError, IndexError):
-                text = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
-                self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
-        return self.cpu_s
-
-    def death(self) -> str:
-        """How it ended, in words."""
-        if self.message:
-            return self.message
-        if self.exit_code is not None and self.exit_code < 0:
-            try:
-                name = signal.Signals(-self.exit_code).name
-            except ValueError:
-                name = f"signal {-self.exit_code}"
-            return f"{self.label} was killed by {name}"
-        return f"{self.label} ended with exit code {self.exit_code}"
-
-
-@dataclass(slots=True)
-class _QueueMemory:
-    kern: Segment
-    rings: Segment
-    area: Segment
-    lab: Segment
-
-    def mapped(self, names: tuple[str, ...]) -> tuple[list[str], list[int], tuple[int, ...]]:
-        segments = [getattr(self, name) for name in names]
-        return list(names), [s.size for s in segments], tuple(s.fd for s in segments)
-
-
-#: What each role may map of a queue. The consumer never gets the kernel side.
-_MAY_MAP = {
-    "nic": ("kern", "rings", "area", "lab"),
-    "provider": ("kern", "rings", "lab"),
-    "consumer": ("rings", "area", "lab"),
-}
-
-
-@dataclass(slots=True)
-class _Death:
-    worker: _Worker
-    text: str
 
 
 @dataclass(slots=True)
@@ -183,12 +105,11 @@ class Session:
         self.listener = listener
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
-        self._workers: list[_Worker] = []
-        self._segments: list[Segment] = []
-        self._barrier: Barrier | None = None
+        self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
+        self.crew = Crew()
+        self._memory: RunMemory | None = None
         self._interrupted: str | None = None
         self._notes = list(config.roundings)
-        self._deaths: list[_Death] = []
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._stalled = False
@@ -220,39 +141,11 @@ class Session:
         if removed:
             self._notes.append(f"removed {len(removed)} shared-memory objects of dead runs")
         arena = self._make_traffic()
-        flows_max = TCP_FLOWS_MAX if arena is None else arena.flows_max
-        self._shape = self.config.shape(flows_max)
-        sizes = layout_sizes(self._shape)
-        self._check_room(sizes.area, sizes.kern + sizes.rings + sizes.lab, arena)
-
-        self._run_segment = self._segment(run_size())
-        self._bells_segment = self._segment(bells_size())
-        self._arena_segment = None
-        if arena is not None:
-            self._arena_segment = self._segment(len(arena.data))
-            with self._arena_segment.map() as target:
-                target[:] = arena.data
-        self._memories = [
-            _QueueMemory(
-                *(self._segment(size) for size in (sizes.kern, sizes.rings, sizes.area, sizes.lab))
-            )
-            for _ in range(self.config.queues)
-        ]
-        run, bells = self._run_segment.map(), self._bells_segment.map()
-        self._control = RunControl(run, bells)
-        self._control.format(self.config.queues)
-        self._queues = []
-        for index, memory in enumerate(self._memories):
-            mapping = Mapping(
-                run=run,
-                bells=bells,
-                kern=memory.kern.map(),
-                rings=memory.rings.map(),
-                lab=memory.lab.map(),
-            )
-            queue = Queue(self._shape, index, mapping)
-            queue.format()
-            self._queues.append(queue)
+        shape = self.config.shape(TCP_FLOWS_MAX if arena is None else arena.flows_max)
+        self._memory = RunMemory(shape, self.config.queues, None if arena is None else arena.data)
+        self._replays = arena is not None
+        self._control = self._memory.control()
+        self._queues = self._memory.views()
         self._reconcilers = [Reconciler(queue, self._legal()) for queue in self._queues]
         self._start_workers()
 
@@ -272,101 +165,43 @@ class Session:
             source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
         )
 
-    def _check_room(self, area: int, other: int, arena: Arena | None) -> None:
-        queues = self.config.queues
-        total = queues * (area + other) + (len(arena.data) if arena else 0)
-        check_room("area-buffers", self.config.area_buffers, total)
-
-    def _segment(self, size: int) -> Segment:
-        segment = create_segment(size)
-        self._segments.append(segment)
-        return segment
-
-    def _cpus(self) -> dict[tuple[str, int | None], int | None]:
-        """Which core each process is bound to.
-
-        The NIC has one for itself; consumers share the others with the
-        provider, which works seldom and in large steps.
-        """
-        cores = sorted(os.sched_getaffinity(0))
-        if not self.config.pin or len(cores) < 2:
-            return {}
-        placed: dict[tuple[str, int | None], int | None] = {("nic", None): cores[0]}
-        rest = cores[1:]
-        for queue in range(self.config.queues):
-            placed["consumer", queue] = rest[queue % len(rest)]
-        return placed
-
     def _start_workers(self) -> None:
-        self._barrier = Barrier()
-        self._placed = self._cpus()
-        roles: list[tuple[str, int | None]] = [("provider", None), ("nic", None)]
-        roles += [("consumer", queue) for queue in range(self.config.queues)]
-        for role, queue in roles:
-            self._start_worker(role, queue)
-        self._wait_attached(len(roles))
+        self._placed = place(self.config.queues, pin=self.config.pin)
+        self._start_worker("provider", None)
+        self._start_worker("nic", None)
+        for queue in range(self.config.queues):
+            self._start_worker("consumer", queue)
+        self.crew.wait_attached()
         if self.listener is not None:
+            host, port = self.listener.getsockname()[:2]
+            self.listener_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self.listener.close()  # the NIC process has it now
 
     def _start_worker(self, role: str, queue: int | None) -> None:
-        worker = self._spawn(role, queue)
-        try:
-            self._hand_over(worker, self._placed.get((role, queue)))
-        except OSError:
-            self._reap(block=True)
-            raise EnvironmentProblem(f"{worker.label}: it died while it was started") from None
-
-    def _spawn(self, role: str, queue: int | None) -> _Worker:
-        channel, theirs = Channel.pair()
-        with theirs:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "emu.worker"),
-                    *(role, str(theirs.fileno()), str(os.getpid())),
-                    *(() if queue is None else (f"queue={queue}",)),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
-        worker = _Worker(role, queue, process, channel, os.pidfd_open(process.pid))
-        self._workers.append(worker)
-        return worker
-
-    def _hand_over(self, worker: _Worker, cpu: int | None) -> None:
-        """Send a worker its setup and the memory it may map, and nothing else."""
-        assert self._barrier is not None
-        role = worker.role
-        shared = {"bells": self._bells_segment}
+        assert self._memory is not None
+        shape = self._memory.shape
         extra: dict[str, int] = {}
-        if role != "consumer":
-            shared["run"] = self._run_segment
-        if role == "nic" and self._arena_segment is not None:
-            shared["arena"] = self._arena_segment
         if role == "nic" and self.listener is not None:
             extra["listen"] = self.listener.fileno()
-        if worker.queue == 0 and self._output_fd >= 0:
+        if queue == 0 and self._output_fd >= 0:
             extra["output"] = self._output_fd
-        queues = range(self.config.queues) if worker.queue is None else [worker.queue]
-        message = {
-            "barrier": self._barrier.name,
-            "shape": {name: getattr(self._shape, name) for name in self._shape.__slots__},
-            "cpu": cpu,
-            "names": list(shared),
-            "sizes": [segment.size for segment in shared.values()],
-            "extra": list(extra),
-            "queue_messages": len(queues),
-            **self._role_setup(worker),
-        }
-        fds = (*(segment.fd for segment in shared.values()), *extra.values())
-        worker.channel.send(message, fds)
-        for queue in queues:
-            names, sizes, memory_fds = self._memories[queue].mapped(_MAY_MAP[role])
-            worker.channel.send({"names": names, "sizes": sizes}, memory_fds)
+        queues = range(self.config.queues) if queue is None else [queue]
+        self.crew.start(
+            role,
+            queue,
+            {
+                "shape": {name: getattr(shape, name) for name in shape.__slots__},
+                "cpu": self._placed.get((role, queue)),
+                **self._role_setup(role, queue),
+            },
+            self._memory.shared_for(role),
+            extra,
+            [self._memory.queue_for(role, number) for number in queues],
+        )
 
-    def _role_setup(self, worker: _Worker) -> dict[str, Any]:
+    def _role_setup(self, role: str, queue: int | None) -> dict[str, Any]:
         config = self.config
-        if worker.role == "nic":
+        if role == "nic":
             wait_ms = config.wait_ms if config.overload is Overload.WAIT else 0
             return {
                 "nic": {
@@ -378,14 +213,14 @@ class Session:
                     "connections_max": config.connections,
                 }
             }
-        if worker.role == "provider":
+        if role == "provider":
             return {
                 "strict_alias": config.strict_alias,
                 "run_dir": None if self.run_dir is None else str(self.run_dir),
                 "config": config.as_dict(),
             }
         return {
-            "queue": worker.queue,
+            "queue": queue,
             "consumer": {
                 "verify": _VERIFY[config.verify],
                 "return_order": _ORDER[config.return_order],
@@ -393,74 +228,14 @@ class Session:
                 "recheck_every": config.recheck_every,
                 "stop_at_end": self._stop_at_end,
                 "seed": config.seed,
-                "position": 0 if worker.queue is None else self._queues[worker.queue].consumed(),
+                "position": 0 if queue is None else self._queues[queue].consumed(),
             },
             "rules": [(rule.fault.number, rule.probability) for rule in config.plan.rules],
             "function": config.consumer,
-            "sys_path": sys.path,
+            "sys_path": [*sys.path, str(Path.cwd())],
         }
 
-    def _wait_attached(self, count: int) -> None:
-        """Wait until that many processes have counted at the barrier, then unlink it."""
-        assert self._barrier is not None
-        deadline = time.monotonic() + ATTACH_TIMEOUT_S
-        attached = 0
-        while attached < count:
-            if self._barrier.wait(0.05):
-                attached += 1
-                continue
-            self._reap()
-            if self._deaths:
-                raise EnvironmentProblem(f"{self._deaths[0].text} before the run began")
-            if self._interrupted is not None:
-                raise KeyboardInterrupt
-            if time.monotonic() > deadline:
-                raise EnvironmentProblem(
-                    f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
-                )
-        self._barrier.close()
-
     # ---- watching ----------------------------------------------------------------
-
-    def _live(self, role: str | None = None) -> list[_Worker]:
-        return [w for w in self._workers if w.exit_code is None and role in (None, w.role)]
-
-    def _read_messages(self, worker: _Worker) -> None:
-        poller = select.poll()
-        poller.register(worker.channel.fileno(), select.POLLIN)
-        while poller.poll(0):
-            received = worker.channel.receive()
-            if received is None:
-                return
-            message, _fds = received
-            if message.get("event") == "error":
-                worker.message = message["text"]
-                worker.traceback = message.get("traceback")
-            elif message.get("event") == "result":
-                worker.result = message.get("value")
-
-    def _reap(self, *, block: bool = False) -> list[_Worker]:
-        """Notice who has ended; those whose end is not in order become deaths."""
-        ended = []
-        for worker in self._live():
-            worker.sample_cpu()
-            if block:
-                worker.process.wait()
-            if worker.process.poll() is None:
-                continue
-            self._read_messages(worker)
-            worker.exit_code = worker.process.returncode
-            ended.append(worker)
-            if worker.exit_code != 0:
-                self._deaths.append(_Death(worker, worker.death()))
-        return ended
-
-    def _wait_event(self, timeout_s: float) -> None:
-        """Wait for the end of any process, at most ``timeout_s``."""
-        poller = select.poll()
-        for worker in self._live():
-            poller.register(worker.pidfd, select.POLLIN)
-        poller.poll(timeout_s * 1000)
 
     def _reconcile(self) -> None:
         for reconciler in self._reconcilers:
@@ -473,7 +248,7 @@ class Session:
     @property
     def pids(self) -> dict[str, int]:
         """Process label: pid."""
-        return {worker.label: worker.process.pid for worker in self._workers}
+        return self.crew.pids
 
     def sample(self) -> Sample:
         """Read the live counters."""
@@ -491,12 +266,12 @@ class Session:
                 )
                 for queue in self._queues
             ),
-            cpu_s={worker.label: worker.sample_cpu() for worker in self._workers},
+            cpu_s={worker.label: worker.sample_cpu() for worker in self.crew.workers},
         )
 
     def _is_stuck(self, progress: _Progress) -> bool:
         """Nothing delivered for long, although traffic, buffers and room are there."""
-        if self._arena_segment is None or self.config.pace is Pace.ORIGINAL:
+        if not self._replays or self.config.pace is Pace.ORIGINAL:
             return False
         delivered = sum(
             queue.counters(CounterGroup.NIC)["packets_delivered"] for queue in self._queues
@@ -515,11 +290,11 @@ class Session:
 
     def _end_of_traffic(self, progress: _Progress) -> str | None:
         """Why the traffic is over, None while it is not."""
-        if self._deaths:
+        if self.crew.deaths:
             return "died"
         if self._interrupted is not None:
             return self._interrupted
-        if not self._live("consumer"):
+        if not self.crew.live("consumer"):
             return "finished"
         if self._control.nic_ack >= RunState.QUIESCE:
             return "packets"
@@ -544,10 +319,12 @@ class Session:
         next_sample = self._started_at + sample_every_s
         self._control.set_state(RunState.TRAFFIC)
         while True:
-            self._wait_event(TICK_S)
-            for worker in self._reap():
+            self.crew.wait_event(TICK_S)
+            self.crew.reap()
+            for worker in self.crew.take_ended():
                 if worker.role == "consumer":
                     self._user_is_gone(worker)
+            self.crew.look_who_joined()
             self._reconcile()
             ended = self._end_of_traffic(progress)
             if ended is not None:
@@ -565,24 +342,22 @@ class Session:
 
     @property
     def _kernel_side_died(self) -> bool:
-        return any(death.worker.role != "consumer" for death in self._deaths)
+        return any(worker.role != "consumer" for worker in self.crew.deaths)
 
-    def _scrub(self, queue: int | None) -> None:
+    def _scrub(self, queue: int) -> None:
         """The user of a queue is gone: take its references back."""
-        assert queue is not None
         self._reconcilers[queue].note_scrub()
         references, buffers = self._queues[queue].scrub()
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers
 
-    def _user_is_gone(self, worker: _Worker) -> None:
+    def _user_is_gone(self, worker: Worker) -> None:
         """Scrub; and if the run is to survive it, let a new consumer take over."""
         assert worker.queue is not None
-        killed = worker.exit_code is not None and worker.exit_code < 0
-        if not (killed and self.config.respawn):
+        if not (worker.was_killed and self.config.respawn):
             self._scrub(worker.queue)
             return
-        self._deaths = [death for death in self._deaths if death.worker is not worker]
+        self.crew.deaths.remove(worker)
         references, buffers = self.detach_consumer(worker.queue)
         self._notes.append(
             f"{worker.death()} after {time.monotonic() - self._started_at:.2f} s: "
@@ -599,11 +374,9 @@ class Session:
         Raises:
             EnvironmentProblem: NIC or provider did not follow.
         """
-        for worker in self._live("consumer"):
+        for worker in self.crew.live("consumer"):
             if worker.queue == queue:
-                worker.process.kill()
-                worker.process.wait()
-                worker.exit_code = worker.process.returncode
+                self.crew.kill(worker)
         self._replaced.add(queue)
         self._change_user(queue, 0)
         before = tuple(self._scrubs[queue])
@@ -615,17 +388,17 @@ class Session:
         """Let a new consumer process take over a queue without one, while the run goes on.
 
         It is handed descriptors of what it may map, and finds both rings empty.
+        Does nothing when the traffic is over already.
 
         Raises:
-            EnvironmentProblem: NIC or provider did not follow, or it could not be started.
+            EnvironmentProblem: NIC or provider did not follow.
         """
         self._users[queue] += 1
         self._change_user(queue, self._users[queue])
-        self._reconcile()
-        self._reconcilers[queue].note_new_user()
-        self._barrier = Barrier()
-        self._start_worker("consumer", queue)
-        self._wait_attached(1)
+        if self._queues[queue].user_is(self._users[queue]):
+            self._reconcile()
+            self._reconcilers[queue].note_new_user()
+            self._start_worker("consumer", queue)
 
     def _change_user(self, queue: int, user: int) -> None:
         self._queues[queue].set_user(user)
@@ -644,7 +417,7 @@ class Session:
             if reached():
                 return True
             self._control.sleep(seq, 0.02)
-            self._reap()
+            self.crew.reap()
             self._reconcile()
             if self._kernel_side_died:
                 return False
@@ -657,22 +430,16 @@ class Session:
         for queue in self._queues:
             queue.stop_consumer()
         deadline = time.monotonic() + CONSUMER_LEAVE_S
-        while self._live("consumer"):
-            self._wait_event(TICK_S)
-            self._reap()
+        while self.crew.live("consumer"):
+            self.crew.wait_event(TICK_S)
+            self.crew.reap()
             self._reconcile()
             if time.monotonic() > deadline:
-                for worker in self._live("consumer"):
+                for worker in self.crew.live("consumer"):
                     self._extra_problems.append(
                         f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s; killed"
                     )
-                    worker.process.kill()
-                self._reap_consumers_killed()
-
-    def _reap_consumers_killed(self) -> None:
-        for worker in self._live("consumer"):
-            worker.process.wait()
-            worker.exit_code = worker.process.returncode
+                    self.crew.kill(worker)
 
     def _shut_down(self) -> None:
         """Carry the run through its states, as far as the dead let it go."""
@@ -691,13 +458,8 @@ class Session:
             self._abort()
             return
         self._control.set_state(RunState.EXIT)
-        for worker in self._live():
-            try:
-                worker.process.wait(ACK_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._extra_problems.append(f"{worker.label} did not exit; killed")
-                worker.process.kill()
-        self._reap(block=True)
+        for worker in self.crew.wait_exit(ACK_TIMEOUT_S):
+            self._extra_problems.append(f"{worker.label} did not exit; killed")
 
     def _drain(self) -> bool:
         inflight = [
@@ -725,35 +487,16 @@ class Session:
         """A process that owns buffers is dead: nobody is waited for any more."""
         self._stopped_at = self._stopped_at or time.monotonic()
         self._control.abort()
-        self._kill_all()
+        self.crew.kill_all()
         self._reconcile()
-
-    def _kill_all(self) -> None:
-        for worker in self._live():
-            with contextlib.suppress(ProcessLookupError):
-                worker.process.kill()
-        for worker in self._live():
-            worker.process.wait()
-            self._read_messages(worker)
-            worker.exit_code = worker.process.returncode
 
     def close(self) -> None:
         """End every process and free every descriptor; safe to call twice."""
-        self._kill_all()
-        for worker in self._workers:
-            worker.channel.close()
-            os.close(worker.pidfd)
-        self._workers_closed()
-        if self._barrier is not None:
-            self._barrier.close()
-        for segment in self._segments:
-            segment.close()
-        self._segments.clear()
+        self.crew.close()
+        if self._memory is not None:
+            self._memory.close()
         if self.listener is not None:
             self.listener.close()
-
-    def _workers_closed(self) -> None:
-        self._workers = []
 
     # ---- the report ----------------------------------------------------------------
 
@@ -801,7 +544,7 @@ class Session:
     def _undrained(self) -> frozenset[int]:
         killed = {
             worker.queue
-            for worker in self._workers
+            for worker in self.crew.workers
             if worker.role == "consumer" and worker.exit_code != 0 and worker.queue is not None
         }
         unread = {queue.index for queue in self._queues if queue.places().in_flight}
@@ -821,7 +564,7 @@ class Session:
                 kernel_side_died=self._kernel_side_died,
             )
         )
-        deaths = [death.text for death in self._deaths]
+        deaths = [worker.death() for worker in self.crew.deaths]
         problems = (*deaths, *self._extra_problems, *failures(statements))
         report = Report(
             ok=not problems,
@@ -831,7 +574,8 @@ class Session:
             ended=deaths[0] if ended == "died" else ended,
             problems=problems,
             processes=tuple(
-                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s) for w in self._workers
+                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s)
+                for w in self.crew.workers
             ),
             statements=statements,
             reconciliation=reconciliation,
@@ -848,7 +592,7 @@ class Session:
         if self.run_dir is None:
             return
         write_json(self.run_dir / "run.json", report.as_dict())
-        tracebacks = [w.traceback for w in self._workers if w.traceback]
+        tracebacks = [w.traceback for w in self.crew.workers if w.traceback]
         if tracebacks:
             (self.run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
 

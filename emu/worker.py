@@ -17,18 +17,23 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emu import core, report
 from emu.channel import Channel
+from emu.errors import ConfigError
 from emu.segment import announce
+
+if TYPE_CHECKING:
+    from emu.consumer import Consumer
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _SLICE_MS = 50
+_TEXT_MAX = 8000  #: characters of a message's text: a message of the channel has an end
 
 
 @dataclass(slots=True)
@@ -137,41 +142,68 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     from emu.consumer import Consumer
 
     sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]
-    module, _, name = function.partition(":")
-    entry = importlib.import_module(module)
-    for part in name.split("."):
-        entry = getattr(entry, part)
+    entry = _load(function)
     area = setup.mappings[0].area
     assert area is not None
     announce(setup.message["barrier"])
     consumer = Consumer(loop, area, queue=setup.message["queue"])
-    result = entry(consumer)  # type: ignore[operator]
+    try:
+        result = entry(consumer)
+    except OSError as error:  # the function's own affair, not a fault of the environment
+        raise _failed(channel, f"consumer of queue {consumer.queue}", error) from None
     consumer.close()
-    channel.send({"event": "result", "value": result if isinstance(result, int | str) else None})
+    value = result[:_TEXT_MAX] if isinstance(result, str) else result
+    channel.send({"event": "result", "value": value if isinstance(value, int | str) else None})
+
+
+def _load(function: str) -> Callable[[Consumer], object]:
+    module, _, name = function.partition(":")
+    allowed = "MODULE must be importable and have FUNCTION"
+    try:
+        entry: Any = importlib.import_module(module)
+        for part in name.split("."):
+            entry = getattr(entry, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError.of("consumer", function, f"{allowed} ({error})") from None
+    if not callable(entry):
+        raise ConfigError.of("consumer", function, f"{allowed} ({entry!r} is none)")
+    return cast("Callable[[Consumer], object]", entry)
+
+
+def _failed(channel: Channel, label: str, error: BaseException) -> SystemExit:
+    """Tell the control process of an exception, and where it came from."""
+    where = "".join(traceback.format_exception(error))[-_TEXT_MAX:]
+    text = " ".join(repr(error)[:_TEXT_MAX].split())
+    channel.send({"event": "error", "text": f"{label}: {text}", "traceback": where})
+    return SystemExit(5)
 
 
 @contextlib.contextmanager
-def _errors_to(channel: Channel, role: str) -> Iterator[None]:
+def _errors_to(channel: Channel, label: str) -> Iterator[None]:
     """Tell the control process in one line why this worker ends early."""
     try:
         yield
     except SystemExit:
         raise
+    except ConfigError as error:
+        channel.send({"event": "error", "text": str(error)[:_TEXT_MAX]})
+        raise SystemExit(4) from None
     except OSError as error:
-        channel.send({"event": "error", "text": f"{role}: {error.strerror or error}"})
+        channel.send({"event": "error", "text": f"{label}: {error.strerror or error}"})
         raise SystemExit(4) from None
     except BaseException as error:
-        where = "".join(traceback.format_exception(error))[-8000:]
-        channel.send({"event": "error", "text": f"{role}: {error!r}", "traceback": where})
-        raise SystemExit(5) from None
+        raise _failed(channel, label, error) from None
 
 
 def main() -> None:
     """Run the role named on the command line."""
     role, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    label = role
+    if len(sys.argv) > 4:  # queue=N
+        label += f" of queue {sys.argv[4].partition('=')[2]}"
     _tie_to_parent(role, parent)
     channel = Channel(socket.socket(fileno=fd))
-    with _errors_to(channel, role):
+    with _errors_to(channel, label):
         setup = receive_setup(channel)
         _pin(setup.message["cpu"])
         if role == "nic":

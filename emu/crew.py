@@ -1,0 +1,260 @@
+"""The worker processes of a run: started, handed their memory, watched, ended.
+
+A death is noticed through the process's pidfd, so at once. A worker that has
+something to say before it ends says it over its control channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emu.channel import Channel
+from emu.errors import EnvironmentProblem
+from emu.memory import Handover
+from emu.segment import Barrier
+
+ATTACH_TIMEOUT_S = 60.0
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process and what is known of it."""
+
+    role: str  #: nic, provider or consumer
+    queue: int | None
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    pidfd: int
+    barrier: Barrier  #: where it counts once it has attached
+    exit_code: int | None = None  #: negative: the signal that killed it; None: it lives
+    cpu_s: float = 0.0
+    message: str | None = None  #: its own word on why it ended
+    traceback: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name in messages, e.g. ``consumer of queue 0``."""
+        return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Did a signal end it?"""
+        return self.exit_code is not None and self.exit_code < 0
+
+    def sample_cpu(self) -> float:
+        """CPU seconds so far; the last value known once it is gone."""
+        if self.exit_code is None:
+            with contextlib.suppress(OSError, IndexError):
+                text = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+                self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
+        return self.cpu_s
+
+    def death(self) -> str:
+        """How it ended, in words."""
+        if self.message:
+            return self.message
+        if self.exit_code is not None and self.exit_code < 0:
+            try:
+                name = signal.Signals(-self.exit_code).name
+            except ValueError:
+                name = f"signal {-self.exit_code}"
+            return f"{self.label} was killed by {name}"
+        return f"{self.label} ended with exit code {self.exit_code}"
+
+
+def place(queues: int, *, pin: bool) -> dict[tuple[str, int | None], int]:
+    """Which core each process is bound to; those left out run anywhere.
+
+    The NIC has a core for itself and consumers share the others. The provider
+    works seldom and in large steps: it runs where there is room.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if not pin or len(cores) < 2:
+        return {}
+    placed: dict[tuple[str, int | None], int] = {("nic", None): cores[0]}
+    rest = cores[1:]
+    for queue in range(queues):
+        placed["consumer", queue] = rest[queue % len(rest)]
+    return placed
+
+
+class Crew:
+    """All workers of a run. Close it to end every one of them."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.deaths: list[Worker] = []  #: those that did not end in order
+        self._joining: list[Worker] = []
+        self._ended: list[Worker] = []
+
+    def start(
+        self,
+        role: str,
+        queue: int | None,
+        setup: dict[str, Any],
+        shared: Handover,
+        extra: dict[str, int],
+        queues: Sequence[Handover],
+    ) -> Worker:
+        """Start a worker and hand it its setup and the memory it may map, and nothing else.
+
+        Args:
+            role: nic, provider or consumer.
+            queue: The queue it serves, None for all.
+            setup: The rest of the setup message.
+            shared: Objects of the whole run.
+            extra: Other descriptors, by name.
+            queues: Objects of each queue that it serves.
+        """
+        worker = self._spawn(role, queue)
+        message = {
+            **setup,
+            "barrier": worker.barrier.name,
+            "names": shared.names,
+            "sizes": shared.sizes,
+            "extra": list(extra),
+            "queue_messages": len(queues),
+        }
+        # A worker that dies meanwhile is noticed by whoever waits for it.
+        with contextlib.suppress(OSError):
+            worker.channel.send(message, (*shared.fds, *extra.values()))
+            for part in queues:
+                worker.channel.send({"names": part.names, "sizes": part.sizes}, part.fds)
+        return worker
+
+    def _spawn(self, role: str, queue: int | None) -> Worker:
+        channel, theirs = Channel.pair()
+        with theirs:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "emu.worker"),
+                    *(role, str(theirs.fileno()), str(os.getpid())),
+                    *(() if queue is None else (f"queue={queue}",)),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+            )
+        worker = Worker(role, queue, process, channel, os.pidfd_open(process.pid), Barrier())
+        self.workers.append(worker)
+        self._joining.append(worker)
+        return worker
+
+    def look_who_joined(self) -> bool:
+        """Unlink the barriers of those that have attached (or died); True if none is awaited."""
+        for worker in list(self._joining):
+            if worker.exit_code is not None or worker.barrier.wait(0):
+                worker.barrier.close()
+                self._joining.remove(worker)
+        return not self._joining
+
+    def wait_attached(self) -> None:
+        """Wait until all that were started have attached.
+
+        Raises:
+            EnvironmentProblem: One died first, or it took too long.
+        """
+        deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        while not self.look_who_joined():
+            self.wait_event(0.002)
+            self.reap()
+            if self.deaths:
+                raise EnvironmentProblem(f"{self.deaths[0].death()} before the run began")
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(
+                    f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
+                )
+
+    # ---- watching ----------------------------------------------------------------
+
+    def live(self, role: str | None = None) -> list[Worker]:
+        """Workers that have not ended, as far as is known."""
+        return [w for w in self.workers if w.exit_code is None and role in (None, w.role)]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Label: pid; of those that share a label, the latest."""
+        return {worker.label: worker.process.pid for worker in self.workers}
+
+    def wait_event(self, timeout_s: float) -> None:
+        """Wait for the end of any worker, at most ``timeout_s``."""
+        poller = select.poll()
+        for worker in self.live():
+            poller.register(worker.pidfd, select.POLLIN)
+        poller.poll(timeout_s * 1000)
+
+    def reap(self) -> None:
+        """Notice who has ended since the last call; ends out of order become deaths."""
+        for worker in self.live():
+            worker.sample_cpu()
+            if worker.process.poll() is not None:
+                self._note_end(worker)
+                self._ended.append(worker)
+                if worker.exit_code != 0:
+                    self.deaths.append(worker)
+
+    def take_ended(self) -> list[Worker]:
+        """Those that :meth:`reap` found ended and nobody has dealt with yet."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _note_end(self, worker: Worker) -> None:
+        poller = select.poll()
+        poller.register(worker.channel.fileno(), select.POLLIN)
+        while poller.poll(0):
+            received = worker.channel.receive()
+            if received is None:
+                break
+            message, _fds = received
+            if message.get("event") == "error":
+                worker.message = message["text"]
+                worker.traceback = message.get("traceback")
+        worker.exit_code = worker.process.returncode
+
+    # ---- ending ------------------------------------------------------------------
+
+    def kill(self, worker: Worker) -> None:
+        """End one worker at once; not counted as a death."""
+        if worker.exit_code is not None:
+            return
+        worker.sample_cpu()
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.kill()
+        worker.process.wait()
+        self._note_end(worker)
+
+    def wait_exit(self, timeout_s: float) -> list[Worker]:
+        """Wait until all have ended by themselves; those that had to be killed."""
+        deadline = time.monotonic() + timeout_s
+        while self.live() and time.monotonic() < deadline:
+            self.wait_event(0.05)
+            self.reap()
+        stubborn = self.live()
+        for worker in stubborn:
+            self.kill(worker)
+        return stubborn
+
+    def kill_all(self) -> None:
+        """End every worker at once."""
+        for worker in self.live():
+            self.kill(worker)
+
+    def close(self) -> None:
+        """End every worker and give all descriptors back."""
+        self.kill_all()
+        for worker in self.workers:
+            worker.barrier.close()
+            worker.channel.close()
+            os.close(worker.pidfd)
+        self.workers = []
