@@ -11,9 +11,9 @@
 void zcrx_area_format(struct zcrx_area *area)
 {
 	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
-		shm_store_relaxed_u32(&area->user_refs[niov], 0, POINT_USER_REF_STORE);
-		shm_store_relaxed_u32(&area->pp_refs[niov], 0, POINT_PP_REF_STORE);
-		shm_store_relaxed_u32(&area->niov_pool[niov], ZCRX_NO_POOL, POINT_NIOV_POOL);
+		shm_store_relaxed_u32(&area->niovs[niov].user_refs, 0, POINT_USER_REF_STORE);
+		shm_store_relaxed_u32(&area->niovs[niov].pp_refs, 0, POINT_PP_REF_STORE);
+		shm_store_relaxed_u32(&area->niovs[niov].pool, ZCRX_NO_POOL, POINT_NIOV_POOL);
 		shm_store_relaxed_u32(&area->freelist[niov], niov, POINT_FREELIST);
 	}
 	shm_store_release_u32(&area->shared->free_count, area->num_niovs, POINT_FREE_COUNT);

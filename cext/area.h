@@ -15,7 +15,7 @@
 #include "lock.h"
 #include "shm.h"
 
-#define ZCRX_NO_POOL 0U /* value of niov_pool[]; pool slot s is stored as s + 1 */
+#define ZCRX_NO_POOL 0U /* value of zcrx_niov.pool; pool slot s is stored as s + 1 */
 
 struct zcrx_area_shared {
 	_Alignas(SHM_CACHE_LINE) struct zcrx_lock freelist_lock;
@@ -24,11 +24,20 @@ struct zcrx_area_shared {
 	shm_u64 ref_underflows; /* page-pool references dropped that nobody held: a finding */
 };
 
+/*
+ * What is known of one buffer. NIC and provider touch all of it together and
+ * from different cores: one cache line has to travel, not three.
+ */
+struct zcrx_niov {
+	shm_u32 user_refs; /* fragments that the user holds */
+	shm_u32 pp_refs; /* page-pool references: 0 only before the first use, then at least 1 */
+	shm_u32 pool; /* ZCRX_NO_POOL or slot + 1 */
+	uint32_t reserved;
+};
+
 struct zcrx_area {
 	struct zcrx_area_shared *shared;
-	shm_u32 *user_refs; /* [num_niovs] */
-	shm_u32 *pp_refs; /* [num_niovs]; 0 only before the first use, at least 1 ever after */
-	shm_u32 *niov_pool; /* [num_niovs]: ZCRX_NO_POOL or slot + 1 */
+	struct zcrx_niov *niovs; /* [num_niovs] */
 	shm_u32 *freelist; /* [num_niovs] */
 	const shm_u32 *aborted; /* the run's word, or NULL: see lock.h */
 	uint8_t *bytes; /* the buffers themselves; NULL in a process that does not map them */
@@ -69,7 +78,7 @@ static inline uint8_t *zcrx_area_niov(const struct zcrx_area *area, uint32_t nio
  */
 static inline void zcrx_user_ref_give(struct zcrx_area *area, uint32_t niov, uint32_t count)
 {
-	shm_u32 *refs = &area->user_refs[niov];
+	shm_u32 *refs = &area->niovs[niov].user_refs;
 
 	if (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) == 0)
 		shm_store_release_u32(refs, count, POINT_USER_REF_STORE);
@@ -88,7 +97,7 @@ static inline void zcrx_user_ref_give(struct zcrx_area *area, uint32_t niov, uin
  */
 static inline uint32_t zcrx_user_ref_take(struct zcrx_area *area, uint32_t niov, uint32_t max)
 {
-	shm_u32 *refs = &area->user_refs[niov];
+	shm_u32 *refs = &area->niovs[niov].user_refs;
 	uint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);
 	uint32_t count;
 
@@ -103,7 +112,7 @@ static inline uint32_t zcrx_user_ref_take(struct zcrx_area *area, uint32_t niov,
 /* Scrub: take all of them. Ordering: pairs with zcrx_user_ref_give(). */
 static inline uint32_t zcrx_user_ref_take_all(struct zcrx_area *area, uint32_t niov)
 {
-	shm_u32 *refs = &area->user_refs[niov];
+	shm_u32 *refs = &area->niovs[niov].user_refs;
 
 	if (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) == 0)
 		return 0;
@@ -113,13 +122,13 @@ static inline uint32_t zcrx_user_ref_take_all(struct zcrx_area *area, uint32_t n
 /* A buffer gets its (only) first reference: it was bound or taken for a copy. */
 static inline void zcrx_pp_ref_init(struct zcrx_area *area, uint32_t niov)
 {
-	shm_store_relaxed_u32(&area->pp_refs[niov], 1, POINT_PP_REF_STORE);
+	shm_store_relaxed_u32(&area->niovs[niov].pp_refs, 1, POINT_PP_REF_STORE);
 }
 
 /* The caller holds one reference already; nothing needs to be ordered. */
 static inline void zcrx_pp_ref_get(struct zcrx_area *area, uint32_t niov, uint32_t count)
 {
-	shm_fetch_add_u32(&area->pp_refs[niov], count, POINT_PP_REF_ADD);
+	shm_fetch_add_u32(&area->niovs[niov].pp_refs, count, POINT_PP_REF_ADD);
 }
 
 /*
@@ -132,7 +141,7 @@ static inline void zcrx_pp_ref_get(struct zcrx_area *area, uint32_t niov, uint32
  */
 static inline bool zcrx_pp_ref_put(struct zcrx_area *area, uint32_t niov, uint32_t count)
 {
-	shm_u32 *refs = &area->pp_refs[niov];
+	shm_u32 *refs = &area->niovs[niov].pp_refs;
 	uint32_t before;
 
 	if (shm_load_acquire_u32(refs, POINT_PP_REF_LOAD) == count) {

@@ -206,7 +206,7 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 		seen(audit, places, open - 1, &audit->places.nic);
 	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++) {
 		uint32_t refs =
-			shm_load_relaxed_u32(&queue->area.user_refs[niov], POINT_USER_REF_LOAD);
+			shm_load_relaxed_u32(&queue->area.niovs[niov].user_refs, POINT_USER_REF_LOAD);
 
 		audit->user_refs += refs;
 		/* A buffer still being cut is with the NIC, fragments at the user or not. */

@@ -51,6 +51,14 @@ static void find_next(struct zcrx_fault_plan *plan)
 	}
 }
 
+/* An area that fills all 48 bits of an offset leaves no index that is out of its range. */
+static bool is_possible(uint32_t kind, uint32_t num_niovs, uint32_t niov_shift)
+{
+	if (kind == ZCRX_FAULT_BAD_INDEX)
+		return num_niovs < (uint64_t)1 << (IORING_ZCRX_AREA_SHIFT - niov_shift);
+	return kind == ZCRX_FAULT_BAD_PAD || kind == ZCRX_FAULT_BAD_AREA;
+}
+
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
 		       uint32_t count, uint64_t seed, uint32_t num_niovs, uint32_t niov_shift)
 {
@@ -62,7 +70,7 @@ int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rul
 	for (uint32_t i = 0; i < count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
-		if (rules[i].kind < ZCRX_FAULT_BAD_PAD || rules[i].kind > ZCRX_FAULT_BAD_INDEX ||
+		if (!is_possible(rules[i].kind, num_niovs, niov_shift) ||
 		    !(rules[i].probability >= 0.0 && rules[i].probability <= 1.0))
 			return -EINVAL;
 		lane->rule = rules[i];
@@ -99,9 +107,9 @@ struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, struct zcr
 			low = num_niovs + zcrx_rng_below(rng, UINT32_MAX - num_niovs);
 			high = zcrx_rng_next(rng) & (((uint64_t)1 << (index_bits - 32)) - 1);
 		} else {
-			uint64_t last = ((uint64_t)1 << index_bits) - 1;
+			uint64_t indices = (uint64_t)1 << index_bits;
 
-			low = num_niovs + zcrx_rng_below(rng, (uint32_t)(last - num_niovs));
+			low = num_niovs + zcrx_rng_below(rng, (uint32_t)(indices - num_niovs));
 			high = 0;
 		}
 		rqe.off = ((high << 32 | low) << niov_shift) | in_niov;

@@ -42,7 +42,10 @@ struct zcrx_fault_plan {
 	struct zcrx_fault_lane lanes[64];
 };
 
-/* 0, or -EINVAL for an unknown kind, a probability outside 0..1, or too many rules. */
+/*
+ * 0, or -EINVAL for an unknown kind or one that this area makes impossible, a
+ * probability outside 0..1, or too many rules.
+ */
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
 		       uint32_t count, uint64_t seed, uint32_t num_niovs, uint32_t niov_shift);
 

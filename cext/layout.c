@@ -25,7 +25,11 @@ static void *carve(struct carver *carver, uint64_t size)
 static bool shape_is_possible(const struct zcrx_shape *shape)
 {
 	return shape->num_niovs > 0 && shape->num_niovs <= NIOVS_MAX && shape->niov_shift >= 6 &&
-	       shape->niov_shift <= 30 && zcrx_is_power_of_two(shape->rq_entries) &&
+	       shape->niov_shift <= 30 &&
+	       /* An offset in the area has 48 bits; its id stands above them. */
+	       (uint64_t)shape->num_niovs << shape->niov_shift <=
+		       (uint64_t)1 << IORING_ZCRX_AREA_SHIFT &&
+	       zcrx_is_power_of_two(shape->rq_entries) &&
 	       shape->rq_entries <= IO_RQ_MAX_ENTRIES && zcrx_is_power_of_two(shape->cq_entries) &&
 	       shape->cq_entries <= (1U << 20) && shape->ptr_ring_size > 0 &&
 	       shape->ptr_ring_size <= (1U << 20) && zcrx_is_power_of_two(shape->grant_entries) &&
@@ -35,7 +39,6 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
 {
 	struct carver carver = {.base = base};
-	uint64_t niov_words = sizeof(shm_u32) * (uint64_t)shape->num_niovs;
 	struct zcrx_ifq *ifq = &queue->ifq;
 
 	ifq->shared = carve(&carver, sizeof(*ifq->shared));
@@ -44,10 +47,9 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->user = carve(&carver, sizeof(*queue->user));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
-	queue->area.user_refs = carve(&carver, niov_words);
-	queue->area.pp_refs = carve(&carver, niov_words);
-	queue->area.niov_pool = carve(&carver, niov_words);
-	queue->area.freelist = carve(&carver, niov_words);
+	queue->area.niovs =
+		carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
+	queue->area.freelist = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->num_niovs);
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 

@@ -102,9 +102,8 @@ static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flo
 }
 
 /* The payload is somewhere else than in the area: the stack copies it there. */
-static enum zcrx_offer offer_copied(struct zcrx_nic *nic, struct zcrx_nq *nq,
-				    const struct zcrx_packet *packet, const uint8_t *payload,
-				    const uint32_t *crcs)
+static enum zcrx_offer offer_copied(struct zcrx_nq *nq, const struct zcrx_packet *packet,
+				    const uint8_t *payload, const uint32_t *crcs)
 {
 	enum zcrx_offer room = zcrx_nq_room(nq, 1, 0);
 	int64_t niov;
@@ -121,7 +120,6 @@ static enum zcrx_offer offer_copied(struct zcrx_nic *nic, struct zcrx_nq *nq,
 	zcrx_nq_close(nq);
 	shm_count(&nq->queue.nic->copied_packets, 1);
 	shm_count(&nq->queue.nic->copied_bytes, packet->len);
-	nq->copy_countdown = nic->params.copy_every;
 	return ZCRX_OFFERED;
 }
 
@@ -166,6 +164,14 @@ static enum zcrx_offer offer_large(struct zcrx_nq *nq, const struct zcrx_packet 
 	return ZCRX_OFFERED;
 }
 
+/* Is it this packet's turn not to have landed in the area? */
+static bool is_copied(const struct zcrx_nic *nic, const struct zcrx_nq *nq,
+		      const struct zcrx_packet *packet)
+{
+	return nic->params.copy_every && nq->copy_countdown <= 1 &&
+	       packet->len <= zcrx_nq_niov_size(nq);
+}
+
 static enum zcrx_offer offer(struct zcrx_nic *nic, struct zcrx_nq *nq,
 			     const struct zcrx_packet *packet)
 {
@@ -176,10 +182,8 @@ static enum zcrx_offer offer(struct zcrx_nic *nic, struct zcrx_nq *nq,
 
 	if (packet->len > zcrx_nq_niov_size(nq))
 		return offer_large(nq, packet, payload, crcs);
-	if (nic->params.copy_every && nq->copy_countdown <= 1)
-		return offer_copied(nic, nq, packet, payload, crcs);
-	if (nq->copy_countdown)
-		nq->copy_countdown--;
+	if (is_copied(nic, nq, packet))
+		return offer_copied(nq, packet, payload, crcs);
 	return offer_small(nq, packet, payload, crcs);
 }
 
@@ -189,6 +193,11 @@ static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_
 	nq->packets_offered++;
 	nq->bytes_offered += packet->len;
 	nq->blocked_since = 0;
+	/* Delivered or dropped: a packet whose copy found no buffer must not stop the others. */
+	if (is_copied(nic, nq, packet))
+		nq->copy_countdown = nic->params.copy_every;
+	else if (nq->copy_countdown > 1 && packet->len <= zcrx_nq_niov_size(nq))
+		nq->copy_countdown--;
 	if (++nq->cursor == nq->packet_count) {
 		nq->cursor = 0;
 		nq->lap++;

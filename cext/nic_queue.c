@@ -39,7 +39,7 @@ uint32_t zcrx_nq_open(struct zcrx_nq *nq)
 	uint32_t niov = zcrx_grant_take(&nq->queue.grants);
 
 	/* What was granted must not be the user's: an invariant, not an input. */
-	if (shm_load_relaxed_u32(&nq->queue.area.user_refs[niov], POINT_USER_REF_LOAD) != 0)
+	if (shm_load_relaxed_u32(&nq->queue.area.niovs[niov].user_refs, POINT_USER_REF_LOAD) != 0)
 		shm_count(&nq->queue.nic->ownership_violations, 1);
 	shm_count(&nq->queue.nic->grants_taken, 1);
 	open_buffer(nq, niov);
@@ -136,7 +136,7 @@ static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
 
 		/* A fresh buffer has the stack's reference and no other holder yet. */
 		if (touched->fresh)
-			shm_store_relaxed_u32(&area->pp_refs[touched->niov], 1 + more,
+			shm_store_relaxed_u32(&area->niovs[touched->niov].pp_refs, 1 + more,
 					      POINT_PP_REF_STORE);
 		else
 			zcrx_pp_ref_get(area, touched->niov, more);

@@ -33,14 +33,14 @@ void zcrx_pp_bind(struct zcrx_page_pool *pool, uint32_t niov)
 	shm_u32 *hold = &pool->shared->hold_count;
 
 	zcrx_pp_ref_init(pool->area, niov);
-	shm_store_relaxed_u32(&pool->area->niov_pool[niov], pool->slot + 1, POINT_NIOV_POOL);
+	shm_store_relaxed_u32(&pool->area->niovs[niov].pool, pool->slot + 1, POINT_NIOV_POOL);
 	shm_store_relaxed_u32(hold, shm_load_relaxed_u32(hold, POINT_POOL_COUNT) + 1,
 			      POINT_POOL_COUNT);
 }
 
 void zcrx_pp_unbind(struct zcrx_page_pool *pool, uint32_t niov)
 {
-	shm_store_relaxed_u32(&pool->area->niov_pool[niov], ZCRX_NO_POOL, POINT_NIOV_POOL);
+	shm_store_relaxed_u32(&pool->area->niovs[niov].pool, ZCRX_NO_POOL, POINT_NIOV_POOL);
 	shm_fetch_add_u32(&pool->shared->release_count, 1, POINT_POOL_COUNT);
 }
 

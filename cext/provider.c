@@ -70,7 +70,7 @@ static inline bool judge_run(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool, 
 		*run->verdicts[taken - 1] += ZCRX_STILL_REFERENCED;
 		return false;
 	}
-	if (shm_load_relaxed_u32(&area->niov_pool[run->niov], POINT_NIOV_POOL) == pool->slot + 1)
+	if (shm_load_relaxed_u32(&area->niovs[run->niov].pool, POINT_NIOV_POOL) == pool->slot + 1)
 		return true; /* ZCRX_ACCEPTED is 0 */
 	*run->verdicts[taken - 1] += ZCRX_OTHER_POOL;
 	zcrx_ifq_return_niov(ifq, run->niov);
@@ -333,7 +333,7 @@ void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq)
 
 void zcrx_ifq_return_niov(struct zcrx_ifq *ifq, uint32_t niov)
 {
-	uint32_t pool = shm_load_relaxed_u32(&ifq->area->niov_pool[niov], POINT_NIOV_POOL);
+	uint32_t pool = shm_load_relaxed_u32(&ifq->area->niovs[niov].pool, POINT_NIOV_POOL);
 
 	if (pool == ZCRX_NO_POOL)
 		zcrx_area_push_free(ifq->area, niov);
