@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a C unit test needs, and no more: checks that report and go on, waits
+ * that end, and a runner. Nothing here depends on assert(), so NDEBUG may be set.
+ *
+ * A test is a function whose name is a sentence. A check that fails prints
+ * file, line, expression and values, and fails the test it happens in, in
+ * whichever thread it happens.
+ */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CHECK_FAILURES_SHOWN 20U
+
+#if defined(__SANITIZE_THREAD__)
+#define CHECK_SLOWDOWN 8U
+#elif defined(__SANITIZE_ADDRESS__)
+#define CHECK_SLOWDOWN 2U
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CHECK_SLOWDOWN 8U
+#elif __has_feature(address_sanitizer)
+#define CHECK_SLOWDOWN 2U
+#endif
+#endif
+#ifndef CHECK_SLOWDOWN
+#define CHECK_SLOWDOWN 1U
+#endif
+
+/* How often to repeat something; instrumented builds repeat less, so as to take as long. */
+#define CHECK_REPEAT(times) ((times) / CHECK_SLOWDOWN)
+
+static atomic_uint check_failures;
+
+/* Count a failure; true while failures are still worth printing. */
+static inline bool check_failed(void)
+{
+	return atomic_fetch_add(&check_failures, 1) < CHECK_FAILURES_SHOWN;
+}
+
+static inline bool check_true(bool ok, const char *file, int line, const char *text)
+{
+	if (!ok && check_failed())
+		fprintf(stderr, "%s:%d: not true: %s\n", file, line, text);
+	return ok;
+}
+
+static inline bool check_equal(int64_t actual, int64_t expected, const char *file, int line,
+			       const char *text)
+{
+	if (actual != expected && check_failed())
+		fprintf(stderr,
+			"%s:%d: %s: %" PRId64 " (0x%" PRIx64 "), expected %" PRId64 " (0x%" PRIx64
+			")\n",
+			file, line, text, actual, (uint64_t)actual, expected, (uint64_t)expected);
+	return actual == expected;
+}
+
+static inline bool check_bytes(const void *actual, const void *expected, size_t size,
+			       const char *file, int line, const char *text)
+{
+	const uint8_t *got = actual, *want = expected;
+
+	for (size_t i = 0; i < size; i++) {
+		if (got[i] == want[i])
+			continue;
+		if (check_failed())
+			fprintf(stderr, "%s:%d: %s: byte %zu of %zu is 0x%02x, expected 0x%02x\n",
+				file, line, text, i, size, got[i], want[i]);
+		return false;
+	}
+	return true;
+}
+
+/* Each is also an expression: true if it held. */
+#define CHECK(condition) check_true(!!(condition), __FILE__, __LINE__, #condition)
+#define CHECK_EQ(actual, expected)                                                                 \
+	check_equal((int64_t)(actual), (int64_t)(expected), __FILE__, __LINE__,                    \
+		    #actual " == " #expected)
+#define CHECK_BYTES(actual, expected, size)                                                        \
+	check_bytes((actual), (expected), (size), __FILE__, __LINE__, #actual)
+
+/* For what a test cannot go on without. */
+#define REQUIRE(condition)                                                                         \
+	do {                                                                                       \
+		if (!CHECK(condition))                                                             \
+			abort();                                                                   \
+	} while (0)
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- waits that end ---------------------------------------------------------- */
+
+struct patience {
+	uint64_t deadline_ns; /* 0 = not started */
+	uint32_t rounds;
+};
+
+#define PATIENCE_NS (60U * UINT64_C(1000000000))
+
+static inline uint64_t check_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* One round of waiting for another thread; false, with a failed check, when it took too long. */
+static inline bool wait_more(struct patience *patience)
+{
+	sched_yield();
+	if (patience->rounds++ % 256 != 0)
+		return true;
+	if (patience->deadline_ns == 0)
+		patience->deadline_ns = check_now_ns() + PATIENCE_NS;
+	return CHECK(check_now_ns() < patience->deadline_ns);
+}
+
+/* ---- the runner ---------------------------------------------------------------- */
+
+struct check_case {
+	const char *name;
+	void (*run)(void);
+};
+
+/* Run all cases, or those whose name contains the first argument. */
+static inline int check_run(const struct check_case *cases, size_t count, int argc, char **argv)
+{
+	unsigned int passed = 0, failed = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned int before = atomic_load(&check_failures);
+
+		if (argc > 1 && !strstr(cases[i].name, argv[1]))
+			continue;
+		cases[i].run();
+		if (atomic_load(&check_failures) == before) {
+			passed++;
+			continue;
+		}
+		failed++;
+		fprintf(stderr, "failed; again by itself: %s %s\n", argv[0], cases[i].name);
+	}
+	if (failed)
+		printf("%u passed, %u failed\n", passed, failed);
+	else
+		printf("%u passed\n", passed);
+	return failed || passed == 0;
+}
+
+#define CASE(function) {#function, function}
+#define CHECK_MAIN(...)                                                                            \
+	int main(int argc, char **argv)                                                            \
+	{                                                                                          \
+		static const struct check_case cases[] = {__VA_ARGS__};                            \
+                                                                                                   \
+		return check_run(cases, COUNT_OF(cases), argc, argv);                              \
+	}
+
+#endif /* CHECK_H */

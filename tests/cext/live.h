@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A whole run in one process: NIC, provider and consumers are threads on
+ * private memory, the test is the control process and carries the run through
+ * its states in the order of a real shutdown.
+ */
+#ifndef LIVE_H
+#define LIVE_H
+
+#include "audit.h"
+#include "consumer.h"
+#include "grantor.h"
+#include "queue_memory.h"
+#include "reconcile.h"
+#include "threads.h"
+#include "traffic.h"
+
+#define LIVE_QUEUES_MAX 3U
+#define LIVE_RULES_MAX 3U
+#define FOR_LONG_NS (UINT64_C(1) << 60)
+
+struct live_config {
+	struct zcrx_shape shape;
+	struct traffic traffic;
+	struct zcrx_nic_params nic;
+	struct zcrx_consumer_params consumer;
+	struct zcrx_fault_rule rules[LIVE_RULES_MAX];
+	uint32_t rule_count;
+};
+
+struct live_consumer {
+	struct zcrx_consumer *consumer;
+	struct zcrx_bells *bells;
+	struct threads thread;
+	shm_u32 killed; /* leave at once, whatever is held */
+	shm_u32 left;
+	int result;
+};
+
+struct live {
+	const struct live_config *config;
+	uint32_t queue_count;
+	struct zcrx_arena *arena;
+	struct zcrx_run_shared *run;
+	struct zcrx_bells *bells;
+	struct zcrx_mapping mappings[LIVE_QUEUES_MAX];
+	struct zcrx_queue queues[LIVE_QUEUES_MAX];
+	struct zcrx_reconciler reconcilers[LIVE_QUEUES_MAX];
+	struct live_consumer consumers[LIVE_QUEUES_MAX];
+	struct zcrx_nic *nic;
+	struct zcrx_grantor *grantor;
+	struct threads kernel_side;
+};
+
+/* ---- threads -------------------------------------------------------------------- */
+
+static inline void *live_nic(void *context)
+{
+	while (zcrx_nic_run(context, 20) == 0)
+		;
+	return NULL;
+}
+
+static inline void *live_grantor(void *context)
+{
+	while (zcrx_grantor_run(context, 20) == 0)
+		;
+	return NULL;
+}
+
+static inline void *live_consumer(void *context)
+{
+	struct live_consumer *consumer = context;
+
+	do
+		consumer->result = zcrx_consumer_run(consumer->consumer, 1);
+	while (consumer->result == 0 && !shm_load_acquire_u32(&consumer->killed, POINT_RUN_STATE));
+	shm_store_release_u32(&consumer->left, 1, POINT_RUN_STATE);
+	zcrx_bell_force(&consumer->bells->control);
+	return NULL;
+}
+
+static inline void live_start_consumer(struct live *live, uint32_t queue)
+{
+	const struct live_config *config = live->config;
+	struct live_consumer *consumer = &live->consumers[queue];
+	struct zcrx_consumer_params params = config->consumer;
+	struct zcrx_mapping mapping = live->mappings[queue];
+
+	mapping.kern = mapping.run = NULL; /* what a consumer does not get */
+	params.position = zcrx_queue_consumed(&live->queues[queue]);
+	*consumer = (struct live_consumer){.bells = live->bells};
+	consumer->consumer = zcrx_consumer_new(&config->shape, queue, &mapping, &params,
+					       config->rules, config->rule_count);
+	REQUIRE(consumer->consumer);
+	threads_start(&consumer->thread, live_consumer, consumer);
+}
+
+static inline void live_join_consumer(struct live *live, uint32_t queue)
+{
+	threads_join(&live->consumers[queue].thread);
+	zcrx_consumer_free(live->consumers[queue].consumer);
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+static inline uint32_t live_legal(const struct zcrx_fault_rule *rule)
+{
+	switch ((enum zcrx_fault_kind)rule->kind) {
+	case ZCRX_FAULT_BAD_PAD:
+		return 1U << ZCRX_BAD_PAD;
+	case ZCRX_FAULT_BAD_AREA:
+		return 1U << ZCRX_BAD_AREA;
+	case ZCRX_FAULT_BAD_INDEX:
+		return 1U << ZCRX_BAD_INDEX;
+	}
+	return 0;
+}
+
+static inline void live_init_reconciler(struct live *live, uint32_t queue)
+{
+	struct zcrx_reconciler *reconciler = &live->reconcilers[queue];
+
+	reconciler->scrubbed_from = UINT64_MAX;
+	reconciler->legal[ZCRX_INTENT_VALID] =
+		1U << ZCRX_ACCEPTED | 1U << ZCRX_STILL_REFERENCED | 1U << ZCRX_OTHER_POOL;
+	for (uint32_t rule = 0; rule < live->config->rule_count; rule++)
+		reconciler->legal[rule + 1] = live_legal(&live->config->rules[rule]);
+}
+
+/* Make everything and let traffic flow. */
+static inline void live_start(struct live *live, const struct live_config *config)
+{
+	memset(live, 0, sizeof(*live));
+	live->config = config;
+	live->queue_count = config->traffic.queues;
+	REQUIRE(live->queue_count <= LIVE_QUEUES_MAX);
+	live->arena = traffic_arena(&config->traffic);
+	live->run = zeroed(zcrx_run_size());
+	live->bells = zeroed(zcrx_bells_size());
+	zcrx_run_format(live->run, live->queue_count);
+	for (uint32_t i = 0; i < live->queue_count; i++) {
+		live->mappings[i] = queue_objects(&config->shape, live->run, live->bells);
+		REQUIRE(zcrx_queue_attach(&live->queues[i], &config->shape, i,
+					  &live->mappings[i]) == 0);
+		REQUIRE(zcrx_queue_format(&live->queues[i]) == 0);
+		live_init_reconciler(live, i);
+	}
+	live->nic = zcrx_nic_new(&config->shape, live->queue_count, live->mappings, live->arena,
+				 &config->nic);
+	live->grantor = zcrx_grantor_new(&config->shape, live->queue_count, live->mappings, false);
+	REQUIRE(live->nic && live->grantor);
+	threads_start(&live->kernel_side, live_grantor, live->grantor);
+	threads_start(&live->kernel_side, live_nic, live->nic);
+	for (uint32_t i = 0; i < live->queue_count; i++)
+		live_start_consumer(live, i);
+	zcrx_run_set_state(live->run, live->bells, ZCRX_RUN_TRAFFIC);
+}
+
+static inline void live_free(struct live *live)
+{
+	zcrx_nic_free(live->nic);
+	zcrx_grantor_free(live->grantor);
+	for (uint32_t i = 0; i < live->queue_count; i++)
+		queue_objects_free(&live->mappings[i]);
+	free(live->arena);
+	free(live->run);
+	free(live->bells);
+}
+
+/* ---- control -------------------------------------------------------------------------- */
+
+static inline void live_reconcile(struct live *live)
+{
+	for (uint32_t i = 0; i < live->queue_count; i++)
+		zcrx_reconcile(&live->reconcilers[i], &live->queues[i]);
+}
+
+typedef bool (*live_event)(const struct live *live, uint32_t number);
+
+/* Reconcile until the event is there. The sleep is short because the consumers wait for us. */
+static inline void live_wait(struct live *live, live_event event, uint32_t number)
+{
+	uint64_t deadline_ns = check_now_ns() + PATIENCE_NS;
+
+	while (!event(live, number)) {
+		uint32_t seq = zcrx_control_prepare(live->bells);
+
+		live_reconcile(live);
+		if (!event(live, number))
+			zcrx_control_sleep(live->bells, seq, 1000);
+		REQUIRE(check_now_ns() < deadline_ns);
+	}
+}
+
+static inline bool nic_has_reached(const struct live *live, uint32_t state)
+{
+	return zcrx_run_nic_ack(live->run) >= state;
+}
+
+static inline bool kernel_side_has_reached(const struct live *live, uint32_t state)
+{
+	return zcrx_run_nic_ack(live->run) >= state && zcrx_run_provider_ack(live->run) >= state;
+}
+
+static inline bool provider_has_reached(const struct live *live, uint32_t state)
+{
+	return zcrx_run_provider_ack(live->run) >= state;
+}
+
+static inline bool consumer_has_left(const struct live *live, uint32_t queue)
+{
+	return shm_load_acquire_u32(&live->consumers[queue].left, POINT_RUN_STATE) != 0;
+}
+
+/* References taken back; from here on valid entries may find theirs gone. */
+static inline uint64_t live_scrub(struct live *live, uint32_t queue)
+{
+	struct zcrx_reconciler *reconciler = &live->reconcilers[queue];
+	uint64_t consumed = zcrx_queue_consumed(&live->queues[queue]);
+
+	if (consumed < reconciler->scrubbed_from)
+		reconciler->scrubbed_from = consumed;
+	return zcrx_queue_scrub(&live->queues[queue], NULL);
+}
+
+/* The states of a shutdown, in their order, up to the end of every thread. */
+static inline void live_shut_down(struct live *live)
+{
+	zcrx_run_set_state(live->run, live->bells, ZCRX_RUN_QUIESCE);
+	live_wait(live, nic_has_reached, ZCRX_RUN_QUIESCE);
+	for (uint32_t i = 0; i < live->queue_count; i++)
+		zcrx_queue_stop_consumer(&live->queues[i]);
+	for (uint32_t i = 0; i < live->queue_count; i++) {
+		live_wait(live, consumer_has_left, i);
+		CHECK_EQ(live->consumers[i].result, 1);
+		live_join_consumer(live, i);
+	}
+	zcrx_run_set_state(live->run, live->bells, ZCRX_RUN_DRAIN);
+	for (uint32_t i = 0; i < live->queue_count; i++)
+		live_scrub(live, i);
+	live_wait(live, kernel_side_has_reached, ZCRX_RUN_DRAIN);
+	zcrx_run_set_state(live->run, live->bells, ZCRX_RUN_DESTROY);
+	live_wait(live, provider_has_reached, ZCRX_RUN_DESTROY);
+	live_reconcile(live);
+	zcrx_run_set_state(live->run, live->bells, ZCRX_RUN_EXIT);
+	threads_join(&live->kernel_side);
+}
+
+/* ---- judgement ----------------------------------------------------------------------------- */
+
+#define LIVE_COUNT(queue, part, name) count_of(&(queue)->part->name)
+
+/* Every buffer is home and free, nothing was found on the way, all verdicts are as meant. */
+static inline void live_check_buffers(struct live *live, uint32_t number)
+{
+	struct zcrx_queue *queue = &live->queues[number];
+	struct zcrx_reconciler *reconciler = &live->reconcilers[number];
+	struct zcrx_audit audit;
+
+	REQUIRE(zcrx_audit_run(queue, &audit) == 0);
+	CHECK_EQ(audit.lost, 0);
+	CHECK_EQ(audit.doubled, 0);
+	CHECK_EQ(audit.user_refs, 0);
+	CHECK_EQ(audit.places.freelist, queue->shape.num_niovs);
+	CHECK_EQ(LIVE_COUNT(queue, area.shared, freelist_overflows), 0);
+	CHECK_EQ(LIVE_COUNT(queue, area.shared, ref_underflows), 0);
+	CHECK_EQ(LIVE_COUNT(queue, ifq.shared, destroy_warnings), 0);
+	CHECK_EQ(word_of(&queue->ifq.shared->refs), 1);
+	CHECK_EQ(LIVE_COUNT(queue, nic, ownership_violations), 0);
+	CHECK_EQ(LIVE_COUNT(queue, lab, integrity_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, lab, order_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, lab, ownership_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, lab, bad_completions), 0);
+	CHECK_EQ(reconciler->mismatch_count, 0);
+	CHECK_EQ(reconciler->lost, 0);
+	CHECK_EQ(reconciler->checked, LIVE_COUNT(queue, ifq.shared, consumed));
+	for (uint32_t i = 0; i < reconciler->mismatch_count && i < 3; i++)
+		fprintf(stderr, "mismatch at %" PRIu64 ": intent %u, verdict 0x%02x\n",
+			reconciler->mismatches[i].position, reconciler->mismatches[i].intent,
+			reconciler->mismatches[i].verdict);
+}
+
+/* What was delivered was received, flow by flow; with one user for the whole run. */
+static inline void live_check_flows(struct live *live, uint32_t number)
+{
+	struct zcrx_queue *queue = &live->queues[number];
+	struct zcrx_audit audit;
+
+	REQUIRE(zcrx_audit_run(queue, &audit) == 0);
+	CHECK_EQ(audit.flows_wrong, 0);
+	CHECK_EQ(audit.fragments_missing, 0);
+	CHECK_EQ(audit.places.in_flight, 0);
+	CHECK_EQ(LIVE_COUNT(queue, lab, bytes), LIVE_COUNT(queue, nic, bytes_delivered));
+	CHECK_EQ(LIVE_COUNT(queue, lab, fragments), LIVE_COUNT(queue, nic, fragments_delivered));
+	CHECK_EQ(LIVE_COUNT(queue, nic, packets_delivered) +
+			 LIVE_COUNT(queue, nic, packets_dropped),
+		 LIVE_COUNT(queue, nic, packets_offered));
+	CHECK(LIVE_COUNT(queue, lab, order_gaps) <= LIVE_COUNT(queue, nic, fragments_dropped));
+}
+
+/* Each injected entry is in the table under the one verdict it must have earned. */
+static inline void live_check_faults(struct live *live, uint32_t number)
+{
+	struct zcrx_queue *queue = &live->queues[number];
+	struct zcrx_reconciler *reconciler = &live->reconcilers[number];
+	uint64_t injected[ZCRX_RULES_MAX];
+
+	zcrx_injected_read(queue, injected);
+	CHECK_EQ(reconciler->checked, LIVE_COUNT(queue, lab, rqe_submitted));
+	for (uint32_t rule = 0; rule < live->config->rule_count; rule++) {
+		uint64_t judged = 0;
+
+		for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
+			judged += reconciler->table[rule + 1][verdict];
+		CHECK_EQ(judged, injected[rule]);
+	}
+}
+
+#endif /* LIVE_H */

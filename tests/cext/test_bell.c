@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* Doorbells: who is rung wakes up, who sleeps for something else is left alone. */
+#include "bell.h"
+#include "ring.h"
+#include "threads.h"
+
+/* Longer than any test: a sleep that ends by it was missed. */
+#define LONG_US 20000000U
+/* A sleep that took so long was not ended by its ringer. */
+#define MISSED_NS (UINT64_C(5) * 1000000000)
+
+static uint32_t seq_of(const struct zcrx_bell *bell)
+{
+	return shm_load_relaxed_u32(&bell->seq, POINT_BELL_SEQ);
+}
+
+static uint32_t waiting_of(const struct zcrx_bell *bell)
+{
+	return shm_load_relaxed_u32(&bell->waiting, POINT_BELL_WAITING);
+}
+
+static void preparing_announces_the_reason(void)
+{
+	struct zcrx_bell bell = {0};
+
+	CHECK_EQ(zcrx_bell_prepare(&bell, ZCRX_BELL_ROOM), 0);
+	CHECK_EQ(waiting_of(&bell), ZCRX_BELL_ROOM);
+	zcrx_bell_cancel(&bell);
+	CHECK_EQ(waiting_of(&bell), ZCRX_BELL_NONE);
+	CHECK_EQ(seq_of(&bell), 0);
+}
+
+static void ringing_for_another_reason_wakes_nobody(void)
+{
+	struct zcrx_bell bell = {0};
+
+	zcrx_bell_ring(&bell, ZCRX_BELL_WORK); /* nobody sleeps at all */
+	CHECK_EQ(seq_of(&bell), 0);
+	zcrx_bell_prepare(&bell, ZCRX_BELL_ROOM | ZCRX_BELL_WORK);
+	zcrx_bell_ring(&bell, ZCRX_BELL_GRANTS);
+	zcrx_bell_ring(&bell, zcrx_bell_refill(3));
+	CHECK_EQ(seq_of(&bell), 0);
+	zcrx_bell_ring(&bell, ZCRX_BELL_GRANTS | ZCRX_BELL_ROOM);
+	CHECK_EQ(seq_of(&bell), 1);
+	CHECK_EQ(waiting_of(&bell), ZCRX_BELL_NONE);
+	zcrx_bell_ring(&bell, ZCRX_BELL_ROOM); /* once a sleep is enough */
+	CHECK_EQ(seq_of(&bell), 1);
+}
+
+static void queues_next_to_each_other_have_their_own_refill_reason(void)
+{
+	uint32_t reasons = ZCRX_BELL_WORK | ZCRX_BELL_GRANTS | ZCRX_BELL_ROOM;
+
+	for (uint32_t queue = 0; queue < 24; queue++) {
+		CHECK_EQ(reasons & zcrx_bell_refill(queue), 0);
+		reasons |= zcrx_bell_refill(queue);
+	}
+	CHECK(zcrx_bell_refill(63) != 0);
+}
+
+/* Rung between the announcement and the sleep: the sleep must not begin. */
+static void a_ring_before_the_sleep_is_not_lost(void)
+{
+	struct zcrx_bell bell = {0};
+	uint32_t seq = zcrx_bell_prepare(&bell, ZCRX_BELL_WORK);
+	uint64_t start = check_now_ns();
+
+	zcrx_bell_ring(&bell, ZCRX_BELL_WORK);
+	zcrx_bell_sleep(&bell, seq, LONG_US);
+	CHECK(check_now_ns() - start < MISSED_NS);
+}
+
+static void a_sleep_ends_by_itself_and_takes_the_announcement_down(void)
+{
+	struct zcrx_bell bell = {0};
+	uint64_t start = check_now_ns();
+
+	zcrx_bell_sleep(&bell, zcrx_bell_prepare(&bell, ZCRX_BELL_WORK), 2000);
+	CHECK(check_now_ns() - start >= 1900000);
+	CHECK_EQ(waiting_of(&bell), ZCRX_BELL_NONE);
+	zcrx_bell_sleep(&bell, zcrx_bell_prepare(&bell, ZCRX_BELL_WORK), 0);
+}
+
+static void a_waiter_spins_then_yields_then_sleeps(void)
+{
+	struct zcrx_waiter waiter = {.spins = 3, .yields = 2};
+
+	for (uint32_t i = 0; i < 5; i++)
+		CHECK(!zcrx_waiter_idle(&waiter));
+	CHECK(zcrx_waiter_idle(&waiter));
+	CHECK(zcrx_waiter_idle(&waiter));
+	zcrx_waiter_worked(&waiter);
+	CHECK(!zcrx_waiter_idle(&waiter));
+}
+
+static void the_clock_goes_forward_in_nanoseconds(void)
+{
+	uint64_t before = check_now_ns(), now = zcrx_now_ns(), after = check_now_ns();
+
+	CHECK(before <= now && now <= after);
+}
+
+/* ---- two threads ------------------------------------------------------------------ */
+
+struct side {
+	struct zcrx_bell bell;
+	_Alignas(SHM_CACHE_LINE) shm_u32 posted; /* how often the other side has posted to us */
+};
+
+struct handshakes {
+	struct side sides[2];
+	uint32_t rounds;
+	shm_u32 next_side;
+	shm_u32 missed;
+};
+
+/* Publish, then ring: as every loop of the core does. */
+static void post(struct side *side, uint32_t number)
+{
+	shm_store_release_u32(&side->posted, number, POINT_COUNTER);
+	zcrx_bell_ring(&side->bell, ZCRX_BELL_WORK);
+}
+
+/* Announce, look once more, sleep. False when a post was there and nobody woke us for it. */
+static bool wait_for(struct side *side, uint32_t number)
+{
+	while (shm_load_acquire_u32(&side->posted, POINT_COUNTER) != number) {
+		uint32_t seq = zcrx_bell_prepare(&side->bell, ZCRX_BELL_WORK);
+		uint64_t start;
+
+		if (shm_load_acquire_u32(&side->posted, POINT_COUNTER) == number) {
+			zcrx_bell_cancel(&side->bell);
+			return true;
+		}
+		start = check_now_ns();
+		zcrx_bell_sleep(&side->bell, seq, LONG_US);
+		if (!CHECK(check_now_ns() - start < MISSED_NS))
+			return false;
+	}
+	return true;
+}
+
+static void *shake(void *context)
+{
+	struct handshakes *handshakes = context;
+	uint32_t own = shm_fetch_add_u32(&handshakes->next_side, 1, POINT_COUNTER);
+	struct side *ours = &handshakes->sides[own], *theirs = &handshakes->sides[!own];
+
+	for (uint32_t round = 1; round <= handshakes->rounds; round++) {
+		if (own == 0)
+			post(theirs, round);
+		if (!wait_for(ours, round)) {
+			shm_fetch_add_u32(&handshakes->missed, 1, POINT_COUNTER);
+			break;
+		}
+		if (own == 1)
+			post(theirs, round);
+	}
+	return NULL;
+}
+
+static void no_wake_up_is_lost_in_100000_handshakes(void)
+{
+	static struct handshakes handshakes;
+
+	handshakes.rounds = CHECK_REPEAT(100000);
+	run_both(shake, shake, &handshakes);
+	CHECK_EQ(shm_load_relaxed_u32(&handshakes.missed, POINT_COUNTER), 0);
+	CHECK_EQ(shm_load_relaxed_u32(&handshakes.sides[0].posted, POINT_COUNTER),
+		 handshakes.rounds);
+}
+
+/*
+ * One posts without waiting for answers, so that its rings fall anywhere into
+ * the other's way to sleep; what is left unseen for long was not rung.
+ */
+static void *post_all(void *context)
+{
+	struct handshakes *handshakes = context;
+	struct patience patience = {0};
+
+	for (uint32_t round = 1; round <= handshakes->rounds; round++) {
+		post(&handshakes->sides[1], round);
+		for (uint32_t pause = 0; pause < round % 128; pause++)
+			shm_pause();
+	}
+	while (shm_load_acquire_u32(&handshakes->sides[0].posted, POINT_COUNTER) == 0 &&
+	       wait_more(&patience))
+		;
+	return NULL;
+}
+
+static void *see_all(void *context)
+{
+	struct handshakes *handshakes = context;
+	struct side *ours = &handshakes->sides[1];
+	uint32_t seen = 0;
+
+	while (seen < handshakes->rounds) {
+		uint32_t seq = zcrx_bell_prepare(&ours->bell, ZCRX_BELL_WORK);
+		uint32_t posted = shm_load_acquire_u32(&ours->posted, POINT_COUNTER);
+		uint64_t start = check_now_ns();
+
+		if (posted != seen) {
+			zcrx_bell_cancel(&ours->bell);
+			seen = posted;
+			continue;
+		}
+		zcrx_bell_sleep(&ours->bell, seq, LONG_US);
+		if (!CHECK(check_now_ns() - start < MISSED_NS))
+			break;
+	}
+	shm_store_release_u32(&handshakes->sides[0].posted, 1, POINT_COUNTER);
+	return NULL;
+}
+
+static void no_wake_up_is_lost_in_a_stream_of_posts(void)
+{
+	static struct handshakes handshakes;
+
+	handshakes.rounds = CHECK_REPEAT(500000);
+	run_both(post_all, see_all, &handshakes);
+}
+
+CHECK_MAIN(CASE(preparing_announces_the_reason), CASE(ringing_for_another_reason_wakes_nobody),
+	   CASE(queues_next_to_each_other_have_their_own_refill_reason),
+	   CASE(a_ring_before_the_sleep_is_not_lost),
+	   CASE(a_sleep_ends_by_itself_and_takes_the_announcement_down),
+	   CASE(a_waiter_spins_then_yields_then_sleeps), CASE(the_clock_goes_forward_in_nanoseconds),
+	   CASE(no_wake_up_is_lost_in_100000_handshakes),
+	   CASE(no_wake_up_is_lost_in_a_stream_of_posts))

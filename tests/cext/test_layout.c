@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Shapes that cannot be are refused; in those that can, nothing overlaps anything. */
+#include <errno.h>
+
+#include "audit.h"
+#include "queue_memory.h"
+
+/* ---- shapes --------------------------------------------------------------------- */
+
+static bool is_refused(const struct zcrx_shape *shape)
+{
+	struct zcrx_mapping nothing = {0};
+	struct zcrx_queue queue;
+	struct zcrx_sizes sizes;
+	int answer = zcrx_layout_sizes(shape, &sizes);
+
+	CHECK(answer == 0 || answer == -EINVAL);
+	CHECK_EQ(zcrx_queue_attach(&queue, shape, 0, &nothing), answer);
+	return answer != 0;
+}
+
+static void check_values(size_t field, const uint32_t *values, size_t count, bool refused)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct zcrx_shape shape = small_shape();
+
+		memcpy((uint8_t *)&shape + field, &values[i], sizeof(values[i]));
+		if (!CHECK_EQ(is_refused(&shape), refused))
+			fprintf(stderr, "field at %zu: %u\n", field, values[i]);
+	}
+}
+
+#define GOOD(field, ...)                                                                           \
+	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__},          \
+		     sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), false)
+#define BAD(field, ...)                                                                            \
+	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__},          \
+		     sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), true)
+
+static void impossible_shapes_are_refused(void)
+{
+	GOOD(num_niovs, 1, 17, 1 << 24);
+	BAD(num_niovs, 0, (1 << 24) + 1, UINT32_MAX);
+	GOOD(niov_shift, 6, 12, 30);
+	BAD(niov_shift, 0, 5, 31, 32, 63, 64, UINT32_MAX);
+	GOOD(rq_entries, 1, 2, 32768);
+	BAD(rq_entries, 0, 3, 100, 65536, UINT32_MAX);
+	GOOD(cq_entries, 1, 1 << 20);
+	BAD(cq_entries, 0, 48, 1 << 21, 1U << 31);
+	GOOD(ptr_ring_size, 1, 1000, 1 << 20);
+	BAD(ptr_ring_size, 0, (1 << 20) + 1);
+	GOOD(grant_entries, 1, 4096);
+	BAD(grant_entries, 0, 3);
+	GOOD(log_entries, 1, 65536);
+	BAD(log_entries, 0, 1000);
+	GOOD(flows_max, 1, 100000);
+	BAD(flows_max, 0);
+	GOOD(initial_index, 0, UINT32_MAX);
+}
+
+/* Offsets of an area have 48 bits; what is above them is the area's id. */
+static void an_area_beyond_48_bits_is_refused(void)
+{
+	struct zcrx_shape shape = small_shape();
+
+	shape.num_niovs = 1 << 24;
+	shape.niov_shift = 24;
+	CHECK(!is_refused(&shape));
+	shape.niov_shift = 25;
+	CHECK(is_refused(&shape));
+	shape.niov_shift = 30;
+	CHECK(is_refused(&shape));
+	shape.num_niovs = 1 << 18;
+	CHECK(!is_refused(&shape));
+	shape.num_niovs++;
+	CHECK(is_refused(&shape));
+}
+
+static void a_queue_beyond_the_last_bell_is_refused(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_mapping nothing = {0};
+	struct zcrx_queue queue;
+
+	CHECK_EQ(zcrx_queue_attach(&queue, &shape, ZCRX_QUEUES_MAX - 1, &nothing), 0);
+	CHECK_EQ(zcrx_queue_attach(&queue, &shape, ZCRX_QUEUES_MAX, &nothing), -EINVAL);
+}
+
+/* ---- objects ----------------------------------------------------------------------- */
+
+struct extent {
+	const void *at;
+	uint64_t size;
+};
+
+static int by_address(const void *first, const void *second)
+{
+	const struct extent *a = first, *b = second;
+
+	return (a->at > b->at) - (a->at < b->at);
+}
+
+/* Inside the object, apart, and each on cache lines of its own. */
+static void check_extents(struct extent *extents, size_t count, const void *base, uint64_t size)
+{
+	const uint8_t *end = base;
+
+	qsort(extents, count, sizeof(*extents), by_address);
+	for (size_t i = 0; i < count; i++) {
+		const uint8_t *at = extents[i].at;
+
+		CHECK(at >= end);
+		CHECK_EQ((uintptr_t)at % SHM_CACHE_LINE, 0);
+		end = at + extents[i].size;
+	}
+	CHECK(end <= (const uint8_t *)base + size);
+}
+
+static void check_objects(const struct zcrx_shape *shape)
+{
+	uint64_t niov_words = 4 * (uint64_t)shape->num_niovs;
+	struct queue_memory memory;
+	struct zcrx_queue *queue = &memory.queue;
+	struct zcrx_sizes sizes;
+	struct extent kern[32];
+	size_t count = 0;
+
+	queue_memory_init(&memory, shape);
+	REQUIRE(zcrx_layout_sizes(shape, &sizes) == 0);
+	kern[count++] = (struct extent){queue->ifq.shared, sizeof(*queue->ifq.shared)};
+	kern[count++] = (struct extent){queue->area.shared, sizeof(*queue->area.shared)};
+	kern[count++] = (struct extent){queue->nic, sizeof(*queue->nic)};
+	kern[count++] = (struct extent){queue->grants.shared, sizeof(*queue->grants.shared)};
+	kern[count++] = (struct extent){queue->grants.slots, 4 * (uint64_t)shape->grant_entries};
+	kern[count++] = (struct extent){queue->area.niovs, 4 * niov_words};
+	kern[count++] = (struct extent){queue->area.freelist, niov_words};
+	kern[count++] = (struct extent){queue->flows_sent, 8 * (uint64_t)shape->flows_max};
+	kern[count++] = (struct extent){queue->ifq.verdict_log, shape->log_entries};
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
+
+		kern[count++] = (struct extent){pool->shared, sizeof(*pool->shared)};
+		kern[count++] = (struct extent){pool->ring, 4 * (uint64_t)shape->ptr_ring_size};
+	}
+	check_extents(kern, count, memory.mapping.kern, sizes.kern);
+
+	struct extent rings[] = {
+		{queue->rings, sizeof(*queue->rings)},
+		{queue->ifq.rq.head, 4},
+		{queue->ifq.rq.tail, 4},
+		{queue->cq.head, 4},
+		{queue->cq.tail, 4},
+		{queue->ifq.rq.rqes, 16 * (uint64_t)shape->rq_entries},
+		{queue->cq.cqes, 32 * (uint64_t)shape->cq_entries},
+	};
+
+	check_extents(rings, COUNT_OF(rings), memory.mapping.rings, sizes.rings);
+
+	struct extent lab[] = {
+		{queue->lab, sizeof(*queue->lab)},
+		{queue->flows_received, 8 * (uint64_t)shape->flows_max},
+		{queue->ledger, 16 * (uint64_t)shape->cq_entries},
+		{queue->intents, shape->log_entries},
+	};
+
+	check_extents(lab, COUNT_OF(lab), memory.mapping.lab, sizes.lab);
+	CHECK_EQ(sizes.area, (uint64_t)shape->num_niovs << shape->niov_shift);
+	CHECK(queue->area.bytes == memory.mapping.area);
+	queue_memory_free(&memory);
+}
+
+static void objects_of_a_queue_do_not_overlap(void)
+{
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX};
+	struct zcrx_shape small = small_shape();
+
+	check_objects(&tiny);
+	check_objects(&odd);
+	check_objects(&small);
+}
+
+/* ---- the first state ------------------------------------------------------------------ */
+
+static void formatting_ignores_what_the_rings_held_before(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct queue_memory memory;
+	struct zcrx_sizes sizes;
+
+	queue_memory_init(&memory, &shape);
+	REQUIRE(zcrx_layout_sizes(&shape, &sizes) == 0);
+	memset(memory.mapping.rings, 0x5a, sizes.rings);
+	memset(memory.mapping.kern, 0, sizes.kern);
+	CHECK_EQ(zcrx_queue_format(&memory.queue), 0);
+	CHECK_EQ(word_of(memory.queue.ifq.rq.head), shape.initial_index);
+	CHECK_EQ(word_of(memory.queue.ifq.rq.tail), shape.initial_index);
+	CHECK_EQ(word_of(memory.queue.cq.head), shape.initial_index);
+	CHECK_EQ(word_of(memory.queue.cq.tail), shape.initial_index);
+	CHECK_EQ(memory.queue.rings->rq_entries, shape.rq_entries);
+	CHECK_EQ(memory.queue.rings->cq_entries, shape.cq_entries);
+	CHECK_EQ(zcrx_rq_available(&memory.queue.ifq.rq), 0);
+	queue_memory_free(&memory);
+}
+
+static void a_formatted_queue_has_every_buffer_free_and_one_pool(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct queue_memory memory;
+	struct zcrx_audit audit;
+
+	queue_memory_init(&memory, &shape);
+	CHECK_EQ(zcrx_audit_run(&memory.queue, &audit), 0);
+	CHECK_EQ(audit.places.freelist, shape.num_niovs);
+	CHECK_EQ(audit.lost, 0);
+	CHECK_EQ(audit.doubled, 0);
+	CHECK_EQ(word_of(&memory.queue.ifq.shared->refs), 2);
+	CHECK_EQ(word_of(&memory.queue.ifq.shared->current_pool), 1);
+	CHECK_EQ(zcrx_pp_phase(&memory.queue.ifq.pools[0]), ZCRX_POOL_CURRENT);
+	for (uint32_t slot = 1; slot < ZCRX_POOLS_MAX; slot++)
+		CHECK_EQ(zcrx_pp_phase(&memory.queue.ifq.pools[slot]), ZCRX_POOL_UNUSED);
+	CHECK_EQ(memory.queue.run->version, ZCRX_LAYOUT_VERSION);
+	queue_memory_free(&memory);
+}
+
+/* A consumer maps nothing of the kernel side, and its view says so. */
+static void a_view_without_the_kernel_side_has_no_kernel_pointers(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct queue_memory memory;
+	struct zcrx_mapping mapping;
+	struct zcrx_queue view;
+
+	queue_memory_init(&memory, &shape);
+	mapping = memory.mapping;
+	mapping.kern = mapping.run = NULL;
+	CHECK_EQ(zcrx_queue_attach(&view, &shape, 0, &mapping), 0);
+	CHECK(!view.ifq.shared && !view.area.shared && !view.area.niovs && !view.area.freelist);
+	CHECK(!view.nic && !view.grants.slots && !view.ifq.verdict_log && !view.run);
+	CHECK(!view.ifq.pools[0].shared && !view.area.aborted);
+	CHECK(view.ifq.rq.tail == memory.queue.ifq.rq.tail);
+	CHECK(view.intents == memory.queue.intents);
+	queue_memory_free(&memory);
+}
+
+CHECK_MAIN(CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
+	   CASE(a_queue_beyond_the_last_bell_is_refused), CASE(objects_of_a_queue_do_not_overlap),
+	   CASE(formatting_ignores_what_the_rings_held_before),
+	   CASE(a_formatted_queue_has_every_buffer_free_and_one_pool),
+	   CASE(a_view_without_the_kernel_side_has_no_kernel_pointers))
