@@ -263,7 +263,8 @@ class _Writer:
         self._paths = [f"/{faker.uri_path()}/{faker.file_name()}" for _ in range(48)]
         self._sentences = [faker.sentence() for _ in range(200)]
         self._records = [json.dumps(_record(faker)) for _ in range(48)]
-        self._records_max = PAYLOAD_MAX // (max(map(len, self._records)) + 1) - 1
+        # As many as fit a payload with ", " between them, and the 64 bytes of what is around them.
+        self._records_max = (PAYLOAD_MAX - 64) // (max(map(len, self._records)) + 2)
         self._events = [*self._sentences[:60], *(self._access(faker) for _ in range(60))]
         # Not today's date, which would make other packets tomorrow.
         self._time_s = 1_735_689_600 + rng.randrange(365 * 86400)

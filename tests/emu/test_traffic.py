@@ -186,6 +186,12 @@ def test_default_mix_has_tiny_and_huge_payloads_of_all_flows() -> None:
     assert {packet.time_ns for packet in packets} == {0}
 
 
+def test_mix_of_few_flows_has_both_transports_and_the_most_flows_have_ports() -> None:
+    protos = {packet.flow.proto for packet in packets_of("synthetic:flows=3,packets=500")}
+    assert protos == {"tcp", "udp"}
+    assert packets_of("synthetic:flows=65536,packets=10")
+
+
 @pytest.mark.parametrize("kind", ["mix", "http", "json", "logs", "raw"])
 def test_same_seed_gives_the_same_packets_and_another_seed_does_not(kind: str) -> None:
     text = f"synthetic:packets=300,kind={kind}"
