@@ -6,12 +6,15 @@ run it. A wrong use is answered in one line; no traceback reaches a user.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import secrets
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +37,9 @@ EXIT_FINDING = 1
 EXIT_USAGE = 2
 #: A worker that could not do its work because of its environment ends so (see emu.worker).
 _WORKER_ENVIRONMENT = 4
+
+#: What newer Typers return after a KeyboardInterrupt; older ones raise Abort.
+_TYPER_INTERRUPTED = 130
 
 #: What Typer raises for a wrong use. It brings its own copy of Click or uses the
 #: installed one, depending on its version; this base class is right for both.
@@ -97,9 +103,18 @@ def _check_json_target(target: str | None) -> None:
         raise ConfigError(f"json: {target!r} cannot be written; name a file in a folder")
 
 
-def _run_dir(given: Path | None) -> Path:
-    default = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    return make_run_dir(given or default)
+@contextlib.contextmanager
+def _run_folder(given: Path | None) -> Iterator[Path]:
+    """Make the run's folder; it goes again if the run never came to writing into it."""
+    folder = given or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    made = [path for path in (folder, folder.parent) if not path.exists()]
+    make_run_dir(folder)
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # as a rule: it is not empty
+            for path in made:
+                path.rmdir()
 
 
 def _finish(console: Console, report: Report, json_target: str | None) -> None:
@@ -194,7 +209,11 @@ def stress(
     )
     console = _console(json_target)
     _print_start(console, config)
-    with Session(config, run_dir=_run_dir(run_dir)) as session, interruptible(session):
+    with (
+        _run_folder(run_dir) as folder,
+        Session(config, run_dir=folder) as session,
+        interruptible(session),
+    ):
         if session.listener_address is not None:
             console.print(f"listening on {session.listener_address}", highlight=False)
         pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
@@ -215,15 +234,20 @@ def _print_start(console: Console, config: RunConfig) -> None:
     )
 
 
-def _open_output(output: str) -> int:
-    if output == "-":
-        return os.dup(1)
+@contextlib.contextmanager
+def _output(target: str) -> Iterator[int]:
+    """Open what ``--output`` names."""
     try:
-        return os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.dup(1) if target == "-" else os.open(target, flags, 0o666)
     except OSError as error:
         raise ConfigError(
-            f"output: {output!r} cannot be written ({error.strerror}); name a writable file"
+            f"output: {target!r} cannot be written ({error.strerror}); name a writable file"
         ) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @app.command()
@@ -250,27 +274,25 @@ def recv(
         traffic=f"tcp:{listen_at}",
         area_buffers=area_buffers,
         rq_entries=rq_entries,
+        # A user that kept a small area to itself would wait for ever: TCP drops nothing.
+        hold=min(_DEFAULTS.hold, area_buffers // 2),
         pin=pin,
         plan=plan,
         connections=1,
     )
     console = _console(json_target, stderr=output == "-")
-    folder = _run_dir(run_dir)
-    listener = listen(source)
-    output_fd = _open_output(output)
-    try:
-        with (
-            Session(
-                config, run_dir=folder, output_fd=output_fd, stop_at_end=1, listener=listener
-            ) as session,
-            interruptible(session),
-        ):
-            _print_start(console, config)
-            console.print(f"listening on {session.listener_address}", highlight=False)
-            report = session.run(_Quiet().update)
-    finally:
-        listener.close()
-        os.close(output_fd)
+    with (
+        _run_folder(run_dir) as folder,
+        listen(source) as listener,
+        _output(output) as output_fd,
+        Session(
+            config, run_dir=folder, output_fd=output_fd, stop_at_end=1, listener=listener
+        ) as session,
+        interruptible(session),
+    ):
+        _print_start(console, config)
+        console.print(f"listening on {session.listener_address}", highlight=False)
+        report = session.run(_Quiet().update)
     _finish(console, report, json_target)
 
 
@@ -341,11 +363,19 @@ def _wrong_use(error: Exception) -> str:
     return text
 
 
+def _interrupt(_signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    # SIGTERM, too, must give back what was made; a run has its own way to end in order.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
+        if code == _TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
     except _WrongUse as error:
         code = _fail(_wrong_use(error))
     except EmuError as error:

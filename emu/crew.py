@@ -169,8 +169,11 @@ class Crew:
         while not self.look_who_joined():
             self.wait_event(0.002)
             self.reap()
-            if self.deaths:
-                raise EnvironmentProblem(f"{self.deaths[0].death()} before the run began")
+            for worker in self.deaths:
+                # One that has attached dies in the run, however early: that is for the verdict.
+                if worker in self._joining and not worker.barrier.wait(0):
+                    death = worker.message or f"{worker.death()} before the run began"
+                    raise EnvironmentProblem(death)
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(
                     f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"

@@ -62,7 +62,7 @@ class RunMemory:
             "lab": sizes.lab,
         }
         total = queues * sum(of_queue.values()) + len(arena or b"")
-        check_room("area-buffers", shape.num_niovs, total)
+        check_room("area_buffers", shape.num_niovs, total)
         try:
             self._shared = {"run": self._make(run_size()), "bells": self._make(bells_size())}
             if arena is not None:

@@ -36,11 +36,10 @@ PLAIN_EVERY_S = 1.0
 
 def short(value: float, unit: str = "") -> str:
     """A number in three to four digits with a decimal prefix: 1234567 → 1.23 M."""
-    if value < 1000:
-        text = f"{value:.0f}" if value == int(value) else f"{value:.3g}"
-        return f"{text} {unit}".strip()
-    power = min(len(_PREFIXES) - 1, int(math.log10(value) // 3))
-    return f"{value / 1000**power:.3g} {_PREFIXES[power]}{unit}"
+    power = 0
+    while value >= 999.5 and power < len(_PREFIXES) - 1:  # what rounds to 1000 is 1 of the next
+        value, power = value / 1000, power + 1
+    return f"{value:.3g} {_PREFIXES[power]}{unit}".strip()
 
 
 class _Rates:

@@ -52,12 +52,27 @@ class Setup:
 
 
 def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mmap.mmap]:
-    """Map objects and close their descriptors: what runs later cannot resize them."""
+    """Map objects and keep no descriptor on them: what runs later cannot resize them."""
     mapped = {}
     for name, size, fd in zip(names, sizes, fds, strict=True):
-        mapped[name] = mmap.mmap(fd, size)
+        if sys.version_info >= (3, 13):
+            mapped[name] = mmap.mmap(fd, size, trackfd=False)
+        else:
+            mapped[name] = mmap.mmap(fd, size)
+            _plug_duplicates(fd)
         os.close(fd)
     return mapped
+
+
+def _plug_duplicates(fd: int) -> None:
+    """Put /dev/null in the place of the descriptor that an mmap object keeps for itself."""
+    ours = os.fstat(fd)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own descriptor is gone
+            if int(name) != fd and os.path.samestat(os.fstat(int(name)), ours):
+                os.dup2(null, int(name), inheritable=False)
+    os.close(null)
 
 
 def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:

@@ -109,6 +109,23 @@ static inline void deliver(struct zcrx_queue *queue, uint32_t niov, uint32_t fra
 	zcrx_ifq_drop(&queue->ifq, niov, 1);
 }
 
+/* The provider grants up to `count` buffers; how many it had. */
+static inline uint32_t grant(struct zcrx_queue *queue, uint32_t count)
+{
+	uint32_t granted = 0;
+
+	while (granted < count && zcrx_grant_room(&queue->grants) > 0) {
+		int64_t niov = zcrx_pp_alloc(zcrx_ifq_pool(&queue->ifq));
+
+		if (niov < 0)
+			break;
+		zcrx_grant_put(&queue->grants, (uint32_t)niov);
+		zcrx_grant_publish(&queue->grants);
+		granted++;
+	}
+	return granted;
+}
+
 static inline uint64_t count_of(const shm_u64 *counter)
 {
 	return shm_load_relaxed_u64(counter, POINT_COUNTER);

@@ -232,8 +232,8 @@ static void the_bytes_of_a_flow_come_out_whole_and_in_order(void)
 
 static bool some_were_delivered_and_some_dropped(const struct live *live, uint32_t queue)
 {
-	return count_of(&live->queues[queue].nic->packets_delivered) > 300 &&
-	       count_of(&live->queues[queue].nic->packets_dropped) > 300;
+	return count_of(&live->queues[queue].nic->packets_delivered) > 50 &&
+	       count_of(&live->queues[queue].nic->packets_dropped) > 50;
 }
 
 /* Nothing waits: what finds no room is dropped, counted, and seen as a gap. */
@@ -259,7 +259,7 @@ static void copied_packets_arrive_like_any_others(void)
 
 	for (size_t i = 0; i < COUNT_OF(every); i++) {
 		struct traffic traffic = TRAFFIC(1000, 4, 1448, 64, 4096);
-		struct live_config config = config_of(medium_shape(), traffic, CHECK_REPEAT(16));
+		struct live_config config = config_of(medium_shape(), traffic, 2);
 		struct live live;
 
 		config.nic.copy_every = every[i];
@@ -327,7 +327,7 @@ static void replace_consumer(struct live *live, uint32_t user)
 
 static void a_new_consumer_takes_over_while_the_run_goes_on(void)
 {
-	struct traffic traffic = TRAFFIC(1000, 4, 1448, 9000, 64);
+	struct traffic traffic = TRAFFIC(1000, 4, 300, 5000, 64);
 	struct live_config config = config_of(medium_shape(), traffic, 0);
 	struct live live;
 
@@ -335,7 +335,7 @@ static void a_new_consumer_takes_over_while_the_run_goes_on(void)
 	config.consumer.hold = 60;
 	add_faults(&config, 0.1);
 	live_start(&live, &config);
-	for (uint32_t user = 2; user < 8; user++) {
+	for (uint32_t user = 2; user < 6; user++) {
 		live_wait(&live, fragments_were_read_since,
 			  (uint32_t)count_of(&live.queues[0].lab->fragments));
 		replace_consumer(&live, user);

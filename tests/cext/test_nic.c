@@ -78,23 +78,6 @@ static void wire_free(struct wire *wire)
 	free(wire->bells);
 }
 
-/* The provider grants up to `count` buffers; how many it had. */
-static uint32_t grant(struct zcrx_queue *queue, uint32_t count)
-{
-	uint32_t granted = 0;
-
-	while (granted < count && zcrx_grant_room(&queue->grants) > 0) {
-		int64_t niov = zcrx_pp_alloc(zcrx_ifq_pool(&queue->ifq));
-
-		if (niov < 0)
-			break;
-		zcrx_grant_put(&queue->grants, (uint32_t)niov);
-		zcrx_grant_publish(&queue->grants);
-		granted++;
-	}
-	return granted;
-}
-
 static void run(struct wire *wire)
 {
 	CHECK_EQ(zcrx_nic_run(wire->nic, 0), 0);

@@ -1,0 +1,205 @@
+"""Shared by all tests: the console script as a process, and the proof that nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("zcrx-emu")
+SHM_DIR = Path("/dev/shm")
+_ROLE = re.compile(r"\(zcrx-(nic|provider|consumer)$")
+_OURS = re.compile(r"(sem\.)?zcrx-emu\.(\d+)\.\d+\.\d+")
+
+#: Control processes started by these tests. Other runs on the machine are not looked at.
+_control_pids = {os.getpid()}
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
+    """Poll an event outside of this process; False if it has not come in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def workers_of(pids: set[int]) -> dict[int, str]:
+    """NIC, provider and consumer processes of these control processes: pid and role."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_text(errors="replace").split("\0")
+            name, _, fields = (entry / "stat").read_text().rpartition(")")
+        except OSError:  # gone meanwhile
+            continue
+        # The command line ends in: emu.worker ROLE FD PARENT [queue=N]
+        at = words.index("emu.worker") if "emu.worker" in words else None
+        if at is not None and len(words) > at + 3 and int(words[at + 3]) in pids:
+            found[int(entry.name)] = words[at + 1]
+        # A child that nobody waited for has lost its command line, but not its name.
+        elif (role := _ROLE.search(name)) and int(fields.split()[1]) in pids:
+            found[int(entry.name)] = role[1]
+    return found
+
+
+def shared_memory_of(pids: set[int]) -> list[str]:
+    """Names in /dev/shm that these control processes made."""
+    names = (path.name for path in SHM_DIR.iterdir())
+    return [name for name in names if (m := _OURS.fullmatch(name)) and int(m[2]) in pids]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """After each module: no shared memory and no process of the runs that it made."""
+    yield
+    assert wait_until(lambda: not workers_of(_control_pids)), workers_of(_control_pids)
+    assert shared_memory_of(_control_pids) == []
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run of the console script ended."""
+
+    code: int  #: negative: killed by that signal
+    stdout: str
+    stderr: str
+    seconds: float  #: since :meth:`Running.finish` was called
+
+
+class Running:
+    """The console script, running."""
+
+    def __init__(self, arguments: tuple[str, ...], folder: Path, stdout: int) -> None:
+        self._stderr = folder / f"stderr.{time.monotonic_ns()}"
+        with self._stderr.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [SCRIPT, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=folder,
+            )
+        _control_pids.add(self.process.pid)
+        self.pid = self.process.pid
+        self.stdout = ""
+        print("$ zcrx-emu", *arguments)
+
+    def _read(self, deadline: float) -> bool:
+        """Read on; False at the end. The pipe ends with the last process of the run."""
+        assert self.process.stdout is not None
+        left_ms = max(0.0, deadline - time.monotonic()) * 1000
+        poller = select.poll()
+        poller.register(self.process.stdout, select.POLLIN)
+        if not poller.poll(left_ms):
+            pytest.fail(f"in time came only:\n{self.stdout}\nstderr:\n{self.stderr()}")
+        data = os.read(self.process.stdout.fileno(), 65536)
+        self.stdout += data.decode()
+        return bool(data)
+
+    def stderr(self) -> str:
+        """What it wrote to stderr so far."""
+        return self._stderr.read_text()
+
+    def expect(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
+        """Wait until a whole line of stdout matches."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := re.search(rf"^.*{pattern}.*\n", self.stdout, re.MULTILINE)):
+            if not self._read(deadline):
+                pytest.fail(f"{pattern!r} never came:\n{self.stdout}\n{self.finish().stderr}")
+        return found
+
+    def pids(self) -> dict[str, int]:
+        """Process label: pid, as the run says it."""
+        line = self.expect(r"^processes: control .*").group()
+        return {label: int(pid) for label, pid in re.findall(r"([a-z][a-z0-9 ]*) (\d+)", line)}
+
+    def expect_traffic(self) -> None:
+        """Wait for a line of progress in which packets flow."""
+        self.expect(r"^ +\d+\.\d s  [1-9].*packets/s")
+
+    def finish(self, timeout_s: float = 60.0) -> Ended:
+        """Wait for the end of all processes of the run."""
+        start = time.monotonic()
+        while self._read(start + timeout_s):
+            pass
+        code = self.process.wait(timeout_s)
+        seconds = time.monotonic() - start
+        ended = Ended(code, self.stdout, self.stderr(), seconds)
+        print(ended.stdout, ended.stderr, f"exit code {code} after {seconds:.3f} s", sep="\n")
+        assert "Traceback" not in ended.stdout + ended.stderr
+        return ended
+
+    def close(self) -> None:
+        """End it if the test did not."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Script:
+    """The console script; its working directory is the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[Running] = []
+
+    def start(self, *arguments: object, stdout: int = subprocess.PIPE) -> Running:
+        """Start it; the caller looks at its output and waits for its end."""
+        running = Running(tuple(map(str, arguments)), self.folder, stdout)
+        self._started.append(running)
+        return running
+
+    def run(self, *arguments: object) -> Ended:
+        """Run it to its end."""
+        return self.start(*arguments).finish()
+
+    def stop(self, pid: int) -> None:
+        """Stop a process of a run (SIGSTOP), and wait until it stands still."""
+        os.kill(pid, signal.SIGSTOP)
+        stat = Path(f"/proc/{pid}/stat")
+        assert wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+    def leftovers(self) -> list[str]:
+        """What runs of this test left in shared memory and among processes."""
+        pids = {running.pid for running in self._started}
+        return [
+            *shared_memory_of(pids),
+            *(f"{role} {pid}" for pid, role in workers_of(pids).items()),
+        ]
+
+    def workers(self, pid: int) -> dict[int, str]:
+        """Workers of a control process: pid and role."""
+        return workers_of({pid})
+
+    #: See the function of that name.
+    wait_until = staticmethod(wait_until)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for running in self._started:
+            running.close()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Script]:
+    """The console script, started in a folder of the test's own."""
+    made = Script(tmp_path)
+    yield made
+    made.close()
+    # A process that is killed leaves a moment later than its parent.
+    assert wait_until(lambda: not made.leftovers()), made.leftovers()

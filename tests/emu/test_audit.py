@@ -1,0 +1,212 @@
+"""The audit: each statement holds for a sound run, and breaks for what it is there to find.
+
+The evidence is made up: what a sound run leaves, with one thing changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from emu.audit import Evidence, audit
+from emu.core import COUNTER_NAMES, AuditResult, CounterGroup, Places
+from emu.report import QueueReport, Statement
+from faults import Plan, Reconciliation, reconcile
+from faults.catalogue import AUDIT_STATEMENTS
+
+NUM_NIOVS = 32
+NAMES = ("conservation", "integrity", "exactness", "ownership", "order", "progress", "all_home")
+AT_HOME = Places(NUM_NIOVS, 0, 0, 0, 0, 0, 0)
+SOUND_RESULT = AuditResult(AT_HOME, 0, 0, None, None, 0, 0, None, 0)
+
+
+def queue_report(**changes: dict[str, int]) -> QueueReport:
+    """Counters of a sound queue: 100 fragments came and went."""
+    sound: dict[str, dict[str, int]] = {
+        "nic": dict.fromkeys(COUNTER_NAMES[CounterGroup.NIC], 0),
+        "provider": dict.fromkeys(COUNTER_NAMES[CounterGroup.PROVIDER], 0),
+        "consumer": dict.fromkeys(COUNTER_NAMES[CounterGroup.CONSUMER], 0),
+    }
+    sound["nic"] |= {"grants_taken": 100, "fragments_delivered": 100}
+    sound["provider"] |= {"free_count": NUM_NIOVS, "accepted": 100, "consumed": 100}
+    sound["consumer"] |= {"fragments": 100, "rqe_submitted": 100, "rqe_valid": 100}
+    for group, counters in changes.items():
+        sound[group] |= counters
+    return QueueReport(**sound, page_pool={}, places={}, scrub={"references": 0, "buffers": 0})
+
+
+def reconciliation(**changes: Any) -> Reconciliation:
+    sound = reconcile(
+        Plan(),
+        written=[200],
+        tables=[[{"accepted": 100}]] * 2,
+        submitted=200,
+        after_scrub=0,
+        lost=0,
+        mismatch_count=0,
+        mismatches=[],
+    )
+    return replace(sound, **changes)
+
+
+def evidence(
+    *, counters: dict[str, dict[str, int]] | None = None, buffers: Any = None, **changes: Any
+) -> Evidence:
+    """Evidence of two queues; what is changed is changed in queue 1."""
+    sound = Evidence(
+        queues=[queue_report(), queue_report(**(counters or {}))],
+        buffers=[SOUND_RESULT, replace(SOUND_RESULT, **(buffers or {}))],
+        num_niovs=NUM_NIOVS,
+        reconciliation=reconciliation(),
+        stalled=False,
+        undrained=frozenset(),
+        kernel_side_died=False,
+    )
+    return replace(sound, **changes)
+
+
+def judged(given: Evidence) -> dict[str, Statement]:
+    return {statement.name: statement for statement in audit(given)}
+
+
+def broken(given: Evidence) -> dict[str, str]:
+    """The statements that do not hold, with their texts."""
+    return {name: item.text for name, item in judged(given).items() if item.holds is False}
+
+
+def test_sound_run_keeps_every_statement() -> None:
+    statements = judged(evidence())
+    assert set(statements) == set(NAMES)
+    assert all(statement.holds for statement in statements.values())
+    assert statements["conservation"].text == "each of 64 buffers is in exactly one place"
+    assert statements["integrity"].text == "200 fragments are what was sent"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        (
+            {"buffers": {"lost": 2, "first_lost": 7}},
+            "conservation",
+            "queue 1: 2 lost, first 7",
+        ),
+        (
+            {"buffers": {"doubled": 1, "first_doubled": 3}},
+            "conservation",
+            "queue 1: 1 in two places, first 3",
+        ),
+        (
+            {"counters": {"provider": {"freelist_overflows": 4}}},
+            "conservation",
+            "4 freelist overflows",
+        ),
+        ({"counters": {"provider": {"ref_underflows": 5}}}, "conservation", "5 ref underflows"),
+        (
+            {"counters": {"consumer": {"integrity_errors": 6}}},
+            "integrity",
+            "6 fragments differ from what was sent",
+        ),
+        ({"counters": {"consumer": {"bad_completions": 7}}}, "integrity", "7 lie outside"),
+        (
+            {"counters": {"nic": {"ownership_violations": 8}}},
+            "ownership",
+            "8 buffers granted and 0 delivered while the user held them",
+        ),
+        (
+            {"counters": {"consumer": {"ownership_errors": 9}}},
+            "ownership",
+            "0 buffers granted and 9 delivered while the user held them",
+        ),
+        (
+            {"counters": {"consumer": {"order_errors": 10}}},
+            "order",
+            "10 fragments out of order",
+        ),
+        (
+            {"buffers": {"flows_wrong": 2, "fragments_missing": 11, "first_flow_wrong": 5}},
+            "order",
+            "queue 1: 2 flows miss 11 fragments, first flow 5",
+        ),
+        ({"stalled": True}, "progress", "nothing moved any more"),
+        (
+            {"reconciliation": reconciliation(mismatch_count=12)},
+            "exactness",
+            "12 of 200 verdicts are wrong",
+        ),
+        (
+            {"reconciliation": reconciliation(lost=13)},
+            "exactness",
+            "13 could not be compared",
+        ),
+        (
+            {"counters": {"provider": {"free_count": NUM_NIOVS - 1}}},
+            "all_home",
+            "63 of 64 buffers are on the freelist",
+        ),
+        (
+            {"counters": {"provider": {"destroy_warnings": 1}}},
+            "all_home",
+            "1 destroy warnings",
+        ),
+    ],
+)
+def test_statement_breaks_alone_and_says_why(
+    changes: dict[str, Any], name: str, words: str
+) -> None:
+    found = broken(evidence(**changes))
+    assert set(found) == {name}
+    assert words in found[name]
+
+
+def test_every_statement_can_break() -> None:
+    """What the cases above break, together, is all there is."""
+    marks: Any = test_statement_breaks_alone_and_says_why
+    cases = marks.pytestmark[0].args[1]
+    assert {name for _, name, _ in cases} == set(NAMES)
+
+
+def test_catalogue_knows_the_statements() -> None:
+    """But for "all home", which is about the end of a run and not about its rules."""
+    assert AUDIT_STATEMENTS | {"all_home"} == set(NAMES)
+
+
+def test_all_problems_of_a_statement_are_said() -> None:
+    given = evidence(
+        buffers={"lost": 2, "first_lost": 7, "doubled": 1, "first_doubled": 3},
+        counters={"provider": {"ref_underflows": 5}},
+    )
+    text = broken(given)["conservation"]
+    assert text == ("queue 1: 2 lost, first 7; queue 1: 1 in two places, first 3; 5 ref underflows")
+
+
+def test_dropped_fragments_are_no_break_of_order() -> None:
+    statement = judged(evidence(counters={"nic": {"fragments_dropped": 9}}))["order"]
+    assert statement.holds
+    assert "9 dropped fragments are accounted for" in statement.text
+
+
+def test_flows_of_a_queue_that_was_not_read_to_the_end_are_not_judged() -> None:
+    """A consumer that was killed has not read all: that is no reordering."""
+    missing = {"flows_wrong": 1, "fragments_missing": 4, "first_flow_wrong": 0}
+    statement = judged(evidence(buffers=missing, undrained=frozenset({1})))["order"]
+    assert statement.holds
+    assert "queue [1]" in statement.text
+    assert "order" in broken(evidence(buffers=missing, undrained=frozenset({0})))
+
+
+def test_dead_kernel_side_leaves_buffers_unjudged_and_the_rest_judged() -> None:
+    """What a killed process was about to do with a buffer nobody knows."""
+    given = evidence(
+        kernel_side_died=True,
+        buffers={"lost": 1, "first_lost": 0},
+        counters={
+            "provider": {"free_count": 0},
+            "consumer": {"integrity_errors": 1},
+        },
+    )
+    statements = judged(given)
+    assert statements["conservation"].holds is None
+    assert statements["all_home"].holds is None
+    assert set(broken(given)) == {"integrity"}

@@ -1,0 +1,160 @@
+"""What a run may be: bounds, roundings, and plain values for JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify, round_up_power_of_two
+from emu.core import layout_sizes
+from emu.errors import ConfigError
+from faults import parse_plan
+
+#: Field: smallest and largest value.
+BOUNDS = {
+    "seed": (0, 2**64 - 1),
+    "packets": (0, 2**63),
+    "laps": (0, 2**32),
+    "queues": (1, 64),
+    "area_buffers": (17, 2**20),
+    "rq_entries": (1, 32768),
+    "cq_entries": (16, 32768),
+    "ptr_ring_size": (1, 32768),
+    "grant_entries": (16, 4096),
+    "log_entries": (65536, 2**30),
+    "initial_index": (0, 2**32 - 1),
+    "wait_ms": (0, 60000),
+    "copy_every": (0, 2**31),
+    "hold": (0, 65536),
+    "recheck_every": (0, 2**31),
+    "connections": (0, 2**31),
+}
+CHOICES = {"pace": Pace, "overload": Overload, "verify": Verify, "return_order": ReturnOrder}
+
+
+def error_of(**fields: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(**fields)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_number_is_taken_at_its_bounds_and_refused_beyond(name: str) -> None:
+    low, high = BOUNDS[name]
+    for value in (low, high):
+        assert getattr(RunConfig(**{name: value}), name) == value
+    for value in (low - 1, high + 1, -(2**70), 2**70):
+        assert error_of(**{name: value}) == (
+            f"{name}: {value} is not allowed; it must be {low} to {high}"
+        )
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("value", ["20", 20.0, 20.5, None, True, math.nan])
+def test_number_that_is_no_int_is_refused(name: str, value: object) -> None:
+    assert error_of(**{name: value}).startswith(f"{name}: {value!r} is not allowed; ")
+
+
+def test_every_number_has_its_bounds_tested() -> None:
+    numbers = {name for name, value in RunConfig().as_dict().items() if type(value) is int}
+    assert numbers == set(BOUNDS)
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, 1e9, "10"])
+def test_duration_out_of_range_is_refused(value: Any) -> None:
+    message = error_of(duration_s=value)
+    assert message.startswith(f"duration: {value!r} is not allowed; it must be above 0 and at most")
+
+
+@pytest.mark.parametrize("value", [None, 1e-9, 1, 3600.5])
+def test_duration_within_range_is_taken(value: float | None) -> None:
+    assert RunConfig(duration_s=value).duration_s == value
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choice_may_be_given_by_name(name: str) -> None:
+    """As JSON and people write it; a name that is not known is refused, not taken for another."""
+    for member in CHOICES[name]:
+        assert getattr(RunConfig(**{name: str(member)}), name) is member
+    message = error_of(**{name: "nosuch"})
+    assert message.startswith(f"{name}: 'nosuch' is not allowed; ")
+    assert all(repr(str(member)) in message for member in CHOICES[name])
+
+
+@pytest.mark.parametrize("text", ["nosuch", "module:", ":function", ":", ""])
+def test_consumer_needs_module_and_function(text: str) -> None:
+    message = error_of(consumer=text)
+    assert message.startswith(f"consumer: {text!r} is not allowed; ")
+    assert "MODULE:FUNCTION" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rounded"),
+    [
+        ("rq_entries", 5000, 8192),
+        ("rq_entries", 3, 4),
+        ("cq_entries", 17, 32),
+        ("grant_entries", 4095, 4096),
+        ("log_entries", 65537, 131072),
+    ],
+)
+def test_ring_size_is_rounded_up_and_it_is_said(name: str, value: int, rounded: int) -> None:
+    config = RunConfig(**{name: value})
+    assert getattr(config, name) == rounded
+    assert config.roundings == (f"{name}: {value} rounded up to {rounded}, a power of two",)
+
+
+def test_all_roundings_are_said_in_order() -> None:
+    config = RunConfig(rq_entries=5, cq_entries=20, grant_entries=64)
+    assert [note.partition(":")[0] for note in config.roundings] == ["rq_entries", "cq_entries"]
+
+
+def test_defaults_need_no_rounding() -> None:
+    assert RunConfig().roundings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "power"), [(0, 1), (1, 1), (2, 2), (3, 4), (4096, 4096), (4097, 8192)]
+)
+def test_round_up_goes_to_the_next_power_of_two(value: int, power: int) -> None:
+    assert round_up_power_of_two(value) == power
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        RunConfig().seed = 1  # type: ignore[misc]
+
+
+def test_plain_values_survive_json_and_make_the_same_config() -> None:
+    config = RunConfig(
+        seed=2**64 - 1,
+        duration_s=1.5,
+        pace=Pace.ORIGINAL,
+        overload=Overload.DROP,
+        verify=Verify.TOUCH,
+        return_order=ReturnOrder.LIFO,
+        strict_alias=True,
+        plan=parse_plan("bad-pad:0.123456789012345,bad-index:1e-9"),
+        consumer="module:function",
+    )
+    plain = json.loads(json.dumps(config.as_dict()))
+    assert RunConfig(**{**plain, "plan": parse_plan(plain["plan"])}) == config
+
+
+def test_shape_is_what_the_layout_takes() -> None:
+    config = RunConfig(area_buffers=17, rq_entries=5, initial_index=7)
+    shape = config.shape(flows_max=3)
+    assert (shape.num_niovs, shape.niov_shift, shape.rq_entries) == (17, 12, 8)
+    assert (shape.flows_max, shape.initial_index) == (3, 7)
+    assert layout_sizes(shape).area == 17 * 4096
+
+
+@pytest.mark.parametrize("name", ["area_buffers", "rq_entries", "cq_entries", "grant_entries"])
+def test_layout_takes_every_size_that_the_config_takes(name: str) -> None:
+    for value in BOUNDS[name]:
+        assert layout_sizes(RunConfig(**{name: value}).shape(flows_max=1)).kern > 0

@@ -1,0 +1,381 @@
+"""Consumers of one's own: Python functions in the consumer process of a queue.
+
+The functions stand in this module too: the consumer process imports it and calls
+``test_consumer:NAME``. What they find out they write into the file that the test names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import random
+import re
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emu.arena import make_arena
+from emu.config import RunConfig
+from emu.consumer import Completion, Consumer
+from emu.core import bells_size, layout_sizes
+from emu.report import Report
+from emu.session import Session, listen, run
+from emu.traffic import TcpSource, TrafficSource, parse_source
+from faults import parse_plan
+
+TRAFFIC = "synthetic:packets=3000,flows=20"
+PAGE_SIZED = "synthetic:kind=raw,size=4096,flows=4,packets=64"
+SEED = 1
+
+
+def say(*words: object) -> None:
+    """In the consumer process: tell the test."""
+    Path(os.environ["ZCRX_EMU_TEST_SAYS"]).write_text(" ".join(map(str, words)))
+
+
+# ---- The consumers ------------------------------------------------------------------------------
+
+
+def streams(queue: int, queues: int) -> list[bytes]:
+    """What each flow of a queue carries, made anew from the seed."""
+    source = parse_source(TRAFFIC)
+    assert not isinstance(source, TcpSource)
+    arena = make_arena(source, seed=SEED, queues=queues, niov_shift=12)
+    parts: dict[object, list[bytes]] = {flow: [] for flow in arena.flows[queue]}
+    for packet in source.packets(SEED):
+        if packet.flow in parts:
+            parts[packet.flow].append(packet.payload)
+    return [b"".join(payloads) for payloads in parts.values()]
+
+
+def compares_bytes(consumer: Consumer) -> None:
+    """Compare each fragment when it comes and once more before it goes back, in random order."""
+    rng = random.Random(SEED)
+    expected = streams(consumer.queue, int(os.environ["ZCRX_EMU_TEST_QUEUES"]))
+    at = [0] * len(expected)
+    next_seq = [0] * len(expected)
+    held: list[tuple[Completion, bytes]] = []
+
+    def give_back_one() -> None:
+        completion, data = held.pop(rng.randrange(len(held)))
+        assert completion.data == data
+        consumer.give_back(completion)
+
+    for completion in consumer:
+        flow, size = completion.flow, completion.result
+        assert not completion.is_end
+        assert len(completion.data) == size > 0
+        assert completion.data.obj is not None
+        assert completion.seq == next_seq[flow]
+        data = expected[flow][at[flow] : at[flow] + size]
+        assert completion.data == data
+        next_seq[flow] += 1
+        at[flow] += size
+        held.append((completion, data))
+        if len(held) > 100:
+            give_back_one()
+    while held:
+        give_back_one()
+    assert at == [len(stream) for stream in expected]
+    say(consumer.queue, sum(at), sum(next_seq))
+
+
+def gives_back_in_batches(consumer: Consumer) -> int:
+    """The way without iteration: take what is there, give all of it back at once."""
+    taken = 0
+    while not consumer.should_stop:
+        batch = consumer.poll(64)
+        taken += len(batch)
+        consumer.give_back(*reversed(batch))
+    while batch := consumer.poll():
+        consumer.give_back(*batch)
+        taken += len(batch)
+    say(taken)
+    return taken
+
+
+def keeps_everything(consumer: Consumer) -> None:
+    say(len(list(consumer)))
+
+
+def leaves_early(consumer: Consumer) -> str:
+    if consumer.queue == 0:
+        consumer.give_back(*itertools.islice(consumer, 100))
+        return "enough"
+    consumes(consumer)
+    return "all"
+
+
+def consumes(consumer: Consumer) -> None:
+    for completion in consumer:
+        consumer.give_back(completion)
+
+
+class LuckError(Exception):
+    """A mistake in a consumer."""
+
+
+def raises(consumer: Consumer) -> None:
+    consumer.give_back(*itertools.islice(consumer, 10))
+    raise LuckError("no such luck")
+
+
+def raises_at_once(consumer: Consumer) -> None:
+    raise LuckError
+
+
+def raises_os_error(consumer: Consumer) -> None:
+    consumer.give_back(*itertools.islice(consumer, 10))
+    raise FileNotFoundError(errno.ENOENT, "No such file or directory", "a file of mine")
+
+
+def exits(consumer: Consumer) -> None:
+    consumer.give_back(*itertools.islice(consumer, 10))
+    sys.exit(3)
+
+
+def scribbles(consumer: Consumer) -> None:
+    """Change what it was lent, once."""
+    first = next(iter(consumer))
+    first.data[5] ^= 0xFF
+    consumer.give_back(first)
+    consumes(consumer)
+
+
+def gives_back_twice(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first, first)
+    consumes(consumer)
+
+
+def looks_around(consumer: Consumer) -> str:
+    """Say which objects of ours are mapped, and what the open descriptors are."""
+    consumes(consumer)
+    maps = Path("/proc/self/maps").read_text()
+    found = re.findall(r"^(\w+)-(\w+) .* /dev/shm/(zcrx-emu\S*)", maps, re.MULTILINE)
+    mapped = [f"{name}={int(end, 16) - int(start, 16)}" for start, end, name in found]
+    descriptors = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own is gone by now
+            descriptors.append(os.readlink(f"/proc/self/fd/{name}"))
+    text = "\n".join([*mapped, "--", *descriptors])
+    say(text)
+    return text
+
+
+def digests(consumer: Consumer) -> None:
+    """Read one connection to its end."""
+    digest, size = hashlib.sha256(), 0
+    for completion in consumer:
+        if completion.is_end:
+            assert len(completion.data) == 0
+            say(size, digest.hexdigest(), completion.result)
+            consumer.give_back(completion)  # has no buffer: nothing happens
+            return
+        digest.update(completion.data)
+        size += completion.result
+        consumer.give_back(completion)
+
+
+# ---- The tests ----------------------------------------------------------------------------------
+
+RunIt = Callable[..., Report]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file for what a consumer says; its process finds this module."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setenv("ZCRX_EMU_TEST_SAYS", str(tmp_path / "said"))
+    return tmp_path / "said"
+
+
+@pytest.fixture
+def run_own(said: Path, tmp_path: Path) -> RunIt:
+    """Run one of the consumers above, with its returns not delayed by the C side."""
+
+    def run_it(consumer: Callable[[Consumer], object], **fields: object) -> Report:
+        defaults = {"seed": SEED, "packets": 3000, "traffic": TRAFFIC, "hold": 0}
+        defaults["wait_ms"] = 60_000  # a consumer in Python may be slow to begin
+        config = RunConfig(
+            **{**defaults, "consumer": f"test_consumer:{consumer.__name__}", **fields}
+        )
+        return run(config, run_dir=tmp_path)
+
+    return run_it
+
+
+def test_bytes_are_read_in_place_and_given_back_out_of_order(
+    run_own: RunIt, said: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZCRX_EMU_TEST_QUEUES", "1")
+    report = run_own(compares_bytes, plan=parse_plan("bad-pad:0.1,bad-area:0.1,bad-index:0.1"))
+    assert report.problems == ()
+    fragments = report.total("nic", "fragments_delivered")
+    assert said.read_text() == f"0 {report.total('nic', 'bytes_offered')} {fragments}"
+    assert report.total("consumer", "rqe_valid") == fragments
+    assert report.reconciliation.rows[1].injected > 0
+
+
+def test_each_queue_has_a_consumer_of_its_own(
+    run_own: RunIt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZCRX_EMU_TEST_QUEUES", "2")
+    report = run_own(compares_bytes, queues=2, packets=0, laps=1)
+    assert report.problems == ()
+    assert all(queue.consumer["fragments"] for queue in report.queues)
+
+
+def test_consumer_may_poll_and_give_back_in_batches(run_own: RunIt, said: Path) -> None:
+    report = run_own(gives_back_in_batches)
+    assert report.problems == ()
+    assert int(said.read_text()) == report.total("nic", "fragments_delivered")
+
+
+def test_what_is_never_given_back_is_scrubbed(run_own: RunIt, said: Path) -> None:
+    """That is a user's right: deliveries end, what cannot be delivered is dropped and counted."""
+    report = run_own(
+        keeps_everything, packets=300, area_buffers=64, overload="drop", traffic=PAGE_SIZED
+    )
+    assert report.problems == ()
+    delivered = report.total("nic", "packets_delivered")
+    assert int(said.read_text()) == delivered
+    assert 0 < delivered <= 64
+    assert report.total("nic", "packets_dropped") == 300 - delivered
+    assert report.queues[0].scrub == {"references": delivered, "buffers": delivered}
+    assert report.total("provider", "free_count") == 64
+
+
+def test_consumer_may_leave_early(run_own: RunIt) -> None:
+    report = run_own(leaves_early, packets=0, duration_s=60.0)
+    assert report.ended == "finished"
+    assert report.problems == ()
+    assert report.elapsed_s < 30
+    assert report.total("provider", "free_count") == report.config["area_buffers"]
+
+
+def test_other_queues_go_on_when_one_consumer_leaves(run_own: RunIt) -> None:
+    report = run_own(leaves_early, queues=2, packets=20_000, overload="drop")
+    assert report.ended == "packets"
+    assert report.problems == ()
+    left, stayed = report.queues
+    assert left.nic["packets_dropped"] > 0
+    assert stayed.nic["packets_delivered"] > 1000
+    assert left.consumer["rqe_valid"] == 100
+
+
+@pytest.mark.parametrize(
+    ("consumer", "words"),
+    [
+        (raises, "LuckError('no such luck')"),
+        (raises_os_error, "FileNotFoundError(2, 'No such file or directory')"),
+    ],
+)
+def test_exception_of_a_consumer_is_named_and_its_traceback_kept(
+    run_own: RunIt, tmp_path: Path, consumer: Callable[[Consumer], object], words: str
+) -> None:
+    report = run_own(consumer, packets=0, duration_s=60.0)
+    assert not report.ok
+    assert report.ended == report.problems[0] == f"consumer of queue 0: {words}"
+    assert report.problems[1:] == ()
+    assert [process.exit_code for process in report.processes] == [0, 0, 5]
+    traceback = (tmp_path / "tracebacks.txt").read_text()
+    assert f"in {consumer.__name__}" in traceback
+    assert report.total("provider", "free_count") == report.config["area_buffers"]
+
+
+def test_consumer_that_dies_before_the_others_have_begun_is_a_finding_too(run_own: RunIt) -> None:
+    """Its process had attached: from then on it is part of the run, which is judged."""
+    report = run_own(raises_at_once, queues=4, packets=0, duration_s=60.0)
+    assert report.problems
+    assert all(problem.endswith("LuckError()") for problem in report.problems)
+
+
+def test_consumer_that_exits_with_a_code_has_failed(run_own: RunIt) -> None:
+    report = run_own(exits, packets=0, duration_s=60.0)
+    assert report.problems == ("consumer of queue 0 ended with exit code 3",)
+    assert report.total("provider", "free_count") == report.config["area_buffers"]
+
+
+def test_consumer_that_changes_what_it_was_lent_is_found_out(run_own: RunIt) -> None:
+    """A seeded bug for the integrity check, which looks again when a fragment goes back."""
+    report = run_own(scribbles, traffic=PAGE_SIZED, recheck_every=1)
+    assert report.total("consumer", "integrity_errors") == 1
+    assert [problem.partition(":")[0] for problem in report.problems] == ["integrity"]
+
+
+def test_double_return_is_found_out(run_own: RunIt) -> None:
+    """A seeded bug for the reconciliation: both entries were written as valid."""
+    report = run_own(gives_back_twice, traffic=PAGE_SIZED)
+    assert "exactness" in [problem.partition(":")[0] for problem in report.problems]
+    (mismatch,) = report.reconciliation.mismatches
+    assert (mismatch.position, mismatch.intent, mismatch.verdict) == (1, "valid", "no_user_ref")
+
+
+def test_consumer_cannot_reach_kernel_side_memory(run_own: RunIt, said: Path) -> None:
+    """It maps doorbells, rings, area and lab, four different objects, and can map no others."""
+    report = run_own(looks_around, area_buffers=100, rq_entries=1024)
+    assert report.problems == ()
+    mapped, descriptors = (part.split() for part in said.read_text().split("--"))
+    source = parse_source(TRAFFIC)
+    assert not isinstance(source, TcpSource)
+    sizes = layout_sizes(RunConfig(area_buffers=100, rq_entries=1024).shape(flows_max_of(source)))
+    pages = {
+        name: -(-size // 4096) * 4096
+        for name, size in {
+            "bells": bells_size(),
+            "rings": sizes.rings,
+            "area": sizes.area,
+            "lab": sizes.lab,
+        }.items()
+    }
+    names = {entry.partition("=")[0] for entry in mapped}
+    assert len(names) == len(mapped) == 4
+    assert sorted(int(entry.partition("=")[2]) for entry in mapped) == sorted(pages.values())
+    assert -(-sizes.kern // 4096) * 4096 not in pages.values(), "it would be told apart"
+    assert descriptors
+    assert not [link for link in descriptors if "zcrx-emu" in link or "/dev/shm" in link]
+
+
+def flows_max_of(source: TrafficSource) -> int:
+    return make_arena(source, seed=SEED, queues=1, niov_shift=12).flows_max
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_end_of_a_connection_is_a_completion_without_a_buffer(said: Path, reset: bool) -> None:
+    data = random.Random(SEED).randbytes(300_000)
+    listener = listen(TcpSource("127.0.0.1", 0))
+    address = listener.getsockname()
+
+    def send() -> None:
+        with socket.create_connection(address) as sender:
+            sender.sendall(data)
+            if reset:
+                answer = struct.pack("ii", 1, 0)
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, answer)
+
+    config = RunConfig(
+        seed=SEED, traffic="tcp:127.0.0.1:0", connections=1, consumer="test_consumer:digests"
+    )
+    with listener, Session(config, listener=listener) as session:
+        sender = threading.Thread(target=send)
+        sender.start()
+        report = session.run()
+        sender.join()
+    assert report.ended == "finished"
+    assert report.problems == ()
+    size, digest, result = said.read_text().split()
+    if reset:  # it discards what was not read yet
+        assert int(result) == -errno.ECONNRESET
+        assert int(size) <= len(data)
+    else:
+        assert (int(size), digest) == (len(data), hashlib.sha256(data).hexdigest())
+        assert int(result) == 0

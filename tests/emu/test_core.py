@@ -1,0 +1,253 @@
+"""The C core as Python sees it: checksums, hashes, sizes, mutations, and one queue at rest."""
+
+from __future__ import annotations
+
+import ipaddress
+import mmap
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from emu.config import RunConfig
+from emu.core import (
+    COUNTER_NAMES,
+    CounterGroup,
+    Mapping,
+    Queue,
+    Reconciler,
+    Shape,
+    bells_size,
+    crc32c,
+    crc32c_kind,
+    crc32c_portable,
+    layout_sizes,
+    mutate,
+    rss_hash,
+    run_size,
+)
+from emu.errors import ConfigError
+from emu.state import Verdict
+from emu.stepping import StepProvider
+from faults import CATALOGUE, Fault
+
+SHAPE = RunConfig(area_buffers=40, rq_entries=8, initial_index=2**32 - 1).shape(flows_max=3)
+
+# ---- CRC32C -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compute", [crc32c, crc32c_portable])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(reversed(range(32))), 0x113FDB5C),
+    ],
+)
+def test_crc32c_of_known_data(compute: Callable[[bytes], int], data: bytes, expected: int) -> None:
+    """The examples of RFC 3720, appendix B.4, and the usual check value."""
+    assert compute(data) == expected
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=5000), start=st.integers(0, 70))
+def test_crc32c_of_the_processor_is_the_portable_one(data: bytes, start: int) -> None:
+    """Of any length and from any address."""
+    assert crc32c(memoryview(data)[start:]) == crc32c_portable(data[start:])
+
+
+@settings(deadline=None)
+@given(data=st.binary(min_size=1, max_size=300), bit=st.integers(0))
+def test_crc32c_sees_each_bit(data: bytes, bit: int) -> None:
+    other = bytearray(data)
+    other[bit // 8 % len(data)] ^= 1 << bit % 8
+    assert crc32c(other) != crc32c(data)
+
+
+def test_crc32c_says_what_computes_it() -> None:
+    assert crc32c_kind() in ("sse4.2", "armv8-crc", "portable")
+
+
+# ---- The Toeplitz hash --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dst", "dport", "src", "sport", "by_address", "by_port"),
+    [
+        ("161.142.100.80", 1766, "66.9.149.187", 2794, 0x323E8FC2, 0x51CCC178),
+        ("65.69.140.83", 4739, "199.92.111.2", 14230, 0xD718262A, 0xC626B0EA),
+        ("12.22.207.184", 38024, "24.19.198.95", 12898, 0xD2D0A5DE, 0x5C2B394A),
+        ("209.142.163.6", 2217, "38.27.205.30", 48228, 0x82989176, 0xAFC7327F),
+        ("202.188.127.2", 1303, "153.39.163.191", 44251, 0x5D1809C5, 0x10E828A2),
+        ("3ffe:2501:200:3::1", 1766, "3ffe:2501:200:1fff::7", 2794, 0x2CC18CD5, 0x40207D3D),
+        ("ff02::1", 4739, "3ffe:501:8::260:97ff:fe40:efab", 14230, 0x0F0C461C, 0xDDE51BBF),
+        (
+            *("fe80::200:f8ff:fe21:67cf", 38024),
+            *("3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251),
+            *(0x4B61E985, 0x02D1FEEF),
+        ),
+    ],
+)
+def test_rss_hash_of_the_verification_suite(
+    dst: str, dport: int, src: str, sport: int, by_address: int, by_port: int
+) -> None:
+    """Microsoft's "Verifying the RSS hash calculation"."""
+    addresses = ipaddress.ip_address(src).packed + ipaddress.ip_address(dst).packed
+    assert rss_hash(addresses) == by_address
+    assert rss_hash(addresses + struct.pack("!HH", sport, dport)) == by_port
+
+
+# ---- Mutations ----------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    fault=st.sampled_from(list(CATALOGUE.values())),
+    seed=st.integers(0, 2**64 - 1),
+    num_niovs=st.integers(1, 300) | st.just(2**16),
+    in_niov=st.integers(0, 4095),
+    length=st.integers(0, 2**32 - 1),
+)
+def test_mutated_entry_earns_what_the_catalogue_says(
+    fault: Fault, seed: int, num_niovs: int, in_niov: int, length: int
+) -> None:
+    """A valid return and its mutation, judged by the provider: only the latter is refused."""
+    provider = StepProvider(num_niovs=num_niovs, rq_entries=2)
+    (niov,) = provider.alloc()
+    provider.deliver(niov)
+    valid = (niov << 12 | in_niov, length, 0)
+    mutated = mutate(fault.number, seed, valid, num_niovs, 12)
+    assert mutated != valid
+    provider.push_rqe(*mutated)
+    provider.push_rqe(*valid)
+    provider.alloc(num_niovs)  # the ring is read once nothing else is left, 64 buffers a time
+    wrong, right = provider.take_verdicts()
+    assert {wrong.verdict.label} == fault.verdicts
+    assert not wrong.alias
+    assert right.verdict is Verdict.ACCEPTED
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), niov=st.integers(0, 39))
+def test_mutation_changes_only_what_the_fault_is_about(seed: int, niov: int) -> None:
+    valid = (niov << 12 | 64, 1448, 0)
+    area = 0xFFFF << 48
+    off, length, pad = mutate(CATALOGUE["bad-pad"].number, seed, valid, 40, 12)
+    assert (off, length) == valid[:2]
+    assert 0 < pad < 2**32
+    off, length, pad = mutate(CATALOGUE["bad-area"].number, seed, valid, 40, 12)
+    assert (off & ~area, length, pad) == valid
+    assert off & area
+    off, length, pad = mutate(CATALOGUE["bad-index"].number, seed, valid, 40, 12)
+    assert (off & 4095, length, pad) == (64, 1448, 0)
+    assert not off & area
+    assert (off >> 12) % 2**32 >= 40
+
+
+def test_mutation_is_decided_by_its_seed() -> None:
+    valid = (5 << 12, 100, 0)
+    for fault in CATALOGUE.values():
+        results = [mutate(fault.number, seed, valid, 40, 12) for seed in (1, 1, 2)]
+        assert results[0] == results[1] != results[2]
+
+
+# ---- Layout and one queue -----------------------------------------------------------------------
+
+
+def test_sizes_are_whole_cache_lines_and_grow_with_the_shape() -> None:
+    sizes = layout_sizes(SHAPE)
+    assert sizes.area == 40 * 4096
+    for size in (sizes.kern, sizes.rings, sizes.lab, run_size(), bells_size()):
+        assert size > 0
+        assert size % 64 == 0
+    larger = layout_sizes(replace(SHAPE, rq_entries=16, flows_max=100, num_niovs=80))
+    assert larger.kern > sizes.kern
+    assert larger.rings == sizes.rings + 8 * 16
+    assert larger.lab > sizes.lab
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_niovs": 0},
+        {"niov_shift": 5},
+        {"niov_shift": 31},
+        {"rq_entries": 0},
+        {"rq_entries": 3},
+        {"rq_entries": 65536},
+        {"cq_entries": 100},
+        {"ptr_ring_size": 0},
+        {"grant_entries": 3},
+        {"log_entries": 1000},
+        {"flows_max": 0},
+    ],
+)
+def test_impossible_shape_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"^shape: "):
+        layout_sizes(replace(SHAPE, **change))
+    with pytest.raises(ConfigError, match=r"^shape: "):
+        Queue(replace(SHAPE, **change), 0, Mapping())
+
+
+def fresh_queue(shape: Shape = SHAPE) -> Queue:
+    """A queue in memory of this process alone."""
+    sizes = layout_sizes(shape)
+    queue = Queue(
+        shape,
+        0,
+        Mapping(
+            run=mmap.mmap(-1, run_size()),
+            bells=mmap.mmap(-1, bells_size()),
+            kern=mmap.mmap(-1, sizes.kern),
+            rings=mmap.mmap(-1, sizes.rings),
+            lab=mmap.mmap(-1, sizes.lab),
+        ),
+    )
+    queue.format()
+    return queue
+
+
+def test_fresh_queue_has_all_buffers_on_the_freelist() -> None:
+    queue = fresh_queue()
+    places = queue.places()
+    assert places.freelist == 40
+    assert sum(getattr(places, name) for name in places.__slots__) == 40
+    result = queue.audit()
+    assert result.places == places
+    assert (result.lost, result.doubled, result.user_refs, result.flows_wrong) == (0, 0, 0, 0)
+    assert (result.first_lost, result.first_doubled, result.first_flow_wrong) == (None,) * 3
+
+
+def test_fresh_queue_has_counted_nothing() -> None:
+    queue = fresh_queue()
+    for group in (CounterGroup.NIC, CounterGroup.POOL, CounterGroup.CONSUMER):
+        assert set(queue.counters(group).values()) == {0}
+    provider = queue.counters(CounterGroup.PROVIDER)
+    counted = {name: count for name, count in provider.items() if count}
+    # The instance holds one reference on itself, its page pool another.
+    assert counted == {"free_count": 40, "instance_refs": 2}
+    assert queue.injected(3) == [0, 0, 0]
+    assert queue.consumed() == 0
+    assert queue.scrub() == (0, 0)
+
+
+def test_fresh_queue_has_nothing_to_reconcile() -> None:
+    reconciler = Reconciler(fresh_queue(), [frozenset({Verdict.ACCEPTED}), frozenset()])
+    assert reconciler.step() == 0
+    reconciler.note_scrub()
+    assert reconciler.table == [dict.fromkeys(Verdict, 0)] * 2
+    assert (reconciler.checked, reconciler.mismatch_count) == (0, 0)
+    assert (reconciler.after_scrub, reconciler.lost, reconciler.mismatches) == (0, 0, [])
+
+
+def test_each_verdict_is_a_counter_of_the_provider() -> None:
+    assert {verdict.label for verdict in Verdict} < set(COUNTER_NAMES[CounterGroup.PROVIDER])
+    for names in COUNTER_NAMES.values():
+        assert len(set(names)) == len(names)
