@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from emu.config import RunConfig
 from emu.errors import EnvironmentProblem
 from emu.report import SCHEMA, Process, Report, Statement, failures, write_json, write_last_word
+from emu.session import run
 from faults import parse_plan
 
 NUMBER = (int, float)
@@ -62,9 +64,6 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    from emu.config import RunConfig
-    from emu.session import run
-
     config = RunConfig(seed=3, packets=5000, queues=2, plan=parse_plan("bad-pad:0.1,bad-area:0"))
     return run(config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import random
 import shutil
@@ -247,8 +248,6 @@ def upload_by_curl(address: Address, path: Path) -> None:
 
 
 def upload_by_python(address: Address, path: Path) -> None:
-    import http.client
-
     client = http.client.HTTPConnection(*address, timeout=30)
     client.request("PUT", "/name", body=path.read_bytes())
     assert client.sock is not None
