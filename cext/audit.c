@@ -114,7 +114,28 @@ void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 {
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
-		values[rule] = value_of(&queue->lab->injected[rule]);
+		values[rule] = value_of(&queue->lab->injected[rule]) +
+			       value_of(&queue->nic->injected[rule]);
+}
+
+void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values)
+{
+	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
+		values[rule] = value_of(&queue->lab->consequences[rule]);
+}
+
+uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
+			       uint32_t max)
+{
+	/* Pairs with the release in the consumer's blame(). */
+	uint64_t count = shm_load_acquire_u64(&queue->lab->consequence_count, POINT_COUNTER);
+
+	if (count > ZCRX_CONSEQUENCES_MAX)
+		count = ZCRX_CONSEQUENCES_MAX;
+	if (count > max)
+		count = max;
+	memcpy(to, queue->lab->consequence, count * sizeof(*to));
+	return (uint32_t)count;
 }
 
 /* ---- places -------------------------------------------------------------------- */

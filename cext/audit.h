@@ -17,8 +17,12 @@ uint32_t zcrx_counters_size(enum zcrx_counters group);
 const char *zcrx_counters_name(enum zcrx_counters group, uint32_t number);
 void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint64_t *values);
 
-/* How many malformed entries each rule of the plan has put in; [ZCRX_RULES_MAX]. */
+/* How often each rule of the plan fired, and what that led to; [ZCRX_RULES_MAX] each. */
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values);
+/* The first consequences, at most max; how many were copied. */
+uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
+			       uint32_t max);
 
 /* Buffers by place. Exact only when nothing moves; a fair sample otherwise. */
 struct zcrx_places {

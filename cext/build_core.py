@@ -72,16 +72,31 @@ struct zcrx_audit {
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
 
 /* faults and reconciliation */
-struct zcrx_fault_rule { uint32_t kind, reserved; double probability; };
+struct zcrx_fault_rule {
+    uint32_t kind, after;
+    double probability;
+    uint64_t every, at, first, last, limit;
+    int32_t queue;
+    uint32_t params[4];
+    uint32_t reserved;
+};
+struct zcrx_fault_area { uint32_t num_niovs, niov_shift; };
 struct zcrx_rng { uint64_t state; };
-struct io_uring_zcrx_rqe zcrx_fault_mutate(int kind, struct zcrx_rng *rng,
+struct io_uring_zcrx_rqe zcrx_fault_mutate(int kind, uint32_t value, struct zcrx_rng *rng,
                                            const struct io_uring_zcrx_rqe *valid,
-                                           uint32_t num_niovs, uint32_t niov_shift);
-struct zcrx_mismatch { uint64_t position; uint32_t index; uint8_t intent, verdict; };
+                                           const struct zcrx_fault_area *area);
+struct zcrx_consequence {
+    uint32_t rule, kind, niov, flow, seq, generation_held, generation_now, reserved;
+    uint64_t position;
+};
+void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values);
+uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
+                               uint32_t max);
+struct zcrx_mismatch { uint64_t position; uint32_t index; uint16_t intent, verdict; };
 struct zcrx_reconciler {
     uint64_t checked, scrubbed_from, mismatch_count, after_scrub, aliases, lost;
-    uint32_t legal[65];
     uint64_t table[65][8];
+    uint64_t wrong[65];
     struct zcrx_mismatch mismatches[64];
 };
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue);
@@ -92,12 +107,14 @@ struct zcrx_nic_params {
     uint64_t packets_max, laps_max, wait_max_ns;
     uint32_t paced, copy_every;
     int32_t listen_fd;
+    uint64_t seed;
     uint32_t connections_max;
 };
 struct zcrx_nic;
 struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
                               const struct zcrx_mapping *mappings, const void *arena,
-                              const struct zcrx_nic_params *params);
+                              const struct zcrx_nic_params *params,
+                              const struct zcrx_fault_rule *rules, uint32_t rule_count);
 void zcrx_nic_free(struct zcrx_nic *nic);
 int zcrx_nic_run(struct zcrx_nic *nic, uint32_t slice_ms);
 
@@ -111,11 +128,12 @@ struct zcrx_consumer_params {
     uint32_t verify, return_order, hold, recheck_every, stop_at_end;
     int32_t output_fd;
     uint64_t seed, position;
+    uint32_t strict_alias, reserved;
 };
 struct zcrx_fragment {
     uint64_t off, user_data;
     int32_t res;
-    uint32_t flags, crc, seq;
+    uint32_t flags, crc, seq, generation, mark;
 };
 struct zcrx_consumer;
 struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t index,

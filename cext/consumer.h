@@ -31,6 +31,8 @@ struct zcrx_consumer_params {
 	int32_t output_fd; /* payload is written here in order; -1 = nowhere */
 	uint64_t seed;
 	uint64_t position; /* RQEs that the queue's users before this one had consumed */
+	uint32_t strict_alias; /* the provider's setting: decides which verdict an alias earns */
+	uint32_t reserved;
 };
 
 /* One fragment as delivered. */
@@ -41,6 +43,8 @@ struct zcrx_fragment {
 	uint32_t flags;
 	uint32_t crc; /* what the NIC sent */
 	uint32_t seq;
+	uint32_t generation; /* how often its buffer had been granted */
+	uint32_t mark; /* rule + 1 of a plan that corrupted it on purpose, or 0 */
 };
 
 struct zcrx_consumer;

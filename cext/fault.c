@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A rule that fires with probability p before each valid entry is not asked
- * each time: the distance to its next firing is drawn once (geometric), so an
- * empty or quiet plan costs one comparison an entry.
+ * A rule that fires with probability p is not asked each time: the distance to
+ * its next firing is drawn once (geometric). Every other trigger is arithmetic
+ * on ordinals. So each lane knows the one ordinal at which it fires next.
  */
 #include "fault.h"
 
 #include <errno.h>
 #include <math.h>
 
-#define NEVER UINT64_MAX
+#define NEVER ZCRX_FAULT_NEVER
 #define UNIT (1.0 / 9007199254740992.0) /* 2^-53 */
 /* Above this it is cheaper to toss a coin for each entry than to take logarithms. */
 #define COIN_PROBABILITY 0.0625
@@ -19,7 +19,7 @@ static double uniform(struct zcrx_rng *rng)
 	return (double)(zcrx_rng_next(rng) >> 11) * UNIT;
 }
 
-/* Entries to skip before the next firing. */
+/* Ordinals to skip before the next firing of a rule with a probability. */
 static uint64_t draw_gap(struct zcrx_fault_lane *lane)
 {
 	double p = lane->rule.probability;
@@ -42,6 +42,25 @@ static uint64_t later(uint64_t ordinal, uint64_t gap)
 	return gap > NEVER - ordinal ? NEVER : ordinal + gap;
 }
 
+/* The first ordinal, from `from` on, at which the lane fires. */
+static uint64_t next_firing(struct zcrx_fault_lane *lane, uint64_t from)
+{
+	const struct zcrx_fault_rule *rule = &lane->rule;
+	uint64_t next;
+
+	if (rule->kind == ZCRX_FAULT_NONE || (rule->limit && lane->fired >= rule->limit))
+		return NEVER;
+	if (from < rule->first)
+		from = rule->first;
+	if (rule->at != NEVER)
+		next = rule->at >= from ? rule->at : NEVER;
+	else if (rule->every)
+		next = later(from, (rule->every - from % rule->every) % rule->every);
+	else
+		next = later(from, draw_gap(lane));
+	return next <= rule->last ? next : NEVER;
+}
+
 static void find_next(struct zcrx_fault_plan *plan)
 {
 	plan->next = NEVER;
@@ -52,85 +71,201 @@ static void find_next(struct zcrx_fault_plan *plan)
 }
 
 /* An area that fills all 48 bits of an offset leaves no index that is out of its range. */
-static bool is_possible(uint32_t kind, uint32_t num_niovs, uint32_t niov_shift)
+static bool is_possible(const struct zcrx_fault_rule *rule, const struct zcrx_fault_area *area)
 {
-	if (kind == ZCRX_FAULT_BAD_INDEX)
-		return num_niovs < (uint64_t)1 << (IORING_ZCRX_AREA_SHIFT - niov_shift);
-	return kind == ZCRX_FAULT_BAD_PAD || kind == ZCRX_FAULT_BAD_AREA;
+	if (rule->kind == ZCRX_FAULT_BAD_INDEX)
+		return area->num_niovs < (uint64_t)1
+						 << (IORING_ZCRX_AREA_SHIFT - area->niov_shift);
+	return true;
 }
 
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
-		       uint32_t count, uint64_t seed, uint32_t num_niovs, uint32_t niov_shift)
+		       uint32_t count, uint64_t seed, uint32_t queue,
+		       const struct zcrx_fault_area *area)
 {
-	if (count > sizeof(plan->lanes) / sizeof(plan->lanes[0]))
+	if (count > ZCRX_FAULT_RULES_MAX)
 		return -EINVAL;
 	plan->count = count;
-	plan->num_niovs = num_niovs;
-	plan->niov_shift = niov_shift;
 	for (uint32_t i = 0; i < count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
-		if (!is_possible(rules[i].kind, num_niovs, niov_shift) ||
+		if (!is_possible(&rules[i], area) || rules[i].after > count ||
+		    rules[i].after == i + 1 ||
 		    !(rules[i].probability >= 0.0 && rules[i].probability <= 1.0))
 			return -EINVAL;
 		lane->rule = rules[i];
-		lane->rng = zcrx_rng_for(seed, i + 1);
-		lane->next = draw_gap(lane);
+		if (rules[i].queue >= 0 && (uint32_t)rules[i].queue != queue)
+			lane->rule.kind = ZCRX_FAULT_NONE;
+		lane->rng = zcrx_rng_for(seed + queue, i + 1);
+		lane->fired = 0;
+		lane->next = rules[i].after ? NEVER : next_firing(lane, 0);
 	}
 	find_next(plan);
 	return 0;
 }
 
-struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, struct zcrx_rng *rng,
-					   const struct io_uring_zcrx_rqe *valid,
-					   uint32_t num_niovs, uint32_t niov_shift)
+void zcrx_fault_skip_to(struct zcrx_fault_plan *plan, uint64_t ordinal)
 {
-	struct io_uring_zcrx_rqe rqe = *valid;
-	uint32_t index_bits = IORING_ZCRX_AREA_SHIFT - niov_shift;
-	uint64_t low, high, in_niov;
+	for (uint32_t i = 0; i < plan->count; i++) {
+		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
-	switch (kind) {
-	case ZCRX_FAULT_BAD_PAD:
-		rqe.__pad = 1 + zcrx_rng_below(rng, UINT32_MAX);
-		break;
-	case ZCRX_FAULT_BAD_AREA:
-		rqe.off &= ~IORING_ZCRX_AREA_MASK;
-		rqe.off |= (uint64_t)(1 + zcrx_rng_below(rng, 0xffff)) << IORING_ZCRX_AREA_SHIFT;
-		break;
-	case ZCRX_FAULT_BAD_INDEX:
-		/*
-		 * The low 32 bits must be out of range by themselves: an index
-		 * that is out of range only above them is an alias, and legal.
-		 */
-		in_niov = rqe.off & (((uint64_t)1 << niov_shift) - 1);
-		if (index_bits > 32) {
-			low = num_niovs + zcrx_rng_below(rng, UINT32_MAX - num_niovs);
-			high = zcrx_rng_next(rng) & (((uint64_t)1 << (index_bits - 32)) - 1);
-		} else {
-			uint64_t indices = (uint64_t)1 << index_bits;
-
-			low = num_niovs + zcrx_rng_below(rng, (uint32_t)(indices - num_niovs));
-			high = 0;
-		}
-		rqe.off = ((high << 32 | low) << niov_shift) | in_niov;
-		break;
+		if (lane->next < ordinal)
+			lane->next = next_firing(lane, ordinal);
 	}
-	return rqe;
+	find_next(plan);
 }
 
-int zcrx_fault_make(struct zcrx_fault_plan *plan, uint64_t ordinal,
-		    const struct io_uring_zcrx_rqe *valid, struct io_uring_zcrx_rqe *rqe)
+/* Rules that waited for this one are on from the next ordinal. */
+static void wake_followers(struct zcrx_fault_plan *plan, uint32_t fired, uint64_t ordinal)
+{
+	for (uint32_t i = 0; i < plan->count; i++) {
+		struct zcrx_fault_lane *lane = &plan->lanes[i];
+
+		if (lane->rule.after != fired + 1)
+			continue;
+		lane->rule.after = 0;
+		lane->next = next_firing(lane, ordinal + 1);
+	}
+}
+
+int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal)
 {
 	for (uint32_t i = 0; i < plan->count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
 		if (lane->next > ordinal)
 			continue;
-		*rqe = zcrx_fault_mutate((enum zcrx_fault_kind)lane->rule.kind, &lane->rng, valid,
-					 plan->num_niovs, plan->niov_shift);
-		lane->next = later(ordinal + 1, draw_gap(lane));
+		if (lane->fired++ == 0)
+			wake_followers(plan, i, ordinal);
+		lane->next = next_firing(lane, ordinal + 1);
 		find_next(plan);
 		return (int)i;
 	}
 	return -1;
+}
+
+/* ---- the content faults -------------------------------------------------------- */
+
+static uint32_t index_bits(const struct zcrx_fault_area *area)
+{
+	return IORING_ZCRX_AREA_SHIFT - area->niov_shift;
+}
+
+/*
+ * An index that is out of range in its low 32 bits: one that is so only above
+ * them is an alias, and legal.
+ */
+static uint64_t bad_index(uint32_t value, struct zcrx_rng *rng, const struct zcrx_fault_area *area)
+{
+	uint64_t indices = (uint64_t)1 << index_bits(area);
+	uint64_t low32 = indices < (uint64_t)1 << 32 ? indices : (uint64_t)1 << 32;
+	uint64_t high = 0;
+
+	switch (value) {
+	case 1: /* the first one beyond */
+		return area->num_niovs;
+	case 2:
+		return area->num_niovs + 1 < low32 ? area->num_niovs + 1 : area->num_niovs;
+	case 3: /* far */
+		return low32 / 2 > area->num_niovs ? low32 / 2 : low32 - 1;
+	case 4: /* the last one that an offset can name */
+		return indices - 1;
+	default:
+		if (indices > low32)
+			high = zcrx_rng_next(rng) & (indices / low32 - 1);
+		return high << 32 |
+		       (area->num_niovs + zcrx_rng_below(rng, (uint32_t)(low32 - area->num_niovs)));
+	}
+}
+
+static uint64_t bad_offset(uint32_t value, struct zcrx_rng *rng)
+{
+	switch (value) {
+	case 1:
+		return UINT64_MAX;
+	case 2:
+		return ~IORING_ZCRX_AREA_MASK;
+	default:
+		return zcrx_rng_next(rng);
+	}
+}
+
+static uint64_t bad_area(uint32_t value, struct zcrx_rng *rng)
+{
+	switch (value) {
+	case 1:
+		return 1;
+	case 2:
+		return 0xffff;
+	default:
+		return 1 + zcrx_rng_below(rng, 0xffff);
+	}
+}
+
+static uint32_t bad_pad(uint32_t value, struct zcrx_rng *rng)
+{
+	switch (value) {
+	case 1:
+		return (uint32_t)1 << zcrx_rng_below(rng, 32);
+	case 2:
+		return UINT32_MAX;
+	default:
+		return 1 + zcrx_rng_below(rng, UINT32_MAX);
+	}
+}
+
+static uint32_t garbage_len(uint32_t value, struct zcrx_rng *rng)
+{
+	switch (value) {
+	case 1:
+		return 0;
+	case 2:
+		return UINT32_MAX;
+	default:
+		return (uint32_t)zcrx_rng_next(rng);
+	}
+}
+
+struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, uint32_t value,
+					   struct zcrx_rng *rng,
+					   const struct io_uring_zcrx_rqe *valid,
+					   const struct zcrx_fault_area *area)
+{
+	struct io_uring_zcrx_rqe rqe = *valid;
+	uint64_t in_niov = ((uint64_t)1 << area->niov_shift) - 1;
+	uint64_t vanishing;
+
+	switch (kind) {
+	case ZCRX_FAULT_BAD_PAD:
+		rqe.__pad = bad_pad(value, rng);
+		break;
+	case ZCRX_FAULT_BAD_AREA:
+		rqe.off &= ~IORING_ZCRX_AREA_MASK;
+		rqe.off |= bad_area(value, rng) << IORING_ZCRX_AREA_SHIFT;
+		break;
+	case ZCRX_FAULT_BAD_INDEX:
+		rqe.off = bad_index(value, rng, area) << area->niov_shift | (rqe.off & in_niov);
+		break;
+	case ZCRX_FAULT_BAD_OFFSET:
+		rqe.off = bad_offset(value, rng);
+		break;
+	case ZCRX_FAULT_ALIAS:
+		/* Bits of the index above its 32nd; none with buffers of 64 KiB and more. */
+		vanishing = index_bits(area) > 32 ?
+				    ((uint64_t)1 << (index_bits(area) - 32)) - 1 :
+				    0;
+		if (vanishing)
+			rqe.off |= (uint64_t)(1 + zcrx_rng_below(rng, (uint32_t)vanishing))
+				   << (32 + area->niov_shift);
+		break;
+	case ZCRX_FAULT_MID_BUFFER:
+		rqe.off = (rqe.off & ~in_niov) | (zcrx_rng_next(rng) & in_niov);
+		break;
+	case ZCRX_FAULT_LEN_GARBAGE:
+		rqe.len = garbage_len(value, rng);
+		break;
+	default:
+		break;
+	}
+	return rqe;
 }

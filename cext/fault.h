@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fault applier: a compiled plan that the consumer loop consults before
- * each valid RQE. A malformed entry stands beside the valid return and never
- * replaces it, so that no fault costs a buffer.
+ * Fault plans, compiled: when a rule fires, and what a malformed entry looks
+ * like. A plan is asked before each unit of its actor's work (the consumer's
+ * valid RQEs, the NIC's packets) and costs one comparison when nothing is due.
  */
 #ifndef ZCRX_FAULT_H
 #define ZCRX_FAULT_H
@@ -12,59 +12,107 @@
 
 #include <stdbool.h>
 
-#define ZCRX_INTENT_VALID 0U /* intent-log byte of a valid RQE; rule r is r + 1 */
+#define ZCRX_FAULT_RULES_MAX 64U
+#define ZCRX_FAULT_PARAMS 4U
+#define ZCRX_FAULT_NEVER UINT64_MAX
 
-/* What can be done to an entry. Numbers are shared with Python's faults.catalogue. */
+/* What can go wrong. Numbers are shared with Python's faults.catalogue. */
 enum zcrx_fault_kind {
-	ZCRX_FAULT_BAD_PAD = 1, /* a valid entry with nonzero __pad */
-	ZCRX_FAULT_BAD_AREA = 2, /* a valid entry with an area id other than 0 */
-	ZCRX_FAULT_BAD_INDEX = 3, /* a niov index that is out of range, truncated or not */
+	ZCRX_FAULT_NONE = 0, /* another actor's rule: never fires here */
+	/* content: a malformed entry beside the valid one */
+	ZCRX_FAULT_BAD_PAD = 1,
+	ZCRX_FAULT_BAD_AREA = 2,
+	ZCRX_FAULT_BAD_INDEX = 3,
+	ZCRX_FAULT_BAD_OFFSET = 4,
+	/* content: the valid entry itself is written differently, and stays valid */
+	ZCRX_FAULT_ALIAS = 5,
+	ZCRX_FAULT_MID_BUFFER = 6,
+	ZCRX_FAULT_LEN_GARBAGE = 7,
+	/* stray returns: well-formed entries that the consumer has no right to */
+	ZCRX_FAULT_DOUBLE_RETURN = 10,
+	ZCRX_FAULT_STALE_RETURN = 11,
+	ZCRX_FAULT_EARLY_RETURN = 12,
+	ZCRX_FAULT_NEIGHBOUR_RETURN = 13,
+	ZCRX_FAULT_NEVER_GIVEN = 14,
+	ZCRX_FAULT_HOARD = 15,
+	/* ring words */
+	ZCRX_FAULT_TAIL_AHEAD = 20,
+	ZCRX_FAULT_HEAD_SCRIBBLE = 21,
+	ZCRX_FAULT_CQ_HEAD_SCRIBBLE = 22,
+	/* pace */
+	ZCRX_FAULT_CQ_STALL = 24,
+	ZCRX_FAULT_SLOW = 25,
+	/* area */
+	ZCRX_FAULT_WRITE_FOREIGN = 30,
+	/* NIC */
+	ZCRX_FAULT_NIC_DROP = 40,
+	ZCRX_FAULT_NIC_CORRUPT = 41,
+	ZCRX_FAULT_NIC_STALL = 45,
 };
 
-/* One rule of a plan, as compiled by Python. */
+/* One rule of a plan, as compiled by Python. Exactly one of probability, every, at is set. */
 struct zcrx_fault_rule {
 	uint32_t kind;
+	uint32_t after; /* only once that rule has fired: its number + 1, 0 = at once */
+	double probability; /* for each ordinal, 0 .. 1 */
+	uint64_t every; /* at each multiple; 0 = not so */
+	uint64_t at; /* once, at this ordinal; ZCRX_FAULT_NEVER = not so */
+	uint64_t first, last; /* only from .. until, ordinals */
+	uint64_t limit; /* at most that often; 0 = no limit */
+	int32_t queue; /* -1 = each */
+	uint32_t params[ZCRX_FAULT_PARAMS];
 	uint32_t reserved;
-	double probability; /* per valid RQE, 0 .. 1 */
 };
 
 struct zcrx_fault_lane {
 	struct zcrx_fault_rule rule;
 	struct zcrx_rng rng;
-	uint64_t next; /* ordinal of the valid RQE before which the rule fires next */
+	uint64_t next; /* ordinal at which the rule fires next */
+	uint64_t fired;
 };
 
 struct zcrx_fault_plan {
 	uint64_t next; /* the least of the lanes' */
 	uint32_t count;
+	struct zcrx_fault_lane lanes[ZCRX_FAULT_RULES_MAX];
+};
+
+/* What an entry must be compared with when it is made. */
+struct zcrx_fault_area {
 	uint32_t num_niovs;
 	uint32_t niov_shift;
-	struct zcrx_fault_lane lanes[64];
 };
 
 /*
- * 0, or -EINVAL for an unknown kind or one that this area makes impossible, a
- * probability outside 0..1, or too many rules.
+ * The plan of one queue; each has random numbers of its own. 0, or -EINVAL for too many rules, a probability outside 0..1, an `after` that
+ * names no other rule, or a kind that this area makes impossible.
  */
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
-		       uint32_t count, uint64_t seed, uint32_t num_niovs, uint32_t niov_shift);
+		       uint32_t count, uint64_t seed, uint32_t queue,
+		       const struct zcrx_fault_area *area);
 
-/* Is any rule due before valid RQE number `ordinal`? The one branch of the hot path. */
+/* Is any rule due at `ordinal`? The one branch of the hot path. */
 static inline bool zcrx_fault_is_due(const struct zcrx_fault_plan *plan, uint64_t ordinal)
 {
 	return ordinal >= plan->next;
 }
 
 /*
- * The next malformed entry due before `ordinal`: its rule's number, with the
- * entry in *rqe, or -1 when no rule is due any more.
+ * The next rule due at `ordinal`, or -1 when none is due any more. Each rule
+ * fires at most once at an ordinal.
  */
-int zcrx_fault_make(struct zcrx_fault_plan *plan, uint64_t ordinal,
-		    const struct io_uring_zcrx_rqe *valid, struct io_uring_zcrx_rqe *rqe);
+int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal);
 
-/* The mutation alone, for the fuzzer's and Python's use. */
-struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, struct zcrx_rng *rng,
+/* The number that ordinals jump over when a plan starts late (a new consumer). */
+void zcrx_fault_skip_to(struct zcrx_fault_plan *plan, uint64_t ordinal);
+
+/*
+ * The content faults' mutation of a valid entry; `value` chooses the variant
+ * (the first parameter). Other kinds leave the entry as it is.
+ */
+struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, uint32_t value,
+					   struct zcrx_rng *rng,
 					   const struct io_uring_zcrx_rqe *valid,
-					   uint32_t num_niovs, uint32_t niov_shift);
+					   const struct zcrx_fault_area *area);
 
 #endif /* ZCRX_FAULT_H */

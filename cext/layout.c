@@ -33,7 +33,8 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       shape->rq_entries <= IO_RQ_MAX_ENTRIES && zcrx_is_power_of_two(shape->cq_entries) &&
 	       shape->cq_entries <= (1U << 20) && shape->ptr_ring_size > 0 &&
 	       shape->ptr_ring_size <= (1U << 20) && zcrx_is_power_of_two(shape->grant_entries) &&
-	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0;
+	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0 &&
+	       shape->flows_max <= (1U << 24); /* the ledger's room for a flow's number */
 }
 
 static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
@@ -85,7 +86,7 @@ static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *sha
 		carve(&carver, sizeof(*queue->flows_received) * (uint64_t)shape->flows_max);
 	queue->ledger =
 		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
-	queue->intents = carve(&carver, shape->log_entries);
+	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
 	return carver.used;
 }
 

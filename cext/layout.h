@@ -33,7 +33,7 @@ struct zcrx_shape {
 	uint32_t cq_entries;
 	uint32_t ptr_ring_size;
 	uint32_t grant_entries;
-	uint32_t log_entries; /* verdict log and intent log, bytes each */
+	uint32_t log_entries; /* of the verdict log (a byte each) and the intent log (two) */
 	uint32_t flows_max;
 	uint32_t initial_index; /* where both indices of both rings start */
 };
@@ -96,6 +96,7 @@ struct zcrx_nic_shared {
 #define ZCRX_NIC_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_NIC_COUNTERS(ZCRX_NIC_FIELD)
 #undef ZCRX_NIC_FIELD
+	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 };
 
@@ -120,9 +121,37 @@ struct zcrx_flow_sent {
 
 /* What the NIC notes of each completion, at the CQE's own slot. */
 struct zcrx_ledger_entry {
-	shm_u64 flow_seq; /* flow in the high half, sequence of the fragment in it below */
+	shm_u64 flow_seq; /* mark << 56 | flow << 32 | sequence of the fragment in the flow */
 	shm_u64 crc_generation; /* CRC32C of the bytes high, how often the buffer was granted low */
 };
+
+/*
+ * The intent log has two bytes for each RQE: the rule that wrote it (0 = a valid
+ * return, r + 1 = rule r), and above it the set of verdicts that it may earn.
+ */
+#define ZCRX_INTENT_VALID 0U
+#define ZCRX_INTENT(rule, legal) ((uint16_t)((legal) << 8 | (rule)))
+#define ZCRX_INTENT_RULE(intent) ((intent) & 0xffU)
+#define ZCRX_INTENT_LEGAL(intent) ((uint32_t)(intent) >> 8)
+
+/* What a fault did to the consumer that committed it. */
+enum zcrx_consequence_kind {
+	ZCRX_BYTES_CHANGED = 1, /* a fragment was overwritten while it was held */
+	ZCRX_GIVEN_AGAIN = 2, /* its buffer was delivered again while it was held */
+	ZCRX_CORRUPT_FOUND = 3, /* a payload that the NIC corrupted was found out */
+};
+
+struct zcrx_consequence {
+	uint32_t rule;
+	uint32_t kind;
+	uint32_t niov;
+	uint32_t flow, seq; /* the fragment that suffered */
+	uint32_t generation_held, generation_now; /* of its buffer */
+	uint32_t reserved;
+	uint64_t position; /* of the RQE that caused it */
+};
+
+#define ZCRX_CONSEQUENCES_MAX 256U
 
 #define ZCRX_CONSUMER_COUNTERS(X)                                              \
 	X(fragments)                                                           \
@@ -137,13 +166,17 @@ struct zcrx_ledger_entry {
 	X(order_gaps)                                                          \
 	X(waits_rq_full)                                                       \
 	X(waits_log_full)                                                      \
+	X(hoarded)                                                             \
 	X(pending_returns)
 
 struct zcrx_lab_shared {
 #define ZCRX_CONSUMER_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_CONSUMER_COUNTERS(ZCRX_CONSUMER_FIELD)
 #undef ZCRX_CONSUMER_FIELD
-	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan */
+	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
+	shm_u64 consequences[ZCRX_RULES_MAX]; /* by rule: what it led to */
+	shm_u64 consequence_count; /* the first ones are below */
+	struct zcrx_consequence consequence[ZCRX_CONSEQUENCES_MAX];
 	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* RQEs reconciled; the control process */
 };
 
@@ -179,7 +212,7 @@ struct zcrx_queue {
 	struct zcrx_flow_sent *flows_sent;
 	/* lab */
 	struct zcrx_lab_shared *lab;
-	uint8_t *intents;
+	uint16_t *intents; /* [log_entries] */
 	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
 	struct zcrx_flow_received *flows_received;
 	/* rings */

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SLEEP_US 2000U
 #define CLOCK_EVERY 256U /* rounds between looks at the clock under load */
@@ -35,8 +36,10 @@ struct zcrx_nic {
 
 struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 			      const struct zcrx_mapping *mappings, const void *arena,
-			      const struct zcrx_nic_params *params)
+			      const struct zcrx_nic_params *params,
+			      const struct zcrx_fault_rule *rules, uint32_t rule_count)
 {
+	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
 	struct zcrx_nic *nic = calloc(1, sizeof(*nic) + queues * sizeof(nic->queues[0]));
 
 	if (!nic)
@@ -51,6 +54,8 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 		struct zcrx_nq *nq = &nic->queues[i];
 
 		if (zcrx_queue_attach(&nq->queue, shape, i, &mappings[i]))
+			goto out_free;
+		if (zcrx_fault_compile(&nq->plan, rules, rule_count, params->seed, i, &area))
 			goto out_free;
 		nq->generation = calloc(shape->num_niovs, sizeof(uint32_t));
 		if (!nq->generation)
@@ -96,8 +101,17 @@ static uint32_t pieces_of(uint32_t len, uint32_t niov_size)
 static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flow, uint32_t len,
 			uint32_t crc)
 {
-	shm_copy_payload(zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off, payload,
-			 len);
+	uint8_t *to = zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off;
+
+	shm_copy_payload(to, payload, len);
+	if (nq->corrupt_rule) {
+		struct zcrx_rng *rng = &nq->plan.lanes[nq->corrupt_rule - 1].rng;
+
+		to[zcrx_rng_below(rng, len)] ^= (uint8_t)(1U << zcrx_rng_below(rng, 8));
+		nq->mark = nq->corrupt_rule;
+		shm_count(&nq->queue.nic->injected[nq->corrupt_rule - 1], 1);
+		nq->corrupt_rule = 0;
+	}
 	zcrx_nq_fragment(nq, flow, len, crc);
 }
 
@@ -193,6 +207,9 @@ static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_
 	nq->packets_offered++;
 	nq->bytes_offered += packet->len;
 	nq->blocked_since = 0;
+	nq->packets_seen++;
+	nq->asked = false;
+	nq->drop_rule = nq->corrupt_rule = 0;
 	/* Delivered or dropped: a packet whose copy found no buffer must not stop the others. */
 	if (is_copied(nic, nq, packet))
 		nq->copy_countdown = nic->params.copy_every;
@@ -247,6 +264,43 @@ static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t now)
 	return false;
 }
 
+/* Ask the plan about the packet at the cursor, once. */
+static void ask_plan(struct zcrx_nq *nq)
+{
+	int rule;
+
+	nq->asked = true;
+	while ((rule = zcrx_fault_take(&nq->plan, nq->packets_seen)) >= 0) {
+		const struct zcrx_fault_rule *what = &nq->plan.lanes[rule].rule;
+		struct timespec stall;
+
+		/* A corruption counts when it is written: the packet may be dropped before. */
+		if (what->kind != ZCRX_FAULT_NIC_CORRUPT)
+			shm_count(&nq->queue.nic->injected[rule], 1);
+		switch ((enum zcrx_fault_kind)what->kind) {
+		case ZCRX_FAULT_NIC_DROP:
+			nq->drop_rule = (uint32_t)rule + 1;
+			break;
+		case ZCRX_FAULT_NIC_CORRUPT:
+			nq->corrupt_rule = (uint32_t)rule + 1;
+			break;
+		case ZCRX_FAULT_NIC_STALL:
+			stall = (struct timespec){.tv_sec = what->params[0] / 1000000,
+						  .tv_nsec = (long)(what->params[0] % 1000000) * 1000};
+			nanosleep(&stall, NULL);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static void drop(struct zcrx_nq *nq, const struct zcrx_packet *packet)
+{
+	shm_count(&nq->queue.nic->packets_dropped, 1);
+	zcrx_nq_skip(nq, packet->flow, pieces_of(packet->len, zcrx_nq_niov_size(nq)));
+}
+
 /* Offer a burst on one queue; how many packets were dealt with. */
 static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 {
@@ -261,6 +315,14 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 
 		if (nic->params.paced && !is_due(nic, nq, now))
 			break;
+		if (!nq->asked && zcrx_fault_is_due(&nq->plan, nq->packets_seen))
+			ask_plan(nq);
+		if (nq->drop_rule) {
+			drop(nq, packet);
+			advance(nic, nq, packet);
+			count++;
+			continue;
+		}
 		result = offer(nic, nq, packet);
 		if (result == ZCRX_OFFERED)
 			nq->packets_done++;

@@ -8,6 +8,7 @@
 #ifndef ZCRX_NIC_H
 #define ZCRX_NIC_H
 
+#include "fault.h"
 #include "layout.h"
 
 #define ZCRX_PACKET_MAX 65536U
@@ -46,6 +47,7 @@ struct zcrx_nic_params {
 	uint32_t paced; /* offer at the packets' times */
 	uint32_t copy_every; /* every n-th packet did not land in the area: copy fallback; 0 = none */
 	int32_t listen_fd; /* TCP source: listening socket; -1 = arena */
+	uint64_t seed; /* of the faults */
 	uint32_t connections_max; /* TCP source: stop listening after so many; 0 = no limit */
 };
 
@@ -54,7 +56,8 @@ struct zcrx_nic;
 /* One NIC for all queues; arena is NULL for a TCP source. NULL without memory. */
 struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 			      const struct zcrx_mapping *mappings, const void *arena,
-			      const struct zcrx_nic_params *params);
+			      const struct zcrx_nic_params *params,
+			      const struct zcrx_fault_rule *rules, uint32_t rule_count);
 void zcrx_nic_free(struct zcrx_nic *nic);
 
 /* Run for about slice_ms. 0: call again; 1: the run is over. */

@@ -91,7 +91,8 @@ static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, 
 	struct zcrx_ledger_entry *entry =
 		&nq->queue.ledger[nq->queue.cq.cached_tail & nq->queue.cq.mask];
 
-	shm_store_relaxed_u64(&entry->flow_seq, (uint64_t)flow << 32 | seq, POINT_LOG);
+	shm_store_relaxed_u64(&entry->flow_seq,
+			      (uint64_t)nq->mark << 56 | (uint64_t)flow << 32 | seq, POINT_LOG);
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
 }
 
@@ -110,6 +111,7 @@ void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t 
 	nq->fragments++;
 	nq->bytes += len;
 	nq->open_fragments++;
+	nq->mark = 0;
 	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
 }
 

@@ -6,6 +6,7 @@
 #ifndef ZCRX_NIC_QUEUE_H
 #define ZCRX_NIC_QUEUE_H
 
+#include "fault.h"
 #include "nic.h"
 
 #define ZCRX_BURST 64U
@@ -38,6 +39,12 @@ struct zcrx_nq {
 	uint32_t *generation; /* [num_niovs] */
 	uint64_t blocked_since; /* 0 = not blocked */
 	uint64_t copy_countdown;
+	uint32_t mark; /* rule + 1 that corrupts the next fragment, or 0 */
+	/* faults: what the plan wants with the packet at the cursor */
+	struct zcrx_fault_plan plan;
+	uint64_t packets_seen;
+	bool asked; /* the plan was asked about this packet */
+	uint32_t drop_rule, corrupt_rule; /* + 1, 0 = no */
 	uint32_t user; /* whom we deliver to: see struct zcrx_user_shared */
 };
 

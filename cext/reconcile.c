@@ -2,7 +2,7 @@
 #include "reconcile.h"
 
 static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-		     uint64_t position, uint8_t intent, uint8_t verdict)
+		     uint64_t position, uint16_t intent, uint8_t verdict)
 {
 	if (reconciler->mismatch_count < ZCRX_MISMATCHES_MAX)
 		reconciler->mismatches[reconciler->mismatch_count] = (struct zcrx_mismatch){
@@ -12,6 +12,8 @@ static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue
 			.verdict = verdict,
 		};
 	reconciler->mismatch_count++;
+	if (ZCRX_INTENT_RULE(intent) <= ZCRX_RULES_MAX)
+		reconciler->wrong[ZCRX_INTENT_RULE(intent)]++;
 }
 
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue)
@@ -28,18 +30,21 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	}
 	for (uint64_t at = reconciler->checked; at < consumed; at++) {
 		uint8_t logged = queue->ifq.verdict_log[at & mask];
-		uint8_t intent = queue->intents[at & mask];
+		uint16_t intent = queue->intents[at & mask];
+		uint32_t rule = ZCRX_INTENT_RULE(intent);
 		uint8_t verdict = logged & 7U;
 
-		if (intent > ZCRX_RULES_MAX) {
+		if (rule > ZCRX_RULES_MAX) {
 			mismatch(reconciler, queue, at, intent, logged);
 			continue;
 		}
-		reconciler->table[intent][verdict]++;
+		reconciler->table[rule][verdict]++;
 		reconciler->aliases += logged >> 7;
-		if (reconciler->legal[intent] >> verdict & 1U)
+		if (ZCRX_INTENT_LEGAL(intent) >> verdict & 1U)
 			continue;
-		if (intent == 0 && verdict == ZCRX_NO_USER_REF && at >= reconciler->scrubbed_from)
+		/* An entry that had a reference when it was written may find it scrubbed. */
+		if (verdict == ZCRX_NO_USER_REF && at >= reconciler->scrubbed_from &&
+		    ZCRX_INTENT_LEGAL(intent) & 1U << ZCRX_ACCEPTED)
 			reconciler->after_scrub++;
 		else
 			mismatch(reconciler, queue, at, intent, logged);

@@ -15,8 +15,8 @@
 struct zcrx_mismatch {
 	uint64_t position; /* RQEs before this one since the run began */
 	uint32_t index; /* its ring index */
-	uint8_t intent;
-	uint8_t verdict; /* log byte: verdict, alias bit */
+	uint16_t intent; /* rule and legal verdicts: see ZCRX_INTENT() */
+	uint16_t verdict; /* log byte: verdict, alias bit */
 };
 
 struct zcrx_reconciler {
@@ -27,8 +27,8 @@ struct zcrx_reconciler {
 	uint64_t after_scrub; /* valid entries that came too late, legally */
 	uint64_t aliases;
 	uint64_t lost; /* entries whose log bytes were overwritten before they were looked at */
-	uint32_t legal[ZCRX_RULES_MAX + 1]; /* by intent: bit set of verdicts */
-	uint64_t table[ZCRX_RULES_MAX + 1][8]; /* [intent][verdict] */
+	uint64_t table[ZCRX_RULES_MAX + 1][8]; /* [0 = valid, r + 1 = rule r][verdict] */
+	uint64_t wrong[ZCRX_RULES_MAX + 1]; /* mismatches, by the same */
 	struct zcrx_mismatch mismatches[ZCRX_MISMATCHES_MAX];
 };
 

@@ -129,13 +129,15 @@ static inline uint32_t zcrx_rq_user_room(struct zcrx_rq_user *rq, uint32_t wante
 {
 	uint32_t used = rq->cached_tail - rq->cached_head;
 
-	if (rq->entries - used < wanted) {
-		rq->cached_head = shm_load_acquire_u32(rq->head, POINT_RQ_HEAD_LOAD);
+	if (used + wanted > rq->entries) {
+		uint32_t head = shm_load_acquire_u32(rq->head, POINT_RQ_HEAD_LOAD);
+
+		/* A head that we scribbled on ourselves tells nothing: keep the last one. */
+		if (head - rq->cached_head <= used)
+			rq->cached_head = head;
 		used = rq->cached_tail - rq->cached_head;
-		if (used > rq->entries)
-			used = rq->entries;
 	}
-	return rq->entries - used;
+	return used < rq->entries ? rq->entries - used : 0;
 }
 
 /* Write the next entry in place; nothing is visible before publication. */

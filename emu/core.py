@@ -215,6 +215,32 @@ class AuditResult:
     fragments_missing: int
 
 
+CONSEQUENCES_MAX = 256
+
+
+class ConsequenceKind(enum.IntEnum):
+    """What a fault did to the consumer that committed it."""
+
+    BYTES_CHANGED = 1  #: a fragment was overwritten while it was held
+    GIVEN_AGAIN = 2  #: its buffer was delivered again while it was held
+    CORRUPT_FOUND = 3  #: a payload that the NIC corrupted was found out
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """One thing that a fault led to."""
+
+    queue: int
+    rule: int  #: of the plan
+    kind: ConsequenceKind
+    niov: int
+    flow: int  #: of the fragment that suffered …
+    seq: int  #: … and its sequence in the flow
+    generation_held: int  #: how often the buffer had been granted when the fragment was delivered
+    generation_now: int  #: and by now
+    position: int  #: RQEs of the queue before the one that caused it
+
+
 class Queue:
     """The control process's view of one queue."""
 
@@ -269,6 +295,31 @@ class Queue:
         values = _ffi.new("uint64_t[]", RULES_MAX)
         _lib.zcrx_injected_read(self._ptr, values)
         return [int(values[i]) for i in range(rules)]
+
+    def consequences(self, rules: int) -> list[int]:
+        """What the faults led to, by rule of the plan."""
+        values = _ffi.new("uint64_t[]", RULES_MAX)
+        _lib.zcrx_consequences_read(self._ptr, values)
+        return [int(values[i]) for i in range(rules)]
+
+    def consequence_list(self) -> list[Consequence]:
+        """The first of them, in the order in which they were noticed."""
+        raw = _ffi.new("struct zcrx_consequence[]", CONSEQUENCES_MAX)
+        count = _lib.zcrx_consequence_list(self._ptr, raw, CONSEQUENCES_MAX)
+        return [
+            Consequence(
+                queue=self.index,
+                rule=item.rule,
+                kind=ConsequenceKind(item.kind),
+                niov=item.niov,
+                flow=item.flow,
+                seq=item.seq,
+                generation_held=item.generation_held,
+                generation_now=item.generation_now,
+                position=item.position,
+            )
+            for item in raw[0:count]
+        ]
 
     def places(self) -> Places:
         """Buffers by place, now."""
@@ -340,12 +391,24 @@ class RunControl:
 # ---- faults -------------------------------------------------------------------
 
 
+#: An ordinal that never comes.
+NEVER = 2**64 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of a compiled fault plan."""
 
-    kind: int  #: number of the fault, as in ``faults.catalogue``
-    probability: float  #: per valid RQE, 0..1
+    kind: int  #: number of the fault, as in ``faults.catalogue``; 0 = not this actor's
+    probability: float = 0.0  #: for each ordinal, 0..1
+    every: int = 0  #: at each multiple of it; 0 = not so
+    at: int = NEVER  #: once, at this ordinal
+    first: int = 0  #: only from this ordinal …
+    last: int = NEVER  #: … to this one
+    limit: int = 0  #: at most that often; 0 = no limit
+    after: int = 0  #: only once that rule has fired: its position + 1
+    queue: int = -1  #: only on that queue; -1 = on each
+    params: tuple[int, ...] = ()  #: at most 4, u32
 
 
 def _rules(rules: Sequence[Rule]) -> Any:
@@ -353,7 +416,7 @@ def _rules(rules: Sequence[Rule]) -> Any:
         return _ffi.NULL
     return _ffi.new(
         "struct zcrx_fault_rule[]",
-        [{"kind": rule.kind, "probability": rule.probability} for rule in rules],
+        [asdict(rule) for rule in rules],
     )
 
 
@@ -365,20 +428,19 @@ class Mismatch:
     position: int  #: RQEs before it since the run began
     index: int  #: ring index, u32
     intent: int  #: 0 = valid, r + 1 = rule r of the plan
+    legal: frozenset[Verdict]  #: what it might have earned
     verdict: Verdict
 
 
 class Reconciler:
     """Compares intents with verdicts of one queue, incrementally."""
 
-    def __init__(self, queue: Queue, legal: Sequence[frozenset[Verdict]]) -> None:
-        """``legal[i]`` are the verdicts that intent ``i`` may earn (0 = a valid RQE)."""
+    def __init__(self, queue: Queue, rules: int) -> None:
+        """For a plan of that many rules."""
         self._queue = queue
         self._raw = _ffi.new("struct zcrx_reconciler *")
         self._raw.scrubbed_from = 2**64 - 1
-        self._intents = len(legal)
-        for intent, verdicts in enumerate(legal):
-            self._raw.legal[intent] = sum(1 << int(verdict) for verdict in verdicts)
+        self._intents = rules + 1
 
     def step(self) -> int:
         """Compare what was consumed since the last call; how many entries."""
@@ -399,6 +461,11 @@ class Reconciler:
             {verdict: int(self._raw.table[intent][int(verdict)]) for verdict in Verdict}
             for intent in range(self._intents)
         ]
+
+    @property
+    def wrong(self) -> list[int]:
+        """Mismatches, by intent: valid returns first, then each rule's."""
+        return [int(self._raw.wrong[intent]) for intent in range(self._intents)]
 
     @property
     def checked(self) -> int:
@@ -428,7 +495,8 @@ class Reconciler:
                 queue=self._queue.index,
                 position=int(raw.position),
                 index=int(raw.index),
-                intent=int(raw.intent),
+                intent=int(raw.intent) & 0xFF,
+                legal=frozenset(v for v in Verdict if raw.intent >> (8 + int(v)) & 1),
                 verdict=Verdict(raw.verdict & 7),
             )
             for raw in self._raw.mismatches[0 : min(self.mismatch_count, 64)]
@@ -436,12 +504,18 @@ class Reconciler:
 
 
 def mutate(
-    kind: int, seed: int, rqe: tuple[int, int, int], num_niovs: int, niov_shift: int
+    kind: int,
+    seed: int,
+    rqe: tuple[int, int, int],
+    num_niovs: int,
+    niov_shift: int,
+    value: int = 0,
 ) -> tuple[int, int, int]:
-    """Apply one fault's mutation to an RQE ``(off, len, pad)``, as the C applier does."""
+    """Apply a content fault's mutation to an RQE ``(off, len, pad)``, as the C applier does."""
+    area = _struct("zcrx_fault_area", {"num_niovs": num_niovs, "niov_shift": niov_shift})
     rng = _ffi.new("struct zcrx_rng *", {"state": seed % 2**64})
     valid = _struct("io_uring_zcrx_rqe", {"off": rqe[0], "len": rqe[1], "__pad": rqe[2]})
-    result = _lib.zcrx_fault_mutate(kind, rng, valid, num_niovs, niov_shift)
+    result = _lib.zcrx_fault_mutate(kind, value, rng, valid, area)
     return int(result.off), int(result.len), int(getattr(result, "__pad"))
 
 
@@ -482,6 +556,7 @@ class NicParams:
     paced: int = 0
     copy_every: int = 0
     listen_fd: int = -1
+    seed: int = 0
     connections_max: int = 0
 
 
@@ -494,6 +569,7 @@ class NicLoop(_Loop):
         mappings: Sequence[Mapping],
         arena: mmap.mmap | None,
         params: NicParams,
+        rules: Sequence[Rule] = (),
     ) -> None:
         self._keep: list[Any] = []
         view = _ffi.NULL
@@ -508,6 +584,8 @@ class NicLoop(_Loop):
                 array,
                 view,
                 _struct("zcrx_nic_params", asdict(params)),
+                _rules(rules),
+                len(rules),
             ),
             _lib.zcrx_nic_free,
         )
@@ -545,6 +623,7 @@ class ConsumerParams:
     output_fd: int = -1
     seed: int = 0
     position: int = 0
+    strict_alias: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,6 +636,11 @@ class RawFragment:
     flags: int
     crc: int
     seq: int
+    generation: int
+    mark: int
+
+
+_FRAGMENT_FIELDS = tuple(field.name for field in fields(RawFragment))
 
 
 class ConsumerLoop(_Loop):
@@ -598,7 +682,7 @@ class ConsumerLoop(_Loop):
         """Take up to ``count`` completions that are there now."""
         taken = _lib.zcrx_consumer_take(self._ptr, self._batch, min(count, self.BATCH_MAX))
         return [
-            RawFragment(raw.off, raw.user_data, raw.res, raw.flags, raw.crc, raw.seq)
+            RawFragment(*(int(getattr(raw, name)) for name in _FRAGMENT_FIELDS))
             for raw in self._batch[0:taken]
         ]
 

@@ -159,6 +159,10 @@ class Crew:
                 self._joining.remove(worker)
         return not self._joining
 
+    def has_joined(self, worker: Worker) -> bool:
+        """Has it attached, as far as was looked?"""
+        return worker not in self._joining
+
     def wait_attached(self) -> None:
         """Wait until all that were started have attached.
 

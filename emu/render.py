@@ -176,6 +176,7 @@ def _reconciliation_table(report: Report) -> Table:
     table.add_column("verdicts earned")
     table.add_column("expected")
     table.add_column("mismatches", justify="right")
+    table.add_column("consequences", justify="right")
     for row in report.reconciliation.rows:
         earned = ", ".join(f"{name} {count}" for name, count in row.earned.items()) or "none"
         style = "bold red" if row.mismatches else None
@@ -186,6 +187,7 @@ def _reconciliation_table(report: Report) -> Table:
             earned,
             " or ".join(row.expected),
             str(row.mismatches),
+            str(row.consequences or ""),
             style=style,
         )
     return table
@@ -234,6 +236,8 @@ def print_report(console: Console, report: Report) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    for consequence in report.reconciliation.consequences[:5]:
+        console.print(f"consequence: {consequence}", highlight=False, markup=False, soft_wrap=True)
     for mismatch in report.reconciliation.mismatches[:5]:
         console.print(f"mismatch: {mismatch}", highlight=False, markup=False, soft_wrap=True)
     if report.run_dir:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.errors import EnvironmentProblem
-from faults import Reconciliation
+from faults import ReconciledRow, Reconciliation
 
 SCHEMA = 1
 
@@ -133,7 +133,13 @@ class Report:
                 "aliases": self.total("provider", "aliases"),
                 "verdicts": self.verdicts,
             },
-            "faults": {"injected": {row.name: row.injected for row in rows[1:]}},
+            "faults": {
+                "injected": _by_fault(rows[1:], "injected"),
+                "consequences": _by_fault(rows[1:], "consequences"),
+                "details": [
+                    {**asdict(item), "text": str(item)} for item in self.reconciliation.consequences
+                ],
+            },
             "reconciliation": {
                 "ok": self.reconciliation.ok,
                 "checked": self.reconciliation.checked,
@@ -151,6 +157,14 @@ class Report:
             "netlink": dict(self.netlink),
             "processes": [asdict(process) for process in self.processes],
         }
+
+
+def _by_fault(rows: Iterable[ReconciledRow], field: str) -> dict[str, int]:
+    """Sum a field up by fault: several rules may be about the same one."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        sums[row.name] = sums.get(row.name, 0) + int(getattr(row, field))
+    return sums
 
 
 def versions() -> dict[str, str]:

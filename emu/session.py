@@ -22,6 +22,7 @@ from typing import Any, Self
 from emu import netlink
 from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
+from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.core import CounterGroup, Places, Reconciler, RunState
 from emu.crew import Crew, Worker, place
@@ -29,9 +30,8 @@ from emu.errors import ConfigError, EnvironmentProblem
 from emu.memory import RunMemory
 from emu.report import Process, QueueReport, Report, failures, versions, write_json
 from emu.segment import sweep
-from emu.state import Verdict
 from emu.traffic import TcpSource, parse_source
-from faults import Reconciliation, reconcile
+from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
 
 TCP_FLOWS_MAX = 4096
 ACK_TIMEOUT_S = 10.0
@@ -113,6 +113,7 @@ class Session:
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._stalled = False
+        self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
         self._replaced: set[int] = set()
         self._netlink: dict[str, Any] = {}
@@ -146,14 +147,9 @@ class Session:
         self._replays = arena is not None
         self._control = self._memory.control()
         self._queues = self._memory.views()
-        self._reconcilers = [Reconciler(queue, self._legal()) for queue in self._queues]
+        rules = len(self.config.plan.rules)
+        self._reconcilers = [Reconciler(queue, rules) for queue in self._queues]
         self._start_workers()
-
-    def _legal(self) -> list[frozenset[Verdict]]:
-        return [
-            frozenset(Verdict[label.upper()] for label in labels)
-            for labels in self.config.plan.legal
-        ]
 
     def _make_traffic(self) -> Arena | None:
         source = parse_source(self.config.traffic)
@@ -211,7 +207,9 @@ class Session:
                     "paced": int(config.pace is Pace.ORIGINAL),
                     "copy_every": config.copy_every,
                     "connections_max": config.connections,
-                }
+                    "seed": config.seed,
+                },
+                "rules": self._rules(Actor.NIC),
             }
         if role == "provider":
             return {
@@ -228,12 +226,31 @@ class Session:
                 "recheck_every": config.recheck_every,
                 "stop_at_end": self._stop_at_end,
                 "seed": config.seed,
+                "strict_alias": int(config.strict_alias),
                 "position": 0 if queue is None else self._queues[queue].consumed(),
             },
-            "rules": [(rule.fault.number, rule.probability) for rule in config.plan.rules],
+            "rules": self._rules(Actor.CONSUMER),
             "function": config.consumer,
             "sys_path": [*sys.path, str(Path.cwd())],
         }
+
+    def _rules(self, actor: Actor) -> list[dict[str, Any]]:
+        """The plan as one actor gets it: the others' rules keep their place, and never fire."""
+        return [
+            {
+                "kind": rule.number if rule.actor is actor else 0,
+                "probability": rule.probability,
+                "every": rule.every,
+                "at": rule.at,
+                "first": rule.first,
+                "last": rule.last,
+                "limit": rule.limit,
+                "after": rule.after,
+                "queue": rule.queue,
+                "params": rule.params,
+            }
+            for rule in self.config.plan.compiled()
+        ]
 
     # ---- watching ----------------------------------------------------------------
 
@@ -276,7 +293,7 @@ class Session:
         delivered = sum(
             queue.counters(CounterGroup.NIC)["packets_delivered"] for queue in self._queues
         )
-        if not progress.is_stuck(delivered, time.monotonic()):
+        if not progress.is_stuck(delivered, time.monotonic()) or self._chaos.disturbs:
             return False
         for queue in self._queues:
             places = queue.places()
@@ -290,7 +307,7 @@ class Session:
 
     def _end_of_traffic(self, progress: _Progress) -> str | None:
         """Why the traffic is over, None while it is not."""
-        if self.crew.deaths:
+        if self._deaths:
             return "died"
         if self._interrupted is not None:
             return self._interrupted
@@ -325,6 +342,7 @@ class Session:
                 if worker.role == "consumer":
                     self._user_is_gone(worker)
             self.crew.look_who_joined()
+            self._chaos.act(self, (time.monotonic() - self._started_at) * 1000)
             self._reconcile()
             ended = self._end_of_traffic(progress)
             if ended is not None:
@@ -341,8 +359,13 @@ class Session:
     # ---- shutting down -----------------------------------------------------------
 
     @property
+    def _deaths(self) -> list[Worker]:
+        """Ends that nobody wanted."""
+        return [worker for worker in self.crew.deaths if not self._chaos.expected(worker)]
+
+    @property
     def _kernel_side_died(self) -> bool:
-        return any(worker.role != "consumer" for worker in self.crew.deaths)
+        return any(worker.role != "consumer" for worker in self._deaths)
 
     def _scrub(self, queue: int) -> None:
         """The user of a queue is gone: take its references back."""
@@ -354,16 +377,23 @@ class Session:
     def _user_is_gone(self, worker: Worker) -> None:
         """Scrub; and if the run is to survive it, let a new consumer take over."""
         assert worker.queue is not None
-        if not (worker.was_killed and self.config.respawn):
+        on_purpose = self._chaos.expected(worker)
+        if not (on_purpose or (worker.was_killed and self.config.respawn)):
             self._scrub(worker.queue)
             return
-        self.crew.deaths.remove(worker)
+        if worker in self.crew.deaths:
+            self.crew.deaths.remove(worker)
         references, buffers = self.detach_consumer(worker.queue)
-        self._notes.append(
-            f"{worker.death()} after {time.monotonic() - self._started_at:.2f} s: "
-            f"{references} user references scrubbed, {buffers} buffers came home by it"
-        )
+        if not on_purpose:
+            self._notes.append(
+                f"{worker.death()} after {time.monotonic() - self._started_at:.2f} s: "
+                f"{references} user references scrubbed, {buffers} buffers came home by it"
+            )
         self.attach_consumer(worker.queue)
+
+    def stop_consumer(self, queue: int) -> None:
+        """Ask a queue's consumer to read what is left and to leave."""
+        self._queues[queue].stop_consumer()
 
     def detach_consumer(self, queue: int) -> tuple[int, int]:
         """End a queue's use: kill its consumer if it lives, stop delivery, scrub.
@@ -443,6 +473,7 @@ class Session:
 
     def _shut_down(self) -> None:
         """Carry the run through its states, as far as the dead let it go."""
+        self._chaos.rest()
         if self._kernel_side_died:
             self._abort()
             return
@@ -503,25 +534,48 @@ class Session:
     def _reconciliation(self, queues: list[QueueReport]) -> Reconciliation:
         rules = len(self.config.plan.rules)
         injected = [queue.injected(rules) for queue in self._queues]
-        written = [
-            sum(queue.consumer["rqe_valid"] for queue in queues),
-            *(sum(counts[rule] for counts in injected) for rule in range(rules)),
-        ]
+        led_to = [queue.consequences(rules) for queue in self._queues]
         return reconcile(
             self.config.plan,
-            written=written,
+            fired=[
+                sum(queue.consumer["rqe_valid"] for queue in queues),
+                *(
+                    sum(counts[rule] for counts in injected) + self._chaos.fired[rule]
+                    for rule in range(rules)
+                ),
+            ],
             tables=[
                 [{verdict.label: n for verdict, n in row.items()} for row in reconciler.table]
                 for reconciler in self._reconcilers
             ],
+            wrong=[sum(r.wrong[intent] for r in self._reconcilers) for intent in range(rules + 1)],
+            led_to=[sum(counts[rule] for counts in led_to) for rule in range(rules)],
             submitted=sum(queue.consumer["rqe_submitted"] for queue in queues),
             after_scrub=sum(r.after_scrub for r in self._reconcilers),
             lost=sum(r.lost for r in self._reconcilers),
             mismatch_count=sum(r.mismatch_count for r in self._reconcilers),
             mismatches=[
-                (item.queue, item.position, item.index, item.intent, item.verdict.label)
+                (
+                    *(item.queue, item.position, item.index, item.intent, item.verdict.label),
+                    tuple(sorted(verdict.label for verdict in item.legal)),
+                )
                 for reconciler in self._reconcilers
                 for item in reconciler.mismatches
+            ],
+            consequences=[
+                ReconciledConsequence(
+                    queue=item.queue,
+                    fault=self.config.plan.rules[item.rule].fault.name,
+                    kind=item.kind.name.lower(),
+                    niov=item.niov,
+                    flow=item.flow,
+                    seq=item.seq,
+                    generation_held=item.generation_held,
+                    generation_now=item.generation_now,
+                    position=item.position,
+                )
+                for queue in self._queues
+                for item in queue.consequence_list()
             ],
         )
 
@@ -564,7 +618,7 @@ class Session:
                 kernel_side_died=self._kernel_side_died,
             )
         )
-        deaths = [worker.death() for worker in self.crew.deaths]
+        deaths = [worker.death() for worker in self._deaths]
         problems = (*deaths, *self._extra_problems, *failures(statements))
         report = Report(
             ok=not problems,

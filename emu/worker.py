@@ -113,9 +113,13 @@ def _pin(cpu: int | None) -> None:
             os.sched_setaffinity(0, {cpu})
 
 
+def _rules(setup: Setup) -> list[core.Rule]:
+    return [core.Rule(**rule) for rule in setup.message["rules"]]
+
+
 def _run_nic(setup: Setup) -> None:
     params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
-    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params)
+    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, _rules(setup))
     announce(setup.message["barrier"])
     while not loop.run(_SLICE_MS):
         pass
@@ -142,8 +146,9 @@ def _run_provider(setup: Setup, parent: int) -> None:
 def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
     message = setup.message
     params = core.ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
-    rules = [core.Rule(kind, probability) for kind, probability in message["rules"]]
-    return core.ConsumerLoop(setup.shape, message["queue"], setup.mappings[0], params, rules)
+    return core.ConsumerLoop(
+        setup.shape, message["queue"], setup.mappings[0], params, _rules(setup)
+    )
 
 
 def _run_consumer(setup: Setup, channel: Channel) -> None:

@@ -1,25 +1,44 @@
 """The fault layer: ways to be wrong, each with the verdict it must earn.
 
-- :mod:`faults.catalogue`: the faults themselves
-- :mod:`faults.plan`: which of them a run injects, and how often
+- :mod:`faults.catalogue`: the faults themselves (their types: :mod:`faults.fault`)
+- :mod:`faults.plan`, :mod:`faults.plan_file`: which of them a run injects, when and where
+- :mod:`faults.profiles`: ready-made plans
 - :mod:`faults.reconcile`: what was injected against what the provider said
 """
 
-from faults.catalogue import CATALOGUE, Fault, UnknownFaultError, find
-from faults.plan import Plan, PlanError, PlanRule, parse_plan
-from faults.reconcile import ReconciledMismatch, ReconciledRow, Reconciliation, reconcile
+from faults.catalogue import CATALOGUE, UnknownFaultError, find
+from faults.fault import Actor, Fault, Group, Param
+from faults.plan import CompiledRule, Plan, PlanError, PlanRule, parse_plan
+from faults.plan_file import read_plan
+from faults.profiles import PROFILES, Profile, load_plan
+from faults.reconcile import (
+    ReconciledConsequence,
+    ReconciledMismatch,
+    ReconciledRow,
+    Reconciliation,
+    reconcile,
+)
 
 __all__ = [
     "CATALOGUE",
+    "PROFILES",
+    "Actor",
+    "CompiledRule",
     "Fault",
+    "Group",
+    "Param",
     "Plan",
     "PlanError",
     "PlanRule",
+    "Profile",
+    "ReconciledConsequence",
     "ReconciledMismatch",
     "ReconciledRow",
     "Reconciliation",
     "UnknownFaultError",
     "find",
+    "load_plan",
     "parse_plan",
+    "read_plan",
     "reconcile",
 ]

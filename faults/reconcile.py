@@ -17,11 +17,12 @@ class ReconciledRow:
     """One intent: the valid entries, or one rule of the plan."""
 
     name: str  #: ``valid``, or the fault's name
-    injected: int  #: entries written with this intent
-    judged: int  #: of these, consumed by the provider
+    injected: int  #: valid entries written, or how often the rule fired
+    judged: int  #: entries written with this intent that the provider consumed
     earned: Mapping[str, int]  #: verdict label: how often, zeros left out
-    expected: tuple[str, ...]  #: verdict labels that are legal
-    mismatches: int  #: judged entries with another verdict
+    expected: tuple[str, ...]  #: verdict labels that it may earn, the exact set entry by entry
+    mismatches: int  #: judged entries with a verdict that was not legal for them
+    consequences: int = 0  #: what the fault did to the consumer that committed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,43 @@ class ReconciledMismatch:
     index: int  #: ring index, u32
     intent: str
     verdict: str
+    legal: tuple[str, ...] = ()  #: what it might have earned
 
     def __str__(self) -> str:
+        instead = f" instead of {' or '.join(self.legal)}" if self.legal else ""
         return (
             f"queue {self.queue}: RQE {self.position} (ring index {self.index}), written as "
-            f"{self.intent}, earned {self.verdict}"
+            f"{self.intent}, earned {self.verdict}{instead}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciledConsequence:
+    """One thing that a fault led to, with who suffered and what caused it."""
+
+    queue: int
+    fault: str
+    kind: str  #: ``bytes_changed``, ``given_again`` or ``corrupt_found``
+    niov: int
+    flow: int  #: of the fragment that suffered …
+    seq: int  #: … and its sequence in the flow
+    generation_held: int  #: how often the buffer had been granted when it was delivered
+    generation_now: int  #: and by now
+    position: int  #: RQEs of the queue before the one that caused it
+
+    def __str__(self) -> str:
+        fragment = f"fragment {self.seq} of flow {self.flow} in buffer {self.niov}"
+        if self.kind == "corrupt_found":
+            return f"queue {self.queue}: {self.fault}: {fragment} was found corrupt on receipt"
+        cause = f"{self.fault} at RQE {self.position}"
+        if self.kind == "given_again":
+            return (
+                f"queue {self.queue}: {cause}: {fragment} was delivered (grant "
+                f"{self.generation_held}) while a fragment of an earlier grant was still held"
+            )
+        return (
+            f"queue {self.queue}: {cause}: {fragment} (grant {self.generation_held}) was "
+            f"overwritten while it was held; the buffer is at grant {self.generation_now}"
         )
 
 
@@ -48,10 +81,11 @@ class Reconciliation:
     rows: tuple[ReconciledRow, ...]
     checked: int  #: entries compared
     unconsumed: int  #: entries that were still in the ring when the queue went down
-    after_scrub: int  #: valid entries whose reference a scrub had taken first (legal)
+    after_scrub: int  #: entries whose reference a scrub had taken first (legal)
     lost: int  #: entries that could not be compared (must be 0)
     mismatch_count: int
     mismatches: tuple[ReconciledMismatch, ...]  #: the first ones
+    consequences: tuple[ReconciledConsequence, ...] = ()  #: the first ones of each queue
 
     @property
     def ok(self) -> bool:
@@ -62,25 +96,31 @@ class Reconciliation:
 def reconcile(
     plan: Plan,
     *,
-    written: Sequence[int],
+    fired: Sequence[int],
     tables: Sequence[Sequence[Mapping[str, int]]],
+    wrong: Sequence[int],
+    led_to: Sequence[int],
     submitted: int,
     after_scrub: int,
     lost: int,
     mismatch_count: int,
-    mismatches: Sequence[tuple[int, int, int, int, str]],
+    mismatches: Sequence[tuple[int, int, int, int, str, tuple[str, ...]]],
+    consequences: Sequence[ReconciledConsequence] = (),
 ) -> Reconciliation:
     """Sum the queues' counts up.
 
     Args:
         plan: The plan that was applied.
-        written: Entries written by intent: valid ones first, then each rule's.
+        fired: Valid entries written, then how often each rule fired.
         tables: For each queue and intent, how often each verdict was earned.
+        wrong: Mismatches by intent, over all queues.
+        led_to: Consequences of each rule.
         submitted: Entries written in all.
-        after_scrub: Valid entries that legally came too late.
+        after_scrub: Entries that legally came too late.
         lost: Entries that were not compared.
         mismatch_count: Entries with an illegal verdict.
-        mismatches: The first of them: queue, position, ring index, intent, verdict label.
+        mismatches: The first of them: queue, position, ring index, intent, verdict, legal ones.
+        consequences: The first of them.
     """
     names = ["valid", *(rule.fault.name for rule in plan.rules)]
     rows = []
@@ -90,15 +130,15 @@ def reconcile(
             for verdict, count in table[intent].items():
                 if count:
                     earned[verdict] = earned.get(verdict, 0) + count
-        wrong = sum(count for verdict, count in earned.items() if verdict not in legal)
         rows.append(
             ReconciledRow(
                 name=name,
-                injected=written[intent],
+                injected=fired[intent],
                 judged=sum(earned.values()),
                 earned=earned,
                 expected=tuple(sorted(legal)),
-                mismatches=wrong - after_scrub if intent == 0 else wrong,
+                mismatches=wrong[intent],
+                consequences=led_to[intent - 1] if intent else 0,
             )
         )
     checked = sum(row.judged for row in rows)
@@ -111,8 +151,12 @@ def reconcile(
         mismatch_count=mismatch_count,
         mismatches=tuple(
             ReconciledMismatch(
-                queue, position, index, names[intent] if intent < len(names) else "?", verdict
+                *(queue, position, index),
+                names[intent] if intent < len(names) else "?",
+                verdict,
+                legal_ones,
             )
-            for queue, position, index, intent, verdict in mismatches
+            for queue, position, index, intent, verdict, legal_ones in mismatches
         ),
+        consequences=tuple(consequences),
     )

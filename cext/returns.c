@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Why the verdicts of stray returns can be judged at all: the consumer cannot
+ * know what the provider will find, since completions that it has not read yet
+ * count as well. But it knows a lower bound. The user references of a buffer
+ * are the fragments delivered less the RQEs that took one; at least as many
+ * were delivered as were received, and at most as many RQEs took one as were
+ * written. So if `balance` (received less written) is above 0 when an RQE is
+ * written, it must succeed; otherwise it may also find nothing. Nothing else is
+ * ever legal.
+ */
+#define _GNU_SOURCE
+#include "returns.h"
+#include "crc32c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define FRAGMENT_MIN 64U /* the NIC starts fragments at multiples of this */
+#define SUSPECT_GENERATIONS 2U
+
+#define BIT(verdict) (1U << (verdict))
+#define SUCCEEDS (BIT(ZCRX_ACCEPTED) | BIT(ZCRX_STILL_REFERENCED) | BIT(ZCRX_OTHER_POOL))
+
+static uint64_t round_up_power_of_two(uint64_t n)
+{
+	uint64_t power = 1;
+
+	while (power < n)
+		power <<= 1;
+	return power;
+}
+
+int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
+		      const struct zcrx_consumer_params *params,
+		      const struct zcrx_fault_rule *rules, uint32_t rule_count)
+{
+	const struct zcrx_shape *shape = &queue->shape;
+	uint64_t per_niov = ((1U << shape->niov_shift) + FRAGMENT_MIN - 1) / FRAGMENT_MIN;
+	int error;
+
+	memset(returns, 0, sizeof(*returns));
+	returns->queue = queue;
+	returns->params = *params;
+	returns->fault_area = (struct zcrx_fault_area){shape->num_niovs, shape->niov_shift};
+	error = zcrx_fault_compile(&returns->plan, rules, rule_count, params->seed,
+				   queue->index, &returns->fault_area);
+	if (error)
+		return error;
+	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
+	returns->position = returns->checked = params->position;
+	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
+	zcrx_fault_skip_to(&returns->plan, returns->ordinal);
+	returns->ring_after = shape->num_niovs / 8 < shape->rq_entries / 4 ? shape->num_niovs / 8 :
+									     shape->rq_entries / 4;
+	returns->pending_mask =
+		round_up_power_of_two(per_niov * shape->num_niovs + params->hold + 1) - 1;
+	/* malloc, not calloc, for the large one: its pages come when they are used. */
+	returns->pending = malloc(sizeof(*returns->pending) * (returns->pending_mask + 1));
+	returns->hold = calloc(params->hold + 1, sizeof(*returns->hold));
+	returns->known = calloc(shape->num_niovs, sizeof(*returns->known));
+	returns->history = calloc(ZCRX_HISTORY, sizeof(*returns->history));
+	returns->early = calloc(ZCRX_HISTORY, sizeof(*returns->early));
+	if (returns->pending && returns->hold && returns->known && returns->history &&
+	    returns->early)
+		return 0;
+	zcrx_returns_destroy(returns);
+	return -ENOMEM;
+}
+
+void zcrx_returns_destroy(struct zcrx_returns *returns)
+{
+	free(returns->pending);
+	free(returns->hold);
+	free(returns->known);
+	free(returns->history);
+	free(returns->early);
+	memset(returns, 0, sizeof(*returns));
+}
+
+static uint32_t niov_of(const struct zcrx_returns *returns, uint64_t off)
+{
+	return (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> returns->fault_area.niov_shift);
+}
+
+/* Where the provider stands, as a position; as last published, so never too far. */
+static uint64_t consumed(struct zcrx_returns *returns)
+{
+	zcrx_rq_user_room(&returns->rq, returns->rq.entries);
+	return returns->position - (uint32_t)(returns->rq.cached_tail - returns->rq.cached_head);
+}
+
+/* ---- consequences ----------------------------------------------------------------- */
+
+/* What happened to a held fragment: a fault's consequence, or an error of the system. */
+static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
+		  enum zcrx_consequence_kind kind, uint32_t rule, uint64_t position)
+{
+	struct zcrx_lab_shared *lab = returns->queue->lab;
+	uint32_t niov = niov_of(returns, held->off);
+	uint64_t count;
+
+	if (rule == 0) {
+		shm_count(kind == ZCRX_GIVEN_AGAIN ? &lab->ownership_errors :
+						     &lab->integrity_errors,
+			  1);
+		return;
+	}
+	shm_count(&lab->consequences[rule - 1], 1);
+	count = shm_load_relaxed_u64(&lab->consequence_count, POINT_COUNTER);
+	if (count < ZCRX_CONSEQUENCES_MAX)
+		lab->consequence[count] = (struct zcrx_consequence){
+			.rule = rule - 1,
+			.kind = kind,
+			.niov = niov,
+			.flow = held->flow,
+			.seq = held->seq,
+			.generation_held = held->generation,
+			.generation_now = returns->known[niov].generation,
+			.position = position,
+		};
+	shm_store_release_u64(&lab->consequence_count, count + 1, POINT_COUNTER);
+}
+
+static void suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
+{
+	struct zcrx_known *known = &returns->known[niov];
+
+	known->suspect = rule;
+	known->suspect_age = 0;
+	known->suspect_position = returns->position;
+}
+
+static bool bytes_match(const struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	return zcrx_crc32c(returns->queue->area.bytes + held->off, held->len) == held->crc;
+}
+
+/* Bytes that must be what was sent. */
+static void check_bytes(struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	const struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+	bool matches = bytes_match(returns, held);
+
+	if (held->mark) {
+		/* Corrupted on purpose: not to notice it would be the error. */
+		blame(returns, held, ZCRX_CORRUPT_FOUND, matches ? 0 : held->mark, 0);
+		return;
+	}
+	if (!matches)
+		blame(returns, held, ZCRX_BYTES_CHANGED, known->suspect, known->suspect_position);
+}
+
+/*
+ * A generation of the buffer passed. Bytes that were scribbled on are over with
+ * it. A stray return is not: the return that it robbed of its reference may rob
+ * the next generation, and so on; there is no telling when that ends.
+ */
+static void age_suspicion(struct zcrx_returns *returns, struct zcrx_known *known)
+{
+	if (known->strayed || known->held || consumed(returns) <= known->suspect_position)
+		return;
+	if (++known->suspect_age > SUSPECT_GENERATIONS)
+		known->suspect = 0;
+}
+
+void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+
+	if (known->generation != held->generation) {
+		if (known->suspect)
+			age_suspicion(returns, known);
+		/* Delivered again while a fragment of its earlier life is still held. */
+		if (known->held)
+			blame(returns, held, ZCRX_GIVEN_AGAIN, known->suspect,
+			      known->suspect_position);
+		known->generation = held->generation;
+	}
+	known->held++;
+	known->balance++;
+	if (returns->params.verify == ZCRX_VERIFY_CRC)
+		check_bytes(returns, held);
+}
+
+/* ---- holding ------------------------------------------------------------------------ */
+
+static void queue_return(struct zcrx_returns *returns, struct zcrx_held held)
+{
+	uint32_t recheck = returns->params.recheck_every;
+
+	assert(returns->pending_tail - returns->pending_head <= returns->pending_mask);
+	/* Until now it was ours: what it holds must still be what was delivered. */
+	if (returns->params.verify == ZCRX_VERIFY_CRC && recheck && held.mark == 0 &&
+	    ++returns->rechecked % recheck == 0)
+		check_bytes(returns, &held);
+	returns->pending[returns->pending_tail++ & returns->pending_mask] = held;
+}
+
+void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held)
+{
+	uint32_t window = returns->params.hold;
+	uint32_t victim;
+
+	if (returns->hold_count < window) {
+		returns->hold[returns->hold_count++] = held;
+		return;
+	}
+	switch ((enum zcrx_return_order)returns->params.return_order) {
+	case ZCRX_RETURN_LIFO:
+		queue_return(returns, held);
+		while (returns->hold_count)
+			queue_return(returns, returns->hold[--returns->hold_count]);
+		return;
+	case ZCRX_RETURN_SHUFFLE:
+		victim = zcrx_rng_below(&returns->rng, window + 1);
+		break;
+	case ZCRX_RETURN_FIFO:
+	default:
+		victim = window ? returns->hold_oldest++ % window : 0;
+		break;
+	}
+	if (victim == window || window == 0) {
+		queue_return(returns, held);
+		return;
+	}
+	queue_return(returns, returns->hold[victim]);
+	returns->hold[victim] = held;
+}
+
+/* ---- what an entry means --------------------------------------------------------------- */
+
+/*
+ * The verdicts that these 16 bytes may earn, by the contract's own order of
+ * tests, and by what is known of the buffer they name. *niov is set if they
+ * name one.
+ */
+static uint32_t legal_verdicts(const struct zcrx_returns *returns,
+			       const struct io_uring_zcrx_rqe *rqe, bool *names, uint32_t *niov)
+{
+	uint64_t index = (rqe->off & ~IORING_ZCRX_AREA_MASK) >> returns->fault_area.niov_shift;
+
+	*names = false;
+	*niov = (uint32_t)index;
+	if (rqe->__pad)
+		return BIT(ZCRX_BAD_PAD);
+	if (rqe->off & IORING_ZCRX_AREA_MASK)
+		return BIT(ZCRX_BAD_AREA);
+	if (*niov >= returns->fault_area.num_niovs)
+		return BIT(ZCRX_BAD_INDEX);
+	if (index != *niov && returns->params.strict_alias)
+		return BIT(ZCRX_BAD_INDEX);
+	*names = true;
+	return SUCCEEDS | (returns->known[*niov].balance > 0 ? 0 : BIT(ZCRX_NO_USER_REF));
+}
+
+/* A return by the rules, of a buffer that was never returned against them, must succeed. */
+static bool must_succeed(const struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
+{
+	return rule == ZCRX_INTENT_VALID && !returns->known[niov].strayed;
+}
+
+/* Note what the entry at the private tail means; it stands there or is put there now. */
+static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule)
+{
+	uint64_t mask = returns->queue->shape.log_entries - 1;
+	uint32_t niov;
+	bool names;
+	uint32_t legal = legal_verdicts(returns, rqe, &names, &niov);
+
+	if (names && must_succeed(returns, niov, rule))
+		legal = SUCCEEDS;
+	SHM_AT(POINT_LOG, &returns->queue->intents[returns->position & mask]);
+	returns->queue->intents[returns->position & mask] = ZCRX_INTENT(rule, legal);
+	if (names)
+		returns->known[niov].balance--;
+	returns->position++;
+}
+
+static bool is_stray(enum zcrx_fault_kind kind)
+{
+	return kind == ZCRX_FAULT_DOUBLE_RETURN || kind == ZCRX_FAULT_STALE_RETURN ||
+	       kind == ZCRX_FAULT_NEIGHBOUR_RETURN || kind == ZCRX_FAULT_NEVER_GIVEN ||
+	       kind == ZCRX_FAULT_BAD_OFFSET || kind == ZCRX_FAULT_TAIL_AHEAD;
+}
+
+static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t rule)
+{
+	return rule ? (enum zcrx_fault_kind)returns->plan.lanes[rule - 1].rule.kind :
+		      ZCRX_FAULT_NONE;
+}
+
+static void put_rqe(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
+		    uint32_t rule)
+{
+	uint32_t niov = niov_of(returns, rqe->off);
+
+	if (is_stray(kind_of(returns, rule)) && !(rqe->off & IORING_ZCRX_AREA_MASK) &&
+	    niov < returns->fault_area.num_niovs) {
+		suspect(returns, niov, rule);
+		returns->known[niov].strayed = 1;
+	}
+	intend(returns, rqe, rule);
+	zcrx_rq_user_put(&returns->rq, rqe->off, rqe->len, rqe->__pad);
+}
+
+/* ---- what the plan wants ------------------------------------------------------------------ */
+
+static void stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
+{
+	uint32_t room = sizeof(returns->staged) / sizeof(returns->staged[0]);
+
+	assert(returns->staged_count < room);
+	returns->staged[returns->staged_count].rqe = rqe;
+	returns->staged[returns->staged_count++].rule = (uint8_t)rule;
+}
+
+static void pause_us(uint32_t us)
+{
+	const struct timespec pause = {.tv_sec = us / 1000000,
+				       .tv_nsec = (long)(us % 1000000) * 1000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* A buffer of which nothing is held, or the given one if none was met by chance. */
+static uint32_t foreign_niov(struct zcrx_returns *returns, uint32_t fallback)
+{
+	for (int tries = 0; tries < 16; tries++) {
+		uint32_t niov = zcrx_rng_below(&returns->rng, returns->fault_area.num_niovs);
+
+		if (returns->known[niov].held == 0)
+			return niov;
+	}
+	return fallback;
+}
+
+static struct io_uring_zcrx_rqe return_of(const struct zcrx_returns *returns, uint32_t niov)
+{
+	return (struct io_uring_zcrx_rqe){
+		.off = (uint64_t)niov << returns->fault_area.niov_shift,
+		.len = 1U << returns->fault_area.niov_shift,
+	};
+}
+
+static void write_foreign(struct zcrx_returns *returns, uint32_t own, uint32_t bytes, uint32_t rule)
+{
+	uint32_t size = 1U << returns->fault_area.niov_shift;
+	uint32_t niov = foreign_niov(returns, own);
+	uint32_t at;
+
+	if (niov == own)
+		return;
+	if (bytes > size)
+		bytes = size;
+	at = zcrx_rng_below(&returns->rng, size - bytes + 1);
+	suspect(returns, niov, rule);
+	for (uint32_t i = 0; i < bytes; i++)
+		zcrx_area_niov(&returns->queue->area, niov)[at + i] ^= 0xa5;
+}
+
+static void read_on(struct zcrx_returns *returns, const struct zcrx_held *held, uint32_t delay,
+		    uint32_t rule)
+{
+	if (returns->early_tail - returns->early_head == ZCRX_HISTORY)
+		return; /* enough of them are out; this one is returned like any other */
+	returns->early[returns->early_tail++ % ZCRX_HISTORY] = (struct zcrx_early){
+		.held = *held,
+		.due = returns->position + delay,
+		.position = returns->position,
+		.rule = rule,
+	};
+}
+
+static void check_early(struct zcrx_returns *returns, bool all)
+{
+	while (returns->early_head != returns->early_tail) {
+		struct zcrx_early *early = &returns->early[returns->early_head % ZCRX_HISTORY];
+
+		if (!all && early->due > returns->position)
+			return;
+		returns->early_head++;
+		if (returns->params.verify == ZCRX_VERIFY_CRC && !early->held.mark &&
+		    !bytes_match(returns, &early->held))
+			blame(returns, &early->held, ZCRX_BYTES_CHANGED, early->rule,
+			      early->position);
+	}
+}
+
+/*
+ * Carry out one rule that is due before the return of `held`. Entries are
+ * staged; *valid is the return itself, which some faults change. False when
+ * the return is not to happen (hoarded).
+ */
+static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const struct zcrx_held *held,
+			 struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
+{
+	struct zcrx_fault_lane *lane = &returns->plan.lanes[rule - 1];
+	const uint32_t *params = lane->rule.params;
+	enum zcrx_fault_kind kind = (enum zcrx_fault_kind)lane->rule.kind;
+	uint32_t own = niov_of(returns, held->off);
+
+	switch (kind) {
+	case ZCRX_FAULT_BAD_PAD:
+	case ZCRX_FAULT_BAD_AREA:
+	case ZCRX_FAULT_BAD_INDEX:
+	case ZCRX_FAULT_BAD_OFFSET:
+		stage(returns,
+		      zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area),
+		      rule);
+		break;
+	case ZCRX_FAULT_ALIAS:
+		if (returns->params.strict_alias) {
+			stage(returns,
+			      zcrx_fault_mutate(kind, 0, &lane->rng, valid, &returns->fault_area),
+			      rule);
+			break;
+		}
+		/* fall through */
+	case ZCRX_FAULT_MID_BUFFER:
+	case ZCRX_FAULT_LEN_GARBAGE:
+		*valid = zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area);
+		*valid_rule = rule;
+		break;
+	case ZCRX_FAULT_DOUBLE_RETURN:
+		for (uint32_t i = 0; i < params[0] && i < 16; i++)
+			stage(returns, *valid, rule);
+		break;
+	case ZCRX_FAULT_STALE_RETURN:
+		if (returns->history_count > params[0])
+			stage(returns,
+			      returns->history[(returns->history_count - params[0]) % ZCRX_HISTORY],
+			      rule);
+		break;
+	case ZCRX_FAULT_EARLY_RETURN:
+		read_on(returns, held, params[0], rule);
+		*valid_rule = rule;
+		break;
+	case ZCRX_FAULT_NEIGHBOUR_RETURN:
+		stage(returns,
+		      return_of(returns, (own + params[0]) % returns->fault_area.num_niovs), rule);
+		break;
+	case ZCRX_FAULT_NEVER_GIVEN:
+		stage(returns, return_of(returns, foreign_niov(returns, own)), rule);
+		break;
+	case ZCRX_FAULT_HOARD:
+		if (returns->hoarded >= params[0])
+			break;
+		returns->hoarded++;
+		shm_count(&returns->queue->lab->hoarded, 1);
+		return false;
+	case ZCRX_FAULT_TAIL_AHEAD:
+		returns->tail_ahead = params[0];
+		returns->tail_rule = (uint8_t)rule;
+		break;
+	case ZCRX_FAULT_HEAD_SCRIBBLE:
+		shm_store_release_u32(returns->rq.head, (uint32_t)zcrx_rng_next(&lane->rng),
+				      POINT_RQ_HEAD_STORE);
+		break;
+	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
+		shm_store_release_u32(returns->queue->cq.head, (uint32_t)zcrx_rng_next(&lane->rng),
+				      POINT_CQ_HEAD_STORE);
+		break;
+	case ZCRX_FAULT_CQ_STALL:
+	case ZCRX_FAULT_SLOW:
+		pause_us(params[0]);
+		break;
+	case ZCRX_FAULT_WRITE_FOREIGN:
+		write_foreign(returns, own, params[0], rule);
+		break;
+	case ZCRX_FAULT_NONE:
+	case ZCRX_FAULT_NIC_DROP:
+	case ZCRX_FAULT_NIC_CORRUPT:
+	case ZCRX_FAULT_NIC_STALL:
+		break;
+	}
+	return true;
+}
+
+/* Everything that goes into the ring for the return at the head of pending, in order. */
+static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	struct io_uring_zcrx_rqe valid = {.off = held->off, .len = held->len};
+	uint32_t valid_rule = 0;
+	bool happens = true;
+	int rule;
+
+	returns->is_staged = true;
+	returns->staged_at = returns->staged_count = 0;
+	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
+	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
+		shm_count(&returns->queue->lab->injected[rule], 1);
+		happens &= commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule);
+	}
+	if (happens)
+		stage(returns, valid, valid_rule);
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/* How many RQEs may be written now: the ring's room, and the intent log's. */
+static uint64_t rqe_room(struct zcrx_returns *returns)
+{
+	uint64_t log_entries = returns->queue->shape.log_entries;
+	uint64_t room = zcrx_rq_user_room(&returns->rq, ZCRX_RETURN_BATCH);
+
+	if (room == 0)
+		shm_count(&returns->queue->lab->waits_rq_full, 1);
+	/* Pairs with the release in zcrx_reconcile(): those log bytes were read. */
+	if (returns->position + ZCRX_RETURN_BATCH - returns->checked > log_entries)
+		returns->checked = shm_load_acquire_u64(&returns->queue->lab->checked, POINT_LOG);
+	if (returns->position - returns->checked + room > log_entries) {
+		room = log_entries - (returns->position - returns->checked);
+		if (room == 0)
+			shm_count(&returns->queue->lab->waits_log_full, 1);
+	}
+	return room;
+}
+
+/* A user may give a fragment back twice by mistake: what it holds is not below nothing. */
+static void let_go(struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+
+	if (known->held)
+		known->held--;
+}
+
+/* The quick way: no rule is due for a whole run of returns. */
+static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
+{
+	uint64_t waiting = returns->pending_tail - returns->pending_head;
+	uint64_t quiet = returns->plan.next > returns->ordinal ?
+				 returns->plan.next - returns->ordinal :
+				 0;
+	uint64_t count = room < waiting ? room : waiting;
+
+	if (returns->is_staged)
+		return 0;
+	if (count > quiet)
+		count = quiet;
+	for (uint64_t i = 0; i < count; i++) {
+		struct zcrx_held *held =
+			&returns->pending[returns->pending_head++ & returns->pending_mask];
+		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
+
+		let_go(returns, held);
+		returns->history[returns->history_count++ % ZCRX_HISTORY] = rqe;
+		put_rqe(returns, &rqe, ZCRX_INTENT_VALID);
+	}
+	returns->ordinal += count;
+	return count;
+}
+
+/* The return at the head of pending, with what the plan puts around it; entries written. */
+static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
+{
+	struct zcrx_held *held = &returns->pending[returns->pending_head & returns->pending_mask];
+	uint64_t written = 0;
+
+	if (!returns->is_staged)
+		stage_return(returns, held);
+	while (written < room && returns->staged_at < returns->staged_count) {
+		uint32_t at = returns->staged_at++;
+
+		put_rqe(returns, &returns->staged[at].rqe, returns->staged[at].rule);
+		written++;
+	}
+	if (returns->staged_at < returns->staged_count)
+		return written;
+	returns->history[returns->history_count++ % ZCRX_HISTORY] =
+		(struct io_uring_zcrx_rqe){.off = held->off, .len = held->len};
+	let_go(returns, held);
+	returns->is_staged = false;
+	returns->pending_head++;
+	returns->ordinal++;
+	return written;
+}
+
+/*
+ * Publish more than was written: stale slots are consumed again, each judged by
+ * the bytes that it holds. Their meaning is known, since nobody else writes
+ * there.
+ */
+static void run_ahead(struct zcrx_returns *returns)
+{
+	uint64_t room = returns->queue->shape.log_entries - (returns->position - returns->checked);
+	uint32_t count = returns->tail_ahead < room ? returns->tail_ahead : (uint32_t)room;
+
+	returns->tail_ahead = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct zcrx_rqe_slot *slot =
+			&returns->rq.rqes[returns->rq.cached_tail & returns->rq.mask];
+		uint64_t len_pad = shm_load_relaxed_u64(&slot->len_pad, POINT_RQE_LOAD);
+		struct io_uring_zcrx_rqe rqe = {
+			.off = shm_load_relaxed_u64(&slot->off, POINT_RQE_LOAD),
+			.len = (uint32_t)len_pad,
+			.__pad = (uint32_t)(len_pad >> 32),
+		};
+		uint32_t niov;
+		bool names;
+
+		legal_verdicts(returns, &rqe, &names, &niov);
+		if (names) {
+			suspect(returns, niov, returns->tail_rule);
+			returns->known[niov].strayed = 1;
+		}
+		intend(returns, &rqe, returns->tail_rule);
+		returns->rq.cached_tail++;
+	}
+}
+
+void zcrx_returns_ring_provider(struct zcrx_returns *returns)
+{
+	struct zcrx_bells *bells = returns->queue->bells;
+
+	if (!returns->unrung)
+		return;
+	returns->unrung = false;
+	zcrx_bell_ring(&bells->provider, zcrx_bell_refill(returns->queue->index));
+}
+
+static void publish(struct zcrx_returns *returns)
+{
+	uint32_t head;
+
+	zcrx_rq_user_publish(&returns->rq);
+	returns->unrung = true;
+	/*
+	 * A provider without buffers is woken for a good number of returns at
+	 * once, or when there is nothing else to do: waking it for each batch
+	 * would cost more than its work.
+	 */
+	head = shm_load_relaxed_u32(returns->rq.head, POINT_RQ_HEAD_LOAD);
+	if (returns->rq.cached_tail - head >= returns->ring_after)
+		zcrx_returns_ring_provider(returns);
+}
+
+uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
+{
+	struct zcrx_lab_shared *lab = returns->queue->lab;
+	uint64_t start = returns->position;
+	uint64_t valid = returns->ordinal;
+	uint64_t room, written;
+
+	if (returns->early_head != returns->early_tail)
+		check_early(returns, false);
+	if (returns->pending_head == returns->pending_tail)
+		return 0;
+	room = rqe_room(returns);
+	while (room && returns->pending_head != returns->pending_tail) {
+		written = put_plain(returns, room);
+		if (written == 0)
+			written = put_staged(returns, room);
+		room -= written;
+	}
+	if (returns->tail_ahead)
+		run_ahead(returns);
+	if (returns->position != start) {
+		shm_count(&lab->rqe_submitted, returns->position - start);
+		shm_count(&lab->rqe_valid, returns->ordinal - valid);
+		publish(returns);
+	}
+	shm_store_relaxed_u64(&lab->pending_returns,
+			      returns->pending_tail - returns->pending_head, POINT_COUNTER);
+	return returns->pending_tail - returns->pending_head;
+}

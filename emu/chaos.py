@@ -1,0 +1,152 @@
+"""Process faults: kill, stop and replace the processes of a run, by plan.
+
+The control process carries them out, so their ordinals are milliseconds of
+traffic. What a fault does to a process is expected afterwards: a consumer that
+was killed on purpose is no finding, and is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+import signal
+from dataclasses import dataclass
+from typing import Protocol
+
+from emu.crew import Crew, Worker
+from faults import Actor, CompiledRule, Plan
+
+_NEVER = math.inf
+
+
+class _Run(Protocol):
+    """What a process fault needs of a session."""
+
+    crew: Crew
+
+    def stop_consumer(self, queue: int) -> None:
+        """Ask a queue's consumer to finish."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One rule and the millisecond at which it fires next."""
+
+    position: int
+    name: str
+    rule: CompiledRule
+    rng: random.Random
+    next_ms: float = _NEVER
+    fired: int = 0
+
+    def schedule(self, from_ms: int) -> None:
+        """Find the first firing at ``from_ms`` or later."""
+        rule = self.rule
+        start = max(from_ms, rule.first)
+        if rule.limit and self.fired >= rule.limit:
+            self.next_ms = _NEVER
+            return
+        if rule.every:
+            at: float = -(-start // rule.every) * rule.every
+        elif rule.probability > 0:
+            gap = 0.0
+            if rule.probability < 1:
+                gap = math.log1p(-self.rng.random()) / math.log1p(-rule.probability)
+            at = start + math.floor(gap)
+        else:
+            at = rule.at if rule.at >= start else _NEVER
+        self.next_ms = at if at <= rule.last else _NEVER
+
+
+class Chaos:
+    """The process faults of a plan; does nothing for a plan without any."""
+
+    def __init__(self, plan: Plan, seed: int, queues: int) -> None:
+        self._queues = queues
+        self._lanes = [
+            _Lane(at, plan.rules[at].fault.name, rule, random.Random(f"{seed}/{at}"))
+            for at, rule in enumerate(plan.compiled())
+            if rule.actor is Actor.PROCESS
+        ]
+        self.fired = [0] * len(plan.rules)  #: how often each rule of the plan fired
+        self._expected: set[int] = set()  # pids of consumers that we made end
+        self._stopped: dict[int, float] = {}  # pid: millisecond at which it goes on
+        for lane in self._lanes:
+            if not lane.rule.after:
+                lane.schedule(1)
+
+    def act(self, run: _Run, now_ms: float) -> None:
+        """Carry out what is due."""
+        for pid, until in list(self._stopped.items()):
+            if now_ms >= until:
+                self._resume(pid)
+        for lane in self._lanes:
+            if now_ms >= lane.next_ms and self._fire(lane, run, now_ms):
+                lane.fired += 1
+                self.fired[lane.position] += 1
+                lane.schedule(int(now_ms) + 1)
+                self._wake_followers(lane.position, int(now_ms) + 1)
+
+    def _wake_followers(self, position: int, from_ms: int) -> None:
+        if self.fired[position] != 1:
+            return
+        for lane in self._lanes:
+            if lane.rule.after == position + 1:
+                lane.schedule(from_ms)
+
+    def _victim(self, lane: _Lane, run: _Run) -> Worker | None:
+        """Whom the rule is about; None while there is nobody who has attached."""
+        role = {
+            "kill-consumer": "consumer",
+            "churn": "consumer",
+            "stop-consumer": "consumer",
+            "stop-provider": "provider",
+            "stop-nic": "nic",
+        }[lane.name]
+        candidates = [
+            worker
+            for worker in run.crew.live(role)
+            if run.crew.has_joined(worker)
+            and worker.process.pid not in self._stopped
+            and worker.process.pid not in self._expected
+            and lane.rule.queue in (-1, worker.queue)
+        ]
+        return lane.rng.choice(candidates) if candidates else None
+
+    def _fire(self, lane: _Lane, run: _Run, now_ms: float) -> bool:
+        worker = self._victim(lane, run)
+        if worker is None:
+            return False
+        pid = worker.process.pid
+        if lane.name == "kill-consumer":
+            self._expected.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        elif lane.name == "churn":
+            assert worker.queue is not None
+            self._expected.add(pid)
+            run.stop_consumer(worker.queue)
+        else:
+            os.kill(pid, signal.SIGSTOP)
+            self._stopped[pid] = now_ms + lane.rule.params[0]
+        return True
+
+    def _resume(self, pid: int) -> None:
+        del self._stopped[pid]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def expected(self, worker: Worker) -> bool:
+        """Did a fault make this consumer end?"""
+        return worker.process.pid in self._expected
+
+    @property
+    def disturbs(self) -> bool:
+        """Is a process stopped right now, so that no progress is to be expected?"""
+        return bool(self._stopped)
+
+    def rest(self) -> None:
+        """Let every stopped process go on: the run comes to its end."""
+        for pid in list(self._stopped):
+            self._resume(pid)

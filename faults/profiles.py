@@ -1,0 +1,94 @@
+"""Ready-made plans, and the one way in which a plan is named: profile, file or compact string."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.catalogue import UnknownFaultError
+from faults.fault import nearest, shown
+from faults.plan import Plan, PlanError, parse_plan
+from faults.plan_file import read_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A plan with a name."""
+
+    name: str
+    summary: str  #: one line
+    text: str  #: the plan in its compact form
+
+    @property
+    def plan(self) -> Plan:
+        """The plan itself."""
+        return parse_plan(self.text)
+
+
+_MALFORMED = (
+    "bad-pad:1%,bad-area:1%,bad-index:1%,bad-offset:1%,alias:1%,mid-buffer:1%,len-garbage:1%"
+)
+# Rates are such that each fault fires many times a second at full speed, and that what
+# costs time (stalls, a tail far ahead) leaves most of it to the traffic.
+_HOSTILE = (
+    f"{_MALFORMED},"
+    "double-return:0.1%,stale-return:0.1%,early-return:0.1%,neighbour-return:0.1%,"
+    "never-given:0.1%,hoard:0.01%,tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,"
+    "cq-stall:0.001%,slow:0.01%,write-foreign:0.1%"
+)
+_CHAOS = (
+    f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
+    "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
+    "stop-nic:every=1030:ms=10,churn:every=1710"
+)
+
+#: All profiles by name, the mildest first.
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            summary="the three malformed RQEs that every provider must reject",
+            text="bad-pad:1%,bad-area:1%,bad-index:1%",
+        ),
+        Profile(
+            name="malformed",
+            summary="all that the 16 bytes of an RQE can get wrong",
+            text=_MALFORMED,
+        ),
+        Profile(
+            name="hostile",
+            summary="all that a consumer can do, its contract broken",
+            text=_HOSTILE,
+        ),
+        Profile(
+            name="chaos",
+            summary="everything: consumer, NIC, and processes killed and stopped",
+            text=_CHAOS,
+        ),
+    )
+}
+
+
+def load_plan(text: str) -> Plan:
+    """Return the plan that a profile's name, a ``.toml`` file or a compact string stands for.
+
+    They are tried in this order.
+
+    Raises:
+        PlanError: The file cannot be read, or there is a mistake in the plan.
+        UnknownFaultError: A compact string names a fault that does not exist.
+    """
+    word = text.strip()
+    if word in PROFILES:
+        return PROFILES[word].plan
+    if word.endswith(".toml"):
+        return read_plan(Path(word))
+    try:
+        return parse_plan(text)
+    except UnknownFaultError as error:
+        # A word alone may have been meant for a profile as well.
+        hint = nearest(word, PROFILES)
+        if hint and "did you mean" not in str(error):
+            raise PlanError(f"{shown(word)} is neither a fault nor a profile; {hint}") from None
+        raise
