@@ -52,6 +52,9 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	returns->position = returns->checked = params->position;
 	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
 	zcrx_fault_skip_to(&returns->plan, returns->ordinal);
+	for (uint32_t i = 0; i < returns->plan.count; i++)
+		returns->keeps_history |= returns->plan.lanes[i].rule.kind ==
+					  ZCRX_FAULT_STALE_RETURN;
 	returns->ring_after = shape->num_niovs / 8 < shape->rq_entries / 4 ? shape->num_niovs / 8 :
 									     shape->rq_entries / 4;
 	returns->pending_mask =
@@ -527,13 +530,25 @@ static void let_go(struct zcrx_returns *returns, const struct zcrx_held *held)
 		known->held--;
 }
 
-/* The quick way: no rule is due for a whole run of returns. */
+static void remember(struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	if (returns->keeps_history)
+		returns->history[returns->history_count++ % ZCRX_HISTORY] =
+			(struct io_uring_zcrx_rqe){.off = held->off, .len = held->len};
+}
+
+/*
+ * The quick way: no rule is due for a whole run of returns. They are valid by
+ * construction, so what they mean needs no look at their bytes.
+ */
 static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 {
 	uint64_t waiting = returns->pending_tail - returns->pending_head;
 	uint64_t quiet = returns->plan.next > returns->ordinal ?
 				 returns->plan.next - returns->ordinal :
 				 0;
+	uint64_t mask = returns->queue->shape.log_entries - 1;
+	uint16_t *intents = returns->queue->intents;
 	uint64_t count = room < waiting ? room : waiting;
 
 	if (returns->is_staged)
@@ -543,11 +558,17 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 	for (uint64_t i = 0; i < count; i++) {
 		struct zcrx_held *held =
 			&returns->pending[returns->pending_head++ & returns->pending_mask];
-		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
+		struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+		uint32_t legal = SUCCEEDS;
 
-		let_go(returns, held);
-		returns->history[returns->history_count++ % ZCRX_HISTORY] = rqe;
-		put_rqe(returns, &rqe, ZCRX_INTENT_VALID);
+		if (known->strayed && known->balance <= 0)
+			legal |= BIT(ZCRX_NO_USER_REF);
+		known->balance--;
+		known->held -= known->held != 0;
+		SHM_AT(POINT_LOG, &intents[returns->position & mask]);
+		intents[returns->position++ & mask] = ZCRX_INTENT(ZCRX_INTENT_VALID, legal);
+		zcrx_rq_user_put(&returns->rq, held->off, held->len, 0);
+		remember(returns, held);
 	}
 	returns->ordinal += count;
 	return count;
@@ -569,8 +590,7 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 	}
 	if (returns->staged_at < returns->staged_count)
 		return written;
-	returns->history[returns->history_count++ % ZCRX_HISTORY] =
-		(struct io_uring_zcrx_rqe){.off = held->off, .len = held->len};
+	remember(returns, held);
 	let_go(returns, held);
 	returns->is_staged = false;
 	returns->pending_head++;

@@ -77,6 +77,7 @@ struct zcrx_returns {
 
 	struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY] */
 	uint64_t history_count;
+	bool keeps_history; /* some rule wants it */
 	struct zcrx_early *early; /* [ZCRX_HISTORY], FIFO */
 	uint64_t early_head, early_tail;
 	uint64_t hoarded;
