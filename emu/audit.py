@@ -73,7 +73,12 @@ def _integrity(evidence: Evidence) -> Statement:
         return Statement(
             "integrity", False, f"{errors} fragments differ from what was sent, {bad} lie outside"
         )
-    return Statement("integrity", True, f"{fragments} fragments are what was sent")
+    text = f"{fragments} fragments are what was sent"
+    led_to = {row.name: row.consequences for row in evidence.reconciliation.rows}
+    faults = ", ".join(f"{count} of {name}" for name, count in led_to.items() if count)
+    if faults:
+        text += f", but for the consequences of faults: {faults}"
+    return Statement("integrity", True, text)
 
 
 def _ownership(evidence: Evidence) -> Statement:

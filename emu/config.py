@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from emu.core import QUEUES_MAX, Shape
 from emu.errors import ConfigError
-from faults import Plan
+from faults import Plan, PlanError, parse_plan
 
 RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
@@ -129,6 +129,10 @@ class RunConfig:
         self._choose("overload", Overload)
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
+        try:
+            self.plan.check_queues(self.queues)
+        except PlanError as error:
+            raise ConfigError(str(error)) from None
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):
@@ -179,3 +183,33 @@ class RunConfig:
             value = getattr(self, item.name)
             result[item.name] = plain.get(type(value), lambda same: same)(value)
         return result
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> RunConfig:
+        """Read back what :meth:`as_dict` gave.
+
+        Raises:
+            ConfigError: A field is unknown or its value is not allowed.
+        """
+        known = {item.name for item in fields(cls) if item.init}
+        values = dict(plain)
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError.of("config", unknown[0], "it is not a field of a run's configuration")
+        choices: dict[str, Callable[[str], Any]] = {
+            "pace": Pace,
+            "overload": Overload,
+            "verify": Verify,
+            "return_order": ReturnOrder,
+            "plan": parse_plan,
+        }
+        for name, read in choices.items():
+            if name in values:
+                try:
+                    values[name] = read(values[name])
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(f"{name}: {error}") from None
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"config: {error}") from None
