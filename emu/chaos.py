@@ -79,15 +79,19 @@ class Chaos:
 
     def act(self, run: _Run, now_ms: float) -> None:
         """Carry out what is due."""
-        for pid, until in list(self._stopped.items()):
-            if now_ms >= until:
-                self._resume(pid)
+        self.resume(now_ms)
         for lane in self._lanes:
             if now_ms >= lane.next_ms and self._fire(lane, run, now_ms):
                 lane.fired += 1
                 self.fired[lane.position] += 1
                 lane.schedule(int(now_ms) + 1)
                 self._wake_followers(lane.position, int(now_ms) + 1)
+
+    def resume(self, now_ms: float) -> None:
+        """Let processes go on whose time is up; also while the run waits for one of them."""
+        for pid, until in list(self._stopped.items()):
+            if now_ms >= until:
+                self._resume(pid)
 
     def _wake_followers(self, position: int, from_ms: int) -> None:
         if self.fired[position] != 1:

@@ -30,7 +30,16 @@ from emu.render import LiveView, print_report
 from emu.report import Report, write_json
 from emu.session import Sample, Session, interruptible, listen, make_run_dir
 from emu.traffic import SOURCE_FORMS, TcpSource, parse_source
-from faults import Plan, PlanError, UnknownFaultError, parse_plan
+from faults import (
+    CATALOGUE,
+    PROFILES,
+    Plan,
+    PlanError,
+    UnknownFaultError,
+    find,
+    load_plan,
+)
+from faults.tables import catalogue_table, fault_table, plan_table, profile_table
 
 _DEFAULTS = RunConfig()
 EXIT_FINDING = 1
@@ -58,7 +67,11 @@ SeedOption = Annotated[
     int | None, typer.Option(help="Decides traffic, faults and order; random if not given.")
 ]
 FaultsOption = Annotated[
-    str, typer.Option(help="Faults and their probability per valid RQE: NAME:P,NAME:P,…, or none.")
+    str,
+    typer.Option(
+        help="A plan: a profile's name, a .toml file, NAME:PROBABILITY,… or none. "
+        "'zcrx-emu faults list' shows what there is."
+    ),
 ]
 JsonOption = Annotated[
     str | None, typer.Option("--json", help="Write the report as JSON to this file; - = stdout.")
@@ -71,11 +84,22 @@ RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
 PinOption = Annotated[bool, typer.Option(help="Bind NIC and consumers to cores.")]
 
 
-def _plan(text: str) -> Plan:
+@contextlib.contextmanager
+def _plan_errors() -> Iterator[None]:
+    """Let the fault layer's errors be answered like any other wrong use."""
     try:
-        return parse_plan(text)
+        yield
     except (PlanError, UnknownFaultError) as error:
         raise ConfigError(str(error)) from None
+
+
+def _plan(text: str, queues: int | None) -> Plan:
+    """Load a plan, for a run of that many queues if it is known."""
+    with _plan_errors():
+        plan = load_plan(text)
+        if queues is not None and queues > 0:  # what is no number of queues is refused elsewhere
+            plan.check_queues(queues)
+        return plan
 
 
 def _seed(seed: int | None) -> int:
@@ -203,11 +227,15 @@ def stress(
         hold=hold,
         strict_alias=strict_alias,
         pin=pin,
-        plan=_plan(faults),
+        plan=_plan(faults, queues),
         consumer=consumer,
         respawn=respawn,
     )
     console = _console(json_target)
+    _finish(console, _run_stress(console, config, run_dir), json_target)
+
+
+def _run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Report:
     _print_start(console, config)
     with (
         _run_folder(run_dir) as folder,
@@ -219,8 +247,7 @@ def stress(
         pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
         console.print(f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True)
         with LiveView(console, config, session.pids) as view:
-            report = session.run(view.update)
-    _finish(console, report, json_target)
+            return session.run(view.update)
 
 
 def _print_start(console: Console, config: RunConfig) -> None:
@@ -266,7 +293,7 @@ def recv(
     if output == "-" and json_target == "-":
         raise ConfigError("json: '-' is taken by --output; name a file")
     _check_json_target(json_target)
-    plan = _plan(faults)
+    plan = _plan(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
     config = RunConfig(
@@ -303,6 +330,41 @@ class _Quiet:
         """Show nothing."""
 
 
+def _read_run(run: Path) -> RunConfig:
+    """The configuration of an earlier run, from its folder or its JSON file."""
+    path = run / "run.json" if run.is_dir() else run
+    allowed = "name the folder of a run, or its run.json"
+    try:
+        config = json.loads(path.read_text())["config"]
+    except OSError as error:
+        raise ConfigError(
+            f"run: {str(run)!r} cannot be read ({error.strerror}); {allowed}"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"run: {str(path)!r} is no report of a run; {allowed}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"run: {str(path)!r} has no configuration; {allowed}")
+    if str(config.get("traffic", "")).startswith("tcp:"):
+        raise ConfigError(
+            f"run: {str(run)!r} received from programs of its own time; "
+            "only runs of synthetic or captured traffic can be replayed"
+        )
+    return RunConfig.from_dict(config)
+
+
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="Folder of an earlier run, or its run.json.")],
+    run_dir: RunDirOption = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Run an earlier run's configuration and seed again: same traffic, same faults."""
+    _check_json_target(json_target)
+    config = _read_run(run)
+    console = _console(json_target)
+    _finish(console, _run_stress(console, config, run_dir), json_target)
+
+
 @app.command()
 def doctor(json_target: JsonOption = None) -> None:
     """Say what this machine offers for a run, with advice."""
@@ -322,6 +384,66 @@ def doctor(json_target: JsonOption = None) -> None:
         Console().print(table)
     if not all(check.ok for check in checks):
         raise typer.Exit(EXIT_USAGE)
+
+
+faults_app = typer.Typer(help="Show the faults there are, and check plans of them.")
+app.add_typer(faults_app, name="faults")
+
+
+@faults_app.callback(invoke_without_command=True)
+def _faults_root(context: typer.Context) -> None:
+    """Show the faults there are, and check plans of them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
+
+
+@faults_app.command("list")
+def faults_list(json_target: JsonOption = None) -> None:
+    """List every fault with what it does, and the ready-made profiles."""
+    _check_json_target(json_target)
+    _emit_json(
+        json_target,
+        {
+            "faults": [fault.as_dict() for fault in CATALOGUE.values()],
+            "profiles": [profile.as_dict() for profile in PROFILES.values()],
+        },
+    )
+    if json_target != "-":
+        console = Console()
+        console.print(catalogue_table(CATALOGUE.values()))
+        console.print(profile_table(PROFILES.values()))
+
+
+@faults_app.command("show")
+def faults_show(
+    name: Annotated[str, typer.Argument(help="A fault of 'zcrx-emu faults list'.")],
+    json_target: JsonOption = None,
+) -> None:
+    """Explain one fault: what is done, what it must earn, and what holds despite it."""
+    with _plan_errors():
+        fault = find(name)
+    _check_json_target(json_target)
+    _emit_json(json_target, fault.as_dict())
+    if json_target != "-":
+        Console().print(fault_table(fault))
+
+
+@faults_app.command("check")
+def faults_check(
+    plan_text: Annotated[str, typer.Argument(metavar="PLAN", help="What --faults takes.")],
+    queues: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Check it for a run of that many queues.")
+    ] = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Check a plan and say in words what it does."""
+    plan = _plan(plan_text, queues)
+    _check_json_target(json_target)
+    _emit_json(json_target, plan.as_dict())
+    if json_target != "-":
+        Console().print(plan_table(plan))
+        print(plan)
 
 
 def _version(wanted: bool) -> None:

@@ -342,7 +342,7 @@ class Session:
                 if worker.role == "consumer":
                     self._user_is_gone(worker)
             self.crew.look_who_joined()
-            self._chaos.act(self, (time.monotonic() - self._started_at) * 1000)
+            self._chaos.act(self, self._now_ms)
             self._reconcile()
             ended = self._end_of_traffic(progress)
             if ended is not None:
@@ -357,6 +357,10 @@ class Session:
         return self._report(ended)
 
     # ---- shutting down -----------------------------------------------------------
+
+    @property
+    def _now_ms(self) -> float:
+        return (time.monotonic() - self._started_at) * 1000
 
     @property
     def _deaths(self) -> list[Worker]:
@@ -447,6 +451,7 @@ class Session:
             if reached():
                 return True
             self._control.sleep(seq, 0.02)
+            self._chaos.resume(self._now_ms)
             self.crew.reap()
             self._reconcile()
             if self._kernel_side_died:

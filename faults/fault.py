@@ -38,7 +38,9 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean '…'?`` with the one of ``known`` that is most like ``name``, or nothing."""
-    near = difflib.get_close_matches(name[:80].lower(), list(known), n=1, cutoff=0.5)
+    names, word = list(known), name[:80].lower()
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    near = near or [other for other in names if len(word) > 2 and other.startswith(word)]
     return f"did you mean {near[0]!r}?" if near else ""
 
 

@@ -254,6 +254,9 @@ class Plan:
             raise refuse(f"is no fault of this plan; {hint}")
         seen: set[int | None] = {position}
         other = self._find(rule.after)
+        assert other is not None
+        if self.rules[other].fault.actor is not rule.fault.actor:
+            raise refuse("acts in another process; name a fault of the same actor")
         while other is not None and other not in seen:
             seen.add(other)
             name = self.rules[other].after

@@ -80,7 +80,7 @@ def parse_toml(text: str, name: str) -> Plan:
     Raises:
         PlanError: It is no TOML, or no plan; the message says where.
     """
-    name = name if name.isprintable() else shown(name)
+    name = name[:300] if name.isprintable() else repr(name)[:300]
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; absurd numbers and nestings
@@ -119,10 +119,10 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: It cannot be read, or :func:`parse_toml` refuses it.
     """
-    name = shown(str(path))
+    name = repr(str(path))[:300]
     try:
         if not path.is_file():  # a device or a pipe could be read for ever
-            raise PlanError(f"{name} is not a regular file; name a plan in TOML")
+            raise PlanError(f"{name} is not a file that exists; name a plan in TOML")
         with path.open("rb") as file:
             data = file.read(SIZE_MAX + 1)
         text = data.decode()

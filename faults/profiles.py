@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from faults.catalogue import UnknownFaultError
+from faults.catalogue import CATALOGUE, UnknownFaultError
 from faults.fault import nearest, shown
-from faults.plan import Plan, PlanError, parse_plan
+from faults.plan import Plan, parse_plan
 from faults.plan_file import read_plan
 
 
@@ -23,6 +25,10 @@ class Profile:
     def plan(self) -> Plan:
         """The plan itself."""
         return parse_plan(self.text)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"name": self.name, "summary": self.summary, **self.plan.as_dict()}
 
 
 _MALFORMED = (
@@ -84,11 +90,8 @@ def load_plan(text: str) -> Plan:
         return PROFILES[word].plan
     if word.endswith(".toml"):
         return read_plan(Path(word))
-    try:
-        return parse_plan(text)
-    except UnknownFaultError as error:
-        # A word alone may have been meant for a profile as well.
-        hint = nearest(word, PROFILES)
-        if hint and "did you mean" not in str(error):
-            raise PlanError(f"{shown(word)} is neither a fault nor a profile; {hint}") from None
-        raise
+    known = [*CATALOGUE, *PROFILES]
+    if re.fullmatch(r"[^:,=]+", word) and word not in ("none", *known):
+        hint = nearest(word, known) or "'zcrx-emu faults list' shows what there is"
+        raise UnknownFaultError(f"faults: {shown(word)} is neither a fault nor a profile; {hint}")
+    return parse_plan(text)

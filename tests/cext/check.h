@@ -107,7 +107,7 @@ struct patience {
 	uint32_t rounds;
 };
 
-#define PATIENCE_NS (60U * UINT64_C(1000000000))
+#define PATIENCE_NS (30U * UINT64_C(1000000000))
 
 static inline uint64_t check_now_ns(void)
 {

@@ -207,16 +207,17 @@ static void page_pool_references_that_nobody_held_are_counted(void)
 
 /* ---- hands that meet ---------------------------------------------------------------- */
 
-#define RACE_NIOVS 512U
+#define RACE_NIOVS 64U
+#define FEW_NIOVS 2U /* so that they meet at the same one all the time */
 
 struct race {
 	struct area_memory memory;
-	pthread_barrier_t barrier;
+	struct meeting meeting;
 	uint32_t rounds;
 	shm_u32 done;
 	uint64_t given;
 	uint64_t taken[2];
-	shm_u32 homes[RACE_NIOVS]; /* how often the last reference was dropped */
+	shm_u32 homes[RACE_NIOVS]; /* how often the last reference was dropped; or: is out */
 };
 
 static void race_init(struct race *race, uint32_t rounds)
@@ -224,12 +225,10 @@ static void race_init(struct race *race, uint32_t rounds)
 	memset(race, 0, sizeof(*race));
 	area_init(&race->memory, RACE_NIOVS);
 	race->rounds = rounds;
-	REQUIRE(pthread_barrier_init(&race->barrier, NULL, 2) == 0);
 }
 
 static void race_free(struct race *race)
 {
-	pthread_barrier_destroy(&race->barrier);
 	area_free(&race->memory);
 }
 
@@ -240,7 +239,7 @@ static void *take_a_few(void *context)
 
 	do {
 		done = shm_load_acquire_u32(&race->done, POINT_RUN_STATE);
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
+		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			race->taken[0] += zcrx_user_ref_take(&race->memory.area, niov, 1 + niov % 3);
 	} while (!done);
 	return NULL;
@@ -253,7 +252,7 @@ static void *take_all(void *context)
 
 	do {
 		done = shm_load_acquire_u32(&race->done, POINT_RUN_STATE);
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
+		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			race->taken[1] += zcrx_user_ref_take_all(&race->memory.area, niov);
 	} while (!done);
 	return NULL;
@@ -272,14 +271,13 @@ static void exactly_the_user_references_given_are_taken(void)
 	for (uint32_t i = 0; i < CHECK_REPEAT(3000000); i++) {
 		uint32_t count = 1 + zcrx_rng_below(&rng, 8);
 
-		zcrx_user_ref_give(&race.memory.area, zcrx_rng_below(&rng, RACE_NIOVS), count);
+		zcrx_user_ref_give(&race.memory.area, zcrx_rng_below(&rng, FEW_NIOVS), count);
 		race.given += count;
 	}
 	shm_store_release_u32(&race.done, 1, POINT_RUN_STATE);
 	threads_join(&threads);
-	/* The last to end may have run past buffers that the other had not emptied yet. */
-	for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
-		CHECK_EQ(user_refs(&race.memory.area, niov), 0);
+	for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
+		race.taken[0] += user_refs(&race.memory.area, niov);
 	CHECK_EQ(race.taken[0] + race.taken[1], race.given);
 	race_free(&race);
 }
@@ -290,41 +288,52 @@ static void drop(struct race *race, uint32_t niov, uint32_t count)
 		shm_fetch_add_u32(&race->homes[niov], 1, POINT_COUNTER);
 }
 
-static void *return_singly(void *context)
+static void return_singly(struct race *race)
+{
+	for (uint32_t niov = 0; niov < FEW_NIOVS; niov++) {
+		while (zcrx_user_ref_take(&race->memory.area, niov, 1))
+			drop(race, niov, 1);
+	}
+}
+
+static void *return_all(void *context)
 {
 	struct race *race = context;
 
 	for (uint32_t round = 0; round < race->rounds; round++) {
-		pthread_barrier_wait(&race->barrier);
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++) {
-			while (zcrx_user_ref_take(&race->memory.area, niov, 1))
-				drop(race, niov, 1);
-		}
-		pthread_barrier_wait(&race->barrier);
+		if (!meet(&race->meeting, 2 * round))
+			break;
+		return_singly(race);
+		if (!meet(&race->meeting, 2 * round + 1))
+			break;
 	}
 	return NULL;
 }
 
-static void *prepare_and_scrub(void *context)
+static void *prepare_and_join_in(void *context)
 {
 	struct race *race = context;
 	struct zcrx_area *area = &race->memory.area;
-	struct zcrx_rng rng = zcrx_rng_for(2, 0);
 
 	for (uint32_t round = 0; round < race->rounds; round++) {
 		uint32_t wrong = 0;
 
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++) {
-			uint32_t fragments = 1 + zcrx_rng_below(&rng, 4);
-
-			zcrx_pp_ref_get(area, niov, fragments - 1);
-			zcrx_user_ref_give(area, niov, fragments);
+		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++) {
+			zcrx_pp_ref_get(area, niov, 19);
+			zcrx_user_ref_give(area, niov, 20);
 		}
-		pthread_barrier_wait(&race->barrier);
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
+		if (!meet(&race->meeting, 2 * round))
+			break;
+		/* As another one who returns, or as the scrub, at another moment each time. */
+		for (uint32_t pause = 0; pause < round % 32; pause++)
+			shm_pause();
+		if (round % 2)
+			return_singly(race);
+		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			drop(race, niov, zcrx_user_ref_take_all(area, niov));
-		pthread_barrier_wait(&race->barrier);
-		for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
+		if (!meet(&race->meeting, 2 * round + 1))
+			break;
+		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			wrong += shm_xchg_u32(&race->homes[niov], 0, POINT_COUNTER) != 1 ||
 				 pp_refs(area, niov) != 1;
 		CHECK_EQ(wrong, 0);
@@ -332,15 +341,14 @@ static void *prepare_and_scrub(void *context)
 	return NULL;
 }
 
-/* Return by return against one sweep of the scrub: of each buffer one drops the last reference. */
 static void one_of_two_racing_holders_drops_the_last_reference(void)
 {
 	struct race race;
 
-	race_init(&race, CHECK_REPEAT(1000));
-	for (uint32_t niov = 0; niov < RACE_NIOVS; niov++)
+	race_init(&race, CHECK_REPEAT(40000));
+	for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 		zcrx_pp_ref_init(&race.memory.area, niov);
-	run_both(return_singly, prepare_and_scrub, &race);
+	run_both(return_all, prepare_and_join_in, &race);
 	CHECK_EQ(underflows(&race.memory), 0);
 	race_free(&race);
 }
@@ -351,7 +359,7 @@ static void *pop_and_push(void *context)
 
 	for (uint32_t round = 0; round < race->rounds; round++) {
 		uint32_t niovs[64];
-		uint32_t count = zcrx_area_pop_free(&race->memory.area, niovs, 1 + round % 64);
+		uint32_t count = zcrx_area_pop_free(&race->memory.area, niovs, 1 + round % 48);
 
 		for (uint32_t i = 0; i < count; i++)
 			CHECK_EQ(shm_xchg_u32(&race->homes[niovs[i]], 1, POINT_COUNTER), 0);

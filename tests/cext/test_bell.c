@@ -100,6 +100,64 @@ static void the_clock_goes_forward_in_nanoseconds(void)
 	CHECK(before <= now && now <= after);
 }
 
+/* ---- store and load across two cores --------------------------------------------- */
+
+struct crossing {
+	struct meeting meeting;
+	struct zcrx_bell bell;
+	_Alignas(SHM_CACHE_LINE) shm_u32 posted;
+	_Alignas(SHM_CACHE_LINE) shm_u32 saw;
+	uint32_t rounds;
+};
+
+static void *post_across(void *context)
+{
+	struct crossing *crossing = context;
+
+	for (uint32_t round = 0; round < crossing->rounds; round++) {
+		uint32_t seq = seq_of(&crossing->bell);
+
+		if (!meet(&crossing->meeting, 2 * round))
+			break;
+		shm_store_release_u32(&crossing->posted, round + 1, POINT_COUNTER);
+		zcrx_bell_ring(&crossing->bell, ZCRX_BELL_WORK);
+		if (!meet(&crossing->meeting, 2 * round + 1))
+			break;
+		/* Not seen, not rung: the other would sleep on. */
+		CHECK(shm_load_acquire_u32(&crossing->saw, POINT_COUNTER) ||
+		      seq_of(&crossing->bell) != seq);
+		zcrx_bell_cancel(&crossing->bell);
+	}
+	return NULL;
+}
+
+static void *announce_across(void *context)
+{
+	struct crossing *crossing = context;
+
+	for (uint32_t round = 0; round < crossing->rounds; round++) {
+		uint32_t saw;
+
+		if (!meet(&crossing->meeting, 2 * round))
+			break;
+		zcrx_bell_prepare(&crossing->bell, ZCRX_BELL_WORK);
+		saw = shm_load_relaxed_u32(&crossing->posted, POINT_COUNTER) == round + 1;
+		shm_store_relaxed_u32(&crossing->saw, saw, POINT_COUNTER);
+		if (!meet(&crossing->meeting, 2 * round + 1))
+			break;
+	}
+	return NULL;
+}
+
+/* Each side stores and then loads; without the fences both loads may come first. */
+static void a_sleeper_and_a_ringer_never_miss_each_other(void)
+{
+	static struct crossing crossing;
+
+	crossing.rounds = CHECK_REPEAT(300000);
+	run_both(post_across, announce_across, &crossing);
+}
+
 /* ---- two threads ------------------------------------------------------------------ */
 
 struct side {
@@ -227,5 +285,6 @@ CHECK_MAIN(CASE(preparing_announces_the_reason), CASE(ringing_for_another_reason
 	   CASE(a_ring_before_the_sleep_is_not_lost),
 	   CASE(a_sleep_ends_by_itself_and_takes_the_announcement_down),
 	   CASE(a_waiter_spins_then_yields_then_sleeps), CASE(the_clock_goes_forward_in_nanoseconds),
+	   CASE(a_sleeper_and_a_ringer_never_miss_each_other),
 	   CASE(no_wake_up_is_lost_in_100000_handshakes),
 	   CASE(no_wake_up_is_lost_in_a_stream_of_posts))

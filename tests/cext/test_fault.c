@@ -147,6 +147,30 @@ static void a_mutation_changes_one_field_and_leaves_the_rest(void)
 	}
 }
 
+/* Generators whose next number is 0, and all ones: splitmix64 run backwards. */
+static void the_least_and_the_greatest_numbers_drawn_are_mutations_too(void)
+{
+	const uint64_t states[] = {UINT64_C(0x61c8864680b583eb), UINT64_C(0x31628af67b2131ab)};
+
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		struct zcrx_rng rng = {.state = states[i]};
+		struct io_uring_zcrx_rqe rqe;
+
+		CHECK_EQ(zcrx_rng_next(&rng), i ? UINT64_MAX : 0);
+		rng.state = states[i];
+		CHECK(zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, &rng, &valid, 8, 12).__pad != 0);
+		rng.state = states[i];
+		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, &rng, &valid, 8, 12);
+		CHECK(rqe.off >> 48 != 0);
+		for (uint32_t shift = 6; shift <= 30; shift++) {
+			rng.state = states[i];
+			rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, &rng, &valid, 8, shift);
+			CHECK((uint32_t)(rqe.off >> shift) >= 8);
+			CHECK_EQ(rqe.off >> 48, 0);
+		}
+	}
+}
+
 /* ---- plans ----------------------------------------------------------------------- */
 
 /* Firings of each rule before valid entries 0 .. entries - 1. */
@@ -364,6 +388,7 @@ static void bounded_numbers_stay_below_their_bound_and_reach_it(void)
 CHECK_MAIN(CASE(every_kind_earns_its_verdict_for_any_area),
 	   CASE(an_area_with_one_index_to_spare_can_still_be_missed),
 	   CASE(a_mutation_changes_one_field_and_leaves_the_rest),
+	   CASE(the_least_and_the_greatest_numbers_drawn_are_mutations_too),
 	   CASE(rules_fire_as_often_as_their_probability_says), CASE(probability_0_never_fires),
 	   CASE(probability_1_fires_before_each_entry), CASE(an_empty_plan_is_never_due),
 	   CASE(rules_that_are_due_together_fire_once_each),

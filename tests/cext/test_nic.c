@@ -350,6 +350,25 @@ static void without_room_for_completions_no_reference_is_taken(void)
 	wire_free(&wire);
 }
 
+static void a_large_packet_takes_all_its_completions_or_none(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_nic_params params = plain;
+	struct wire wire;
+
+	shape.cq_entries = 4;
+	params.wait_max_ns = UINT64_MAX;
+	wire_init_with(&wire, &shape, &params, LENS(100, 100, 3 * 4096));
+	grant(wire.queue, 8);
+	run(&wire);
+	CHECK_EQ(unread(&wire), 2);
+	check_next(&wire, 0, 100);
+	run(&wire);
+	CHECK_EQ(unread(&wire), 4);
+	CHECK_EQ(NIC(&wire, waits_cq_full), 1);
+	wire_free(&wire);
+}
+
 static void a_packet_waits_for_room_as_long_as_it_may(void)
 {
 	struct zcrx_shape shape = small_shape();
@@ -648,6 +667,7 @@ CHECK_MAIN(CASE(small_packets_share_a_buffer_at_multiples_of_64),
 	   CASE(without_buffers_packets_are_dropped_and_counted),
 	   CASE(a_large_packet_takes_all_its_buffers_or_none),
 	   CASE(without_room_for_completions_no_reference_is_taken),
+	   CASE(a_large_packet_takes_all_its_completions_or_none),
 	   CASE(a_packet_waits_for_room_as_long_as_it_may),
 	   CASE(a_packet_that_waited_too_long_is_dropped),
 	   CASE(a_hostile_completion_head_stops_delivery_and_nothing_else),

@@ -16,8 +16,8 @@
 #include "rng.h"
 #include "rss.h"
 
-#define QUEUES 2U
-#define CLIENTS_MAX 4U
+#define QUEUES 3U
+#define CLIENTS_MAX 8U
 #define STREAM_MAX (1U << 20)
 
 struct client {
@@ -56,6 +56,7 @@ static void server_init(struct server *server, uint32_t connections_max)
 
 	memset(server, 0, sizeof(*server));
 	shape.cq_entries = 16;
+	shape.flows_max = CLIENTS_MAX;
 	server->address.sin_family = AF_INET;
 	server->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -175,8 +176,10 @@ static void serve_until_ended(struct server *server, uint32_t flow)
 {
 	struct patience patience = {0};
 
-	while (!server->ended[flow] && wait_more(&patience))
+	while (!server->ended[flow]) {
 		serve(server, 64);
+		REQUIRE(wait_more(&patience));
+	}
 }
 
 static uint64_t total(const struct server *server, size_t counter)

@@ -38,4 +38,28 @@ static inline void run_both(thread_body first, thread_body second, void *context
 	threads_join(&threads);
 }
 
+/*
+ * Where two threads meet, round by round, to start into each other as closely as
+ * can be: both spin, and yield only when the other is long in coming.
+ */
+struct meeting {
+	atomic_uint arrived;
+};
+
+#define MEETING_SPINS 2000U
+
+/* The `round`-th meeting (from 0) of this thread; false, with a failed check, if it is alone. */
+static inline bool meet(struct meeting *meeting, uint32_t round)
+{
+	struct patience patience = {0};
+	uint32_t spins = 0;
+
+	atomic_fetch_add_explicit(&meeting->arrived, 1, memory_order_acq_rel);
+	while (atomic_load_explicit(&meeting->arrived, memory_order_acquire) < 2 * (round + 1)) {
+		if (++spins > MEETING_SPINS && !wait_more(&patience))
+			return false;
+	}
+	return true;
+}
+
 #endif /* THREADS_H */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,12 +10,48 @@ import pytest
 
 from emu.core import mutate
 from emu.state import Verdict
-from faults import CATALOGUE, Fault, UnknownFaultError, find
-from faults.catalogue import AUDIT_STATEMENTS, VALID_VERDICTS, Actor
+from faults import CATALOGUE, Actor, Fault, Group, Param, UnknownFaultError, find
+from faults.catalogue import AUDIT_STATEMENTS, VALID_VERDICTS
+from faults.fault import PARAMS_MAX, U32_MAX, shown
+from faults.plan import FIELDS
 
 VERDICTS = {verdict.label for verdict in Verdict}
 HEADER = Path(__file__).parents[2] / "cext" / "fault.h"
 each_fault = pytest.mark.parametrize("fault", CATALOGUE.values(), ids=CATALOGUE)
+PARAMS = [(fault, param) for fault in CATALOGUE.values() for param in fault.params]
+each_param = pytest.mark.parametrize(
+    ("fault", "param"), PARAMS, ids=[f"{fault.name}:{param.name}" for fault, param in PARAMS]
+)
+
+NUMBERS = {
+    "bad-pad": 1,
+    "bad-area": 2,
+    "bad-index": 3,
+    "bad-offset": 4,
+    "alias": 5,
+    "mid-buffer": 6,
+    "len-garbage": 7,
+    "double-return": 10,
+    "stale-return": 11,
+    "early-return": 12,
+    "neighbour-return": 13,
+    "never-given": 14,
+    "hoard": 15,
+    "tail-ahead": 20,
+    "head-scribble": 21,
+    "cq-head-scribble": 22,
+    "cq-stall": 24,
+    "slow": 25,
+    "write-foreign": 30,
+    "nic-drop": 40,
+    "nic-corrupt": 41,
+    "nic-stall": 45,
+    "kill-consumer": 60,
+    "stop-consumer": 61,
+    "stop-provider": 62,
+    "stop-nic": 63,
+    "churn": 64,
+}
 
 
 @each_fault
@@ -25,37 +62,104 @@ def test_fault_is_described(fault: Fault) -> None:
     assert 10 < len(fault.summary) <= 80
     assert len(fault.explanation) > len(fault.summary)
     assert fault.explanation.endswith(".")
+    assert fault.consequences == "" or fault.consequences.endswith(".")
 
 
 @each_fault
-def test_fault_expects_verdicts_that_exist(fault: Fault) -> None:
-    assert fault.verdicts
+def test_fault_expects_what_exists(fault: Fault) -> None:
     assert fault.verdicts <= VERDICTS
+    assert fault.writes_entries == bool(fault.verdicts)
     assert fault.survives <= AUDIT_STATEMENTS
     assert fault.breaks_contract == (fault.survives != AUDIT_STATEMENTS)
 
 
 @each_fault
-def test_fault_cannot_be_mistaken_for_a_valid_return(fault: Fault) -> None:
-    assert not fault.verdicts & VALID_VERDICTS
+def test_actor_group_and_verdicts_fit_together(fault: Fault) -> None:
+    """Only a consumer writes into the refill ring; a changed valid return may earn what it may."""
+    assert (fault.actor is Actor.NIC) == (fault.group is Group.NIC)
+    assert (fault.actor is Actor.PROCESS) == (fault.group is Group.PROCESS)
+    if fault.group in (Group.PACE, Group.AREA, Group.NIC, Group.PROCESS):
+        assert not fault.writes_entries
+    if fault.group is Group.CONTENT:
+        assert fault.writes_entries
+        assert not fault.breaks_contract
+    if fault.modifies:
+        assert fault.verdicts >= VALID_VERDICTS
+    if fault.breaks_contract:
+        assert fault.consequences
 
 
-def test_numbers_are_unique() -> None:
-    assert len({fault.number for fault in CATALOGUE.values()}) == len(CATALOGUE)
-
-
-@each_fault
-def test_applier_knows_the_number(fault: Fault) -> None:
-    valid = (3 << 12, 100, 0)
-    assert all(mutate(fault.number, seed, valid, 8, 12) != valid for seed in range(50))
+def test_numbers_stay_what_they_are() -> None:
+    """They are compiled into plans, and so into runs that are kept."""
+    assert {fault.name: fault.number for fault in CATALOGUE.values()} == NUMBERS
+    assert len(set(NUMBERS.values())) == len(NUMBERS)
+    assert list(NUMBERS.values()) == sorted(NUMBERS.values())
 
 
 @pytest.mark.skipif(not HEADER.exists(), reason="the C sources are not installed")
-def test_numbers_are_those_of_the_header() -> None:
+def test_numbers_of_the_header_are_those_of_the_catalogue() -> None:
     named = re.findall(r"\bZCRX_FAULT_(\w+) = (\d+)", HEADER.read_text())
-    assert {name.lower().replace("_", "-"): int(number) for name, number in named} == {
-        fault.name: fault.number for fault in CATALOGUE.values()
-    }
+    found = {name.lower().replace("_", "-"): int(number) for name, number in named}
+    assert found
+    assert found.items() <= NUMBERS.items()
+
+
+@pytest.mark.parametrize("name", ["bad-pad", "bad-area", "bad-index"])
+def test_applier_knows_the_number(name: str) -> None:
+    valid = (3 << 12, 100, 0)
+    assert all(mutate(find(name).number, seed, valid, 8, 12) != valid for seed in range(50))
+
+
+@each_fault
+def test_fault_becomes_json(fault: Fault) -> None:
+    plain = json.loads(json.dumps(fault.as_dict()))
+    assert plain["name"] == fault.name
+    assert plain["verdicts"] == sorted(fault.verdicts)
+    assert [item["name"] for item in plain["params"]] == [param.name for param in fault.params]
+
+
+# ---- Parameters ---------------------------------------------------------------------------------
+
+
+@each_fault
+def test_parameters_are_few_and_told_apart(fault: Fault) -> None:
+    names = [param.name for param in fault.params]
+    assert len(set(names)) == len(names) <= PARAMS_MAX
+    assert not set(names) & {"p", "params", "fault", *FIELDS}, "a plan could not tell them apart"
+
+
+@each_param
+def test_parameter_is_compiled_and_typed_back(fault: Fault, param: Param) -> None:
+    values = range(len(param.choices)) if param.choices else (param.low, param.default, param.high)
+    for value in values:
+        assert 0 <= value <= U32_MAX
+        assert param.is_compiled(value)
+        assert param.compile(param.text(value) if param.choices else value) == value
+    assert param.default in values
+    assert not re.search(r"[:,=\s]", "".join(param.choices))
+
+
+@each_param
+def test_parameter_out_of_range_is_refused(fault: Fault, param: Param) -> None:
+    wrong = [None, True, 1.5, "", "x", [], 2**64, -1, "random "]
+    wrong += ["RANDOM", 0] if param.choices else [param.low - 1, param.high + 1, "1"]
+    for value in wrong:
+        with pytest.raises(ValueError, match="is not allowed; it must be"):
+            param.compile(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\nb", "x" * 1000, 10**5000, [[1]] * 100, "\udcff"],
+    ids=["lines", "long", "huge", "deep", "bytes"],
+)
+def test_foreign_value_is_shown_in_one_short_line(value: object) -> None:
+    assert len(shown(value)) <= 60
+    assert "\n" not in shown(value)
+    assert shown(value).encode()
+
+
+# ---- Finding them -------------------------------------------------------------------------------
 
 
 def test_valid_verdicts_exist() -> None:
@@ -73,9 +177,10 @@ def test_fault_is_found_by_its_name(fault: Fault) -> None:
         ("bad-pda", "did you mean 'bad-pad'?"),
         ("badpad", "did you mean 'bad-pad'?"),
         ("bad-areas", "did you mean 'bad-area'?"),
-        ("BAD-INDEX", "known are bad-area, bad-index, bad-pad"),
-        ("xyzzy", "known are bad-area, bad-index, bad-pad"),
-        ("", "known are bad-area, bad-index, bad-pad"),
+        ("BAD-INDEX", "did you mean 'bad-index'?"),
+        ("kill", "did you mean 'kill-consumer'?"),
+        ("xyzzy", "'zcrx-emu faults list' shows what there is"),
+        ("", "'zcrx-emu faults list' shows what there is"),
     ],
 )
 def test_unknown_fault_offers_what_there_is(name: str, hint: str) -> None:
