@@ -44,6 +44,7 @@ from faults.tables import catalogue_table, fault_table, plan_table, profile_tabl
 _DEFAULTS = RunConfig()
 EXIT_FINDING = 1
 EXIT_USAGE = 2
+LOG_WIDTH = 132
 #: A worker that could not do its work because of its environment ends so (see emu.worker).
 _WORKER_ENVIRONMENT = 4
 
@@ -108,7 +109,10 @@ def _seed(seed: int | None) -> int:
 
 def _console(json_target: str | None, *, stderr: bool = False) -> Console:
     """Where people read: stderr when stdout carries something else."""
-    return Console(stderr=stderr or json_target == "-", soft_wrap=False)
+    console = Console(stderr=stderr or json_target == "-", soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = LOG_WIDTH  # a log file has no width; tables need some
+    return console
 
 
 def _emit_json(target: str | None, value: dict[str, Any]) -> None:

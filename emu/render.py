@@ -20,6 +20,7 @@ from rich.table import Table
 from emu.config import RunConfig
 from emu.report import Report
 from emu.session import Sample
+from faults import VALID_VERDICTS
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 _VERDICTS = {
@@ -168,6 +169,14 @@ class LiveView:
         return table
 
 
+def _expected(labels: tuple[str, ...]) -> str:
+    """Legal verdicts in few words: those of a valid return go by that name."""
+    rest = [label for label in labels if label not in VALID_VERDICTS]
+    if set(labels) >= VALID_VERDICTS:
+        return " or ".join(["as a valid one", *rest])
+    return " or ".join(labels)
+
+
 def _reconciliation_table(report: Report) -> Table:
     table = Table(header_style="bold")
     table.add_column("entries")
@@ -185,7 +194,7 @@ def _reconciliation_table(report: Report) -> Table:
             str(row.injected),
             str(row.judged),
             earned,
-            " or ".join(row.expected),
+            _expected(row.expected),
             str(row.mismatches),
             str(row.consequences or ""),
             style=style,

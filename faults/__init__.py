@@ -6,7 +6,7 @@
 - :mod:`faults.reconcile`: what was injected against what the provider said
 """
 
-from faults.catalogue import CATALOGUE, UnknownFaultError, find
+from faults.catalogue import CATALOGUE, VALID_VERDICTS, UnknownFaultError, find
 from faults.fault import Actor, Fault, Group, Param
 from faults.plan import CompiledRule, Plan, PlanError, PlanRule, parse_plan
 from faults.plan_file import read_plan
@@ -22,6 +22,7 @@ from faults.reconcile import (
 __all__ = [
     "CATALOGUE",
     "PROFILES",
+    "VALID_VERDICTS",
     "Actor",
     "CompiledRule",
     "Fault",
