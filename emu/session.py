@@ -24,7 +24,7 @@ from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
 from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import CounterGroup, Places, Reconciler, RunState
+from emu.core import CounterGroup, Places, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.memory import RunMemory
@@ -108,6 +108,8 @@ class Session:
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self.crew = Crew()
         self._memory: RunMemory | None = None
+        self._queues: list[Queue] = []
+        self._reconcilers: list[Reconciler] = []
         self._interrupted: str | None = None
         self._notes = list(config.roundings)
         self._extra_problems: list[str] = []
@@ -527,8 +529,10 @@ class Session:
         self._reconcile()
 
     def close(self) -> None:
-        """End every process and free every descriptor; safe to call twice."""
+        """End every process, free every descriptor and mapping; safe to call twice."""
         self.crew.close()
+        self._reconcilers = []
+        self._queues = []  # the last that holds the mappings: they go with it
         if self._memory is not None:
             self._memory.close()
         if self.listener is not None:
