@@ -90,6 +90,11 @@ def _shape(shape: Shape) -> Any:
     return _struct("zcrx_shape", asdict(shape))
 
 
+def core_path() -> str:
+    """The file of the extension module that is in use."""
+    return str(_core.__file__)
+
+
 def layout_sizes(shape: Shape) -> Sizes:
     """Compute the sizes of a queue's shared objects; ConfigError for an impossible shape."""
     sizes = _ffi.new("struct zcrx_sizes *")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.channel import Channel
+from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.memory import Handover
 from emu.segment import Barrier
@@ -89,6 +90,22 @@ def place(queues: int, *, pin: bool) -> dict[tuple[str, int | None], int]:
     return placed
 
 
+def _worker_environment() -> dict[str, str]:
+    """Our environment; and for an editable install, where to find what we run ourselves.
+
+    A checkout installed with ``pip -e`` rebuilds its C core whenever it is imported. The control
+    process has done so. Workers that did it too would build over each other, and could end up
+    with another core than it has: they are led past the import hook, to the same files.
+    """
+    environment = {**os.environ}
+    hooks = [str(hook._build_path) for hook in sys.meta_path if hasattr(hook, "_build_path")]
+    if hooks:
+        environment["MESONPY_EDITABLE_SKIP"] = os.pathsep.join(hooks)
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        environment["ZCRX_EMU_CORE"] = core_path()
+    return environment
+
+
 class Crew:
     """All workers of a run. Close it to end every one of them."""
 
@@ -144,6 +161,7 @@ class Crew:
                 ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                env=_worker_environment(),
                 process_group=0,
             )
         worker = Worker(role, queue, process, channel, os.pidfd_open(process.pid), Barrier())
