@@ -53,7 +53,7 @@ static uint64_t next_firing(struct zcrx_fault_lane *lane, uint64_t from)
 	if (from < rule->first)
 		from = rule->first;
 	if (rule->at != NEVER)
-		next = rule->at >= from ? rule->at : NEVER;
+		next = rule->at >= from && lane->fired == 0 ? rule->at : NEVER;
 	else if (rule->every)
 		next = later(from, (rule->every - from % rule->every) % rule->every);
 	else
@@ -70,12 +70,17 @@ static void find_next(struct zcrx_fault_plan *plan)
 	}
 }
 
-/* An area that fills all 48 bits of an offset leaves no index that is out of its range. */
+/*
+ * An area that fills all 48 bits of an offset leaves no index that is out of its
+ * range, and an index of 32 bits has none that vanish.
+ */
 static bool is_possible(const struct zcrx_fault_rule *rule, const struct zcrx_fault_area *area)
 {
 	if (rule->kind == ZCRX_FAULT_BAD_INDEX)
 		return area->num_niovs < (uint64_t)1
 						 << (IORING_ZCRX_AREA_SHIFT - area->niov_shift);
+	if (rule->kind == ZCRX_FAULT_ALIAS)
+		return IORING_ZCRX_AREA_SHIFT - area->niov_shift > 32;
 	return true;
 }
 
@@ -104,13 +109,17 @@ int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rul
 	return 0;
 }
 
-void zcrx_fault_skip_to(struct zcrx_fault_plan *plan, uint64_t ordinal)
+void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm_u64 *fired)
 {
 	for (uint32_t i = 0; i < plan->count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
+		uint32_t after = lane->rule.after;
 
-		if (lane->next < ordinal)
-			lane->next = next_firing(lane, ordinal);
+		/* Relaxed: its writer is dead, and a death seen by the control process orders. */
+		lane->fired = shm_load_relaxed_u64(&fired[i], POINT_COUNTER);
+		if (after && shm_load_relaxed_u64(&fired[after - 1], POINT_COUNTER))
+			lane->rule.after = after = 0;
+		lane->next = after ? NEVER : next_firing(lane, ordinal);
 	}
 	find_next(plan);
 }

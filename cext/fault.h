@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "rng.h"
+#include "shm.h"
 
 #include <stdbool.h>
 
@@ -103,8 +104,12 @@ static inline bool zcrx_fault_is_due(const struct zcrx_fault_plan *plan, uint64_
  */
 int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal);
 
-/* The number that ordinals jump over when a plan starts late (a new consumer). */
-void zcrx_fault_skip_to(struct zcrx_fault_plan *plan, uint64_t ordinal);
+/*
+ * Take a plan over at `ordinal`, from a consumer that is gone: what its rules
+ * fired (as counted in fired[plan->count]) goes towards their limits, and wakes
+ * those that wait for them.
+ */
+void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm_u64 *fired);
 
 /*
  * The content faults' mutation of a valid entry; `value` chooses the variant

@@ -145,8 +145,8 @@ struct zcrx_consequence {
 	uint32_t rule;
 	uint32_t kind;
 	uint32_t niov;
-	uint32_t flow, seq; /* the fragment that suffered */
-	uint32_t generation_held, generation_now; /* of its buffer */
+	uint32_t flow, seq; /* the fragment that suffered; given again: the new one */
+	uint32_t generation_held, generation_now; /* of its buffer: of what was held, and newest */
 	uint32_t reserved;
 	uint64_t position; /* of the RQE that caused it */
 };

@@ -51,7 +51,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
 	returns->position = returns->checked = params->position;
 	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
-	zcrx_fault_skip_to(&returns->plan, returns->ordinal);
+	zcrx_fault_resume(&returns->plan, returns->ordinal, queue->lab->injected);
 	for (uint32_t i = 0; i < returns->plan.count; i++)
 		returns->keeps_history |= returns->plan.lanes[i].rule.kind ==
 					  ZCRX_FAULT_STALE_RETURN;
@@ -102,6 +102,9 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 {
 	struct zcrx_lab_shared *lab = returns->queue->lab;
 	uint32_t niov = niov_of(returns, held->off);
+	uint32_t known = returns->known[niov].generation;
+	/* Given again: the fragment is the new one, and what was held came before it. */
+	bool again = kind == ZCRX_GIVEN_AGAIN;
 	uint64_t count;
 
 	if (rule == 0) {
@@ -119,8 +122,8 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 			.niov = niov,
 			.flow = held->flow,
 			.seq = held->seq,
-			.generation_held = held->generation,
-			.generation_now = returns->known[niov].generation,
+			.generation_held = again ? known : held->generation,
+			.generation_now = again ? held->generation : known,
 			.position = position,
 		};
 	shm_store_release_u64(&lab->consequence_count, count + 1, POINT_COUNTER);
@@ -427,11 +430,10 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		*valid_rule = rule;
 		break;
 	case ZCRX_FAULT_DOUBLE_RETURN:
-		for (uint32_t i = 0; i < params[0] && i < 16; i++)
-			stage(returns, *valid, rule);
+		returns->doubles |= (uint64_t)1 << (rule - 1);
 		break;
 	case ZCRX_FAULT_STALE_RETURN:
-		if (returns->history_count > params[0])
+		if (returns->history_count >= params[0])
 			stage(returns,
 			      returns->history[(returns->history_count - params[0]) % ZCRX_HISTORY],
 			      rule);
@@ -481,10 +483,22 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 	return true;
 }
 
+/* The copies of a double return: of what was written, and behind it. */
+static void stage_copies(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *valid)
+{
+	for (; returns->doubles; returns->doubles &= returns->doubles - 1) {
+		uint32_t lane = (uint32_t)__builtin_ctzll(returns->doubles);
+
+		for (uint32_t i = 0; i < returns->plan.lanes[lane].rule.params[0] && i < 16; i++)
+			stage(returns, *valid, lane + 1);
+	}
+}
+
 /* Everything that goes into the ring for the return at the head of pending, in order. */
 static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *held)
 {
 	struct io_uring_zcrx_rqe valid = {.off = held->off, .len = held->len};
+	uint64_t early = returns->early_tail;
 	uint32_t valid_rule = 0;
 	bool happens = true;
 	int rule;
@@ -496,8 +510,14 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 		shm_count(&returns->queue->lab->injected[rule], 1);
 		happens &= commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule);
 	}
+	/* A return that is read on stands behind all that was staged before it. */
+	for (; early != returns->early_tail; early++) {
+		returns->early[early % ZCRX_HISTORY].position += returns->staged_count;
+		returns->early[early % ZCRX_HISTORY].due += returns->staged_count;
+	}
 	if (happens)
 		stage(returns, valid, valid_rule);
+	stage_copies(returns, &valid);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */

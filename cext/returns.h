@@ -73,6 +73,7 @@ struct zcrx_returns {
 		uint8_t rule; /* + 1; 0 = the valid return itself */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
+	uint64_t doubles; /* rules whose copies follow that return, a bit each */
 	bool is_staged;
 
 	struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY] */

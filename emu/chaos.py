@@ -75,7 +75,7 @@ class Chaos:
         self._stopped: dict[int, float] = {}  # pid: millisecond at which it goes on
         for lane in self._lanes:
             if not lane.rule.after:
-                lane.schedule(1)
+                lane.schedule(1 if lane.rule.every else 0)  # every: not before it has begun
 
     def act(self, run: _Run, now_ms: float) -> None:
         """Carry out what is due."""

@@ -65,8 +65,8 @@ class ReconciledConsequence:
         cause = f"{self.fault} at RQE {self.position}"
         if self.kind == "given_again":
             return (
-                f"queue {self.queue}: {cause}: {fragment} was delivered (grant "
-                f"{self.generation_held}) while a fragment of an earlier grant was still held"
+                f"queue {self.queue}: {cause}: {fragment} (grant {self.generation_now}) was "
+                f"delivered while a fragment of grant {self.generation_held} was still held"
             )
         return (
             f"queue {self.queue}: {cause}: {fragment} (grant {self.generation_held}) was "

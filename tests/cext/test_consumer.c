@@ -12,6 +12,7 @@
 #include "consumer.h"
 #include "crc32c.h"
 #include "queue_memory.h"
+#include "rules.h"
 
 struct user {
 	struct queue_memory memory;
@@ -21,6 +22,9 @@ struct user {
 };
 
 static const struct zcrx_consumer_params plain = {.output_fd = -1};
+static const uint16_t valid_return =
+	ZCRX_INTENT(ZCRX_INTENT_VALID,
+		    1U << ZCRX_ACCEPTED | 1U << ZCRX_STILL_REFERENCED | 1U << ZCRX_OTHER_POOL);
 
 static void user_init(struct user *user, const struct zcrx_shape *shape,
 		      const struct zcrx_consumer_params *params,
@@ -418,8 +422,13 @@ static void the_user_never_runs_ahead_of_the_reconciler(void)
 static void malformed_entries_stand_before_the_valid_one_with_their_intents(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		{ZCRX_FAULT_BAD_PAD, 0, 1.0},
-		{ZCRX_FAULT_BAD_INDEX, 0, 1.0},
+		rule_likely(ZCRX_FAULT_BAD_PAD, 1.0),
+		rule_likely(ZCRX_FAULT_BAD_INDEX, 1.0),
+	};
+	const uint16_t meant[] = {
+		ZCRX_INTENT(1, 1U << ZCRX_BAD_PAD),
+		ZCRX_INTENT(2, 1U << ZCRX_BAD_INDEX),
+		valid_return,
 	};
 	struct zcrx_shape shape = small_shape();
 	struct zcrx_rq *rq;
@@ -441,7 +450,7 @@ static void malformed_entries_stand_before_the_valid_one_with_their_intents(void
 		CHECK_EQ(rqe.off, niov << 12);
 		CHECK_EQ(rqe.len, 64);
 		CHECK_EQ(rqe.__pad, 0);
-		CHECK_BYTES(user.queue->intents + 3 * niov, ((uint8_t[]){1, 2, 0}), 3);
+		CHECK_BYTES(user.queue->intents + 3 * niov, meant, sizeof(meant));
 	}
 	CHECK_EQ(LAB(&user, rqe_submitted), 24);
 	CHECK_EQ(LAB(&user, rqe_valid), 8);
@@ -454,8 +463,13 @@ static void malformed_entries_stand_before_the_valid_one_with_their_intents(void
 static void faults_are_not_lost_when_the_ring_is_full_between_them(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		{ZCRX_FAULT_BAD_PAD, 0, 1.0},
-		{ZCRX_FAULT_BAD_AREA, 0, 1.0},
+		rule_likely(ZCRX_FAULT_BAD_PAD, 1.0),
+		rule_likely(ZCRX_FAULT_BAD_AREA, 1.0),
+	};
+	const uint16_t meant[] = {
+		ZCRX_INTENT(1, 1U << ZCRX_BAD_PAD),
+		ZCRX_INTENT(2, 1U << ZCRX_BAD_AREA),
+		valid_return,
 	};
 	struct zcrx_shape shape = small_shape();
 	struct zcrx_rq *rq;
@@ -473,7 +487,7 @@ static void faults_are_not_lost_when_the_ring_is_full_between_them(void)
 		REQUIRE(zcrx_rq_available(rq) == 1);
 		rqe = zcrx_rq_take(rq);
 		zcrx_rq_release(rq);
-		CHECK_EQ(user.queue->intents[i], (i + 1) % 3);
+		CHECK_EQ(user.queue->intents[i], meant[i % 3]);
 		CHECK_EQ(rqe.__pad != 0, i % 3 == 0);
 		CHECK_EQ(rqe.off >> 48 != 0, i % 3 == 1);
 		CHECK_EQ((rqe.off & ~IORING_ZCRX_AREA_MASK) >> 12, i / 3);
@@ -598,7 +612,7 @@ static void a_new_consumer_takes_over_in_the_middle_of_the_flows(void)
 	user.consumer =
 		zcrx_consumer_new(&user.shape, 0, &user.memory.mapping, &params, NULL, 0);
 	REQUIRE(user.consumer);
-	memset(user.queue->intents, 0xee, user.shape.log_entries);
+	memset(user.queue->intents, 0xee, 2 * user.shape.log_entries);
 	send_plain(&user, 6, 9);
 	send_plain(&user, 7, 11);
 	take_and_give_back(&user);
@@ -606,13 +620,14 @@ static void a_new_consumer_takes_over_in_the_middle_of_the_flows(void)
 	CHECK_EQ(LAB(&user, order_errors), 0);
 	CHECK_EQ(taken_niov(&user), 6);
 	CHECK_EQ(LAB(&user, rqe_valid), 7);
-	CHECK_BYTES(user.queue->intents + 4, ((uint8_t[]){0xee, 0, 0, 0xee}), 4);
+	CHECK_BYTES(user.queue->intents + 4,
+		    ((uint16_t[]){0xeeee, valid_return, valid_return, 0xeeee}), 8);
 	user_free(&user);
 }
 
 static void impossible_consumers_are_refused(void)
 {
-	const struct zcrx_fault_rule rule = {99, 0, 0.5};
+	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_BAD_PAD, 1.5);
 	struct zcrx_shape shape = small_shape();
 	struct queue_memory memory;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fault applier: whatever the area's shape, each kind of entry earns its
- * verdict from the real provider; and plans fire as often as they say, the
- * same for the same seed.
+ * Fault plans: whatever the area's shape, each kind of entry earns its verdict
+ * from the real provider; and rules fire where they say, or as often as they
+ * say, the same for the same seed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -11,18 +11,24 @@
 
 #include "fault.h"
 #include "queue_memory.h"
+#include "rules.h"
+
+#define NEVER ZCRX_FAULT_NEVER
+#define VALUES 5U /* variants of a content fault, at most: 0 .. 4 */
 
 static const struct io_uring_zcrx_rqe valid = {.off = 0x3040, .len = 1448};
+static const struct zcrx_fault_area eight = {.num_niovs = 8, .niov_shift = 12};
 
 /* ---- mutations ---------------------------------------------------------------- */
 
 /*
- * A provider for any shape, without its memory: malformed entries never get as
- * far as a reference. One that did would find its count 0 and earn NO_USER_REF.
+ * A provider for any shape, without its memory. Malformed entries never get as
+ * far as a reference: one that did would find its count 0 and earn NO_USER_REF.
  */
 struct judge {
 	struct queue_memory memory;
 	struct zcrx_area area;
+	struct zcrx_fault_area shape;
 	struct zcrx_rq_user user;
 	struct zcrx_trace trace;
 	struct zcrx_judgement judged[64];
@@ -39,8 +45,9 @@ static void judge_init(struct judge *judge, uint32_t num_niovs, uint32_t niov_sh
 	judge->area = judge->memory.queue.area;
 	judge->area.num_niovs = num_niovs;
 	judge->area.niov_shift = niov_shift;
+	judge->shape = (struct zcrx_fault_area){num_niovs, niov_shift};
 	/* Zeros for up to 2^24 buffers that cost nothing until they are looked at. */
-	judge->area.niovs = mmap(NULL, num_niovs * sizeof(struct zcrx_niov), PROT_READ,
+	judge->area.niovs = mmap(NULL, num_niovs * sizeof(struct zcrx_niov), PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	REQUIRE(judge->area.niovs != MAP_FAILED);
 	ifq->area = &judge->area;
@@ -55,36 +62,93 @@ static void judge_free(struct judge *judge)
 	queue_memory_free(&judge->memory);
 }
 
-/* 64 mutations of a random valid entry, each judged. */
-static void judge_kind(struct judge *judge, enum zcrx_fault_kind kind, enum zcrx_verdict verdict,
-		       struct zcrx_rng *rng)
+/* A kind and its variant. */
+struct content {
+	enum zcrx_fault_kind kind;
+	uint32_t value;
+};
+
+static struct io_uring_zcrx_rqe random_return(const struct judge *judge, struct zcrx_rng *rng)
 {
-	uint32_t num_niovs = judge->area.num_niovs, niov_shift = judge->area.niov_shift;
+	return (struct io_uring_zcrx_rqe){
+		.off = ((uint64_t)zcrx_rng_below(rng, judge->shape.num_niovs)
+			<< judge->shape.niov_shift) +
+		       zcrx_rng_below(rng, UINT32_C(1) << judge->shape.niov_shift),
+		.len = (uint32_t)zcrx_rng_next(rng),
+	};
+}
+
+/* The provider's word on all 64 entries that were put. */
+static void judge_all(struct judge *judge)
+{
 	struct zcrx_ifq *ifq = &judge->memory.queue.ifq;
+
+	zcrx_rq_user_publish(&judge->user);
+	judge->trace.count = 0;
+	REQUIRE(zcrx_ifq_refill_ring(ifq, zcrx_ifq_pool(ifq)) == 64);
+}
+
+static void say_which(const struct judge *judge, const struct content *content)
+{
+	fprintf(stderr, "kind %d, value %u, num_niovs %u, niov_shift %u\n", (int)content->kind,
+		content->value, judge->shape.num_niovs, judge->shape.niov_shift);
+}
+
+/* 64 mutations of a random valid entry: all of them earn that verdict. */
+static void judge_bad(struct judge *judge, struct content content, enum zcrx_verdict verdict,
+		      struct zcrx_rng *rng)
+{
 	uint32_t wrong = 0, aliases = 0;
 
 	for (uint32_t i = 0; i < 64; i++) {
-		struct io_uring_zcrx_rqe from = {
-			.off = ((uint64_t)zcrx_rng_below(rng, num_niovs) << niov_shift) +
-			       zcrx_rng_below(rng, UINT32_C(1) << niov_shift),
-			.len = (uint32_t)zcrx_rng_next(rng),
-		};
-		struct io_uring_zcrx_rqe rqe =
-			zcrx_fault_mutate(kind, rng, &from, num_niovs, niov_shift);
+		struct io_uring_zcrx_rqe from = random_return(judge, rng);
+		struct io_uring_zcrx_rqe rqe = zcrx_fault_mutate(content.kind, content.value, rng,
+								 &from, &judge->shape);
 
 		wrong += rqe.len != from.len; /* the least that is changed */
 		zcrx_rq_user_put(&judge->user, rqe.off, rqe.len, rqe.__pad);
 	}
-	zcrx_rq_user_publish(&judge->user);
-	judge->trace.count = 0;
-	REQUIRE(zcrx_ifq_refill_ring(ifq, zcrx_ifq_pool(ifq)) == 64);
+	judge_all(judge);
 	for (uint32_t i = 0; i < 64; i++) {
 		wrong += judge->judged[i].verdict != verdict;
 		aliases += judge->judged[i].alias;
 	}
 	if (!CHECK_EQ(wrong, 0) || !CHECK_EQ(aliases, 0))
-		fprintf(stderr, "kind %d, num_niovs %u, niov_shift %u\n", (int)kind, num_niovs,
-			niov_shift);
+		say_which(judge, &content);
+}
+
+/*
+ * 64 returns that stay valid: each of them takes back the one reference that its
+ * buffer has for it (while the stack keeps its own), and no other.
+ */
+static void judge_valid(struct judge *judge, struct content content, uint32_t aliases_expected,
+			struct zcrx_rng *rng)
+{
+	uint32_t niovs[64], wrong = 0, aliases = 0;
+
+	for (uint32_t i = 0; i < 64; i++) {
+		struct io_uring_zcrx_rqe from = random_return(judge, rng);
+		struct io_uring_zcrx_rqe rqe = zcrx_fault_mutate(content.kind, content.value, rng,
+								 &from, &judge->shape);
+
+		niovs[i] = (uint32_t)(from.off >> judge->shape.niov_shift);
+		zcrx_pp_ref_init(&judge->area, niovs[i]);
+		zcrx_rq_user_put(&judge->user, rqe.off, rqe.len, rqe.__pad);
+	}
+	for (uint32_t i = 0; i < 64; i++) {
+		zcrx_pp_ref_get(&judge->area, niovs[i], 1);
+		zcrx_user_ref_give(&judge->area, niovs[i], 1);
+	}
+	judge_all(judge);
+	for (uint32_t i = 0; i < 64; i++) {
+		wrong += judge->judged[i].verdict != ZCRX_STILL_REFERENCED ||
+			 judge->judged[i].niov != niovs[i] ||
+			 word_of(&judge->area.niovs[niovs[i]].user_refs) != 0 ||
+			 word_of(&judge->area.niovs[niovs[i]].pp_refs) != 1;
+		aliases += judge->judged[i].alias;
+	}
+	if (!CHECK_EQ(wrong, 0) || !CHECK_EQ(aliases, aliases_expected))
+		say_which(judge, &content);
 }
 
 static void judge_kinds(uint32_t num_niovs, uint32_t niov_shift, struct zcrx_rng *rng)
@@ -92,9 +156,27 @@ static void judge_kinds(uint32_t num_niovs, uint32_t niov_shift, struct zcrx_rng
 	struct judge judge;
 
 	judge_init(&judge, num_niovs, niov_shift);
-	judge_kind(&judge, ZCRX_FAULT_BAD_PAD, ZCRX_BAD_PAD, rng);
-	judge_kind(&judge, ZCRX_FAULT_BAD_AREA, ZCRX_BAD_AREA, rng);
-	judge_kind(&judge, ZCRX_FAULT_BAD_INDEX, ZCRX_BAD_INDEX, rng);
+	for (uint32_t value = 0; value < VALUES; value++) {
+		judge_bad(&judge, (struct content){ZCRX_FAULT_BAD_PAD, value}, ZCRX_BAD_PAD, rng);
+		judge_bad(&judge, (struct content){ZCRX_FAULT_BAD_AREA, value}, ZCRX_BAD_AREA, rng);
+		judge_bad(&judge, (struct content){ZCRX_FAULT_BAD_INDEX, value}, ZCRX_BAD_INDEX,
+			  rng);
+	}
+	judge_bad(&judge, (struct content){ZCRX_FAULT_BAD_OFFSET, 1}, ZCRX_BAD_AREA, rng);
+	judge_bad(&judge, (struct content){ZCRX_FAULT_BAD_OFFSET, 2}, ZCRX_BAD_INDEX, rng);
+	judge_free(&judge);
+}
+
+/* Indices have more than 32 bits only in buffers of less than 64 KiB. */
+static void judge_valid_kinds(uint32_t num_niovs, uint32_t niov_shift, struct zcrx_rng *rng)
+{
+	struct judge judge;
+
+	judge_init(&judge, num_niovs, niov_shift);
+	judge_valid(&judge, (struct content){ZCRX_FAULT_ALIAS, 0}, niov_shift < 16 ? 64 : 0, rng);
+	judge_valid(&judge, (struct content){ZCRX_FAULT_MID_BUFFER, 0}, 0, rng);
+	for (uint32_t value = 0; value < 3; value++)
+		judge_valid(&judge, (struct content){ZCRX_FAULT_LEN_GARBAGE, value}, 0, rng);
 	judge_free(&judge);
 }
 
@@ -105,14 +187,109 @@ static void every_kind_earns_its_verdict_for_any_area(void)
 	struct zcrx_rng rng = zcrx_rng_for(3, 0);
 
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-		for (size_t j = 0; j < COUNT_OF(shifts); j++)
+		for (size_t j = 0; j < COUNT_OF(shifts); j++) {
 			judge_kinds(sizes[i], shifts[j], &rng);
+			judge_valid_kinds(sizes[i], shifts[j], &rng);
+		}
 	}
 	for (uint32_t i = 0; i < CHECK_REPEAT(400); i++) {
 		uint32_t shift = 6 + zcrx_rng_below(&rng, 25);
 		uint32_t most = shift <= 24 ? 1U << 24 : 1U << (48 - shift);
 
 		judge_kinds(1 + zcrx_rng_below(&rng, most - 1), shift, &rng);
+		judge_valid_kinds(1 + zcrx_rng_below(&rng, most - 1), shift, &rng);
+	}
+}
+
+/* Random offsets may be anything; what the provider says of them is what their bits say. */
+static void a_random_offset_is_judged_by_its_bits(void)
+{
+	struct zcrx_rng rng = zcrx_rng_for(6, 0);
+	struct io_uring_zcrx_rqe rqes[64];
+	uint32_t ids = 0;
+	struct judge judge;
+
+	judge_init(&judge, 1 << 24, 12);
+	for (uint32_t i = 0; i < 64; i++) {
+		rqes[i] = zcrx_fault_mutate(ZCRX_FAULT_BAD_OFFSET, 0, &rng, &valid, &judge.shape);
+		CHECK_EQ(rqes[i].len, valid.len);
+		CHECK_EQ(rqes[i].__pad, 0);
+		zcrx_rq_user_put(&judge.user, rqes[i].off, rqes[i].len, rqes[i].__pad);
+	}
+	judge_all(&judge);
+	for (uint32_t i = 0; i < 64; i++) {
+		ids += judge.judged[i].verdict == ZCRX_BAD_AREA;
+		CHECK_EQ(judge.judged[i].verdict == ZCRX_BAD_AREA, rqes[i].off >> 48 != 0);
+	}
+	CHECK(ids > 60);
+	judge_free(&judge);
+}
+
+/* The bits that vanish lie above the index's 32nd: a shift in 32 bits would change the buffer. */
+static void an_alias_keeps_the_low_32_bits_of_the_index_and_sets_one_above(void)
+{
+	struct zcrx_rng rng = zcrx_rng_for(7, 0);
+
+	for (uint32_t shift = 6; shift <= 30; shift++) {
+		const struct zcrx_fault_area area = {1 << 10, shift};
+		uint64_t seen = 0;
+
+		for (uint32_t i = 0; i < 1000; i++) {
+			struct io_uring_zcrx_rqe from = {
+				.off = (uint64_t)zcrx_rng_below(&rng, 1 << 10) << shift | 33,
+				.len = 5,
+			};
+			struct io_uring_zcrx_rqe rqe =
+				zcrx_fault_mutate(ZCRX_FAULT_ALIAS, 0, &rng, &from, &area);
+			uint64_t index = rqe.off >> shift;
+
+			CHECK_EQ((uint32_t)index, from.off >> shift);
+			CHECK_EQ(index >> 32 != 0, shift < 16);
+			CHECK_EQ(rqe.off >> 48, 0);
+			CHECK_EQ(rqe.off & 63, 33);
+			CHECK_EQ(rqe.len, 5);
+			CHECK_EQ(rqe.__pad, 0);
+			seen |= index >> 32;
+		}
+		CHECK_EQ(seen, shift < 16 ? (1 << (16 - shift)) - 1 : 0); /* each of them is drawn */
+	}
+}
+
+static void the_variants_of_a_fault_are_the_values_that_they_name(void)
+{
+	struct zcrx_rng rng = zcrx_rng_for(8, 0);
+	const struct {
+		struct content content;
+		uint64_t off;
+		uint32_t len, pad;
+	} expected[] = {
+		{{ZCRX_FAULT_BAD_PAD, 2}, 0x3040, 1448, UINT32_MAX},
+		{{ZCRX_FAULT_BAD_AREA, 1}, UINT64_C(1) << 48 | 0x3040, 1448, 0},
+		{{ZCRX_FAULT_BAD_AREA, 2}, UINT64_C(0xffff) << 48 | 0x3040, 1448, 0},
+		{{ZCRX_FAULT_BAD_INDEX, 1}, 0x8040, 1448, 0},
+		{{ZCRX_FAULT_BAD_INDEX, 2}, 0x9040, 1448, 0},
+		{{ZCRX_FAULT_BAD_INDEX, 3}, UINT64_C(0x80000000) << 12 | 0x40, 1448, 0},
+		{{ZCRX_FAULT_BAD_INDEX, 4}, UINT64_C(0xfffffffff) << 12 | 0x40, 1448, 0},
+		{{ZCRX_FAULT_BAD_OFFSET, 1}, UINT64_MAX, 1448, 0},
+		{{ZCRX_FAULT_BAD_OFFSET, 2}, (UINT64_C(1) << 48) - 1, 1448, 0},
+		{{ZCRX_FAULT_LEN_GARBAGE, 1}, 0x3040, 0, 0},
+		{{ZCRX_FAULT_LEN_GARBAGE, 2}, 0x3040, UINT32_MAX, 0},
+		{{ZCRX_FAULT_DOUBLE_RETURN, 1}, 0x3040, 1448, 0}, /* no content fault */
+	};
+
+	for (size_t i = 0; i < COUNT_OF(expected); i++) {
+		struct io_uring_zcrx_rqe rqe =
+			zcrx_fault_mutate(expected[i].content.kind, expected[i].content.value, &rng,
+					  &valid, &eight);
+
+		CHECK_EQ(rqe.off, expected[i].off);
+		CHECK_EQ(rqe.len, expected[i].len);
+		CHECK_EQ(rqe.__pad, expected[i].pad);
+	}
+	for (uint32_t i = 0; i < 100; i++) {
+		uint32_t pad = zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, 1, &rng, &valid, &eight).__pad;
+
+		CHECK(pad && (pad & (pad - 1)) == 0); /* one bit */
 	}
 }
 
@@ -131,15 +308,15 @@ static void a_mutation_changes_one_field_and_leaves_the_rest(void)
 
 	for (uint32_t i = 0; i < 1000; i++) {
 		struct io_uring_zcrx_rqe rqe =
-			zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, &rng, &valid, 8, 12);
+			zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, 0, &rng, &valid, &eight);
 
 		CHECK(rqe.__pad != 0);
 		CHECK_EQ(rqe.off, valid.off);
-		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, &rng, &valid, 8, 12);
+		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, 0, &rng, &valid, &eight);
 		CHECK(rqe.off >> 48 != 0);
 		CHECK_EQ(rqe.off & ~IORING_ZCRX_AREA_MASK, valid.off);
 		CHECK_EQ(rqe.__pad, 0);
-		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, &rng, &valid, 8, 12);
+		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, 0, &rng, &valid, &eight);
 		CHECK((uint32_t)(rqe.off >> 12) >= 8);
 		CHECK_EQ(rqe.off >> 48, 0);
 		CHECK_EQ(rqe.off & 0xfff, valid.off & 0xfff);
@@ -158,13 +335,15 @@ static void the_least_and_the_greatest_numbers_drawn_are_mutations_too(void)
 
 		CHECK_EQ(zcrx_rng_next(&rng), i ? UINT64_MAX : 0);
 		rng.state = states[i];
-		CHECK(zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, &rng, &valid, 8, 12).__pad != 0);
+		CHECK(zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, 0, &rng, &valid, &eight).__pad != 0);
 		rng.state = states[i];
-		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, &rng, &valid, 8, 12);
+		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, 0, &rng, &valid, &eight);
 		CHECK(rqe.off >> 48 != 0);
 		for (uint32_t shift = 6; shift <= 30; shift++) {
+			const struct zcrx_fault_area area = {8, shift};
+
 			rng.state = states[i];
-			rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, &rng, &valid, 8, shift);
+			rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, 0, &rng, &valid, &area);
 			CHECK((uint32_t)(rqe.off >> shift) >= 8);
 			CHECK_EQ(rqe.off >> 48, 0);
 		}
@@ -173,33 +352,360 @@ static void the_least_and_the_greatest_numbers_drawn_are_mutations_too(void)
 
 /* ---- plans ----------------------------------------------------------------------- */
 
-/* Firings of each rule before valid entries 0 .. entries - 1. */
-static void count_firings(struct zcrx_fault_plan *plan, uint64_t entries, uint64_t *firings)
+static struct zcrx_fault_plan compiled(const struct zcrx_fault_rule *rules, uint32_t count,
+				       uint64_t seed)
 {
-	for (uint64_t ordinal = 0; ordinal < entries; ordinal++) {
-		uint32_t fired = 0;
+	struct zcrx_fault_plan plan;
+
+	REQUIRE(zcrx_fault_compile(&plan, rules, count, seed, 0, &eight) == 0);
+	return plan;
+}
+
+/* Firings of each rule at ordinals from .. until - 1. */
+static void count_firings_from(struct zcrx_fault_plan *plan, uint64_t from, uint64_t until,
+			       uint64_t *firings)
+{
+	for (uint64_t ordinal = from; ordinal < until; ordinal++) {
+		uint64_t fired = 0;
 
 		while (zcrx_fault_is_due(plan, ordinal)) {
-			struct io_uring_zcrx_rqe rqe;
-			int rule = zcrx_fault_make(plan, ordinal, &valid, &rqe);
+			int rule = zcrx_fault_take(plan, ordinal);
 
 			if (!CHECK(rule >= 0 && (uint32_t)rule < plan->count))
 				return;
-			CHECK(!(fired >> rule & 1)); /* each rule once an entry */
-			fired |= 1U << rule;
+			CHECK(!(fired >> rule & 1)); /* each rule once an ordinal */
+			fired |= UINT64_C(1) << rule;
 			firings[rule]++;
 		}
 	}
 }
 
+static void count_firings(struct zcrx_fault_plan *plan, uint64_t entries, uint64_t *firings)
+{
+	count_firings_from(plan, 0, entries, firings);
+}
+
+/* One rule fires at these ordinals below 1000, and at no other. */
+static void check_firings(struct zcrx_fault_plan *plan, uint64_t from, const uint64_t *ordinals,
+			  uint32_t count)
+{
+	uint32_t fired = 0;
+
+	for (uint64_t ordinal = from; ordinal < 1000; ordinal++) {
+		if (!zcrx_fault_is_due(plan, ordinal)) {
+			CHECK_EQ(zcrx_fault_take(plan, ordinal), -1);
+			continue;
+		}
+		CHECK_EQ(zcrx_fault_take(plan, ordinal), 0);
+		if (CHECK(fired < count))
+			CHECK_EQ(ordinal, ordinals[fired++]);
+	}
+	CHECK_EQ(fired, count);
+}
+
+#define CHECK_FIRES_AT(rule, ...)                                                                  \
+	do {                                                                                       \
+		const uint64_t ordinals[] = {__VA_ARGS__};                                         \
+		struct zcrx_fault_plan plan = compiled(&(rule), 1, 1);                             \
+                                                                                                   \
+		check_firings(&plan, 0, ordinals, COUNT_OF(ordinals));                             \
+	} while (0)
+
 static struct zcrx_fault_plan plan_of(double probability, uint64_t seed)
 {
-	const struct zcrx_fault_rule rule = {ZCRX_FAULT_BAD_PAD, 0, probability};
+	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_BAD_PAD, probability);
+
+	return compiled(&rule, 1, seed);
+}
+
+/* ---- triggers by arithmetic ------------------------------------------------------------ */
+
+static void a_rule_fires_once_at_its_ordinal(void)
+{
+	struct zcrx_fault_rule rule = rule_at(ZCRX_FAULT_BAD_PAD, 7);
 	struct zcrx_fault_plan plan;
 
-	REQUIRE(zcrx_fault_compile(&plan, &rule, 1, seed, 8, 12) == 0);
+	CHECK_FIRES_AT(rule, 7);
+	rule.at = 0;
+	CHECK_FIRES_AT(rule, 0);
+	rule.first = 1;
+	plan = compiled(&rule, 1, 1);
+	CHECK_EQ(plan.next, NEVER); /* outside its window */
+	rule = rule_at(ZCRX_FAULT_BAD_PAD, NEVER - 1);
+	plan = compiled(&rule, 1, 1);
+	CHECK_EQ(plan.next, NEVER - 1);
+	CHECK_EQ(zcrx_fault_take(&plan, NEVER - 1), 0);
+	CHECK_EQ(plan.next, NEVER);
+}
+
+static void a_rule_fires_at_each_multiple_within_its_window(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 250);
+
+	CHECK_FIRES_AT(rule, 0, 250, 500, 750);
+	rule.first = 1;
+	CHECK_FIRES_AT(rule, 250, 500, 750);
+	rule.first = 250;
+	rule.last = 500; /* both ends belong to it */
+	CHECK_FIRES_AT(rule, 250, 500);
+	rule.first = 251;
+	rule.last = 749;
+	CHECK_FIRES_AT(rule, 500);
+	rule.every = 1;
+	rule.first = 3;
+	rule.last = 5;
+	CHECK_FIRES_AT(rule, 3, 4, 5);
+	rule.first = rule.last = 8;
+	CHECK_FIRES_AT(rule, 8);
+}
+
+static void a_window_without_a_multiple_is_silent(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 10);
+	struct zcrx_fault_plan plan;
+
+	rule.first = 11;
+	rule.last = 19;
+	plan = compiled(&rule, 1, 1);
+	CHECK_EQ(plan.next, NEVER);
+	rule.last = 5; /* before its start */
+	plan = compiled(&rule, 1, 1);
+	CHECK_EQ(plan.next, NEVER);
+	rule = rule_every(ZCRX_FAULT_BAD_PAD, UINT64_MAX / 2 + 2); /* twice that is beyond counting */
+	rule.first = UINT64_MAX / 2 + 3;
+	plan = compiled(&rule, 1, 1);
+	CHECK_EQ(plan.next, NEVER);
+}
+
+static void a_probability_keeps_to_its_window(void)
+{
+	struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_BAD_PAD, 1.0);
+	uint64_t firings = 0;
+	struct zcrx_fault_plan plan;
+
+	rule.first = 10;
+	rule.last = 12;
+	CHECK_FIRES_AT(rule, 10, 11, 12);
+	rule.probability = 0.5;
+	rule.first = 100;
+	rule.last = 199;
+	plan = compiled(&rule, 1, 1);
+	count_firings_from(&plan, 0, 100, &firings);
+	CHECK_EQ(firings, 0);
+	count_firings_from(&plan, 100, 200, &firings);
+	CHECK(firings > 20 && firings < 80);
+	CHECK_EQ(plan.next, NEVER);
+}
+
+static void a_limit_ends_a_rule(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 10);
+
+	rule.limit = 3;
+	CHECK_FIRES_AT(rule, 0, 10, 20);
+	rule.first = 95;
+	rule.limit = 1;
+	CHECK_FIRES_AT(rule, 100);
+	rule = rule_likely(ZCRX_FAULT_BAD_PAD, 1.0);
+	rule.limit = 2;
+	CHECK_FIRES_AT(rule, 0, 1);
+}
+
+/* Firings of rule 0 at 5 put rule 1 on from 6, and its first at 8 puts on rule 2 from 9. */
+static void a_rule_waits_for_the_first_firing_of_another(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_at(ZCRX_FAULT_BAD_PAD, 5),
+		rule_every(ZCRX_FAULT_BAD_AREA, 4),
+		rule_likely(ZCRX_FAULT_BAD_INDEX, 1.0),
+	};
+	uint64_t firings[3] = {0};
+	struct zcrx_fault_plan plan;
+
+	rules[1].after = 1;
+	rules[2].after = 2;
+	plan = compiled(rules, 3, 1);
+	CHECK_EQ(plan.next, 5);
+	count_firings_from(&plan, 0, 8, firings);
+	CHECK_EQ(firings[0], 1);
+	CHECK_EQ(firings[1], 0); /* not at 0 and 4 */
+	count_firings_from(&plan, 8, 9, firings);
+	CHECK_EQ(firings[1], 1);
+	CHECK_EQ(firings[2], 0); /* not at the same ordinal */
+	count_firings_from(&plan, 9, 13, firings);
+	CHECK_EQ(firings[1], 2);
+	CHECK_EQ(firings[2], 4);
+}
+
+/* Whichever stands first in the plan. */
+static void a_rule_may_wait_for_one_behind_it(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_likely(ZCRX_FAULT_BAD_PAD, 1.0),
+		rule_at(ZCRX_FAULT_BAD_AREA, 3),
+	};
+	struct zcrx_fault_plan plan;
+
+	rules[0].after = 2;
+	plan = compiled(rules, 2, 1);
+	CHECK_EQ(zcrx_fault_take(&plan, 2), -1);
+	CHECK_EQ(zcrx_fault_take(&plan, 3), 1);
+	CHECK_EQ(zcrx_fault_take(&plan, 3), -1);
+	CHECK_EQ(zcrx_fault_take(&plan, 4), 0);
+	CHECK_EQ(zcrx_fault_take(&plan, 4), -1);
+	CHECK_EQ(plan.next, 5);
+}
+
+static void a_rule_that_waits_for_nothing_that_happens_is_silent(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_likely(ZCRX_FAULT_BAD_PAD, 0.0),
+		rule_every(ZCRX_FAULT_BAD_AREA, 1),
+	};
+	struct zcrx_fault_plan plan;
+
+	rules[1].after = 1;
+	plan = compiled(rules, 2, 1);
+	CHECK_EQ(plan.next, NEVER);
+	rules[0].after = 2; /* each for the other */
+	plan = compiled(rules, 2, 1);
+	CHECK_EQ(plan.next, NEVER);
+}
+
+static void a_rule_keeps_to_its_queue(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_at(ZCRX_FAULT_BAD_PAD, 1),
+		rule_at(ZCRX_FAULT_BAD_AREA, 2),
+		rule_at(ZCRX_FAULT_BAD_INDEX, 3),
+	};
+
+	rules[0].queue = 0;
+	rules[1].queue = 2;
+	for (uint32_t queue = 0; queue < 3; queue++) {
+		uint64_t firings[3] = {0};
+		struct zcrx_fault_plan plan;
+
+		REQUIRE(zcrx_fault_compile(&plan, rules, 3, 1, queue, &eight) == 0);
+		count_firings(&plan, 10, firings);
+		CHECK_EQ(firings[0], queue == 0);
+		CHECK_EQ(firings[1], queue == 2);
+		CHECK_EQ(firings[2], 1);
+	}
+}
+
+/* It has its place in the plan, so that numbers are the same for every actor. */
+static void another_actors_rule_never_fires(void)
+{
+	const struct zcrx_fault_rule rules[] = {
+		rule_every(ZCRX_FAULT_NONE, 1),
+		rule_likely(ZCRX_FAULT_NONE, 1.0),
+		rule_at(ZCRX_FAULT_BAD_PAD, 4),
+	};
+	struct zcrx_fault_plan plan = compiled(rules, 3, 1);
+	uint64_t firings[3] = {0};
+
+	count_firings(&plan, 100, firings);
+	CHECK_EQ(firings[0], 0);
+	CHECK_EQ(firings[1], 0);
+	CHECK_EQ(firings[2], 1);
+}
+
+static void queues_draw_different_numbers(void)
+{
+	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_BAD_PAD, 0.01);
+	uint64_t next[4];
+
+	for (uint32_t queue = 0; queue < 4; queue++) {
+		struct zcrx_fault_plan plan;
+
+		REQUIRE(zcrx_fault_compile(&plan, &rule, 1, 1, queue, &eight) == 0);
+		next[queue] = plan.next;
+	}
+	CHECK(next[0] != next[1] || next[1] != next[2] || next[2] != next[3]);
+}
+
+/* ---- a plan that is taken over ------------------------------------------------------------ */
+
+/* Compiled, and taken over at `ordinal` when its rules had fired so often. */
+static struct zcrx_fault_plan resumed(const struct zcrx_fault_rule *rules, uint32_t count,
+				      uint64_t ordinal, const uint64_t *fired)
+{
+	struct zcrx_fault_plan plan = compiled(rules, count, 1);
+	shm_u64 counters[4];
+
+	for (uint32_t i = 0; i < count; i++)
+		shm_store_relaxed_u64(&counters[i], fired[i], POINT_COUNTER);
+	zcrx_fault_resume(&plan, ordinal, counters);
 	return plan;
 }
+
+#define RESUMED(rule, ordinal, fired) resumed(&(rule), 1, (ordinal), (const uint64_t[]){fired})
+
+static void what_was_skipped_does_not_fire_and_what_follows_does(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 100);
+	struct zcrx_fault_plan plan = RESUMED(rule, 700, 7);
+
+	check_firings(&plan, 700, (uint64_t[]){700, 800, 900}, 3);
+	plan = RESUMED(rule, 701, 8);
+	check_firings(&plan, 701, (uint64_t[]){800, 900}, 2);
+	rule.last = 750;
+	plan = RESUMED(rule, 701, 8);
+	CHECK_EQ(plan.next, NEVER);
+	rule.first = 900;
+	rule.last = NEVER;
+	plan = RESUMED(rule, 701, 0);
+	check_firings(&plan, 701, (uint64_t[]){900}, 1);
+	rule = rule_likely(ZCRX_FAULT_BAD_PAD, 1.0);
+	plan = RESUMED(rule, 998, 998);
+	check_firings(&plan, 998, (uint64_t[]){998, 999}, 2);
+}
+
+static void a_rule_that_fired_at_its_ordinal_does_not_fire_there_again(void)
+{
+	const struct zcrx_fault_rule rule = rule_at(ZCRX_FAULT_BAD_PAD, 40);
+
+	CHECK_EQ(RESUMED(rule, 39, 0).next, 40);
+	CHECK_EQ(RESUMED(rule, 40, 0).next, 40);
+	CHECK_EQ(RESUMED(rule, 40, 1).next, NEVER);
+	CHECK_EQ(RESUMED(rule, 41, 0).next, NEVER);
+}
+
+static void a_limit_counts_what_was_fired_before(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 100);
+	struct zcrx_fault_plan plan;
+
+	rule.limit = 5;
+	plan = RESUMED(rule, 301, 3);
+	check_firings(&plan, 301, (uint64_t[]){400, 500}, 2);
+	CHECK_EQ(RESUMED(rule, 301, 5).next, NEVER);
+	CHECK_EQ(RESUMED(rule, 301, 6).next, NEVER);
+}
+
+static void a_rule_waits_on_unless_what_it_waited_for_has_fired(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_every(ZCRX_FAULT_BAD_PAD, 10),
+		rule_likely(ZCRX_FAULT_BAD_AREA, 1.0),
+	};
+	uint64_t firings[2] = {0};
+	struct zcrx_fault_plan plan;
+
+	rules[1].after = 1;
+	plan = resumed(rules, 2, 15, (uint64_t[]){0, 0});
+	count_firings_from(&plan, 15, 21, firings);
+	CHECK_EQ(firings[0], 1);
+	CHECK_EQ(firings[1], 0);
+	count_firings_from(&plan, 21, 23, firings);
+	CHECK_EQ(firings[1], 2);
+	plan = resumed(rules, 2, 15, (uint64_t[]){2, 4});
+	count_firings_from(&plan, 15, 17, firings);
+	CHECK_EQ(firings[1], 4);
+}
+
+/* ---- triggers by chance ------------------------------------------------------------------ */
 
 /* Within five standard deviations of what the probability promises. */
 static void check_rate(double probability, uint64_t entries)
@@ -247,41 +753,46 @@ static void probability_1_fires_before_each_entry(void)
 
 static void an_empty_plan_is_never_due(void)
 {
-	struct zcrx_fault_plan plan;
-	struct io_uring_zcrx_rqe rqe;
+	struct zcrx_fault_plan plan = compiled(NULL, 0, 1);
 
-	CHECK_EQ(zcrx_fault_compile(&plan, NULL, 0, 1, 8, 12), 0);
 	CHECK(!zcrx_fault_is_due(&plan, 1000000));
-	CHECK_EQ(zcrx_fault_make(&plan, 1000000, &valid, &rqe), -1);
+	CHECK_EQ(zcrx_fault_take(&plan, 1000000), -1);
 }
 
 static void rules_that_are_due_together_fire_once_each(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		{ZCRX_FAULT_BAD_PAD, 0, 1.0},
-		{ZCRX_FAULT_BAD_AREA, 0, 1.0},
-		{ZCRX_FAULT_BAD_INDEX, 0, 0.5},
+		rule_likely(ZCRX_FAULT_BAD_PAD, 1.0),
+		rule_likely(ZCRX_FAULT_BAD_AREA, 1.0),
+		rule_likely(ZCRX_FAULT_BAD_INDEX, 0.5),
 	};
-	struct zcrx_fault_plan plan;
+	struct zcrx_fault_plan plan = compiled(rules, 3, 1);
 	uint64_t firings[3] = {0};
 
-	REQUIRE(zcrx_fault_compile(&plan, rules, 3, 1, 8, 12) == 0);
 	count_firings(&plan, 1000, firings);
 	CHECK_EQ(firings[0], 1000);
 	CHECK_EQ(firings[1], 1000);
 	CHECK(firings[2] > 400 && firings[2] < 600);
 }
 
+/* The same rules at the same ordinals, and the same entries from their numbers. */
 static bool same_firings(struct zcrx_fault_plan *first, struct zcrx_fault_plan *second)
 {
 	for (uint64_t ordinal = 0; ordinal < 20000; ordinal++) {
-		struct io_uring_zcrx_rqe one = {0}, other = {0};
-		int rule = zcrx_fault_make(first, ordinal, &valid, &one);
+		struct io_uring_zcrx_rqe one, other;
+		int rule = zcrx_fault_take(first, ordinal);
 
-		if (rule != zcrx_fault_make(second, ordinal, &valid, &other) ||
-		    memcmp(&one, &other, sizeof(one)) != 0)
+		if (rule != zcrx_fault_take(second, ordinal))
 			return false;
-		ordinal -= rule >= 0; /* further rules may be due before the same entry */
+		if (rule < 0)
+			continue;
+		one = zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, 0, &first->lanes[rule].rng, &valid,
+					&eight);
+		other = zcrx_fault_mutate(ZCRX_FAULT_BAD_PAD, 0, &second->lanes[rule].rng, &valid,
+					  &eight);
+		if (memcmp(&one, &other, sizeof(one)) != 0)
+			return false;
+		ordinal--; /* further rules may be due before the same entry */
 	}
 	return true;
 }
@@ -305,14 +816,12 @@ static void the_same_seed_gives_the_same_firings_and_entries(void)
 static void a_rule_fires_the_same_whatever_stands_behind_it(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		{ZCRX_FAULT_BAD_PAD, 0, 0.25},
-		{ZCRX_FAULT_BAD_AREA, 0, 0.5},
+		rule_likely(ZCRX_FAULT_BAD_PAD, 0.25),
+		rule_likely(ZCRX_FAULT_BAD_AREA, 0.5),
 	};
-	struct zcrx_fault_plan plan, both;
+	struct zcrx_fault_plan plan = compiled(rules, 1, 5), both = compiled(rules, 2, 5);
 	uint64_t firings[2] = {0}, alone = 0;
 
-	REQUIRE(zcrx_fault_compile(&plan, rules, 1, 5, 8, 12) == 0);
-	REQUIRE(zcrx_fault_compile(&both, rules, 2, 5, 8, 12) == 0);
 	count_firings(&plan, 10000, &alone);
 	count_firings(&both, 10000, firings);
 	CHECK_EQ(firings[0], alone);
@@ -320,38 +829,70 @@ static void a_rule_fires_the_same_whatever_stands_behind_it(void)
 
 static void impossible_plans_are_refused(void)
 {
-	static struct zcrx_fault_rule rules[65];
+	static struct zcrx_fault_rule rules[ZCRX_FAULT_RULES_MAX + 1];
+	const double bad[] = {-1e-9, 1.0000001, (double)NAN, (double)INFINITY, -(double)INFINITY};
 	struct zcrx_fault_plan plan;
-	const struct {
-		uint32_t kind;
-		double probability;
-	} bad[] = {
-		{0, 0.5}, {4, 0.5}, {UINT32_MAX, 0.5},
-		{1, -1e-9}, {1, 1.0000001}, {1, NAN}, {1, INFINITY}, {1, -INFINITY},
-	};
 
 	for (size_t i = 0; i < COUNT_OF(bad); i++) {
-		rules[0] = (struct zcrx_fault_rule){bad[i].kind, 0, bad[i].probability};
-		CHECK_EQ(zcrx_fault_compile(&plan, rules, 1, 1, 8, 12), -EINVAL);
+		rules[0] = rule_likely(ZCRX_FAULT_BAD_PAD, bad[i]);
+		CHECK_EQ(zcrx_fault_compile(&plan, rules, 1, 1, 0, &eight), -EINVAL);
 	}
-	for (uint32_t i = 0; i < 65; i++)
-		rules[i] = (struct zcrx_fault_rule){ZCRX_FAULT_BAD_PAD, 0, 1.0};
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 64, 1, 8, 12), 0);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 65, 1, 8, 12), -EINVAL);
+	for (uint32_t i = 0; i < COUNT_OF(rules); i++)
+		rules[i] = rule_likely(ZCRX_FAULT_BAD_PAD, 1.0);
+	CHECK_EQ(zcrx_fault_compile(&plan, rules, 64, 1, 0, &eight), 0);
+	CHECK_EQ(zcrx_fault_compile(&plan, rules, 65, 1, 0, &eight), -EINVAL);
+}
+
+static void a_rule_waits_only_for_another_rule_of_the_plan(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_at(ZCRX_FAULT_BAD_PAD, 1),
+		rule_at(ZCRX_FAULT_BAD_PAD, 2),
+	};
+	const struct {
+		uint32_t after;
+		int result;
+	} expected[] = {{0, 0}, {1, 0}, {2, -EINVAL}, {3, -EINVAL}, {UINT32_MAX, -EINVAL}};
+	struct zcrx_fault_plan plan;
+
+	for (size_t i = 0; i < COUNT_OF(expected); i++) {
+		rules[1].after = expected[i].after;
+		CHECK_EQ(zcrx_fault_compile(&plan, rules, 2, 1, 0, &eight), expected[i].result);
+	}
 }
 
 static void an_index_out_of_range_needs_an_index_that_is_out_of_range(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		{ZCRX_FAULT_BAD_PAD, 0, 1.0},
-		{ZCRX_FAULT_BAD_INDEX, 0, 1.0},
+		rule_likely(ZCRX_FAULT_BAD_PAD, 1.0),
+		rule_likely(ZCRX_FAULT_BAD_INDEX, 1.0),
+	};
+	const struct {
+		struct zcrx_fault_area area;
+		uint32_t count;
+		int result;
+	} expected[] = {
+		{{1 << 18, 30}, 2, -EINVAL},
+		{{(1 << 18) - 1, 30}, 2, 0},
+		{{1 << 18, 30}, 1, 0},
+		{{1 << 24, 12}, 2, 0},
 	};
 	struct zcrx_fault_plan plan;
 
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 2, 1, 1 << 18, 30), -EINVAL);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 2, 1, (1 << 18) - 1, 30), 0);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 1, 1, 1 << 18, 30), 0);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 2, 1, 1 << 24, 12), 0);
+	for (size_t i = 0; i < COUNT_OF(expected); i++)
+		CHECK_EQ(zcrx_fault_compile(&plan, rules, expected[i].count, 1, 0,
+					    &expected[i].area),
+			 expected[i].result);
+}
+
+static void an_alias_needs_an_index_of_more_than_32_bits(void)
+{
+	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_ALIAS, 1.0);
+	const struct zcrx_fault_area narrow = {8, 16}, wide = {8, 15};
+	struct zcrx_fault_plan plan;
+
+	CHECK_EQ(zcrx_fault_compile(&plan, &rule, 1, 1, 0, &narrow), -EINVAL);
+	CHECK_EQ(zcrx_fault_compile(&plan, &rule, 1, 1, 0, &wide), 0);
 }
 
 /* ---- the numbers behind it ------------------------------------------------------------ */
@@ -386,14 +927,30 @@ static void bounded_numbers_stay_below_their_bound_and_reach_it(void)
 }
 
 CHECK_MAIN(CASE(every_kind_earns_its_verdict_for_any_area),
+	   CASE(a_random_offset_is_judged_by_its_bits),
+	   CASE(an_alias_keeps_the_low_32_bits_of_the_index_and_sets_one_above),
+	   CASE(the_variants_of_a_fault_are_the_values_that_they_name),
 	   CASE(an_area_with_one_index_to_spare_can_still_be_missed),
 	   CASE(a_mutation_changes_one_field_and_leaves_the_rest),
 	   CASE(the_least_and_the_greatest_numbers_drawn_are_mutations_too),
+	   CASE(a_rule_fires_once_at_its_ordinal),
+	   CASE(a_rule_fires_at_each_multiple_within_its_window),
+	   CASE(a_window_without_a_multiple_is_silent), CASE(a_probability_keeps_to_its_window),
+	   CASE(a_limit_ends_a_rule), CASE(a_rule_waits_for_the_first_firing_of_another),
+	   CASE(a_rule_may_wait_for_one_behind_it),
+	   CASE(a_rule_that_waits_for_nothing_that_happens_is_silent),
+	   CASE(a_rule_keeps_to_its_queue), CASE(another_actors_rule_never_fires),
+	   CASE(queues_draw_different_numbers),
+	   CASE(what_was_skipped_does_not_fire_and_what_follows_does),
+	   CASE(a_rule_that_fired_at_its_ordinal_does_not_fire_there_again),
+	   CASE(a_limit_counts_what_was_fired_before),
+	   CASE(a_rule_waits_on_unless_what_it_waited_for_has_fired),
 	   CASE(rules_fire_as_often_as_their_probability_says), CASE(probability_0_never_fires),
 	   CASE(probability_1_fires_before_each_entry), CASE(an_empty_plan_is_never_due),
 	   CASE(rules_that_are_due_together_fire_once_each),
 	   CASE(the_same_seed_gives_the_same_firings_and_entries),
-	   CASE(a_rule_fires_the_same_whatever_stands_behind_it), CASE(impossible_plans_are_refused),
+	   CASE(a_rule_fires_the_same_whatever_stands_behind_it),
+	   CASE(impossible_plans_are_refused), CASE(a_rule_waits_only_for_another_rule_of_the_plan),
 	   CASE(an_index_out_of_range_needs_an_index_that_is_out_of_range),
-	   CASE(the_generator_is_splitmix64),
+	   CASE(an_alias_needs_an_index_of_more_than_32_bits), CASE(the_generator_is_splitmix64),
 	   CASE(bounded_numbers_stay_below_their_bound_and_reach_it))

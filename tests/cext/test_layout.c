@@ -160,7 +160,7 @@ static void check_objects(const struct zcrx_shape *shape)
 		{queue->lab, sizeof(*queue->lab)},
 		{queue->flows_received, 8 * (uint64_t)shape->flows_max},
 		{queue->ledger, 16 * (uint64_t)shape->cq_entries},
-		{queue->intents, shape->log_entries},
+		{queue->intents, 2 * (uint64_t)shape->log_entries},
 	};
 
 	check_extents(lab, COUNT_OF(lab), memory.mapping.lab, sizes.lab);

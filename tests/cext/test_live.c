@@ -62,8 +62,7 @@ static struct live_config config_of(struct zcrx_shape shape, struct traffic traf
 static void add_faults(struct live_config *config, double probability)
 {
 	for (uint32_t kind = ZCRX_FAULT_BAD_PAD; kind <= ZCRX_FAULT_BAD_INDEX; kind++)
-		config->rules[config->rule_count++] =
-			(struct zcrx_fault_rule){kind, 0, probability};
+		config->rules[config->rule_count++] = rule_likely(kind, probability);
 }
 
 static void check_all(struct live *live)

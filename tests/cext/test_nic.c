@@ -46,7 +46,8 @@ static void wire_init_with(struct wire *wire, const struct zcrx_shape *shape,
 		};
 	}
 	wire->queue = &wire->queues[0];
-	wire->nic = zcrx_nic_new(shape, traffic.queues, wire->mappings, wire->arena, params);
+	wire->nic = zcrx_nic_new(shape, traffic.queues, wire->mappings, wire->arena, params,
+				 NULL, 0);
 	REQUIRE(wire->nic);
 	zcrx_run_set_state(wire->run, wire->bells, ZCRX_RUN_TRAFFIC);
 }

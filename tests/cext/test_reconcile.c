@@ -8,8 +8,12 @@
 #include "queue_memory.h"
 #include "reconcile.h"
 
-#define RULE 1U /* the intent of a rule that must earn BAD_PAD */
+#define RULE 1U
 #define MAY(verdict) (UINT32_C(1) << (verdict))
+#define RETURN (MAY(ZCRX_ACCEPTED) | MAY(ZCRX_STILL_REFERENCED) | MAY(ZCRX_OTHER_POOL))
+
+static const uint16_t valid = ZCRX_INTENT(ZCRX_INTENT_VALID, RETURN);
+static const uint16_t bad_pad = ZCRX_INTENT(RULE, MAY(ZCRX_BAD_PAD));
 
 struct desk {
 	struct queue_memory memory;
@@ -27,9 +31,6 @@ static void desk_init(struct desk *desk, uint32_t log_entries)
 	queue_memory_init(&desk->memory, &shape);
 	desk->queue = &desk->memory.queue;
 	desk->reconciler.scrubbed_from = UINT64_MAX;
-	desk->reconciler.legal[ZCRX_INTENT_VALID] =
-		MAY(ZCRX_ACCEPTED) | MAY(ZCRX_STILL_REFERENCED) | MAY(ZCRX_OTHER_POOL);
-	desk->reconciler.legal[RULE] = MAY(ZCRX_BAD_PAD);
 }
 
 static void desk_free(struct desk *desk)
@@ -38,11 +39,11 @@ static void desk_free(struct desk *desk)
 }
 
 /* The user meant `intent`, the provider logged `verdict`. */
-static void consume(struct desk *desk, uint8_t intent, uint8_t verdict)
+static void consume(struct desk *desk, uint16_t intent, uint8_t verdict)
 {
 	uint64_t slot = desk->written++ & (desk->queue->shape.log_entries - 1);
 
-	shm_log_put(desk->queue->intents, slot, intent);
+	desk->queue->intents[slot] = intent;
 	shm_log_put(desk->queue->ifq.verdict_log, slot, verdict);
 	shm_store_release_u64(&desk->queue->ifq.shared->consumed, desk->written, POINT_LOG);
 }
@@ -58,12 +59,12 @@ static void what_must_be_is_tabulated_without_complaint(void)
 
 	desk_init(&desk, 64);
 	CHECK_EQ(reconcile(&desk), 0);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
-	consume(&desk, RULE, ZCRX_BAD_PAD);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_STILL_REFERENCED);
+	consume(&desk, valid, ZCRX_ACCEPTED);
+	consume(&desk, bad_pad, ZCRX_BAD_PAD);
+	consume(&desk, valid, ZCRX_STILL_REFERENCED);
 	CHECK_EQ(reconcile(&desk), 3);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_OTHER_POOL);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
+	consume(&desk, valid, ZCRX_OTHER_POOL);
+	consume(&desk, valid, ZCRX_ACCEPTED);
 	CHECK_EQ(reconcile(&desk), 2);
 	CHECK_EQ(reconcile(&desk), 0);
 	CHECK_EQ(desk.reconciler.mismatch_count, 0);
@@ -88,9 +89,9 @@ static void a_real_refill_reconciles(void)
 	pool = zcrx_ifq_pool(&desk.queue->ifq);
 	niov = zcrx_pp_alloc(pool);
 	deliver(desk.queue, (uint32_t)niov, 1);
-	shm_log_put(desk.queue->intents, 0, RULE);
+	desk.queue->intents[0] = bad_pad;
 	zcrx_rq_user_put(&user, 0, 0, 9);
-	shm_log_put(desk.queue->intents, 1, ZCRX_INTENT_VALID);
+	desk.queue->intents[1] = valid;
 	zcrx_rq_user_put(&user, (uint64_t)niov << 12 | UINT64_C(1) << 44, 0, 0);
 	zcrx_rq_user_publish(&user);
 	CHECK_EQ(zcrx_ifq_refill_ring(&desk.queue->ifq, pool), 2);
@@ -107,35 +108,59 @@ static void a_wrong_verdict_is_found_with_its_ring_index(void)
 
 	desk_init(&desk, 64);
 	for (uint32_t i = 0; i < 10; i++)
-		consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
-	consume(&desk, RULE, ZCRX_ACCEPTED);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_BAD_INDEX | ZCRX_LOG_ALIAS);
-	consume(&desk, RULE, ZCRX_BAD_AREA);
+		consume(&desk, valid, ZCRX_ACCEPTED);
+	consume(&desk, bad_pad, ZCRX_ACCEPTED);
+	consume(&desk, valid, ZCRX_BAD_INDEX | ZCRX_LOG_ALIAS);
+	consume(&desk, bad_pad, ZCRX_BAD_AREA);
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 3);
 	CHECK_EQ(found[0].position, 10);
 	CHECK_EQ(found[0].index, 4); /* from 2^32 - 6 on */
-	CHECK_EQ(found[0].intent, RULE);
+	CHECK_EQ(found[0].intent, bad_pad);
 	CHECK_EQ(found[0].verdict, ZCRX_ACCEPTED);
 	CHECK_EQ(found[1].position, 11);
 	CHECK_EQ(found[1].verdict, ZCRX_BAD_INDEX | ZCRX_LOG_ALIAS);
+	CHECK_EQ(found[1].intent, valid);
 	CHECK_EQ(found[2].verdict, ZCRX_BAD_AREA);
+	CHECK_EQ(desk.reconciler.wrong[RULE], 2);
+	CHECK_EQ(desk.reconciler.wrong[ZCRX_INTENT_VALID], 1);
+	CHECK_EQ(desk.reconciler.wrong[RULE + 1], 0);
 	CHECK_EQ(desk.reconciler.aliases, 1);
 	desk_free(&desk);
 }
 
-/* The lab is the user's to write: an intent can be any byte. */
+/* The lab is the user's to write: an intent can be any two bytes. */
 static void an_intent_that_no_rule_has_is_a_mismatch(void)
 {
 	struct desk desk;
 
 	desk_init(&desk, 64);
-	consume(&desk, ZCRX_RULES_MAX + 1, ZCRX_ACCEPTED);
-	consume(&desk, UINT8_MAX, ZCRX_BAD_PAD);
-	consume(&desk, ZCRX_RULES_MAX, ZCRX_ACCEPTED); /* a rule, but not one of this plan */
+	consume(&desk, ZCRX_INTENT(ZCRX_RULES_MAX + 1, 0xff), ZCRX_ACCEPTED);
+	consume(&desk, UINT16_MAX, ZCRX_BAD_PAD);
+	consume(&desk, ZCRX_RULES_MAX, ZCRX_ACCEPTED); /* the last rule, and nothing is legal */
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 3);
-	CHECK_EQ(desk.reconciler.mismatches[1].intent, UINT8_MAX);
+	CHECK_EQ(desk.reconciler.mismatches[1].intent, UINT16_MAX);
+	CHECK_EQ(desk.reconciler.wrong[ZCRX_RULES_MAX], 1);
+	desk_free(&desk);
+}
+
+/* Each entry has its own set, whichever rule wrote it. */
+static void every_verdict_is_legal_exactly_where_the_intent_says_so(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, 64);
+	for (uint32_t allowed = 0; allowed < ZCRX_VERDICT_COUNT; allowed++) {
+		for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
+			uint64_t before = desk.reconciler.mismatch_count;
+
+			consume(&desk, ZCRX_INTENT(RULE, MAY(allowed)), (uint8_t)verdict);
+			consume(&desk, ZCRX_INTENT(RULE, 0xff & ~MAY(allowed)), (uint8_t)verdict);
+			reconcile(&desk);
+			CHECK_EQ(desk.reconciler.mismatch_count - before, 1);
+		}
+	}
 	desk_free(&desk);
 }
 
@@ -145,7 +170,7 @@ static void all_mismatches_are_counted_and_the_first_are_kept(void)
 
 	desk_init(&desk, 256);
 	for (uint32_t i = 0; i < ZCRX_MISMATCHES_MAX + 10; i++)
-		consume(&desk, RULE, ZCRX_NO_USER_REF);
+		consume(&desk, bad_pad, ZCRX_NO_USER_REF);
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, ZCRX_MISMATCHES_MAX + 10);
 	CHECK_EQ(desk.reconciler.mismatches[ZCRX_MISMATCHES_MAX - 1].position,
@@ -158,14 +183,14 @@ static void entries_overwritten_before_they_were_compared_are_lost(void)
 	struct desk desk;
 
 	desk_init(&desk, 16);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
+	consume(&desk, valid, ZCRX_ACCEPTED);
 	reconcile(&desk);
 	for (uint32_t i = 0; i < 16; i++)
-		consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
+		consume(&desk, valid, ZCRX_ACCEPTED);
 	CHECK_EQ(reconcile(&desk), 16);
 	CHECK_EQ(desk.reconciler.lost, 0); /* exactly one log full */
 	for (uint32_t i = 0; i < 21; i++)
-		consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
+		consume(&desk, valid, ZCRX_ACCEPTED);
 	CHECK_EQ(reconcile(&desk), 21);
 	CHECK_EQ(desk.reconciler.lost, 5);
 	CHECK_EQ(desk.reconciler.table[ZCRX_INTENT_VALID][ZCRX_ACCEPTED], 1 + 16 + 16);
@@ -178,15 +203,16 @@ static void a_valid_entry_may_find_nothing_only_after_the_scrub(void)
 	struct desk desk;
 
 	desk_init(&desk, 64);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_NO_USER_REF); /* before it: a buffer is gone */
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_NO_USER_REF);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_ACCEPTED);
+	consume(&desk, valid, ZCRX_ACCEPTED);
+	consume(&desk, valid, ZCRX_NO_USER_REF); /* before it: a buffer is gone */
+	consume(&desk, valid, ZCRX_NO_USER_REF);
+	consume(&desk, valid, ZCRX_ACCEPTED);
 	desk.reconciler.scrubbed_from = 2;
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 1);
 	CHECK_EQ(desk.reconciler.mismatches[0].position, 1);
 	CHECK_EQ(desk.reconciler.after_scrub, 1);
+	CHECK_EQ(desk.reconciler.wrong[ZCRX_INTENT_VALID], 1);
 	desk_free(&desk);
 }
 
@@ -196,9 +222,9 @@ static void a_scrub_excuses_nothing_else(void)
 
 	desk_init(&desk, 64);
 	desk.reconciler.scrubbed_from = 0;
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_BAD_PAD);
-	consume(&desk, ZCRX_INTENT_VALID, ZCRX_BAD_INDEX);
-	consume(&desk, RULE, ZCRX_NO_USER_REF);
+	consume(&desk, valid, ZCRX_BAD_PAD);
+	consume(&desk, valid, ZCRX_BAD_INDEX);
+	consume(&desk, bad_pad, ZCRX_NO_USER_REF);
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 3);
 	CHECK_EQ(desk.reconciler.after_scrub, 0);
@@ -208,6 +234,7 @@ static void a_scrub_excuses_nothing_else(void)
 CHECK_MAIN(CASE(what_must_be_is_tabulated_without_complaint), CASE(a_real_refill_reconciles),
 	   CASE(a_wrong_verdict_is_found_with_its_ring_index),
 	   CASE(an_intent_that_no_rule_has_is_a_mismatch),
+	   CASE(every_verdict_is_legal_exactly_where_the_intent_says_so),
 	   CASE(all_mismatches_are_counted_and_the_first_are_kept),
 	   CASE(entries_overwritten_before_they_were_compared_are_lost),
 	   CASE(a_valid_entry_may_find_nothing_only_after_the_scrub),

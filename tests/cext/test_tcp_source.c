@@ -84,7 +84,7 @@ static void server_init(struct server *server, uint32_t connections_max)
 		server->rq_users[i] = user_of(queue);
 	}
 	params.listen_fd = server->listen_fd;
-	server->nic = zcrx_nic_new(&shape, QUEUES, server->mappings, NULL, &params);
+	server->nic = zcrx_nic_new(&shape, QUEUES, server->mappings, NULL, &params, NULL, 0);
 	REQUIRE(server->nic);
 	zcrx_run_set_state(server->run, server->bells, ZCRX_RUN_TRAFFIC);
 }

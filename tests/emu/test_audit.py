@@ -40,8 +40,10 @@ def queue_report(**changes: dict[str, int]) -> QueueReport:
 def reconciliation(**changes: Any) -> Reconciliation:
     sound = reconcile(
         Plan(),
-        written=[200],
+        fired=[200],
         tables=[[{"accepted": 100}]] * 2,
+        wrong=[0],
+        led_to=[],
         submitted=200,
         after_scrub=0,
         lost=0,

@@ -260,7 +260,7 @@ WRONG = [
     ("--faults", "bad-pad:1.5", ["faults: bad-pad", "1.5", "0 to 1"]),
     ("--faults", "bad-pad", ["faults: bad-pad", "bad-pad:0.01"]),
     ("--faults", "bad-pad:x", ["faults: bad-pad", "'x'", "0 to 1"]),
-    ("--faults", "bad-pad:0.1,bad-pad:0.2", ["faults: bad-pad", "once"]),
+    ("--faults", "bad-pad:0.1:once:limit=2", ["faults: bad-pad", "once"]),
     ("--faults", ",", ["faults: ','", "NAME:PROBABILITY"]),
     ("--run-dir", "file/below", ["run-dir: 'file/below'", "writable folder"]),
     ("--json", "nosuch/report.json", ["json: 'nosuch/report.json'", "file in a folder"]),

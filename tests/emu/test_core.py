@@ -30,9 +30,10 @@ from emu.core import (
     run_size,
 )
 from emu.errors import ConfigError
-from emu.state import Verdict
+from emu.state import Judgement, Verdict
 from emu.stepping import StepProvider
-from faults import CATALOGUE, Fault
+from faults import CATALOGUE, Fault, Group
+from faults.catalogue import VALID_VERDICTS
 
 SHAPE = RunConfig(area_buffers=40, rq_entries=8, initial_index=2**32 - 1).shape(flows_max=3)
 
@@ -106,32 +107,127 @@ def test_rss_hash_of_the_verification_suite(
 
 # ---- Mutations ----------------------------------------------------------------------------------
 
+CONTENT = [fault for fault in CATALOGUE.values() if fault.group is Group.CONTENT]
+REJECTED = [fault for fault in CONTENT if not fault.verdicts & VALID_VERDICTS]
+LEGAL = [fault for fault in CONTENT if fault.modifies]
+CASES = [
+    (fault, value)
+    for fault in CONTENT
+    for value in range(max([len(param.choices) for param in fault.params], default=1))
+]
+
+
+def judge(num_niovs: int, niov: int, *rqes: tuple[int, int, int]) -> list[Judgement]:
+    """Let the provider judge entries of a user who holds one fragment of that buffer."""
+    provider = StepProvider(num_niovs=num_niovs, rq_entries=2)
+    (given_out,) = provider.alloc()
+    assert given_out == niov
+    provider.deliver(niov)
+    for rqe in rqes:
+        provider.push_rqe(*rqe)
+    provider.alloc(num_niovs)  # the ring is read once nothing else is left, 64 buffers a time
+    return provider.take_verdicts()
+
+
+def first_niov(num_niovs: int) -> int:
+    """The buffer that a fresh provider hands out first."""
+    return StepProvider(num_niovs=num_niovs, rq_entries=2).alloc()[0]
+
 
 @settings(deadline=None)
 @given(
-    fault=st.sampled_from(list(CATALOGUE.values())),
+    case=st.sampled_from([(fault, value) for fault, value in CASES if fault in REJECTED]),
     seed=st.integers(0, 2**64 - 1),
     num_niovs=st.integers(1, 300) | st.just(2**16),
     in_niov=st.integers(0, 4095),
     length=st.integers(0, 2**32 - 1),
 )
 def test_mutated_entry_earns_what_the_catalogue_says(
-    fault: Fault, seed: int, num_niovs: int, in_niov: int, length: int
+    case: tuple[Fault, int], seed: int, num_niovs: int, in_niov: int, length: int
 ) -> None:
     """A valid return and its mutation, judged by the provider: only the latter is refused."""
-    provider = StepProvider(num_niovs=num_niovs, rq_entries=2)
-    (niov,) = provider.alloc()
-    provider.deliver(niov)
+    fault, value = case
+    niov = first_niov(num_niovs)
     valid = (niov << 12 | in_niov, length, 0)
-    mutated = mutate(fault.number, seed, valid, num_niovs, 12)
+    mutated = mutate(fault.number, seed, valid, num_niovs, 12, value)
     assert mutated != valid
-    provider.push_rqe(*mutated)
-    provider.push_rqe(*valid)
-    provider.alloc(num_niovs)  # the ring is read once nothing else is left, 64 buffers a time
-    wrong, right = provider.take_verdicts()
+    wrong, right = judge(num_niovs, niov, mutated, valid)
     assert {wrong.verdict.label} == fault.verdicts
     assert not wrong.alias
     assert right.verdict is Verdict.ACCEPTED
+
+
+@settings(deadline=None)
+@given(
+    case=st.sampled_from([(fault, value) for fault, value in CASES if fault in LEGAL]),
+    seed=st.integers(0, 2**64 - 1),
+    num_niovs=st.integers(1, 300) | st.just(2**16),
+    in_niov=st.integers(0, 4095),
+)
+def test_entry_that_is_only_written_differently_stays_a_valid_return(
+    case: tuple[Fault, int], seed: int, num_niovs: int, in_niov: int
+) -> None:
+    fault, value = case
+    niov = first_niov(num_niovs)
+    valid = (niov << 12 | in_niov, 100, 0)
+    (judged,) = judge(num_niovs, niov, mutate(fault.number, seed, valid, num_niovs, 12, value))
+    assert judged.verdict is Verdict.ACCEPTED
+    assert judged.niov == niov
+    assert judged.alias == (fault.name == "alias")
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(1, Verdict.BAD_AREA), (2, Verdict.BAD_INDEX)], ids=["ones", "max48"]
+)
+def test_offset_of_ones_is_refused_for_what_is_looked_at_first(
+    value: int, verdict: Verdict
+) -> None:
+    niov = first_niov(40)
+    number = CATALOGUE["bad-offset"].number
+    (judged,) = judge(40, niov, mutate(number, 1, (niov << 12, 100, 0), 40, 12, value))
+    assert judged.verdict is verdict
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**64 - 1), niov=st.integers(0, 39))
+def test_legal_mutation_changes_only_what_the_fault_is_about(seed: int, niov: int) -> None:
+    valid = (niov << 12 | 64, 1448, 0)
+    off, length, pad = mutate(CATALOGUE["alias"].number, seed, valid, 40, 12)
+    assert (off & ((1 << 44) - 1), length, pad) == valid
+    assert 0 < off >> 44 < 16
+    off, length, pad = mutate(CATALOGUE["mid-buffer"].number, seed, valid, 40, 12)
+    assert (off >> 12, length, pad) == (niov, 1448, 0)
+    off, length, pad = mutate(CATALOGUE["len-garbage"].number, seed, valid, 40, 12)
+    assert (off, pad) == (valid[0], 0)
+
+
+@pytest.mark.parametrize(("fault", "value"), CASES, ids=[f"{f.name}-{v}" for f, v in CASES])
+def test_named_value_is_what_it_says(fault: Fault, value: int) -> None:
+    off, length, pad = mutate(fault.number, 9, (5 << 12, 100, 0), 40, 12, value)
+    (word,) = [param.choices[value] for param in fault.params] or ["-"]
+    exact = {
+        ("bad-pad", "ones"): pad == 2**32 - 1,
+        ("bad-pad", "one-bit"): pad.bit_count() == 1,
+        ("bad-area", "one"): off >> 48 == 1,
+        ("bad-area", "max"): off >> 48 == 0xFFFF,
+        ("bad-index", "count"): off >> 12 == 40,
+        ("bad-index", "count+1"): off >> 12 == 41,
+        ("bad-index", "far"): off >> 12 == 2**31,
+        ("bad-index", "max"): off >> 12 == 2**36 - 1,
+        ("bad-offset", "ones"): off == 2**64 - 1,
+        ("bad-offset", "max48"): off == 2**48 - 1,
+        ("len-garbage", "zero"): length == 0,
+        ("len-garbage", "max"): length == 2**32 - 1,
+    }
+    assert exact.get((fault.name, word), (off, length, pad) != (5 << 12, 100, 0))
+
+
+@pytest.mark.parametrize(
+    "fault", [f for f in CATALOGUE.values() if f not in CONTENT], ids=lambda fault: fault.name
+)
+def test_fault_that_is_not_about_content_leaves_the_bytes_alone(fault: Fault) -> None:
+    valid = (5 << 12, 100, 0)
+    assert mutate(fault.number, 1, valid, 40, 12) == valid
 
 
 @settings(deadline=None)
@@ -153,9 +249,12 @@ def test_mutation_changes_only_what_the_fault_is_about(seed: int, niov: int) -> 
 
 def test_mutation_is_decided_by_its_seed() -> None:
     valid = (5 << 12, 100, 0)
-    for fault in CATALOGUE.values():
-        results = [mutate(fault.number, seed, valid, 40, 12) for seed in (1, 1, 2)]
-        assert results[0] == results[1] != results[2]
+    for fault in CONTENT:
+        once, again = (
+            [mutate(fault.number, seed, valid, 40, 12) for seed in range(20)] for _ in range(2)
+        )
+        assert once == again
+        assert len(set(once)) > 1
 
 
 # ---- Layout and one queue -----------------------------------------------------------------------
@@ -233,16 +332,18 @@ def test_fresh_queue_has_counted_nothing() -> None:
     counted = {name: count for name, count in provider.items() if count}
     # The instance holds one reference on itself, its page pool another.
     assert counted == {"free_count": 40, "instance_refs": 2}
-    assert queue.injected(3) == [0, 0, 0]
+    assert queue.injected(3) == queue.consequences(3) == [0, 0, 0]
+    assert queue.consequence_list() == []
     assert queue.consumed() == 0
     assert queue.scrub() == (0, 0)
 
 
 def test_fresh_queue_has_nothing_to_reconcile() -> None:
-    reconciler = Reconciler(fresh_queue(), [frozenset({Verdict.ACCEPTED}), frozenset()])
+    reconciler = Reconciler(fresh_queue(), 1)
     assert reconciler.step() == 0
     reconciler.note_scrub()
     assert reconciler.table == [dict.fromkeys(Verdict, 0)] * 2
+    assert reconciler.wrong == [0, 0]
     assert (reconciler.checked, reconciler.mismatch_count) == (0, 0)
     assert (reconciler.after_scrub, reconciler.lost, reconciler.mismatches) == (0, 0, [])
 

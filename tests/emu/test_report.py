@@ -44,6 +44,9 @@ FIELDS = {
     "rqe.verdicts": dict,
     "faults.injected": dict,
     "faults.injected.bad-pad": int,
+    "faults.consequences": dict,
+    "faults.consequences.bad-pad": int,
+    "faults.details": list,
     "reconciliation.ok": bool,
     "reconciliation.mismatches": list,
     "reconciliation.mismatch_count": int,
@@ -99,6 +102,9 @@ def test_values_are_those_of_the_run(report: Report, plain: Any) -> None:
         "bad-area": 0,
     }
     assert plain["faults"]["injected"]["bad-pad"] > 0
+    assert plain["faults"]["consequences"] == {"bad-pad": 0, "bad-area": 0}
+    assert plain["faults"]["details"] == []
+    assert [row["consequences"] for row in plain["reconciliation"]["table"]] == [0, 0, 0]
     assert [row["name"] for row in plain["reconciliation"]["table"]] == [
         "valid",
         "bad-pad",
@@ -179,4 +185,5 @@ def test_last_word_without_a_folder_goes_to_stderr(
 def test_report_of_a_run_without_faults_has_no_injected(
     run_sound: Callable[..., Report],
 ) -> None:
-    assert run_sound(packets=100).as_dict()["faults"] == {"injected": {}}
+    faults = run_sound(packets=100).as_dict()["faults"]
+    assert faults == {"injected": {}, "consequences": {}, "details": []}

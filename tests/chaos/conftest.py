@@ -1,0 +1,79 @@
+"""Shared by the tests of faults in real runs: a short run with a plan, and what each must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from emu.config import RunConfig
+from emu.report import Report
+from emu.session import run
+from faults import ReconciledRow, parse_plan
+
+#: A small area and every byte checked twice: what a fault leads to shows soon.
+SHORT = {
+    "seed": 5,
+    "packets": 40_000,
+    "area_buffers": 128,
+    "recheck_every": 1,
+    "wait_ms": 60_000,
+}
+
+
+def check_survived(report: Report) -> None:
+    """Assert what must hold whatever the plan did."""
+    assert report.problems == ()
+    assert report.ok
+    assert {statement.name for statement in report.statements if not statement.holds} == set()
+    home = report.total("provider", "free_count")
+    assert home == report.config["area_buffers"] * len(report.queues)
+    assert report.total("provider", "destroy_warnings") == 0
+    offered, delivered, dropped = (
+        report.total("nic", f"packets_{name}") for name in ("offered", "delivered", "dropped")
+    )
+    assert offered == delivered + dropped
+    result = report.reconciliation
+    assert (result.lost, result.mismatch_count, result.mismatches) == (0, 0, ())
+    assert result.checked == report.total("provider", "consumed")
+    assert result.unconsumed >= 0
+    for item in result.consequences:
+        assert 0 <= item.queue < len(report.queues)
+        assert 0 <= item.niov < report.config["area_buffers"]
+        assert item.generation_now >= item.generation_held
+        assert str(item).startswith(f"queue {item.queue}: {item.fault}")
+    told = {row.name: row.consequences for row in result.rows}
+    for name in {item.fault for item in result.consequences}:
+        assert told[name] >= sum(item.fault == name for item in result.consequences)
+
+
+def row_of(report: Report, name: str) -> ReconciledRow:
+    """The line of the table about a fault."""
+    (row,) = [row for row in report.reconciliation.rows if row.name == name]
+    return row
+
+
+@pytest.fixture
+def survive() -> Callable[..., Report]:
+    """Run a plan with real processes and assert that everything held."""
+
+    def run_it(plan: str, **fields: Any) -> Report:
+        config = RunConfig(**{**SHORT, "plan": parse_plan(plan), **fields})
+        print("RunConfig:", config.as_dict())
+        report = run(config)
+        check_survived(report)
+        return report
+
+    return run_it
+
+
+@pytest.fixture
+def fired(survive: Callable[..., Report]) -> Callable[..., list[int]]:
+    """Run a plan and say how often each of its rules fired."""
+
+    def run_it(plan: str, **fields: Any) -> list[int]:
+        report = survive(plan, **fields)
+        return [row.injected for row in report.reconciliation.rows[1:]]
+
+    return run_it

@@ -1,0 +1,168 @@
+"""Every fault of the catalogue, injected alone into a short run with real processes.
+
+The run must be ok, the fault must have fired, and what it led to must be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from emu.report import Report
+from faults import CATALOGUE, Actor, Group, ReconciledRow, parse_plan
+
+#: One plan at least for every fault.
+PLANS = (
+    "bad-pad:0.01",
+    "bad-pad:0.01:value=one-bit",
+    "bad-pad:0.01:value=ones",
+    "bad-area:0.01",
+    "bad-area:0.01:value=one",
+    "bad-area:0.01:value=max",
+    "bad-index:0.01",
+    "bad-index:0.01:value=count",
+    "bad-index:0.01:value=count+1",
+    "bad-index:0.01:value=far",
+    "bad-index:0.01:value=max",
+    "bad-offset:0.01",
+    "bad-offset:0.01:value=ones",
+    "bad-offset:0.01:value=max48",
+    "alias:0.01",
+    "mid-buffer:0.1",
+    "len-garbage:0.1",
+    "len-garbage:0.1:value=zero",
+    "len-garbage:0.1:value=max",
+    "double-return:0.002",
+    "double-return:0.001:count=16",
+    "stale-return:0.002",
+    "stale-return:0.002:delay=4096",
+    "early-return:0.01:delay=1024",
+    "neighbour-return:0.002",
+    "never-given:0.002",
+    "hoard:0.01:max=50",
+    "tail-ahead:0.0005:jump=100",
+    "tail-ahead:at=5000:jump=32768",
+    "head-scribble:0.001",
+    "cq-head-scribble:0.001",
+    "cq-stall:every=5000:us=500",
+    "slow:0.001",
+    "write-foreign:0.002",
+    "nic-drop:0.01",
+    "nic-corrupt:0.01",
+    "nic-stall:0.001:us=100",
+    "kill-consumer:every=150",
+    "stop-consumer:every=100:ms=20",
+    "stop-provider:every=100:ms=20",
+    "stop-nic:every=100:ms=20",
+    "churn:every=200",
+)
+#: Faults of the content and of the ring: what they must earn is decided by their bytes alone.
+DECIDED_BY_BYTES = {"bad-pad": "bad_pad", "bad-area": "bad_area", "bad-index": "bad_index"}
+#: Above those rates something is certain to happen to the consumer itself.
+CERTAIN = {
+    *("double-return", "stale-return", "early-return", "neighbour-return", "tail-ahead"),
+    *("write-foreign", "nic-corrupt"),
+}
+
+
+def rule_of(report: Report) -> ReconciledRow:
+    _, row = report.reconciliation.rows
+    return row
+
+
+@pytest.fixture(params=PLANS)
+def alone(request: Any, survive: Callable[..., Report]) -> Report:
+    plan: str = request.param
+    (rule,) = parse_plan(plan).rules
+    if rule.fault.actor is Actor.PROCESS:
+        return survive(plan, packets=0, duration_s=0.7)
+    return survive(plan)
+
+
+def test_every_fault_is_here() -> None:
+    assert {plan.partition(":")[0] for plan in PLANS} == set(CATALOGUE)
+
+
+def test_fault_alone_is_survived_and_accounted_for(alone: Report) -> None:
+    row = rule_of(alone)
+    fault = CATALOGUE[row.name]
+    assert row.injected > 0
+    assert set(row.earned) <= fault.verdicts
+    assert (row.judged > 0) == fault.writes_entries
+    if row.name in DECIDED_BY_BYTES:
+        # At the very end an entry may stand in the ring that nobody takes any more.
+        assert 0 <= row.injected - row.judged <= alone.reconciliation.unconsumed
+        assert set(row.earned) == {DECIDED_BY_BYTES[row.name]}
+    if fault.modifies:
+        assert 0 <= row.injected - row.judged <= alone.reconciliation.unconsumed
+    if not fault.breaks_contract:
+        assert row.consequences == 0
+        assert alone.reconciliation.consequences == ()
+    if fault.actor is Actor.CONSUMER:
+        assert alone.total("nic", "packets_dropped") == 0
+    if row.name in CERTAIN and "at=" not in alone.config["plan"]:
+        assert row.consequences > 0
+    for item in alone.reconciliation.consequences:
+        assert item.fault == row.name
+        if fault.group is not Group.NIC:
+            assert 0 < item.position < alone.total("consumer", "rqe_submitted")
+            assert f"{row.name} at RQE {item.position}: " in str(item)
+        assert f"fragment {item.seq} of flow {item.flow} in buffer {item.niov}" in str(item)
+
+
+def test_each_corrupted_packet_is_found_and_no_other(survive: Callable[..., Report]) -> None:
+    report = survive("nic-corrupt:0.01", queues=2)
+    row = rule_of(report)
+    assert row.consequences == row.injected > 200
+    assert {item.kind for item in report.reconciliation.consequences} == {"corrupt_found"}
+    assert {item.queue for item in report.reconciliation.consequences} == {0, 1}
+    assert report.total("consumer", "integrity_errors") == 0
+
+
+def test_dropped_packets_are_the_gaps_that_the_consumer_sees(
+    survive: Callable[..., Report],
+) -> None:
+    report = survive("nic-drop:every=100")
+    assert rule_of(report).injected == report.total("nic", "packets_dropped") == 400
+    assert report.total("consumer", "order_errors") == 0
+
+
+def test_alias_is_accepted_and_counted(survive: Callable[..., Report]) -> None:
+    report = survive("alias:0.01")
+    row = rule_of(report)
+    assert report.total("provider", "aliases") == row.judged > 0
+    assert "bad_index" not in row.earned
+
+
+def test_strict_provider_rejects_an_alias(survive: Callable[..., Report]) -> None:
+    report = survive("alias:0.01", strict_alias=True)
+    row = rule_of(report)
+    assert row.earned == {"bad_index": row.judged}
+    assert row.injected > 0
+
+
+def test_hoarded_fragments_come_home_with_the_scrub(survive: Callable[..., Report]) -> None:
+    report = survive("hoard:0.01:max=50")
+    (queue,) = report.queues
+    assert queue.consumer["hoarded"] == 50
+    assert queue.scrub["references"] >= 50
+
+
+def test_each_copy_of_a_return_is_an_entry(survive: Callable[..., Report]) -> None:
+    report = survive("double-return:every=1000:until=30000:count=3")
+    row = rule_of(report)
+    assert row.injected == 31
+    assert row.judged == 93
+
+
+@pytest.mark.parametrize("name", ["kill-consumer", "churn"])
+def test_replaced_consumers_are_processes_of_their_own(
+    survive: Callable[..., Report], name: str
+) -> None:
+    report = survive(f"{name}:every=150", packets=0, duration_s=0.7)
+    consumers = [process for process in report.processes if process.role == "consumer"]
+    assert len(consumers) == 1 + rule_of(report).injected > 1
+    codes = {process.exit_code for process in consumers[:-1]}
+    assert codes == ({-9} if name == "kill-consumer" else {0})
