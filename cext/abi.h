@@ -75,9 +75,8 @@ struct io_uring_zcrx_ifq_reg {
 	uint64_t __resv[3];
 };
 
-#define ZCRX_ABI_AT(type, field, offset)                                       \
-	_Static_assert(offsetof(struct type, field) == (offset),               \
-		       #type "." #field)
+#define ZCRX_ABI_AT(type, field, offset) \
+	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
 
 _Static_assert(sizeof(struct io_uring_zcrx_rqe) == 16, "rqe");
 ZCRX_ABI_AT(io_uring_zcrx_rqe, off, 0);

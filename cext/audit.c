@@ -6,22 +6,22 @@
 
 /* ---- counters ----------------------------------------------------------------- */
 
-#define PROVIDER_COUNTERS(X)                                                   \
-	X(consumed)                                                            \
-	X(aliases)                                                             \
-	X(alloc_failures)                                                      \
-	X(destroy_warnings)                                                    \
-	X(ring_refills)                                                        \
-	X(accepted)                                                            \
-	X(still_referenced)                                                    \
-	X(other_pool)                                                          \
-	X(bad_pad)                                                             \
-	X(bad_area)                                                            \
-	X(bad_index)                                                           \
-	X(no_user_ref)                                                         \
-	X(instance_refs)                                                       \
-	X(free_count)                                                          \
-	X(freelist_overflows)                                                  \
+#define PROVIDER_COUNTERS(X)  \
+	X(consumed)           \
+	X(aliases)            \
+	X(alloc_failures)     \
+	X(destroy_warnings)   \
+	X(ring_refills)       \
+	X(accepted)           \
+	X(still_referenced)   \
+	X(other_pool)         \
+	X(bad_pad)            \
+	X(bad_area)           \
+	X(bad_index)          \
+	X(no_user_ref)        \
+	X(instance_refs)      \
+	X(free_count)         \
+	X(freelist_overflows) \
 	X(ref_underflows)
 
 #define COUNTER_NAME(name) #name,
@@ -214,8 +214,7 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 	uint32_t open = shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER);
 
 	for (uint32_t i = 0; i < zcrx_area_free_count(&queue->area); i++)
-		seen(audit, places,
-		     shm_load_relaxed_u32(&queue->area.freelist[i], POINT_FREELIST),
+		seen(audit, places, shm_load_relaxed_u32(&queue->area.freelist[i], POINT_FREELIST),
 		     &audit->places.freelist);
 	find_in_pools(queue, audit, places, niovs);
 	for (uint32_t i = 0; i < granted; i++)
@@ -226,8 +225,8 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 	if (open)
 		seen(audit, places, open - 1, &audit->places.nic);
 	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++) {
-		uint32_t refs =
-			shm_load_relaxed_u32(&queue->area.niovs[niov].user_refs, POINT_USER_REF_LOAD);
+		uint32_t refs = shm_load_relaxed_u32(&queue->area.niovs[niov].user_refs,
+						     POINT_USER_REF_LOAD);
 
 		audit->user_refs += refs;
 		/* A buffer still being cut is with the NIC, fragments at the user or not. */

@@ -37,7 +37,8 @@ struct zcrx_audit {
 	uint32_t doubled; /* buffers found in more than one place */
 	uint32_t first_lost, first_doubled; /* niov, valid if the count is not 0 */
 	uint64_t user_refs; /* references the user still holds, in all */
-	uint32_t flows_wrong; /* flows where received is not what was delivered, or gaps exceed drops */
+	uint32_t
+		flows_wrong; /* flows where received is not what was delivered, or gaps exceed drops */
 	uint32_t first_flow_wrong;
 	uint64_t fragments_missing; /* over all flows: delivered and never received */
 };

@@ -12,7 +12,8 @@
 
 enum zcrx_verify {
 	ZCRX_VERIFY_NONE = 0,
-	ZCRX_VERIFY_TOUCH = 1, /* read a byte of each cache line's worth: the first of each fragment */
+	ZCRX_VERIFY_TOUCH =
+		1, /* read a byte of each cache line's worth: the first of each fragment */
 	ZCRX_VERIFY_CRC = 2, /* CRC32C on receipt, and again on return for some */
 };
 

@@ -100,7 +100,7 @@ static int crc_supported(void)
 #ifdef CRC_TARGET
 static inline uint32_t shift_lane(uint32_t crc, int lanes)
 {
-	const uint32_t(*table)[256] = (const uint32_t(*)[256])shift_table[lanes - 1];
+	const uint32_t (*table)[256] = (const uint32_t (*)[256])shift_table[lanes - 1];
 
 	return table[0][crc & 0xff] ^ table[1][(crc >> 8) & 0xff] ^ table[2][(crc >> 16) & 0xff] ^
 	       table[3][crc >> 24];

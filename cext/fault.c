@@ -77,8 +77,7 @@ static void find_next(struct zcrx_fault_plan *plan)
 static bool is_possible(const struct zcrx_fault_rule *rule, const struct zcrx_fault_area *area)
 {
 	if (rule->kind == ZCRX_FAULT_BAD_INDEX)
-		return area->num_niovs < (uint64_t)1
-						 << (IORING_ZCRX_AREA_SHIFT - area->niov_shift);
+		return area->num_niovs < (uint64_t)1 << (IORING_ZCRX_AREA_SHIFT - area->niov_shift);
 	if (rule->kind == ZCRX_FAULT_ALIAS)
 		return IORING_ZCRX_AREA_SHIFT - area->niov_shift > 32;
 	return true;
@@ -260,9 +259,8 @@ struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, uint32_t v
 		break;
 	case ZCRX_FAULT_ALIAS:
 		/* Bits of the index above its 32nd; none with buffers of 64 KiB and more. */
-		vanishing = index_bits(area) > 32 ?
-				    ((uint64_t)1 << (index_bits(area) - 32)) - 1 :
-				    0;
+		vanishing = index_bits(area) > 32 ? ((uint64_t)1 << (index_bits(area) - 32)) - 1 :
+						    0;
 		if (vanishing)
 			rqe.off |= (uint64_t)(1 + zcrx_rng_below(rng, (uint32_t)vanishing))
 				   << (32 + area->niov_shift);

@@ -29,10 +29,10 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       /* An offset in the area has 48 bits; its id stands above them. */
 	       (uint64_t)shape->num_niovs << shape->niov_shift <=
 		       (uint64_t)1 << IORING_ZCRX_AREA_SHIFT &&
-	       zcrx_is_power_of_two(shape->rq_entries) &&
-	       shape->rq_entries <= IO_RQ_MAX_ENTRIES && zcrx_is_power_of_two(shape->cq_entries) &&
-	       shape->cq_entries <= (1U << 20) && shape->ptr_ring_size > 0 &&
-	       shape->ptr_ring_size <= (1U << 20) && zcrx_is_power_of_two(shape->grant_entries) &&
+	       zcrx_is_power_of_two(shape->rq_entries) && shape->rq_entries <= IO_RQ_MAX_ENTRIES &&
+	       zcrx_is_power_of_two(shape->cq_entries) && shape->cq_entries <= (1U << 20) &&
+	       shape->ptr_ring_size > 0 && shape->ptr_ring_size <= (1U << 20) &&
+	       zcrx_is_power_of_two(shape->grant_entries) &&
 	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0 &&
 	       shape->flows_max <= (1U << 24); /* the ledger's room for a flow's number */
 }
@@ -48,8 +48,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->user = carve(&carver, sizeof(*queue->user));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
-	queue->area.niovs =
-		carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
+	queue->area.niovs = carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
 	queue->area.freelist = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->num_niovs);
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];

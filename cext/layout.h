@@ -74,29 +74,29 @@ struct zcrx_bells {
 
 /* ---- kern: the NIC's part ---------------------------------------------------- */
 
-#define ZCRX_NIC_COUNTERS(X)                                                   \
-	X(packets_offered)                                                     \
-	X(packets_delivered)                                                   \
-	X(packets_dropped)                                                     \
-	X(dropped_no_buffer)                                                   \
-	X(dropped_cq_full)                                                     \
-	X(bytes_offered)                                                       \
-	X(bytes_delivered)                                                     \
-	X(fragments_delivered)                                                 \
-	X(fragments_dropped)                                                   \
-	X(copied_packets)                                                      \
-	X(copied_bytes)                                                        \
-	X(grants_taken)                                                        \
-	X(ownership_violations)                                                \
-	X(waits_no_buffer)                                                     \
-	X(waits_cq_full)                                                       \
+#define ZCRX_NIC_COUNTERS(X)    \
+	X(packets_offered)      \
+	X(packets_delivered)    \
+	X(packets_dropped)      \
+	X(dropped_no_buffer)    \
+	X(dropped_cq_full)      \
+	X(bytes_offered)        \
+	X(bytes_delivered)      \
+	X(fragments_delivered)  \
+	X(fragments_dropped)    \
+	X(copied_packets)       \
+	X(copied_bytes)         \
+	X(grants_taken)         \
+	X(ownership_violations) \
+	X(waits_no_buffer)      \
+	X(waits_cq_full)        \
 	X(connections)
 
 struct zcrx_nic_shared {
 #define ZCRX_NIC_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_NIC_COUNTERS(ZCRX_NIC_FIELD)
 #undef ZCRX_NIC_FIELD
-	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
+		shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 };
 
@@ -153,27 +153,27 @@ struct zcrx_consequence {
 
 #define ZCRX_CONSEQUENCES_MAX 256U
 
-#define ZCRX_CONSUMER_COUNTERS(X)                                              \
-	X(fragments)                                                           \
-	X(bytes)                                                               \
-	X(ends)                                                                \
-	X(rqe_submitted)                                                       \
-	X(rqe_valid)                                                           \
-	X(integrity_errors)                                                    \
-	X(order_errors)                                                        \
-	X(ownership_errors)                                                    \
-	X(bad_completions)                                                     \
-	X(order_gaps)                                                          \
-	X(waits_rq_full)                                                       \
-	X(waits_log_full)                                                      \
-	X(hoarded)                                                             \
+#define ZCRX_CONSUMER_COUNTERS(X) \
+	X(fragments)              \
+	X(bytes)                  \
+	X(ends)                   \
+	X(rqe_submitted)          \
+	X(rqe_valid)              \
+	X(integrity_errors)       \
+	X(order_errors)           \
+	X(ownership_errors)       \
+	X(bad_completions)        \
+	X(order_gaps)             \
+	X(waits_rq_full)          \
+	X(waits_log_full)         \
+	X(hoarded)                \
 	X(pending_returns)
 
 struct zcrx_lab_shared {
 #define ZCRX_CONSUMER_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_CONSUMER_COUNTERS(ZCRX_CONSUMER_FIELD)
 #undef ZCRX_CONSUMER_FIELD
-	shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
+		shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
 	shm_u64 consequences[ZCRX_RULES_MAX]; /* by rule: what it led to */
 	shm_u64 consequence_count; /* the first ones are below */
 	struct zcrx_consequence consequence[ZCRX_CONSEQUENCES_MAX];

@@ -191,8 +191,8 @@ static enum zcrx_offer offer(struct zcrx_nic *nic, struct zcrx_nq *nq,
 {
 	const uint8_t *base = (const uint8_t *)nic->arena;
 	const uint8_t *payload = base + packet->data_off;
-	const uint32_t *crcs = (const uint32_t *)(const void *)(base + nic->arena->crcs_off) +
-			       packet->crc_first;
+	const uint32_t *crcs =
+		(const uint32_t *)(const void *)(base + nic->arena->crcs_off) + packet->crc_first;
 
 	if (packet->len > zcrx_nq_niov_size(nq))
 		return offer_large(nq, packet, payload, crcs);
@@ -234,8 +234,9 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 		shm_count(cq ? &counters->waits_cq_full : &counters->waits_no_buffer, 1);
 	}
 	/* While the process spins, a look at the clock each time would be most of its work. */
-	if (nic->params.wait_max_ns && (nic->waiter.idle % CLOCK_EVERY_IDLE ||
-					zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
+	if (nic->params.wait_max_ns &&
+	    (nic->waiter.idle % CLOCK_EVERY_IDLE ||
+	     zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
 		return false;
 	shm_count(cq ? &counters->dropped_cq_full : &counters->dropped_no_buffer, 1);
 	shm_count(&counters->packets_dropped, 1);
@@ -247,15 +248,16 @@ static bool is_over(const struct zcrx_nic *nic, const struct zcrx_nq *nq)
 {
 	const struct zcrx_nic_params *params = &nic->params;
 
-	return nq->packet_count == 0 || (params->packets_max && nic->offered >= params->packets_max) ||
+	return nq->packet_count == 0 ||
+	       (params->packets_max && nic->offered >= params->packets_max) ||
 	       (params->laps_max && nq->lap >= params->laps_max);
 }
 
 /* Paced: is the queue's next packet due? If not, note when. */
 static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t now)
 {
-	uint64_t due = nic->started_ns + nq->lap * nic->arena->lap_ns +
-		       nq->packets[nq->cursor].time_ns;
+	uint64_t due =
+		nic->started_ns + nq->lap * nic->arena->lap_ns + nq->packets[nq->cursor].time_ns;
 
 	if (due <= now)
 		return true;
@@ -286,7 +288,8 @@ static void ask_plan(struct zcrx_nq *nq)
 			break;
 		case ZCRX_FAULT_NIC_STALL:
 			stall = (struct timespec){.tv_sec = what->params[0] / 1000000,
-						  .tv_nsec = (long)(what->params[0] % 1000000) * 1000};
+						  .tv_nsec =
+							  (long)(what->params[0] % 1000000) * 1000};
 			nanosleep(&stall, NULL);
 			break;
 		default:

@@ -45,7 +45,8 @@ struct zcrx_nic_params {
 	uint64_t laps_max; /* replay the arena that often; 0 = no limit */
 	uint64_t wait_max_ns; /* a packet that finds no room waits so long before it is dropped */
 	uint32_t paced; /* offer at the packets' times */
-	uint32_t copy_every; /* every n-th packet did not land in the area: copy fallback; 0 = none */
+	uint32_t
+		copy_every; /* every n-th packet did not land in the area: copy fallback; 0 = none */
 	int32_t listen_fd; /* TCP source: listening socket; -1 = arena */
 	uint64_t seed; /* of the faults */
 	uint32_t connections_max; /* TCP source: stop listening after so many; 0 = no limit */

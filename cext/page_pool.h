@@ -23,17 +23,17 @@ enum zcrx_pool_phase {
 };
 
 /* The names that `ethtool -S` shows for a page pool, behind "rx_pp_". */
-#define ZCRX_PP_COUNTERS(X)                                                    \
-	X(alloc_fast)                                                          \
-	X(alloc_slow)                                                          \
-	X(alloc_slow_ho)                                                       \
-	X(alloc_empty)                                                         \
-	X(alloc_refill)                                                        \
-	X(alloc_waive)                                                         \
-	X(recycle_cached)                                                      \
-	X(recycle_cache_full)                                                  \
-	X(recycle_ring)                                                        \
-	X(recycle_ring_full)                                                   \
+#define ZCRX_PP_COUNTERS(X)   \
+	X(alloc_fast)         \
+	X(alloc_slow)         \
+	X(alloc_slow_ho)      \
+	X(alloc_empty)        \
+	X(alloc_refill)       \
+	X(alloc_waive)        \
+	X(recycle_cached)     \
+	X(recycle_cache_full) \
+	X(recycle_ring)       \
+	X(recycle_ring_full)  \
 	X(recycle_released_ref)
 
 struct zcrx_pp_counters {

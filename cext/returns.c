@@ -44,8 +44,8 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	returns->queue = queue;
 	returns->params = *params;
 	returns->fault_area = (struct zcrx_fault_area){shape->num_niovs, shape->niov_shift};
-	error = zcrx_fault_compile(&returns->plan, rules, rule_count, params->seed,
-				   queue->index, &returns->fault_area);
+	error = zcrx_fault_compile(&returns->plan, rules, rule_count, params->seed, queue->index,
+				   &returns->fault_area);
 	if (error)
 		return error;
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
@@ -426,7 +426,8 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		/* fall through */
 	case ZCRX_FAULT_MID_BUFFER:
 	case ZCRX_FAULT_LEN_GARBAGE:
-		*valid = zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area);
+		*valid =
+			zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area);
 		*valid_rule = rule;
 		break;
 	case ZCRX_FAULT_DOUBLE_RETURN:
@@ -564,9 +565,8 @@ static void remember(struct zcrx_returns *returns, const struct zcrx_held *held)
 static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 {
 	uint64_t waiting = returns->pending_tail - returns->pending_head;
-	uint64_t quiet = returns->plan.next > returns->ordinal ?
-				 returns->plan.next - returns->ordinal :
-				 0;
+	uint64_t quiet =
+		returns->plan.next > returns->ordinal ? returns->plan.next - returns->ordinal : 0;
 	uint64_t mask = returns->queue->shape.log_entries - 1;
 	uint16_t *intents = returns->queue->intents;
 	uint64_t count = room < waiting ? room : waiting;
@@ -702,7 +702,7 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 		shm_count(&lab->rqe_valid, returns->ordinal - valid);
 		publish(returns);
 	}
-	shm_store_relaxed_u64(&lab->pending_returns,
-			      returns->pending_tail - returns->pending_head, POINT_COUNTER);
+	shm_store_relaxed_u64(&lab->pending_returns, returns->pending_tail - returns->pending_head,
+			      POINT_COUNTER);
 	return returns->pending_tail - returns->pending_head;
 }

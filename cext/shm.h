@@ -28,47 +28,47 @@ typedef _Atomic(uint64_t) shm_u64;
 _Static_assert(sizeof(shm_u32) == 4 && sizeof(shm_u64) == 8, "words keep their size");
 
 /* X(name): the object and the operation that the point stands before. */
-#define ZCRX_POINTS(X)                                                         \
-	X(RQ_TAIL_LOAD)                                                        \
-	X(RQ_TAIL_STORE)                                                       \
-	X(RQ_HEAD_LOAD)                                                        \
-	X(RQ_HEAD_STORE)                                                       \
-	X(RQE_LOAD)                                                            \
-	X(RQE_STORE)                                                           \
-	X(CQ_TAIL_LOAD)                                                        \
-	X(CQ_TAIL_STORE)                                                       \
-	X(CQ_HEAD_LOAD)                                                        \
-	X(CQ_HEAD_STORE)                                                       \
-	X(CQE_LOAD)                                                            \
-	X(CQE_STORE)                                                           \
-	X(GRANT_TAIL_LOAD)                                                     \
-	X(GRANT_TAIL_STORE)                                                    \
-	X(GRANT_HEAD_LOAD)                                                     \
-	X(GRANT_HEAD_STORE)                                                    \
-	X(GRANT_SLOT)                                                          \
-	X(USER_REF_LOAD)                                                       \
-	X(USER_REF_STORE)                                                      \
-	X(USER_REF_ADD)                                                        \
-	X(USER_REF_CAS)                                                        \
-	X(USER_REF_XCHG)                                                       \
-	X(PP_REF_LOAD)                                                         \
-	X(PP_REF_STORE)                                                        \
-	X(PP_REF_ADD)                                                          \
-	X(PP_REF_SUB)                                                          \
-	X(NIOV_POOL)                                                           \
-	X(FREELIST)                                                            \
-	X(FREE_COUNT)                                                          \
-	X(PTR_RING_SLOT)                                                       \
-	X(PTR_RING_INDEX)                                                      \
-	X(POOL_COUNT)                                                          \
-	X(LOCK_TAKE)                                                           \
-	X(LOCK_RELEASE)                                                        \
-	X(BELL_SEQ)                                                            \
-	X(BELL_WAITING)                                                        \
-	X(RUN_STATE)                                                           \
-	X(ACK)                                                                 \
-	X(USER)                                                                \
-	X(LOG)                                                                 \
+#define ZCRX_POINTS(X)      \
+	X(RQ_TAIL_LOAD)     \
+	X(RQ_TAIL_STORE)    \
+	X(RQ_HEAD_LOAD)     \
+	X(RQ_HEAD_STORE)    \
+	X(RQE_LOAD)         \
+	X(RQE_STORE)        \
+	X(CQ_TAIL_LOAD)     \
+	X(CQ_TAIL_STORE)    \
+	X(CQ_HEAD_LOAD)     \
+	X(CQ_HEAD_STORE)    \
+	X(CQE_LOAD)         \
+	X(CQE_STORE)        \
+	X(GRANT_TAIL_LOAD)  \
+	X(GRANT_TAIL_STORE) \
+	X(GRANT_HEAD_LOAD)  \
+	X(GRANT_HEAD_STORE) \
+	X(GRANT_SLOT)       \
+	X(USER_REF_LOAD)    \
+	X(USER_REF_STORE)   \
+	X(USER_REF_ADD)     \
+	X(USER_REF_CAS)     \
+	X(USER_REF_XCHG)    \
+	X(PP_REF_LOAD)      \
+	X(PP_REF_STORE)     \
+	X(PP_REF_ADD)       \
+	X(PP_REF_SUB)       \
+	X(NIOV_POOL)        \
+	X(FREELIST)         \
+	X(FREE_COUNT)       \
+	X(PTR_RING_SLOT)    \
+	X(PTR_RING_INDEX)   \
+	X(POOL_COUNT)       \
+	X(LOCK_TAKE)        \
+	X(LOCK_RELEASE)     \
+	X(BELL_SEQ)         \
+	X(BELL_WAITING)     \
+	X(RUN_STATE)        \
+	X(ACK)              \
+	X(USER)             \
+	X(LOG)              \
 	X(COUNTER)
 
 enum zcrx_point {
@@ -85,65 +85,55 @@ void zcrx_point_hook(enum zcrx_point point, const volatile void *word);
 #define SHM_AT(point, word) ((void)(point), (void)(word))
 #endif
 
-#define SHM_DEFINE_ACCESS(bits)                                                \
-	static inline uint##bits##_t shm_load_relaxed_u##bits(                 \
-		const shm_u##bits *word, enum zcrx_point point)                \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_load_explicit(word, memory_order_relaxed);       \
-	}                                                                      \
-	static inline uint##bits##_t shm_load_acquire_u##bits(                 \
-		const shm_u##bits *word, enum zcrx_point point)                \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_load_explicit(word, memory_order_acquire);       \
-	}                                                                      \
-	static inline void shm_store_relaxed_u##bits(                          \
-		shm_u##bits *word, uint##bits##_t value,                       \
-		enum zcrx_point point)                                         \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		atomic_store_explicit(word, value, memory_order_relaxed);      \
-	}                                                                      \
-	static inline void shm_store_release_u##bits(                          \
-		shm_u##bits *word, uint##bits##_t value,                       \
-		enum zcrx_point point)                                         \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		atomic_store_explicit(word, value, memory_order_release);      \
-	}                                                                      \
-	static inline uint##bits##_t shm_fetch_add_u##bits(                    \
-		shm_u##bits *word, uint##bits##_t value,                       \
-		enum zcrx_point point)                                         \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_fetch_add_explicit(word, value,                  \
-						 memory_order_acq_rel);        \
-	}                                                                      \
-	static inline uint##bits##_t shm_fetch_sub_u##bits(                    \
-		shm_u##bits *word, uint##bits##_t value,                       \
-		enum zcrx_point point)                                         \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_fetch_sub_explicit(word, value,                  \
-						 memory_order_acq_rel);        \
-	}                                                                      \
-	static inline uint##bits##_t shm_xchg_u##bits(                         \
-		shm_u##bits *word, uint##bits##_t value,                       \
-		enum zcrx_point point)                                         \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_exchange_explicit(word, value,                   \
-						memory_order_acq_rel);         \
-	}                                                                      \
-	static inline bool shm_cas_u##bits(                                    \
-		shm_u##bits *word, uint##bits##_t *expected,                   \
-		uint##bits##_t desired, enum zcrx_point point)                 \
-	{                                                                      \
-		SHM_AT(point, word);                                           \
-		return atomic_compare_exchange_weak_explicit(                  \
-			word, expected, desired, memory_order_acq_rel,         \
-			memory_order_relaxed);                                 \
+#define SHM_DEFINE_ACCESS(bits)                                                                \
+	static inline uint##bits##_t shm_load_relaxed_u##bits(const shm_u##bits *word,         \
+							      enum zcrx_point point)           \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_load_explicit(word, memory_order_relaxed);                       \
+	}                                                                                      \
+	static inline uint##bits##_t shm_load_acquire_u##bits(const shm_u##bits *word,         \
+							      enum zcrx_point point)           \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_load_explicit(word, memory_order_acquire);                       \
+	}                                                                                      \
+	static inline void shm_store_relaxed_u##bits(shm_u##bits *word, uint##bits##_t value,  \
+						     enum zcrx_point point)                    \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		atomic_store_explicit(word, value, memory_order_relaxed);                      \
+	}                                                                                      \
+	static inline void shm_store_release_u##bits(shm_u##bits *word, uint##bits##_t value,  \
+						     enum zcrx_point point)                    \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		atomic_store_explicit(word, value, memory_order_release);                      \
+	}                                                                                      \
+	static inline uint##bits##_t shm_fetch_add_u##bits(                                    \
+		shm_u##bits *word, uint##bits##_t value, enum zcrx_point point)                \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_fetch_add_explicit(word, value, memory_order_acq_rel);           \
+	}                                                                                      \
+	static inline uint##bits##_t shm_fetch_sub_u##bits(                                    \
+		shm_u##bits *word, uint##bits##_t value, enum zcrx_point point)                \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_fetch_sub_explicit(word, value, memory_order_acq_rel);           \
+	}                                                                                      \
+	static inline uint##bits##_t shm_xchg_u##bits(shm_u##bits *word, uint##bits##_t value, \
+						      enum zcrx_point point)                   \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_exchange_explicit(word, value, memory_order_acq_rel);            \
+	}                                                                                      \
+	static inline bool shm_cas_u##bits(shm_u##bits *word, uint##bits##_t *expected,        \
+					   uint##bits##_t desired, enum zcrx_point point)      \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		return atomic_compare_exchange_weak_explicit(                                  \
+			word, expected, desired, memory_order_acq_rel, memory_order_relaxed);  \
 	}
 
 SHM_DEFINE_ACCESS(32)

@@ -176,7 +176,8 @@ void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32
 	const struct zcrx_area *area = &step->queue.area;
 
 	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
-		user_refs[niov] = shm_load_relaxed_u32(&area->niovs[niov].user_refs, POINT_USER_REF_LOAD);
+		user_refs[niov] =
+			shm_load_relaxed_u32(&area->niovs[niov].user_refs, POINT_USER_REF_LOAD);
 		pp_refs[niov] = shm_load_relaxed_u32(&area->niovs[niov].pp_refs, POINT_PP_REF_LOAD);
 		pools[niov] = shm_load_relaxed_u32(&area->niovs[niov].pool, POINT_NIOV_POOL);
 	}

@@ -137,7 +137,8 @@ static void deliver(struct zcrx_nq *nq, uint32_t flow, const uint32_t *niovs, si
 
 		assert(opened == niovs[i]);
 		(void)niovs;
-		zcrx_nq_fragment(nq, flow, len, zcrx_crc32c(zcrx_area_niov(&nq->queue.area, opened), len));
+		zcrx_nq_fragment(nq, flow, len,
+				 zcrx_crc32c(zcrx_area_niov(&nq->queue.area, opened), len));
 		zcrx_nq_close(nq);
 		received -= len;
 	}

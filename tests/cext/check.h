@@ -42,6 +42,7 @@
 #define CHECK_REPEAT(times) ((times) / CHECK_SLOWDOWN)
 
 static atomic_uint check_failures;
+static const char *check_running = ""; /* the test at work, for the one that must give up */
 
 /* Count a failure; true while failures are still worth printing. */
 static inline bool check_failed(void)
@@ -83,19 +84,25 @@ static inline bool check_bytes(const void *actual, const void *expected, size_t 
 	return true;
 }
 
+static inline void check_give_up(void)
+{
+	fprintf(stderr, "given up in %s\n", check_running);
+	abort();
+}
+
 /* Each is also an expression: true if it held. */
 #define CHECK(condition) check_true(!!(condition), __FILE__, __LINE__, #condition)
-#define CHECK_EQ(actual, expected)                                                                 \
-	check_equal((int64_t)(actual), (int64_t)(expected), __FILE__, __LINE__,                    \
+#define CHECK_EQ(actual, expected)                                              \
+	check_equal((int64_t)(actual), (int64_t)(expected), __FILE__, __LINE__, \
 		    #actual " == " #expected)
-#define CHECK_BYTES(actual, expected, size)                                                        \
+#define CHECK_BYTES(actual, expected, size) \
 	check_bytes((actual), (expected), (size), __FILE__, __LINE__, #actual)
 
 /* For what a test cannot go on without. */
-#define REQUIRE(condition)                                                                         \
-	do {                                                                                       \
-		if (!CHECK(condition))                                                             \
-			abort();                                                                   \
+#define REQUIRE(condition)               \
+	do {                             \
+		if (!CHECK(condition))   \
+			check_give_up(); \
 	} while (0)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -128,6 +135,26 @@ static inline bool wait_more(struct patience *patience)
 	return CHECK(check_now_ns() < patience->deadline_ns);
 }
 
+/*
+ * Repetitions that need the other thread each time end early on a busy machine,
+ * where every change of hands may cost a time slice.
+ */
+struct budget {
+	uint64_t deadline_ns; /* 0 = not started */
+	uint32_t rounds;
+};
+
+#define BUDGET_NS (2U * UINT64_C(1000000000))
+
+static inline bool in_budget(struct budget *budget)
+{
+	if (budget->rounds++ % 64 != 0)
+		return true;
+	if (budget->deadline_ns == 0)
+		budget->deadline_ns = check_now_ns() + BUDGET_NS;
+	return check_now_ns() < budget->deadline_ns;
+}
+
 /* ---- the runner ---------------------------------------------------------------- */
 
 struct check_case {
@@ -145,6 +172,7 @@ static inline int check_run(const struct check_case *cases, size_t count, int ar
 
 		if (argc > 1 && !strstr(cases[i].name, argv[1]))
 			continue;
+		check_running = cases[i].name;
 		cases[i].run();
 		if (atomic_load(&check_failures) == before) {
 			passed++;
@@ -161,12 +189,12 @@ static inline int check_run(const struct check_case *cases, size_t count, int ar
 }
 
 #define CASE(function) {#function, function}
-#define CHECK_MAIN(...)                                                                            \
-	int main(int argc, char **argv)                                                            \
-	{                                                                                          \
-		static const struct check_case cases[] = {__VA_ARGS__};                            \
-                                                                                                   \
-		return check_run(cases, COUNT_OF(cases), argc, argv);                              \
+#define CHECK_MAIN(...)                                                 \
+	int main(int argc, char **argv)                                 \
+	{                                                               \
+		static const struct check_case cases[] = {__VA_ARGS__}; \
+                                                                        \
+		return check_run(cases, COUNT_OF(cases), argc, argv);   \
 	}
 
 #endif /* CHECK_H */

@@ -67,8 +67,7 @@ static inline void queue_objects_free(struct zcrx_mapping *mapping)
 
 static inline void queue_memory_init(struct queue_memory *memory, const struct zcrx_shape *shape)
 {
-	memory->mapping =
-		queue_objects(shape, zeroed(zcrx_run_size()), zeroed(zcrx_bells_size()));
+	memory->mapping = queue_objects(shape, zeroed(zcrx_run_size()), zeroed(zcrx_bells_size()));
 	REQUIRE(zcrx_queue_attach(&memory->queue, shape, 0, &memory->mapping) == 0);
 	zcrx_run_format(memory->queue.run, 1);
 	REQUIRE(zcrx_queue_format(&memory->queue) == 0);

@@ -240,7 +240,8 @@ static void *take_a_few(void *context)
 	do {
 		done = shm_load_acquire_u32(&race->done, POINT_RUN_STATE);
 		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
-			race->taken[0] += zcrx_user_ref_take(&race->memory.area, niov, 1 + niov % 3);
+			race->taken[0] +=
+				zcrx_user_ref_take(&race->memory.area, niov, 1 + niov % 3);
 	} while (!done);
 	return NULL;
 }
@@ -300,14 +301,20 @@ static void *return_all(void *context)
 {
 	struct race *race = context;
 
-	for (uint32_t round = 0; round < race->rounds; round++) {
-		if (!meet(&race->meeting, 2 * round))
-			break;
+	while (meeting_follow(&race->meeting)) {
 		return_singly(race);
-		if (!meet(&race->meeting, 2 * round + 1))
+		if (!meeting_part(&race->meeting))
 			break;
 	}
 	return NULL;
+}
+
+static void give_twenty(struct zcrx_area *area)
+{
+	for (uint32_t niov = 0; niov < FEW_NIOVS; niov++) {
+		zcrx_pp_ref_get(area, niov, 19);
+		zcrx_user_ref_give(area, niov, 20);
+	}
 }
 
 static void *prepare_and_join_in(void *context)
@@ -315,15 +322,10 @@ static void *prepare_and_join_in(void *context)
 	struct race *race = context;
 	struct zcrx_area *area = &race->memory.area;
 
-	for (uint32_t round = 0; round < race->rounds; round++) {
+	give_twenty(area);
+	for (uint32_t round = 0; meeting_lead(&race->meeting, race->rounds); round++) {
 		uint32_t wrong = 0;
 
-		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++) {
-			zcrx_pp_ref_get(area, niov, 19);
-			zcrx_user_ref_give(area, niov, 20);
-		}
-		if (!meet(&race->meeting, 2 * round))
-			break;
 		/* As another one who returns, or as the scrub, at another moment each time. */
 		for (uint32_t pause = 0; pause < round % 32; pause++)
 			shm_pause();
@@ -331,12 +333,13 @@ static void *prepare_and_join_in(void *context)
 			return_singly(race);
 		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			drop(race, niov, zcrx_user_ref_take_all(area, niov));
-		if (!meet(&race->meeting, 2 * round + 1))
+		if (!meeting_part(&race->meeting))
 			break;
 		for (uint32_t niov = 0; niov < FEW_NIOVS; niov++)
 			wrong += shm_xchg_u32(&race->homes[niov], 0, POINT_COUNTER) != 1 ||
 				 pp_refs(area, niov) != 1;
 		CHECK_EQ(wrong, 0);
+		give_twenty(area);
 	}
 	return NULL;
 }
@@ -389,7 +392,8 @@ static void no_free_buffer_is_popped_by_two_at_once(void)
 }
 
 CHECK_MAIN(CASE(the_freelist_pops_the_highest_buffer_first),
-	   CASE(the_freelist_gives_what_was_pushed_last_first), CASE(an_empty_freelist_pops_nothing),
+	   CASE(the_freelist_gives_what_was_pushed_last_first),
+	   CASE(an_empty_freelist_pops_nothing),
 	   CASE(a_push_beyond_all_buffers_is_refused_and_counted),
 	   CASE(a_freelist_whose_holder_died_is_given_up),
 	   CASE(user_references_are_taken_at_most_as_often_as_given),

@@ -132,7 +132,8 @@ static void doubled_buffers_are_found_wherever_they_are(void)
 		spread(&scene);
 		switch (place) {
 		case 0: /* cached and at the user */
-			shm_store_relaxed_u32(&queue->area.niovs[4].user_refs, 1, POINT_USER_REF_STORE);
+			shm_store_relaxed_u32(&queue->area.niovs[4].user_refs, 1,
+					      POINT_USER_REF_STORE);
 			break;
 		case 1: /* cached and free */
 			zcrx_area_push_free(&queue->area, 4);

@@ -609,8 +609,7 @@ static void a_new_consumer_takes_over_in_the_middle_of_the_flows(void)
 	for (uint32_t niov = 0; niov < 5; niov++)
 		CHECK_EQ(taken_niov(&user), niov);
 	params.position = 5;
-	user.consumer =
-		zcrx_consumer_new(&user.shape, 0, &user.memory.mapping, &params, NULL, 0);
+	user.consumer = zcrx_consumer_new(&user.shape, 0, &user.memory.mapping, &params, NULL, 0);
 	REQUIRE(user.consumer);
 	memset(user.queue->intents, 0xee, 2 * user.shape.log_entries);
 	send_plain(&user, 6, 9);

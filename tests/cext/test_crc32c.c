@@ -5,7 +5,6 @@
 #include "rng.h"
 #include "threads.h"
 
-
 /* The check value of the catalogue, and the examples of RFC 3720, B.4. */
 static void check_vector(const uint8_t *bytes, size_t size, uint32_t crc)
 {
@@ -35,8 +34,8 @@ static void published_values_come_out(void)
 static void an_iscsi_read_command_comes_out(void)
 {
 	const uint8_t command[48] = {
-		0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0x04, 0,
-		0, 0, 0, 0x14, 0, 0, 0, 0x18, 0x28, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0,
+		[0] = 0x01,  [1] = 0xc0,  [16] = 0x14, [22] = 0x04,
+		[27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02,
 	};
 
 	check_vector(command, sizeof(command), 0xd9963a56);

@@ -102,8 +102,8 @@ static void judge_bad(struct judge *judge, struct content content, enum zcrx_ver
 
 	for (uint32_t i = 0; i < 64; i++) {
 		struct io_uring_zcrx_rqe from = random_return(judge, rng);
-		struct io_uring_zcrx_rqe rqe = zcrx_fault_mutate(content.kind, content.value, rng,
-								 &from, &judge->shape);
+		struct io_uring_zcrx_rqe rqe =
+			zcrx_fault_mutate(content.kind, content.value, rng, &from, &judge->shape);
 
 		wrong += rqe.len != from.len; /* the least that is changed */
 		zcrx_rq_user_put(&judge->user, rqe.off, rqe.len, rqe.__pad);
@@ -128,8 +128,8 @@ static void judge_valid(struct judge *judge, struct content content, uint32_t al
 
 	for (uint32_t i = 0; i < 64; i++) {
 		struct io_uring_zcrx_rqe from = random_return(judge, rng);
-		struct io_uring_zcrx_rqe rqe = zcrx_fault_mutate(content.kind, content.value, rng,
-								 &from, &judge->shape);
+		struct io_uring_zcrx_rqe rqe =
+			zcrx_fault_mutate(content.kind, content.value, rng, &from, &judge->shape);
 
 		niovs[i] = (uint32_t)(from.off >> judge->shape.niov_shift);
 		zcrx_pp_ref_init(&judge->area, niovs[i]);
@@ -251,7 +251,8 @@ static void an_alias_keeps_the_low_32_bits_of_the_index_and_sets_one_above(void)
 			CHECK_EQ(rqe.__pad, 0);
 			seen |= index >> 32;
 		}
-		CHECK_EQ(seen, shift < 16 ? (1 << (16 - shift)) - 1 : 0); /* each of them is drawn */
+		CHECK_EQ(seen,
+			 shift < 16 ? (1 << (16 - shift)) - 1 : 0); /* each of them is drawn */
 	}
 }
 
@@ -278,9 +279,8 @@ static void the_variants_of_a_fault_are_the_values_that_they_name(void)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(expected); i++) {
-		struct io_uring_zcrx_rqe rqe =
-			zcrx_fault_mutate(expected[i].content.kind, expected[i].content.value, &rng,
-					  &valid, &eight);
+		struct io_uring_zcrx_rqe rqe = zcrx_fault_mutate(
+			expected[i].content.kind, expected[i].content.value, &rng, &valid, &eight);
 
 		CHECK_EQ(rqe.off, expected[i].off);
 		CHECK_EQ(rqe.len, expected[i].len);
@@ -403,12 +403,12 @@ static void check_firings(struct zcrx_fault_plan *plan, uint64_t from, const uin
 	CHECK_EQ(fired, count);
 }
 
-#define CHECK_FIRES_AT(rule, ...)                                                                  \
-	do {                                                                                       \
-		const uint64_t ordinals[] = {__VA_ARGS__};                                         \
-		struct zcrx_fault_plan plan = compiled(&(rule), 1, 1);                             \
-                                                                                                   \
-		check_firings(&plan, 0, ordinals, COUNT_OF(ordinals));                             \
+#define CHECK_FIRES_AT(rule, ...)                                      \
+	do {                                                           \
+		const uint64_t ordinals[] = {__VA_ARGS__};             \
+		struct zcrx_fault_plan plan = compiled(&(rule), 1, 1); \
+                                                                       \
+		check_firings(&plan, 0, ordinals, COUNT_OF(ordinals)); \
 	} while (0)
 
 static struct zcrx_fault_plan plan_of(double probability, uint64_t seed)
@@ -471,7 +471,8 @@ static void a_window_without_a_multiple_is_silent(void)
 	rule.last = 5; /* before its start */
 	plan = compiled(&rule, 1, 1);
 	CHECK_EQ(plan.next, NEVER);
-	rule = rule_every(ZCRX_FAULT_BAD_PAD, UINT64_MAX / 2 + 2); /* twice that is beyond counting */
+	rule = rule_every(ZCRX_FAULT_BAD_PAD,
+			  UINT64_MAX / 2 + 2); /* twice that is beyond counting */
 	rule.first = UINT64_MAX / 2 + 3;
 	plan = compiled(&rule, 1, 1);
 	CHECK_EQ(plan.next, NEVER);

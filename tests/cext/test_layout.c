@@ -30,11 +30,11 @@ static void check_values(size_t field, const uint32_t *values, size_t count, boo
 	}
 }
 
-#define GOOD(field, ...)                                                                           \
-	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__},          \
+#define GOOD(field, ...)                                                                  \
+	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__}, \
 		     sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), false)
-#define BAD(field, ...)                                                                            \
-	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__},          \
+#define BAD(field, ...)                                                                   \
+	check_values(offsetof(struct zcrx_shape, field), (const uint32_t[]){__VA_ARGS__}, \
 		     sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), true)
 
 static void impossible_shapes_are_refused(void)

@@ -10,12 +10,12 @@
 
 #include "live.h"
 
-#define TRAFFIC(packet_count, flow_count, ...)                                                     \
-	(struct traffic)                                                                           \
-	{                                                                                          \
-		.lens = (const uint32_t[]){__VA_ARGS__},                                           \
-		.lens_count = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),          \
-		.packets = (packet_count), .queues = 1, .flows = (flow_count), .niov_shift = 12,   \
+#define TRAFFIC(packet_count, flow_count, ...)                                                   \
+	(struct traffic)                                                                         \
+	{                                                                                        \
+		.lens = (const uint32_t[]){__VA_ARGS__},                                         \
+		.lens_count = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),        \
+		.packets = (packet_count), .queues = 1, .flows = (flow_count), .niov_shift = 12, \
 	}
 
 static struct zcrx_shape tiny_shape(void)
@@ -107,7 +107,7 @@ static void packets_of_any_size_cross_the_smallest_rings(void)
 	uint64_t injected = 0;
 
 	for (size_t i = 0; i < COUNT_OF(lens); i++) {
-		struct traffic traffic = TRAFFIC(lens[i] == 65536 ? 12 : 150, 3, lens[i]);
+		struct traffic traffic = TRAFFIC(lens[i] == 65536 ? 6 : 60, 3, lens[i]);
 		struct live_config config = config_of(tiny_shape(), traffic, 1);
 
 		add_faults(&config, 0.2);
@@ -284,7 +284,8 @@ static void a_run_may_be_ended_in_the_middle_of_the_traffic(void)
 {
 	for (uint32_t i = 0; i < 10; i++) {
 		struct traffic traffic = TRAFFIC(1000, 4, 1448, 9000, 64);
-		struct live_config config = config_of(i % 2 ? tiny_shape() : medium_shape(), traffic, 0);
+		struct live_config config =
+			config_of(i % 2 ? tiny_shape() : medium_shape(), traffic, 0);
 		struct live live;
 
 		config.consumer.hold = i;
@@ -347,6 +348,98 @@ static void a_new_consumer_takes_over_while_the_run_goes_on(void)
 	live_free(&live);
 }
 
+/* ---- a hostile user ---------------------------------------------------------------------------- */
+
+static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
+{
+	struct zcrx_queue *queue = consumer->queue;
+	struct zcrx_rq *rq = &queue->ifq.rq;
+	struct zcrx_rqe_slot *slot = &rq->rqes[zcrx_rng_below(rng, rq->entries)];
+	uint64_t number = zcrx_rng_next(rng);
+	uint64_t niov = zcrx_rng_below(rng, queue->shape.num_niovs);
+	uint32_t tail = word_of(queue->cq.tail);
+
+	switch (zcrx_rng_below(rng, 12)) {
+	case 0:
+		shm_store_relaxed_u32(rq->tail, (uint32_t)number, POINT_RQ_TAIL_STORE);
+		break;
+	case 1:
+		shm_store_relaxed_u32(rq->head, (uint32_t)number, POINT_RQ_HEAD_STORE);
+		break;
+	case 2:
+		shm_store_relaxed_u32(queue->cq.head, (uint32_t)number, POINT_CQ_HEAD_STORE);
+		break;
+	case 3:
+		shm_store_relaxed_u64(&slot->off, number, POINT_RQE_STORE);
+		break;
+	case 4:
+		shm_store_relaxed_u64(&slot->len_pad, number, POINT_RQE_STORE);
+		break;
+	case 5:
+		shm_store_relaxed_u64(&queue->cq.cqes[number & queue->cq.mask].off, number,
+				      POINT_CQE_STORE);
+		shm_store_relaxed_u32(queue->cq.tail, (uint32_t)number, POINT_CQ_TAIL_STORE);
+		shm_store_relaxed_u32(queue->cq.tail, tail, POINT_CQ_TAIL_STORE);
+		break;
+	case 6:
+		shm_store_relaxed_u32(&consumer->bells->provider.waiting, (uint32_t)number,
+				      POINT_BELL_WAITING);
+		shm_store_relaxed_u32(&consumer->bells->nic.seq, (uint32_t)number, POINT_BELL_SEQ);
+		break;
+	case 7:
+		shm_store_relaxed_u64(&queue->lab->checked, number, POINT_LOG);
+		break;
+	default: /* now and then what an honest one might write, so that traffic flows */
+		shm_store_relaxed_u64(&slot->off, niov << 12, POINT_RQE_STORE);
+		shm_store_relaxed_u64(&slot->len_pad, 0, POINT_RQE_STORE);
+		shm_store_relaxed_u32(rq->tail, word_of(&queue->ifq.shared->cached_rq_head) + 1,
+				      POINT_RQ_TAIL_STORE);
+		shm_store_relaxed_u32(queue->cq.head, tail, POINT_CQ_HEAD_STORE);
+		zcrx_bell_ring(&consumer->bells->provider, UINT32_MAX);
+		break;
+	}
+}
+
+static void *scribble(void *context)
+{
+	struct live_consumer *consumer = context;
+	struct zcrx_rng rng = zcrx_rng_for(13, 0);
+
+	while (!shm_load_acquire_u32(&consumer->queue->rings->stop, POINT_RUN_STATE))
+		scribble_once(consumer, &rng);
+	live_leave(consumer, 1);
+	return NULL;
+}
+
+static bool many_were_delivered(const struct live *live, uint32_t queue)
+{
+	return count_of(&live->queues[queue].nic->packets_delivered) > 2000 &&
+	       count_of(&live->queues[queue].ifq.shared->consumed) > 2000;
+}
+
+/* It can spoil what it is given, and nothing else: no buffer is lost or doubled by it. */
+static void a_user_who_writes_anything_anywhere_loses_no_buffer(void)
+{
+	const uint32_t verdicts[] = {ZCRX_ACCEPTED, ZCRX_STILL_REFERENCED, ZCRX_BAD_PAD,
+				     ZCRX_BAD_AREA, ZCRX_NO_USER_REF};
+	struct traffic traffic = TRAFFIC(1000, 4, 1448, 9000, 64);
+	struct live_config config = config_of(medium_shape(), traffic, 0);
+	struct live live;
+
+	config.shape.num_niovs = 100;
+	config.shape.ptr_ring_size = 16;
+	config.nic.wait_max_ns = 0;
+	config.nic.copy_every = 5;
+	config.impostor = scribble;
+	live_start(&live, &config);
+	live_wait(&live, many_were_delivered, 0);
+	live_shut_down(&live);
+	live_check_buffers(&live, 0);
+	for (size_t i = 0; i < COUNT_OF(verdicts); i++)
+		CHECK(count_of(&live.queues[0].ifq.shared->verdicts[verdicts[i]]) > 0);
+	live_free(&live);
+}
+
 CHECK_MAIN(CASE(packets_of_any_size_cross_the_smallest_rings),
 	   CASE(sizes_mixed_on_several_flows_cross_medium_rings),
 	   CASE(small_buffers_take_packets_of_many_pieces),
@@ -359,4 +452,5 @@ CHECK_MAIN(CASE(packets_of_any_size_cross_the_smallest_rings),
 	   CASE(overload_without_patience_drops_and_accounts),
 	   CASE(copied_packets_arrive_like_any_others),
 	   CASE(a_run_may_be_ended_in_the_middle_of_the_traffic),
-	   CASE(a_new_consumer_takes_over_while_the_run_goes_on))
+	   CASE(a_new_consumer_takes_over_while_the_run_goes_on),
+	   CASE(a_user_who_writes_anything_anywhere_loses_no_buffer))

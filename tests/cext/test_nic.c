@@ -41,24 +41,25 @@ static void wire_init_with(struct wire *wire, const struct zcrx_shape *shape,
 		REQUIRE(zcrx_queue_attach(queue, shape, i, &wire->mappings[i]) == 0);
 		REQUIRE(zcrx_queue_format(queue) == 0);
 		wire->users[i] = (struct zcrx_cq_user){
-			queue->cq.head,     queue->cq.tail,      queue->cq.cqes,      shape->cq_entries,
-			queue->cq.mask,     shape->initial_index, shape->initial_index,
+			queue->cq.head,	      queue->cq.tail, queue->cq.cqes,
+			shape->cq_entries,    queue->cq.mask, shape->initial_index,
+			shape->initial_index,
 		};
 	}
 	wire->queue = &wire->queues[0];
-	wire->nic = zcrx_nic_new(shape, traffic.queues, wire->mappings, wire->arena, params,
-				 NULL, 0);
+	wire->nic =
+		zcrx_nic_new(shape, traffic.queues, wire->mappings, wire->arena, params, NULL, 0);
 	REQUIRE(wire->nic);
 	zcrx_run_set_state(wire->run, wire->bells, ZCRX_RUN_TRAFFIC);
 }
 
-#define LENS(...)                                                                                  \
-	(struct traffic)                                                                           \
-	{                                                                                          \
-		.lens = (const uint32_t[]){__VA_ARGS__},                                           \
-		.lens_count = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),          \
-		.packets = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),             \
-		.queues = 1, .flows = 1, .niov_shift = 12,                                         \
+#define LENS(...)                                                                         \
+	(struct traffic)                                                                  \
+	{                                                                                 \
+		.lens = (const uint32_t[]){__VA_ARGS__},                                  \
+		.lens_count = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), \
+		.packets = sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),    \
+		.queues = 1, .flows = 1, .niov_shift = 12,                                \
 	}
 
 static void wire_init(struct wire *wire, const struct zcrx_nic_params *params,
@@ -230,8 +231,12 @@ static void the_payload_in_the_area_is_that_of_the_packet(void)
 static void a_burst_may_end_with_the_largest_packet_in_the_smallest_buffers(void)
 {
 	uint32_t lens[64];
-	struct traffic traffic = {
-		.lens = lens, .lens_count = 64, .packets = 64, .queues = 1, .flows = 1, .niov_shift = 6};
+	struct traffic traffic = {.lens = lens,
+				  .lens_count = 64,
+				  .packets = 64,
+				  .queues = 1,
+				  .flows = 1,
+				  .niov_shift = 6};
 	struct zcrx_shape shape = small_shape();
 	struct wire wire;
 
@@ -255,7 +260,8 @@ static void a_burst_may_end_with_the_largest_packet_in_the_smallest_buffers(void
 static void each_completion_has_its_note_in_the_ledger(void)
 {
 	struct traffic traffic = LENS(100, 5000, 200);
-	const uint32_t flows[] = {0, 1, 1, 0}, seqs[] = {0, 0, 1, 1}, lens[] = {100, 4096, 904, 200};
+	const uint32_t flows[] = {0, 1, 1, 0}, seqs[] = {0, 0, 1, 1},
+		       lens[] = {100, 4096, 904, 200};
 	struct wire wire;
 
 	traffic.flows = 2;

@@ -419,8 +419,9 @@ static void *return_own_buffers(void *context)
 	struct traffic *traffic = context;
 	uint32_t own = shm_fetch_add_u32(&traffic->next_returner, 1, POINT_COUNTER) * OWN_NIOVS;
 	struct patience patience = {0};
+	struct budget budget = {0};
 
-	for (uint32_t round = 0; round < traffic->rounds; round++) {
+	for (uint32_t round = 0; round < traffic->rounds && in_budget(&budget); round++) {
 		uint32_t returned = 0;
 
 		for (uint32_t niov = own; niov < own + OWN_NIOVS; niov++) {
@@ -454,6 +455,7 @@ static void the_ptr_ring_neither_loses_nor_doubles_under_many_producers(void)
 {
 	struct traffic traffic = {.rounds = CHECK_REPEAT(40000)};
 	struct threads threads = {0};
+	struct budget budget = {0};
 	uint64_t allocated = 0;
 
 	pool_init(&traffic.memory, 2 * OWN_NIOVS - 16);
@@ -463,7 +465,7 @@ static void the_ptr_ring_neither_loses_nor_doubles_under_many_producers(void)
 		shm_store_relaxed_u32(&traffic.is_out[niov], 1, POINT_COUNTER);
 	for (uint32_t i = 0; i < RETURNERS; i++)
 		threads_start(&threads, return_own_buffers, &traffic);
-	for (uint32_t i = 0; i < traffic.rounds; i++) {
+	for (uint32_t i = 0; i < traffic.rounds && in_budget(&budget); i++) {
 		if (!allocate_all(&traffic, &allocated))
 			sched_yield();
 	}
@@ -477,7 +479,8 @@ static void the_ptr_ring_neither_loses_nor_doubles_under_many_producers(void)
 	pool_free(&traffic.memory);
 }
 
-CHECK_MAIN(CASE(a_new_pool_is_empty_and_current), CASE(what_the_providers_init_answers_is_passed_on),
+CHECK_MAIN(CASE(a_new_pool_is_empty_and_current),
+	   CASE(what_the_providers_init_answers_is_passed_on),
 	   CASE(a_bound_buffer_has_one_reference_and_names_its_pool),
 	   CASE(buffers_in_flight_are_counted_across_the_wrap),
 	   CASE(the_alloc_cache_supplies_first_and_as_a_stack),

@@ -503,7 +503,8 @@ static void announce_and_look(void *scene)
 
 	sleeper->seq = zcrx_bell_prepare(&sleeper->bell, ZCRX_BELL_WORK);
 	sleeper->saw = shm_load_acquire_u32(&sleeper->posted, POINT_COUNTER) != 0;
-	shm_load_relaxed_u32(&sleeper->bell.seq, POINT_BELL_SEQ); /* a last place, before the sleep */
+	shm_load_relaxed_u32(&sleeper->bell.seq,
+			     POINT_BELL_SEQ); /* a last place, before the sleep */
 }
 
 static void post_and_ring(void *scene)
@@ -605,7 +606,11 @@ static void a_buffer_that_is_cut_comes_home_once_wherever_the_scrub_falls(void)
 {
 	const struct play plays[] = {
 		{set_delivery, deliver_the_rest, {scrub_delivery}, judge_delivery, 0},
-		{set_delivery, deliver_the_rest, {scrub_delivery, scrub_delivery}, judge_delivery, 0},
+		{set_delivery,
+		 deliver_the_rest,
+		 {scrub_delivery, scrub_delivery},
+		 judge_delivery,
+		 0},
 	};
 	struct delivery delivery = {.made = false};
 

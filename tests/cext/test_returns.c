@@ -127,7 +127,7 @@ static void take_all(struct giver *giver)
 }
 
 #define LAB(giver, name) count_of(&(giver)->queue->lab->name)
-#define CHECK_MEANT(giver, position, rule, legal)                                                  \
+#define CHECK_MEANT(giver, position, rule, legal) \
 	CHECK_EQ((giver)->queue->intents[position], ZCRX_INTENT(rule, legal))
 
 /* ---- what an entry may earn ------------------------------------------------------------- */
@@ -224,10 +224,8 @@ static void a_fragment_given_back_twice_keeps_its_strict_meaning(void)
 static void malformed_entries_earn_what_their_bytes_say(void)
 {
 	const struct zcrx_fault_rule rules[] = {
-		rule_at(ZCRX_FAULT_BAD_PAD, 0),
-		rule_at(ZCRX_FAULT_BAD_AREA, 0),
-		rule_at(ZCRX_FAULT_BAD_INDEX, 0),
-		rule_with(ZCRX_FAULT_BAD_OFFSET, 0, 1),
+		rule_at(ZCRX_FAULT_BAD_PAD, 0),		rule_at(ZCRX_FAULT_BAD_AREA, 0),
+		rule_at(ZCRX_FAULT_BAD_INDEX, 0),	rule_with(ZCRX_FAULT_BAD_OFFSET, 0, 1),
 		rule_with(ZCRX_FAULT_BAD_OFFSET, 0, 2),
 	};
 	struct giver giver;

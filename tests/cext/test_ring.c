@@ -23,7 +23,8 @@ struct rings {
 	struct zcrx_cq cq;
 	struct zcrx_cq_user cq_user;
 	struct zcrx_grant_ring granter, grantee;
-	uint64_t total; /* entries that the threads move */
+	uint64_t total; /* entries that the threads move at most */
+	shm_u64 end; /* how many they do move, once that is decided */
 };
 
 static void rings_init(struct rings *rings, uint32_t entries, uint32_t start)
@@ -216,7 +217,10 @@ static void hostile_tail(struct rings *rings, uint32_t start)
 	struct zcrx_rng rng = zcrx_rng_for(1, start);
 	uint32_t entries = rings->rq.entries;
 	const uint32_t nonsense[] = {
-		start + entries + 1, start - 1, start - entries, start + INT32_MAX,
+		start + entries + 1,
+		start - 1,
+		start - entries,
+		start + INT32_MAX,
 		start + (uint32_t)INT32_MAX + 1,
 	};
 
@@ -289,10 +293,43 @@ static void a_user_loads_the_head_only_when_it_wants_more_room(void)
 	scribble(&rings.head, UINT32_MAX); /* honest: one was taken */
 	CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 7), 7);
 	CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), 8);
-	scribble(&rings.head, 1); /* ahead of the tail: its own scribbling, no room by it */
+	rings_free(&rings);
+}
+
+/* The user may have scribbled on the head itself: the last one that made sense counts. */
+static void a_head_that_makes_no_sense_tells_its_user_nothing(void)
+{
+	const uint32_t nonsense[] = {1, 3, UINT32_MAX - 1, UINT32_MAX / 2, 1000};
+	struct rings rings;
+
+	rings_init(&rings, 8, UINT32_MAX - 1);
+	zcrx_rq_user_put(&rings.rq_user, 1, 0, 0);
+	scribble(&rings.head, UINT32_MAX);
 	CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), 8);
 	zcrx_rq_user_put(&rings.rq_user, 2, 0, 0);
-	CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), 0);
+	for (size_t i = 0; i < COUNT_OF(nonsense); i++) {
+		scribble(&rings.head, nonsense[i]); /* ahead of the tail, or behind the last one */
+		CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), 7);
+	}
+	scribble(&rings.head, 0);
+	CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), 8);
+	rings_free(&rings);
+}
+
+/* A user that published too much has no room until all of that was read, as often as it takes. */
+static void a_tail_too_far_leaves_no_room_until_the_provider_has_caught_up(void)
+{
+	struct rings rings;
+
+	rings_init(&rings, 8, UINT32_MAX - 1);
+	rings.rq_user.cached_tail += 20;
+	zcrx_rq_user_publish(&rings.rq_user);
+	for (uint32_t taken = 0; taken <= 20; taken++) {
+		CHECK_EQ(zcrx_rq_available(&rings.rq), taken < 12 ? 8 : 20 - taken);
+		CHECK_EQ(zcrx_rq_user_room(&rings.rq_user, 8), taken < 12 ? 0 : taken - 12);
+		zcrx_rq_take(&rings.rq);
+		zcrx_rq_release(&rings.rq);
+	}
 	rings_free(&rings);
 }
 
@@ -367,9 +404,10 @@ static void *put_rqes(void *context)
 {
 	struct rings *rings = context;
 	struct patience patience = {0};
+	struct budget budget = {0};
 	uint64_t put = 0;
 
-	while (put < rings->total) {
+	while (put < rings->total && in_budget(&budget)) {
 		uint32_t room = zcrx_rq_user_room(&rings->rq_user, 1);
 
 		if (room == 0 && !wait_more(&patience))
@@ -379,6 +417,7 @@ static void *put_rqes(void *context)
 					 (uint32_t)(content(~put) >> 32));
 		zcrx_rq_user_publish(&rings->rq_user);
 	}
+	shm_store_release_u64(&rings->end, put, POINT_COUNTER);
 	return NULL;
 }
 
@@ -388,7 +427,7 @@ static void *take_rqes(void *context)
 	struct patience patience = {0};
 	uint64_t taken = 0, wrong = 0;
 
-	while (taken < rings->total) {
+	while (taken < shm_load_acquire_u64(&rings->end, POINT_COUNTER)) {
 		uint32_t available = zcrx_rq_available(&rings->rq);
 
 		if (available == 0 && !wait_more(&patience))
@@ -401,7 +440,7 @@ static void *take_rqes(void *context)
 		}
 		zcrx_rq_release(&rings->rq);
 	}
-	CHECK_EQ(taken, rings->total);
+	CHECK_EQ(taken, shm_load_acquire_u64(&rings->end, POINT_COUNTER));
 	CHECK_EQ(wrong, 0);
 	return NULL;
 }
@@ -410,9 +449,10 @@ static void *put_cqes(void *context)
 {
 	struct rings *rings = context;
 	struct patience patience = {0};
+	struct budget budget = {0};
 	uint64_t put = 0;
 
-	while (put < rings->total) {
+	while (put < rings->total && in_budget(&budget)) {
 		uint32_t room = zcrx_cq_room(&rings->cq, 1);
 
 		if (room == 0 && !wait_more(&patience))
@@ -422,6 +462,7 @@ static void *put_cqes(void *context)
 				    content(~put));
 		zcrx_cq_publish(&rings->cq);
 	}
+	shm_store_release_u64(&rings->end, put, POINT_COUNTER);
 	return NULL;
 }
 
@@ -431,7 +472,7 @@ static void *take_cqes(void *context)
 	struct patience patience = {0};
 	uint64_t taken = 0, wrong = 0;
 
-	while (taken < rings->total) {
+	while (taken < shm_load_acquire_u64(&rings->end, POINT_COUNTER)) {
 		uint32_t available = zcrx_cq_user_available(&rings->cq_user);
 
 		if (available == 0 && !wait_more(&patience))
@@ -447,7 +488,7 @@ static void *take_cqes(void *context)
 		}
 		zcrx_cq_user_release(&rings->cq_user);
 	}
-	CHECK_EQ(taken, rings->total);
+	CHECK_EQ(taken, shm_load_acquire_u64(&rings->end, POINT_COUNTER));
 	CHECK_EQ(wrong, 0);
 	return NULL;
 }
@@ -456,9 +497,10 @@ static void *put_grants(void *context)
 {
 	struct rings *rings = context;
 	struct patience patience = {0};
+	struct budget budget = {0};
 	uint64_t put = 0;
 
-	while (put < rings->total) {
+	while (put < rings->total && in_budget(&budget)) {
 		uint32_t room = zcrx_grant_room(&rings->granter);
 
 		if (room == 0 && !wait_more(&patience))
@@ -467,6 +509,7 @@ static void *put_grants(void *context)
 			zcrx_grant_put(&rings->granter, (uint32_t)content(put));
 		zcrx_grant_publish(&rings->granter);
 	}
+	shm_store_release_u64(&rings->end, put, POINT_COUNTER);
 	return NULL;
 }
 
@@ -476,7 +519,7 @@ static void *take_grants(void *context)
 	struct patience patience = {0};
 	uint64_t taken = 0, wrong = 0;
 
-	while (taken < rings->total) {
+	while (taken < shm_load_acquire_u64(&rings->end, POINT_COUNTER)) {
 		uint32_t available = zcrx_grant_available(&rings->grantee, 1);
 
 		if (available == 0 && !wait_more(&patience))
@@ -485,7 +528,7 @@ static void *take_grants(void *context)
 			wrong += zcrx_grant_take(&rings->grantee) != (uint32_t)content(taken);
 		zcrx_grant_release(&rings->grantee);
 	}
-	CHECK_EQ(taken, rings->total);
+	CHECK_EQ(taken, shm_load_acquire_u64(&rings->end, POINT_COUNTER));
 	CHECK_EQ(wrong, 0);
 	return NULL;
 }
@@ -502,6 +545,7 @@ static void transfer(thread_body put, thread_body take)
 
 		rings_init(&rings, cases[i].entries, UINT32_MAX - 10000);
 		rings.total = CHECK_REPEAT(cases[i].total);
+		shm_store_relaxed_u64(&rings.end, UINT64_MAX, POINT_COUNTER);
 		run_both(put, take, &rings);
 		rings_free(&rings);
 	}
@@ -530,6 +574,8 @@ CHECK_MAIN(CASE(a_refill_ring_fills_and_empties_across_the_wrap),
 	   CASE(takes_behind_a_tail_that_moved_back_stay_in_the_ring),
 	   CASE(the_published_head_is_never_read_back),
 	   CASE(a_user_loads_the_head_only_when_it_wants_more_room),
+	   CASE(a_head_that_makes_no_sense_tells_its_user_nothing),
+	   CASE(a_tail_too_far_leaves_no_room_until_the_provider_has_caught_up),
 	   CASE(a_completion_head_that_makes_no_sense_gives_no_room),
 	   CASE(completions_beyond_one_ring_are_not_available),
 	   CASE(grants_are_bounded_by_their_ring),

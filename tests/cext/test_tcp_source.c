@@ -147,8 +147,7 @@ static void read_completion(struct server *server, uint32_t number)
 	}
 	CHECK(cqe.cqe.res > 0 && cqe.cqe.res <= 4096);
 	CHECK_EQ(cqe.zcrx.off % 4096, 0);
-	CHECK_EQ(count_of(&note->crc_generation) >> 32,
-		 zcrx_crc32c(bytes, (size_t)cqe.cqe.res));
+	CHECK_EQ(count_of(&note->crc_generation) >> 32, zcrx_crc32c(bytes, (size_t)cqe.cqe.res));
 	for (int32_t i = 0; i < cqe.cqe.res; i++) {
 		if (!CHECK_EQ(bytes[i], stream_byte(flow, server->received[flow]++)))
 			break;
@@ -187,7 +186,8 @@ static uint64_t total(const struct server *server, size_t counter)
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < QUEUES; i++)
-		sum += count_of((const shm_u64 *)((const uint8_t *)server->queues[i].nic + counter));
+		sum += count_of(
+			(const shm_u64 *)((const uint8_t *)server->queues[i].nic + counter));
 	return sum;
 }
 
@@ -339,4 +339,5 @@ CHECK_MAIN(CASE(a_connection_is_a_flow_and_its_end_a_completion),
 	   CASE(a_reset_connection_ends_with_its_error),
 	   CASE(no_more_connections_are_taken_than_asked_for),
 	   CASE(a_slow_user_slows_the_sender_and_loses_nothing),
-	   CASE(without_buffers_the_socket_is_not_read), CASE(without_a_user_the_socket_is_not_read))
+	   CASE(without_buffers_the_socket_is_not_read),
+	   CASE(without_a_user_the_socket_is_not_read))

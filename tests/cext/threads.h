@@ -39,27 +39,55 @@ static inline void run_both(thread_body first, thread_body second, void *context
 }
 
 /*
- * Where two threads meet, round by round, to start into each other as closely as
- * can be: both spin, and yield only when the other is long in coming.
+ * Where two threads meet, twice a round, to start into each other as closely as
+ * can be: both spin, and yield only when the other is long in coming. One leads
+ * and says when it is enough, the other follows.
+ *
+ *	while (meeting_lead(m, rounds)) {	while (meeting_follow(m)) {
+ *		act against the other			act against the other
+ *		if (!meeting_part(m))			if (!meeting_part(m))
+ *			break;					break;
+ *		look at what came of it		}
+ *	}
  */
 struct meeting {
 	atomic_uint arrived;
+	atomic_bool over;
+	struct budget budget;
+	uint32_t led;
 };
 
 #define MEETING_SPINS 2000U
 
-/* The `round`-th meeting (from 0) of this thread; false, with a failed check, if it is alone. */
-static inline bool meet(struct meeting *meeting, uint32_t round)
+/* False, with a failed check, when the other does not come. */
+static inline bool meeting_arrive(struct meeting *meeting)
 {
 	struct patience patience = {0};
+	uint32_t both = (atomic_fetch_add(&meeting->arrived, 1) | 1) + 1;
 	uint32_t spins = 0;
 
-	atomic_fetch_add_explicit(&meeting->arrived, 1, memory_order_acq_rel);
-	while (atomic_load_explicit(&meeting->arrived, memory_order_acquire) < 2 * (round + 1)) {
+	while ((int32_t)(atomic_load(&meeting->arrived) - both) < 0) {
 		if (++spins > MEETING_SPINS && !wait_more(&patience))
 			return false;
 	}
 	return true;
+}
+
+static inline bool meeting_lead(struct meeting *meeting, uint32_t rounds)
+{
+	if (meeting->led++ == rounds || !in_budget(&meeting->budget))
+		atomic_store(&meeting->over, true);
+	return meeting_arrive(meeting) && !atomic_load(&meeting->over);
+}
+
+static inline bool meeting_follow(struct meeting *meeting)
+{
+	return meeting_arrive(meeting) && !atomic_load(&meeting->over);
+}
+
+static inline bool meeting_part(struct meeting *meeting)
+{
+	return meeting_arrive(meeting);
 }
 
 #endif /* THREADS_H */

@@ -71,10 +71,12 @@ static inline uint64_t traffic_aligned(uint64_t size)
 static inline struct zcrx_arena *traffic_arena(const struct traffic *traffic)
 {
 	uint64_t packets_size = traffic_aligned(traffic->packets * sizeof(struct zcrx_packet));
-	uint64_t crcs_off = traffic_aligned(sizeof(struct zcrx_arena)) + traffic->queues * packets_size;
+	uint64_t crcs_off =
+		traffic_aligned(sizeof(struct zcrx_arena)) + traffic->queues * packets_size;
 	uint64_t crcs = traffic->queues * traffic_fragments(traffic);
 	uint64_t data_off = crcs_off + traffic_aligned(4 * crcs);
-	uint64_t size = data_off + traffic->queues * (traffic_bytes(traffic) + 64 * traffic->packets);
+	uint64_t size =
+		data_off + traffic->queues * (traffic_bytes(traffic) + 64 * traffic->packets);
 	uint8_t *base = aligned_alloc(64, traffic_aligned(size));
 	struct zcrx_arena *arena = (void *)base;
 	uint32_t *crc_table = (void *)(base + crcs_off);
