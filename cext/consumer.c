@@ -234,12 +234,23 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 
 /* ---- returns ------------------------------------------------------------------ */
 
+static void give(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
+{
+	if (fragment->flags & IORING_CQE_F_MORE)
+		zcrx_returns_give(&consumer->returns, held_of(fragment));
+}
+
+/* From a consumer of one's own: what it hands in may not be what it was given. */
 void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragments,
 			     uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (fragments[i].flags & IORING_CQE_F_MORE)
-			zcrx_returns_give(&consumer->returns, held_of(&fragments[i]));
+		if (fragments[i].flags & IORING_CQE_F_MORE &&
+		    !lies_in_area(consumer, &fragments[i])) {
+			shm_count(&consumer->queue.lab->bad_completions, 1);
+			continue;
+		}
+		give(consumer, &fragments[i]);
 	}
 	zcrx_returns_flush(&consumer->returns);
 }
@@ -336,7 +347,9 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 				error = write_out(consumer, fragments, count);
 			if (error)
 				return error;
-			zcrx_consumer_give_back(consumer, fragments, count);
+			for (uint32_t i = 0; i < count; i++)
+				give(consumer, &fragments[i]);
+			zcrx_returns_flush(&consumer->returns);
 			if (++batches % 1024 == 0 && zcrx_now_ns() >= deadline)
 				return 0;
 			continue;

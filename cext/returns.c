@@ -315,9 +315,8 @@ static void put_rqe(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe
 
 static void stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
 {
-	uint32_t room = sizeof(returns->staged) / sizeof(returns->staged[0]);
+	assert(returns->staged_count < sizeof(returns->staged) / sizeof(returns->staged[0]));
 
-	assert(returns->staged_count < room);
 	returns->staged[returns->staged_count].rqe = rqe;
 	returns->staged[returns->staged_count++].rule = (uint8_t)rule;
 }

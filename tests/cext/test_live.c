@@ -350,6 +350,7 @@ static void a_new_consumer_takes_over_while_the_run_goes_on(void)
 
 /* ---- a hostile user ---------------------------------------------------------------------------- */
 
+/* The tail of its completion queue it leaves alone: it would never find it again. */
 static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
 {
 	struct zcrx_queue *queue = consumer->queue;
@@ -357,7 +358,6 @@ static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
 	struct zcrx_rqe_slot *slot = &rq->rqes[zcrx_rng_below(rng, rq->entries)];
 	uint64_t number = zcrx_rng_next(rng);
 	uint64_t niov = zcrx_rng_below(rng, queue->shape.num_niovs);
-	uint32_t tail = word_of(queue->cq.tail);
 
 	switch (zcrx_rng_below(rng, 12)) {
 	case 0:
@@ -378,8 +378,6 @@ static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
 	case 5:
 		shm_store_relaxed_u64(&queue->cq.cqes[number & queue->cq.mask].off, number,
 				      POINT_CQE_STORE);
-		shm_store_relaxed_u32(queue->cq.tail, (uint32_t)number, POINT_CQ_TAIL_STORE);
-		shm_store_relaxed_u32(queue->cq.tail, tail, POINT_CQ_TAIL_STORE);
 		break;
 	case 6:
 		shm_store_relaxed_u32(&consumer->bells->provider.waiting, (uint32_t)number,
@@ -394,7 +392,7 @@ static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
 		shm_store_relaxed_u64(&slot->len_pad, 0, POINT_RQE_STORE);
 		shm_store_relaxed_u32(rq->tail, word_of(&queue->ifq.shared->cached_rq_head) + 1,
 				      POINT_RQ_TAIL_STORE);
-		shm_store_relaxed_u32(queue->cq.head, tail, POINT_CQ_HEAD_STORE);
+		shm_store_relaxed_u32(queue->cq.head, word_of(queue->cq.tail), POINT_CQ_HEAD_STORE);
 		zcrx_bell_ring(&consumer->bells->provider, UINT32_MAX);
 		break;
 	}
@@ -411,32 +409,36 @@ static void *scribble(void *context)
 	return NULL;
 }
 
-static bool many_were_delivered(const struct live *live, uint32_t queue)
+static bool a_bit_of_everything_happened(const struct live *live, uint32_t queue)
 {
-	return count_of(&live->queues[queue].nic->packets_delivered) > 2000 &&
-	       count_of(&live->queues[queue].ifq.shared->consumed) > 2000;
+	const struct zcrx_ifq_shared *ifq = live->queues[queue].ifq.shared;
+
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
+		/* Neither is sure to come: few offsets are in area 0, and copies need free buffers. */
+		if (verdict == ZCRX_BAD_INDEX || verdict == ZCRX_OTHER_POOL)
+			continue;
+		if (count_of(&ifq->verdicts[verdict]) == 0)
+			return false;
+	}
+	return count_of(&live->queues[queue].nic->packets_delivered) > 2000;
 }
 
 /* It can spoil what it is given, and nothing else: no buffer is lost or doubled by it. */
 static void a_user_who_writes_anything_anywhere_loses_no_buffer(void)
 {
-	const uint32_t verdicts[] = {ZCRX_ACCEPTED, ZCRX_STILL_REFERENCED, ZCRX_BAD_PAD,
-				     ZCRX_BAD_AREA, ZCRX_NO_USER_REF};
 	struct traffic traffic = TRAFFIC(1000, 4, 1448, 9000, 64);
 	struct live_config config = config_of(medium_shape(), traffic, 0);
 	struct live live;
 
-	config.shape.num_niovs = 100;
+	config.shape.num_niovs = 300;
 	config.shape.ptr_ring_size = 16;
 	config.nic.wait_max_ns = 0;
 	config.nic.copy_every = 5;
 	config.impostor = scribble;
 	live_start(&live, &config);
-	live_wait(&live, many_were_delivered, 0);
+	live_wait(&live, a_bit_of_everything_happened, 0);
 	live_shut_down(&live);
 	live_check_buffers(&live, 0);
-	for (size_t i = 0; i < COUNT_OF(verdicts); i++)
-		CHECK(count_of(&live.queues[0].ifq.shared->verdicts[verdicts[i]]) > 0);
 	live_free(&live);
 }
 

@@ -366,6 +366,21 @@ static void a_completion_head_that_makes_no_sense_gives_no_room(void)
 	for_each_ring(hostile_head);
 }
 
+static void the_published_completion_tail_is_never_read_back(void)
+{
+	struct rings rings;
+
+	rings_init(&rings, 4, UINT32_MAX - 1);
+	zcrx_cq_put(&rings.cq, 1, 0, 0, 0);
+	zcrx_cq_publish(&rings.cq);
+	scribble(&rings.tail, 12345);
+	CHECK_EQ(zcrx_cq_room(&rings.cq, 4), 3);
+	zcrx_cq_put(&rings.cq, 2, 0, 0, 0);
+	zcrx_cq_publish(&rings.cq);
+	CHECK_EQ(word(&rings.tail), 0);
+	rings_free(&rings);
+}
+
 static void completions_beyond_one_ring_are_not_available(void)
 {
 	struct rings rings;
@@ -577,6 +592,7 @@ CHECK_MAIN(CASE(a_refill_ring_fills_and_empties_across_the_wrap),
 	   CASE(a_head_that_makes_no_sense_tells_its_user_nothing),
 	   CASE(a_tail_too_far_leaves_no_room_until_the_provider_has_caught_up),
 	   CASE(a_completion_head_that_makes_no_sense_gives_no_room),
+	   CASE(the_published_completion_tail_is_never_read_back),
 	   CASE(completions_beyond_one_ring_are_not_available),
 	   CASE(grants_are_bounded_by_their_ring),
 	   CASE(rqes_cross_between_two_threads_whole_and_in_order),

@@ -7,6 +7,7 @@ The functions stand in this module too: the consumer process imports it and call
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import itertools
@@ -387,3 +388,18 @@ def test_end_of_a_connection_is_a_completion_without_a_buffer(said: Path, reset:
     else:
         assert (int(size), digest) == (len(data), hashlib.sha256(data).hexdigest())
         assert int(result) == 0
+
+
+def gives_back_what_it_never_got(consumer: Consumer) -> None:
+    """Hand in a fragment with an offset far outside the area, then the true one."""
+    for completion in consumer:
+        far = dataclasses.replace(completion.raw, off=2**47)
+        consumer.give_back(dataclasses.replace(completion, raw=far))
+        consumer.give_back(completion)
+
+
+def test_fragment_outside_the_area_is_refused_and_counted(run_own: RunIt) -> None:
+    report = run_own(gives_back_what_it_never_got, traffic=PAGE_SIZED)
+    assert not report.ok
+    assert report.total("consumer", "bad_completions") > 0
+    assert report.total("provider", "bad_index") == 0

@@ -58,7 +58,8 @@ def plans(draw: st.DrawFn) -> Plan:
     made: list[PlanRule] = []
     for fault in draw(st.lists(st.sampled_from(list(CATALOGUE.values())), max_size=6)):
         rule = draw(rules(fault))
-        others = sorted({r.fault.name for r in made} - {fault.name})
+        same_actor = {r.fault.name for r in made if r.fault.actor is fault.actor}
+        others = sorted(same_actor - {fault.name})
         repeated = any(r.fault is fault for r in made)
         if others and not repeated and draw(st.booleans()):
             fields = {name: getattr(rule, name) for name in PlanRule.__slots__}
@@ -249,6 +250,11 @@ NO_TRIGGER = "bad-pad has no trigger; write bad-pad:0.01 (a probability), every=
             "bad-pad: 'evry' is neither a field nor a parameter; did you mean 'every'?",
         ),
         (
+            "bad-pad:1,stop-nic:at=5:after=bad-pad",
+            "rule 2: stop-nic: after: 'bad-pad' acts in another process; "
+            "name a fault of the same actor",
+        ),
+        (
             "bad-pad:1:after=bad-pad",
             "rule 1: bad-pad: after: 'bad-pad' is the rule's own fault; name another one",
         ),
@@ -319,12 +325,12 @@ def test_parameters_not_given_are_the_defaults() -> None:
 
 
 def test_plan_is_compiled_to_positions_and_numbers() -> None:
-    plan = parse_plan("bad-index:0.25:value=far:queue=1,stop-nic:at=100:ms=7:after=bad-index")
+    plan = parse_plan("bad-index:0.25:value=far:queue=1,slow:at=100:us=7:after=bad-index")
     first, second = plan.compiled()
     assert (first.number, first.actor, first.probability) == (3, Actor.CONSUMER, 0.25)
     assert (first.every, first.at, first.first, first.last) == (0, 2**64 - 1, 0, 2**64 - 1)
     assert (first.limit, first.after, first.queue, first.params) == (0, 0, 1, (3, 0, 0, 0))
-    assert (second.number, second.actor, second.probability) == (63, Actor.PROCESS, 0.0)
+    assert (second.number, second.actor, second.probability) == (25, Actor.CONSUMER, 0.0)
     assert (second.at, second.after, second.queue, second.params) == (100, 1, -1, (7, 0, 0, 0))
     assert Plan().compiled() == ()
 
