@@ -18,6 +18,7 @@
 
 #define BATCH ZCRX_RETURN_BATCH
 #define SLEEP_US 20000U
+#define CLOCK_EVERY 64U /* batches between looks at the clock under load */
 
 struct zcrx_consumer {
 	struct zcrx_queue queue;
@@ -350,7 +351,7 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 			for (uint32_t i = 0; i < count; i++)
 				give(consumer, &fragments[i]);
 			zcrx_returns_flush(&consumer->returns);
-			if (++batches % 1024 == 0 && zcrx_now_ns() >= deadline)
+			if (++batches % CLOCK_EVERY == 0 && zcrx_now_ns() >= deadline)
 				return 0;
 			continue;
 		}

@@ -29,7 +29,6 @@ struct zcrx_nic {
 	uint64_t started_ns;
 	uint64_t next_due_ns; /* paced: when the earliest waiting packet is due */
 	uint32_t acked;
-	uint32_t blocked_on; /* bell reasons of this round */
 	uint32_t queue_count;
 	struct zcrx_nq queues[];
 };
@@ -228,14 +227,14 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 	bool cq = why == ZCRX_BLOCKED_CQ;
 
-	nic->blocked_on |= cq ? ZCRX_BELL_ROOM : ZCRX_BELL_GRANTS;
+	zcrx_nq_blocked(nq, why);
 	if (nq->blocked_since == 0) {
 		nq->blocked_since = zcrx_now_ns();
 		shm_count(cq ? &counters->waits_cq_full : &counters->waits_no_buffer, 1);
 	}
 	/* While the process spins, a look at the clock each time would be most of its work. */
 	if (nic->params.wait_max_ns &&
-	    (nic->waiter.idle % CLOCK_EVERY_IDLE ||
+	    ((nic->waiter.idle <= nic->waiter.spins && nic->waiter.idle % CLOCK_EVERY_IDLE) ||
 	     zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
 		return false;
 	shm_count(cq ? &counters->dropped_cq_full : &counters->dropped_no_buffer, 1);
@@ -355,7 +354,9 @@ static void quiesce(struct zcrx_nic *nic)
 		if (nic->queues[i].has_open)
 			zcrx_nq_close(&nic->queues[i]);
 		zcrx_nq_publish(&nic->queues[i]);
+		nic->queues[i].blocked_on = 0;
 	}
+	nic->next_due_ns = UINT64_MAX;
 	acknowledge(nic, ZCRX_RUN_QUIESCE);
 }
 
@@ -374,18 +375,12 @@ static bool all_over(const struct zcrx_nic *nic)
 static uint32_t traffic_round(struct zcrx_nic *nic)
 {
 	uint32_t done = 0;
-	enum zcrx_offer blocked = ZCRX_OFFERED;
 
-	nic->blocked_on = 0;
+	for (uint32_t i = 0; i < nic->queue_count; i++)
+		nic->queues[i].blocked_on = 0;
 	nic->next_due_ns = UINT64_MAX;
-	if (nic->tcp) {
-		done = zcrx_tcp_source_poll(nic->tcp, nic->queues, nic->queue_count, &blocked);
-		if (blocked == ZCRX_BLOCKED_CQ)
-			nic->blocked_on |= ZCRX_BELL_ROOM;
-		else if (blocked == ZCRX_BLOCKED_BUFFER)
-			nic->blocked_on |= ZCRX_BELL_GRANTS;
-		return done;
-	}
+	if (nic->tcp)
+		return zcrx_tcp_source_poll(nic->tcp, nic->queues, nic->queue_count);
 	if (nic->started_ns == 0)
 		nic->started_ns = zcrx_now_ns();
 	for (uint32_t i = 0; i < nic->queue_count; i++)
@@ -428,15 +423,20 @@ static uint32_t round_of(struct zcrx_nic *nic, uint32_t state)
 	return 0;
 }
 
+static uint32_t blocked_on(const struct zcrx_nic *nic)
+{
+	uint32_t reasons = 0;
+
+	for (uint32_t i = 0; i < nic->queue_count; i++)
+		reasons |= nic->queues[i].blocked_on;
+	return reasons;
+}
+
 static bool may_proceed(struct zcrx_nic *nic)
 {
-	if (nic->blocked_on & ZCRX_BELL_GRANTS) {
-		for (uint32_t i = 0; i < nic->queue_count; i++) {
-			struct zcrx_grant_ring *grants = &nic->queues[i].queue.grants;
-
-			if (zcrx_grant_available(grants, grants->entries) > 0)
-				return true;
-		}
+	for (uint32_t i = 0; i < nic->queue_count; i++) {
+		if (zcrx_nq_may_proceed(&nic->queues[i]))
+			return true;
 	}
 	return false;
 }
@@ -444,9 +444,10 @@ static bool may_proceed(struct zcrx_nic *nic)
 static void sleep_until_rung(struct zcrx_nic *nic, uint32_t state)
 {
 	uint32_t timeout_us = SLEEP_US;
+	uint32_t reasons = blocked_on(nic);
 	uint32_t seq;
 
-	if (nic->tcp && state == ZCRX_RUN_TRAFFIC && nic->blocked_on == 0) {
+	if (nic->tcp && state == ZCRX_RUN_TRAFFIC && reasons == 0) {
 		zcrx_tcp_source_wait(nic->tcp, 10);
 		return;
 	}
@@ -459,7 +460,7 @@ static void sleep_until_rung(struct zcrx_nic *nic, uint32_t state)
 	}
 	if (timeout_us == 0)
 		return;
-	seq = zcrx_bell_prepare(&nic->bells->nic, nic->blocked_on | ZCRX_BELL_WORK);
+	seq = zcrx_bell_prepare(&nic->bells->nic, reasons | ZCRX_BELL_WORK);
 	if (shm_load_acquire_u32(&nic->run->state, POINT_RUN_STATE) != state || may_proceed(nic))
 		zcrx_bell_cancel(&nic->bells->nic);
 	else

@@ -180,6 +180,31 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
 }
 
+void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
+{
+	struct zcrx_queue *queue = &nq->queue;
+
+	if (why == ZCRX_BLOCKED_CQ) {
+		nq->blocked_on |= ZCRX_BELL_ROOM;
+		nq->blocked_room = zcrx_cq_room(&queue->cq, queue->cq.entries);
+	} else {
+		nq->blocked_on |= ZCRX_BELL_GRANTS;
+		nq->blocked_grants = zcrx_grant_available(&queue->grants, queue->grants.entries);
+		/* A large packet may want more than is left before the ring is half empty. */
+		zcrx_bell_ring(&queue->bells->provider, ZCRX_BELL_GRANTS);
+	}
+}
+
+bool zcrx_nq_may_proceed(struct zcrx_nq *nq)
+{
+	struct zcrx_queue *queue = &nq->queue;
+
+	return (nq->blocked_on & ZCRX_BELL_ROOM &&
+		zcrx_cq_room(&queue->cq, queue->cq.entries) > nq->blocked_room) ||
+	       (nq->blocked_on & ZCRX_BELL_GRANTS &&
+		zcrx_grant_available(&queue->grants, queue->grants.entries) > nq->blocked_grants);
+}
+
 bool zcrx_nq_follow_user(struct zcrx_nq *nq)
 {
 	struct zcrx_user_shared *user = nq->queue.user;

@@ -38,6 +38,8 @@ struct zcrx_nq {
 	/* private bookkeeping */
 	uint32_t *generation; /* [num_niovs] */
 	uint64_t blocked_since; /* 0 = not blocked */
+	uint32_t blocked_on; /* bell reasons of this round */
+	uint32_t blocked_room, blocked_grants; /* what there was, and was not enough */
 	uint64_t copy_countdown;
 	uint32_t mark; /* rule + 1 that corrupts the next fragment, or 0 */
 	/* faults: what the plan wants with the packet at the cursor */
@@ -71,6 +73,10 @@ void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res);
 void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
 /* Settle references, publish the CQEs, ring. */
 void zcrx_nq_publish(struct zcrx_nq *nq);
+/* Note what the queue waits for, so that the NIC can sleep until there is more of it. */
+void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why);
+/* Is there more of it now? */
+bool zcrx_nq_may_proceed(struct zcrx_nq *nq);
 /* Follow the control process's word on who the user is; false if there is none. */
 bool zcrx_nq_follow_user(struct zcrx_nq *nq);
 /* Give back all granted buffers. */

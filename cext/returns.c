@@ -378,12 +378,12 @@ static void read_on(struct zcrx_returns *returns, const struct zcrx_held *held, 
 	};
 }
 
-static void check_early(struct zcrx_returns *returns, bool all)
+static void check_early(struct zcrx_returns *returns)
 {
 	while (returns->early_head != returns->early_tail) {
 		struct zcrx_early *early = &returns->early[returns->early_head % ZCRX_HISTORY];
 
-		if (!all && early->due > returns->position)
+		if (early->due > returns->position)
 			return;
 		returns->early_head++;
 		if (returns->params.verify == ZCRX_VERIFY_CRC && !early->held.mark &&
@@ -684,7 +684,7 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 	uint64_t room, written;
 
 	if (returns->early_head != returns->early_tail)
-		check_early(returns, false);
+		check_early(returns);
 	if (returns->pending_head == returns->pending_tail)
 		return 0;
 	room = rqe_room(returns);

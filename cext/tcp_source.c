@@ -166,7 +166,7 @@ static void end_connection(struct zcrx_nq *nq, struct connection *connection, in
 	free(connection);
 }
 
-static bool read_once(struct zcrx_nq *nq, struct connection *connection, enum zcrx_offer *blocked)
+static bool read_once(struct zcrx_nq *nq, struct connection *connection)
 {
 	struct zcrx_queue *queue = &nq->queue;
 	struct iovec iov[READ_BUFFERS];
@@ -177,22 +177,21 @@ static bool read_once(struct zcrx_nq *nq, struct connection *connection, enum zc
 	ssize_t received;
 
 	if (nq->user == 0) {
-		*blocked = ZCRX_BLOCKED_CQ; /* nobody reads: the sender must wait */
+		zcrx_nq_blocked(nq, ZCRX_BLOCKED_CQ); /* nobody reads: the sender must wait */
 		return false;
 	}
 	if (room < count)
 		count = room;
 	if (count == 0) {
 		shm_count(&queue->nic->waits_cq_full, 1);
-		*blocked = ZCRX_BLOCKED_CQ;
+		zcrx_nq_blocked(nq, ZCRX_BLOCKED_CQ);
 		return false;
 	}
 	if (granted < count)
 		count = granted;
 	if (count == 0) {
 		shm_count(&queue->nic->waits_no_buffer, 1);
-		zcrx_bell_ring(&queue->bells->provider, ZCRX_BELL_GRANTS);
-		*blocked = ZCRX_BLOCKED_BUFFER;
+		zcrx_nq_blocked(nq, ZCRX_BLOCKED_BUFFER);
 		return false;
 	}
 	peek_grants(nq, niovs, count);
@@ -212,13 +211,12 @@ static bool read_once(struct zcrx_nq *nq, struct connection *connection, enum zc
 }
 
 uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *queues,
-			      uint32_t queue_count, enum zcrx_offer *blocked)
+			      uint32_t queue_count)
 {
 	struct epoll_event events[EVENTS_MAX];
 	int ready = epoll_wait(source->epoll_fd, events, EVENTS_MAX, 0);
 	uint32_t delivered = 0;
 
-	*blocked = ZCRX_OFFERED;
 	for (uint32_t i = 0; i < queue_count; i++)
 		zcrx_nq_follow_user(&queues[i]);
 	for (int i = 0; i < ready; i++) {
@@ -227,7 +225,7 @@ uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *qu
 		if (!connection)
 			accept_all(source, queues, queue_count);
 		else
-			delivered += read_once(&queues[connection->queue], connection, blocked);
+			delivered += read_once(&queues[connection->queue], connection);
 	}
 	return delivered;
 }

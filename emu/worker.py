@@ -168,12 +168,10 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     announce(setup.message["barrier"])
     consumer = Consumer(loop, area, queue=setup.message["queue"])
     try:
-        result = entry(consumer)
+        entry(consumer)
     except OSError as error:  # the function's own affair, not a fault of the environment
         raise _failed(channel, f"consumer of queue {consumer.queue}", error) from None
     consumer.close()
-    value = result[:_TEXT_MAX] if isinstance(result, str) else result
-    channel.send({"event": "result", "value": value if isinstance(value, int | str) else None})
 
 
 def _load(function: str) -> Callable[[Consumer], object]:

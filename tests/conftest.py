@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from emu.cli import main
 
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")
@@ -203,3 +206,32 @@ def script(tmp_path: Path) -> Iterator[Script]:
     made.close()
     # A process that is killed leaves a moment later than its parent.
     assert wait_until(lambda: not made.leftovers()), made.leftovers()
+
+
+class Answer(NamedTuple):
+    """How the command ended."""
+
+    code: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Callable[..., Answer]]:
+    """The console script's function in this process: many times faster than a process each.
+
+    It runs in a folder of its own. Several calls may be made; each returns an :class:`Answer`.
+    """
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call_it(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["zcrx-emu", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Answer(ended.value.code, *capfd.readouterr())
+
+    yield call_it
+    signal.signal(signal.SIGTERM, before)

@@ -11,47 +11,19 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from emu.cli import main
 from emu.render import short
 
 CAPTURE = Path(__file__).parents[1] / "data" / "loopback.pcap"
 QUICK = ("stress", "--packets", "2000", "--seed", "1")
 
 
-class Answer(NamedTuple):
-    """How the function ended."""
-
-    code: object
-    stdout: str
-    stderr: str
-
-
-Call = Callable[..., Answer]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Call]:
-    """The console script's function in this process: many times faster than a process each."""
-    monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call_it(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["zcrx-emu", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Answer(ended.value.code, *capfd.readouterr())
-
-    yield call_it
-    signal.signal(signal.SIGTERM, before)
+Call = Callable[..., Any]
 
 
 # ---- Runs that end well -------------------------------------------------------------------------

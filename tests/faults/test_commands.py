@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
-from emu.cli import main
 from faults import CATALOGUE, PROFILES, load_plan, parse_plan
 from faults.plan_file import parse_toml
 
@@ -22,34 +20,13 @@ DOCS = ROOT / "docs" / "faults.md"
 TOOL = ROOT / "tools" / "fault_table.py"
 
 
-class Answer(NamedTuple):
-    """How the command ended."""
-
-    code: object
-    stdout: str
-    stderr: str
+Call = Callable[..., Any]
 
 
-Call = Callable[..., Answer]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Call]:
-    """The console script's function in this process, in a folder of its own, 200 columns wide."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables 200 columns wide, so that no cell is wrapped."""
     monkeypatch.setenv("COLUMNS", "200")
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call_it(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["zcrx-emu", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Answer(ended.value.code, *capfd.readouterr())
-
-    yield call_it
-    signal.signal(signal.SIGTERM, before)
 
 
 def test_list_has_every_fault_and_profile(call: Call) -> None:
