@@ -36,10 +36,17 @@ enum zcrx_fault_kind {
 	ZCRX_FAULT_NEIGHBOUR_RETURN = 13,
 	ZCRX_FAULT_NEVER_GIVEN = 14,
 	ZCRX_FAULT_HOARD = 15,
-	/* ring words */
+	ZCRX_FAULT_WRONG_RING = 16,
+	/* ring words, and entries that change under the reader */
 	ZCRX_FAULT_TAIL_AHEAD = 20,
 	ZCRX_FAULT_HEAD_SCRIBBLE = 21,
 	ZCRX_FAULT_CQ_HEAD_SCRIBBLE = 22,
+	ZCRX_FAULT_TAIL_BACK = 26,
+	ZCRX_FAULT_TAIL_RANDOM = 27,
+	ZCRX_FAULT_TAIL_EARLY = 28,
+	ZCRX_FAULT_TAIL_STALL = 29,
+	ZCRX_FAULT_RQE_REWRITE = 32,
+	ZCRX_FAULT_RQ_OVERRUN = 33,
 	/* pace */
 	ZCRX_FAULT_CQ_STALL = 24,
 	ZCRX_FAULT_SLOW = 25,
@@ -48,7 +55,21 @@ enum zcrx_fault_kind {
 	/* NIC */
 	ZCRX_FAULT_NIC_DROP = 40,
 	ZCRX_FAULT_NIC_CORRUPT = 41,
+	ZCRX_FAULT_NIC_DUPLICATE = 42,
+	ZCRX_FAULT_NIC_REORDER = 43,
+	ZCRX_FAULT_NIC_TRUNCATE = 44,
 	ZCRX_FAULT_NIC_STALL = 45,
+	ZCRX_FAULT_NIC_BURST = 46,
+	ZCRX_FAULT_NIC_HOLD = 47,
+	ZCRX_FAULT_NIC_TINY = 48,
+	ZCRX_FAULT_CQ_FULL = 49,
+	ZCRX_FAULT_CLOCK_JUMP = 50,
+	/* resources of the kernel side */
+	ZCRX_FAULT_ALLOC_FAIL = 52,
+	ZCRX_FAULT_FREELIST_EMPTY = 53,
+	ZCRX_FAULT_PTR_RING_FULL = 54,
+	/* 60 .. 79 are carried out by the control process */
+	ZCRX_FAULT_CUSTOM = 100, /* a user's own: asked through zcrx_returns_set_custom() */
 };
 
 /* One rule of a plan, as compiled by Python. Exactly one of probability, every, at is set. */

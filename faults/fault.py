@@ -25,6 +25,11 @@ AUDIT_STATEMENTS = frozenset(
 
 #: What a valid RQE may earn from a provider whose user keeps to the rules.
 VALID_VERDICTS = frozenset({"accepted", "still_referenced", "other_pool"})
+#: A well-formed entry earns one of these, depending on the references there are.
+REFERENCE_VERDICTS = VALID_VERDICTS | {"no_user_ref"}
+EVERY_VERDICT = REFERENCE_VERDICTS | {"bad_pad", "bad_area", "bad_index"}
+#: Of a buffer that is taken away from under its reader: integrity and ownership are void for it.
+NOT_THE_READERS = AUDIT_STATEMENTS - {"integrity", "ownership"}
 
 
 def shown(value: object) -> str:
@@ -49,7 +54,9 @@ class Actor(enum.Enum):
 
     CONSUMER = "consumer"
     NIC = "nic"
+    PROVIDER = "provider"  #: the kernel side runs short of something
     PROCESS = "process"  #: something happens to a whole process, from outside
+    SETUP = "setup"  #: something is wrong when an instance is set up
 
     @property
     def ordinal(self) -> str:
@@ -60,7 +67,9 @@ class Actor(enum.Enum):
 _ORDINALS = {
     Actor.CONSUMER: "valid RQE",
     Actor.NIC: "packet",
+    Actor.PROVIDER: "allocation",
     Actor.PROCESS: "millisecond of traffic",
+    Actor.SETUP: "set-up step",
 }
 
 
@@ -73,7 +82,9 @@ class Group(enum.Enum):
     AREA = "area"  #: the buffers themselves
     PACE = "pace"  #: when the consumer does what it must do
     NIC = "nic"  #: what the NIC does with packets
+    RESOURCE = "resource"  #: what the kernel side runs out of
     PROCESS = "process"  #: life and death of processes
+    SETUP = "setup"  #: how an instance starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,9 @@ _TITLES = {
     Group.AREA: "The area",
     Group.PACE: "Pace",
     Group.NIC: "The NIC",
-    Group.PROCESS: "Processes",
+    Group.RESOURCE: "Resources of the kernel side",
+    Group.PROCESS: "Processes and time",
+    Group.SETUP: "Setting up",
 }
 
 

@@ -1,0 +1,142 @@
+"""Well-formed returns that the consumer's contract forbids."""
+
+from __future__ import annotations
+
+from faults.fault import NOT_THE_READERS, REFERENCE_VERDICTS, Actor, Fault, Group, Param
+
+FAULTS = (
+    Fault(
+        name="double-return",
+        number=10,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="the same fragment is returned again at once",
+        explanation=(
+            "Copies of a valid RQE follow it. The provider counts fragments and cannot tell "
+            "them apart: a copy is rejected when the user holds nothing of that buffer any "
+            "more, and takes the reference of another fragment when the user does."
+        ),
+        params=(
+            Param(name="count", doc="copies that follow the return", default=1, low=1, high=16),
+        ),
+        verdicts=REFERENCE_VERDICTS,
+        survives=NOT_THE_READERS,
+        consequences=(
+            "If another fragment of the buffer is still held, its reference is taken: the "
+            "buffer may be filled again under its reader, and the return of that fragment "
+            "finds no reference."
+        ),
+    ),
+    Fault(
+        name="stale-return",
+        number=11,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a fragment that was returned long ago is returned again",
+        explanation=(
+            "An RQE that was valid some RQEs ago is written once more. Meanwhile the buffer may "
+            "have been handed out and delivered again; then the stale entry takes the reference "
+            "of the new fragment, which nobody can tell from the old one (the ABA problem)."
+        ),
+        params=(
+            Param(
+                name="delay",
+                doc="RQEs between the return and its repetition",
+                default=256,
+                low=1,
+                high=4096,
+            ),
+        ),
+        verdicts=REFERENCE_VERDICTS,
+        survives=NOT_THE_READERS,
+        consequences=(
+            "A buffer that was delivered again may be filled under its reader, and the return "
+            "of the new fragment finds no reference."
+        ),
+    ),
+    Fault(
+        name="early-return",
+        number=12,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a fragment is returned while it is still being read",
+        explanation=(
+            "The return is well-formed and holds its reference, so the provider takes it "
+            "like any other. The consumer goes on reading: its bytes are checked again some "
+            "RQEs later, when the buffer may hold another packet."
+        ),
+        params=(
+            Param(
+                name="delay",
+                doc="RQEs until the bytes are checked again",
+                default=64,
+                low=1,
+                high=4096,
+            ),
+        ),
+        verdicts=REFERENCE_VERDICTS,
+        modifies=True,
+        survives=NOT_THE_READERS,
+        consequences="The bytes may change under the reader (use after return).",
+    ),
+    Fault(
+        name="neighbour-return",
+        number=13,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="another buffer than the one that was read is returned",
+        explanation=(
+            "The niov index is moved on, round the end of the area. The entry is well-formed: it "
+            "is rejected when the user holds nothing of that buffer, else it takes its reference."
+        ),
+        params=(Param(name="distance", doc="buffers further on", default=1, low=1, high=1024),),
+        verdicts=REFERENCE_VERDICTS,
+        survives=NOT_THE_READERS,
+        consequences=(
+            "A fragment of the neighbour that is still being read loses its reference, and its "
+            "own return finds none."
+        ),
+    ),
+    Fault(
+        name="never-given",
+        number=14,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a buffer of which the consumer holds nothing is returned",
+        explanation=(
+            "A random buffer that the consumer does not hold. Its user references are 0 and the "
+            "entry is rejected, unless a delivery that the consumer has not read yet comes first: "
+            "then it takes the reference of that fragment."
+        ),
+        verdicts=REFERENCE_VERDICTS,
+        survives=NOT_THE_READERS,
+        consequences=(
+            "A fragment that waits in the completion queue may lose its reference before it is "
+            "read."
+        ),
+    ),
+    Fault(
+        name="hoard",
+        number=15,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a fragment is kept until the scrub",
+        explanation=(
+            "The fragment is read and checked but never returned. Its user reference stays until "
+            "the instance shuts down, when the scrub takes it back. No entry is written."
+        ),
+        params=(
+            Param(
+                name="max",
+                doc="fragments kept at a time, at most",
+                default=64,
+                low=1,
+                high=65536,
+            ),
+        ),
+        consequences=(
+            "The buffers are missing: with all of them kept, the NIC finds none, and this "
+            "queue's packets are dropped."
+        ),
+    ),
+)
