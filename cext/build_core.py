@@ -94,12 +94,17 @@ uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_conse
                                uint32_t max);
 struct zcrx_mismatch { uint64_t position; uint32_t index; uint16_t intent, verdict; };
 struct zcrx_reconciler {
-    uint64_t checked, scrubbed_from, mismatch_count, after_scrub, aliases, lost;
+    uint64_t checked, scrubbed_from, scrubbed_until, mismatch_count, after_scrub, aliases, lost;
     uint64_t table[65][8];
     uint64_t wrong[65];
     struct zcrx_mismatch mismatches[64];
 };
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue);
+void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule);
+bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue);
+void zcrx_queue_scrub_end(struct zcrx_queue *queue);
+bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
 /* the three loops */
@@ -128,7 +133,7 @@ struct zcrx_consumer_params {
     uint32_t verify, return_order, hold, recheck_every, stop_at_end;
     int32_t output_fd;
     uint64_t seed, position;
-    uint32_t strict_alias, reserved;
+    uint32_t strict_alias, queues;
 };
 struct zcrx_fragment {
     uint64_t off, user_data;

@@ -181,11 +181,12 @@ static struct zcrx_held held_of(const struct zcrx_fragment *fragment)
 
 static void receive(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
 {
+	uint32_t index = consumer->cq.cached_head - 1; /* it was taken */
 	struct zcrx_held held = held_of(fragment);
 
 	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
 		consumer->sink += consumer->queue.area.bytes[fragment->off];
-	zcrx_returns_received(&consumer->returns, &held);
+	zcrx_returns_received(&consumer->returns, &held, index);
 }
 
 uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment *fragments,
@@ -198,6 +199,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 
 	if (available > max)
 		available = max;
+	zcrx_returns_look(&consumer->returns);
 	for (uint32_t i = 0; i < available; i++) {
 		struct zcrx_fragment fragment = take_one(consumer);
 

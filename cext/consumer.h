@@ -33,7 +33,7 @@ struct zcrx_consumer_params {
 	uint64_t seed;
 	uint64_t position; /* RQEs that the queue's users before this one had consumed */
 	uint32_t strict_alias; /* the provider's setting: decides which verdict an alias earns */
-	uint32_t reserved;
+	uint32_t queues; /* of the run */
 };
 
 /* One fragment as delivered. */

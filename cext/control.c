@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
+#include "legal.h"
 
 size_t zcrx_run_size(void)
 {
@@ -81,6 +82,75 @@ void zcrx_queue_stop_consumer(struct zcrx_queue *queue)
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers)
 {
 	return zcrx_ifq_scrub(&queue->ifq, buffers);
+}
+
+void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule)
+{
+	struct zcrx_lab_shared *lab = queue->lab;
+
+	shm_store_relaxed_u32(&lab->scrub_rule, rule, POINT_USER);
+	/* Pairs with the acquire in the consumer's hidden_cause(): the rule is there. */
+	shm_store_release_u32(&lab->scrubs_begun,
+			      shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER) + 1, POINT_USER);
+}
+
+bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue)
+{
+	/* Pairs with the release in zcrx_nq_publish(): CQEs of scrubbed fragments are out. */
+	return shm_load_acquire_u32(&queue->nic->publishing, POINT_USER) == 0;
+}
+
+void zcrx_queue_scrub_end(struct zcrx_queue *queue)
+{
+	struct zcrx_lab_shared *lab = queue->lab;
+
+	/* Pairs with the acquire in zcrx_returns_follow_scrub(). */
+	shm_store_release_u32(&lab->scrubs_done,
+			      shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER), POINT_USER);
+	zcrx_bell_force(&queue->bells->consumers[queue->index]);
+}
+
+bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position)
+{
+	const struct zcrx_lab_shared *lab = queue->lab;
+	/* Pairs with the release in zcrx_returns_follow_scrub(): the position is there. */
+	uint32_t seen = shm_load_acquire_u32(&lab->scrubs_seen, POINT_USER);
+
+	*position = shm_load_relaxed_u64(&lab->scrub_position, POINT_LOG);
+	return seen == shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER);
+}
+
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
+{
+	struct zcrx_lab_shared *lab = queue->lab;
+	/* Pairs with the release in the provider's refill. */
+	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
+	uint64_t written = shm_load_acquire_u64(&lab->written, POINT_LOG);
+	uint32_t rule = shm_load_acquire_u32(&lab->astray_rule, POINT_LOG);
+	uint64_t mask = queue->shape.log_entries - 1;
+	uint64_t count = consumed - written;
+
+	if ((int64_t)count <= 0)
+		return 0;
+	/* The word is the user's: more than the log holds cannot have happened. */
+	if (count > queue->shape.log_entries || rule > ZCRX_RULES_MAX)
+		rule = 0;
+	if (count > queue->shape.log_entries)
+		written = consumed - queue->shape.log_entries;
+	for (uint64_t at = written; at < consumed; at++) {
+		uint32_t index = queue->shape.initial_index + (uint32_t)at;
+		struct io_uring_zcrx_rqe rqe =
+			zcrx_slot_read(&queue->ifq.rq.rqes[index & queue->ifq.rq.mask]);
+		struct zcrx_legal legal = zcrx_legal_of(&rqe, queue->shape.num_niovs,
+							queue->shape.niov_shift, strict_alias);
+
+		shm_store_relaxed_u16(&queue->intents[at & mask],
+				      ZCRX_INTENT(rule, rule ? legal.verdicts : 0), POINT_LOG);
+	}
+	shm_count(&lab->rqe_submitted, count);
+	/* Pairs with the acquire in zcrx_reconcile(). */
+	shm_store_release_u64(&lab->written, consumed, POINT_LOG);
+	return count;
 }
 
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue)

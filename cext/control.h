@@ -31,6 +31,25 @@ bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
 /* Ask the queue's consumer to read what is left and to leave. */
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
+
+/*
+ * Scrub while the user lives and traffic runs, on behalf of a rule: begin, scrub,
+ * wait until zcrx_queue_nic_is_quiet(), end. zcrx_queue_scrub_seen() says
+ * whether the user has taken note, and how many RQEs it had written by then.
+ */
+void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule);
+bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue);
+void zcrx_queue_scrub_end(struct zcrx_queue *queue);
+bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
+
+/*
+ * The user is gone and the provider reads no more: give intents to what was
+ * consumed beyond what the user wrote, by the bytes that stand there. They are
+ * the doing of the rule that led the provider astray; without one nothing is
+ * legal for them. How many there were.
+ */
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
+
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
 #endif /* ZCRX_CONTROL_H */

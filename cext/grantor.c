@@ -36,6 +36,7 @@ struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t q
 			return NULL;
 		}
 		grantor->queues[i].ifq.strict_alias = strict_alias;
+		grantor->queues[i].ifq.is_checked = true;
 	}
 	return grantor;
 }
@@ -177,7 +178,7 @@ static bool wants_us(struct zcrx_queue *queue, uint32_t reasons)
 		return true;
 	/* A queue without buffers waits for RQEs, the others for the NIC to take some. */
 	if (reasons & zcrx_bell_refill(queue->index))
-		return !queue->ifq.detached && zcrx_rq_available(&queue->ifq.rq);
+		return zcrx_ifq_available(&queue->ifq) != 0;
 	return zcrx_grant_room(&queue->grants) > queue->grants.entries / 2;
 }
 

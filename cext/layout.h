@@ -70,6 +70,11 @@ struct zcrx_bells {
 	struct zcrx_bell nic;
 	struct zcrx_bell control;
 	struct zcrx_bell consumers[ZCRX_QUEUES_MAX];
+	/*
+	 * A fragment's offset on its way to the wrong queue's user (an application
+	 * that mixes its rings up): rule + 1 << 56 | offset; 0 = none.
+	 */
+	shm_u64 misdirected[ZCRX_QUEUES_MAX];
 };
 
 /* ---- kern: the NIC's part ---------------------------------------------------- */
@@ -98,6 +103,7 @@ struct zcrx_nic_shared {
 #undef ZCRX_NIC_FIELD
 		shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
+	shm_u32 publishing; /* fragments have their references and are not visible yet */
 };
 
 /*
@@ -177,7 +183,14 @@ struct zcrx_lab_shared {
 	shm_u64 consequences[ZCRX_RULES_MAX]; /* by rule: what it led to */
 	shm_u64 consequence_count; /* the first ones are below */
 	struct zcrx_consequence consequence[ZCRX_CONSEQUENCES_MAX];
-	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* RQEs reconciled; the control process */
+	_Alignas(SHM_CACHE_LINE) shm_u64 written; /* RQEs whose intents stand in the log */
+	shm_u32 astray_rule; /* rule + 1 that let the provider read beyond them, 0 = none */
+	shm_u32 scrubs_seen; /* scrubs of a living user that it has taken note of … */
+	shm_u64 scrub_position; /* … and the RQEs that it had written by then */
+	/* The control process's words. */
+	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* RQEs reconciled */
+	shm_u32 scrubs_begun, scrubs_done; /* of a living user */
+	shm_u32 scrub_rule; /* rule + 1 of the last of them */
 };
 
 struct zcrx_flow_received {
@@ -212,7 +225,7 @@ struct zcrx_queue {
 	struct zcrx_flow_sent *flows_sent;
 	/* lab */
 	struct zcrx_lab_shared *lab;
-	uint16_t *intents; /* [log_entries] */
+	shm_u16 *intents; /* [log_entries] */
 	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
 	struct zcrx_flow_received *flows_received;
 	/* rings */

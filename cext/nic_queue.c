@@ -165,16 +165,20 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 
 	if (nq->has_open && nq->open_fragments)
 		touch(nq, false);
+	/* Ordered before the references by their own read-modify-writes. */
+	shm_store_relaxed_u32(&nq->queue.nic->publishing, 1, POINT_USER);
 	for (uint32_t i = 0; i < nq->touched_count; i++)
 		settle(nq, &nq->touched[i]);
 	nq->touched_count = 0;
 	if (nq->packets_offered || cqes)
 		count_burst(nq);
 	zcrx_grant_release(&nq->queue.grants);
-	if (cqes) {
+	if (cqes)
 		zcrx_cq_publish(&nq->queue.cq);
+	/* Pairs with the acquire in zcrx_queue_nic_is_quiet(): all of them are visible. */
+	shm_store_release_u32(&nq->queue.nic->publishing, 0, POINT_USER);
+	if (cqes)
 		zcrx_bell_ring(&nq->queue.bells->consumers[nq->queue.index], ZCRX_BELL_WORK);
-	}
 	if (zcrx_grant_available(&nq->queue.grants, nq->queue.grants.entries) <
 	    nq->queue.grants.entries / 2)
 		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);

@@ -136,10 +136,35 @@ static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint3
 	shm_store_release_u64(&shared->consumed, consumed + count, POINT_LOG);
 }
 
+/*
+ * How many verdicts fit into the log before those that nobody has looked at yet.
+ * A user who keeps to its own log's bounds never gets us there; one that lets us
+ * read stale slots over and over (a tail behind the head) does, and waits.
+ */
+static inline uint64_t log_room(const struct zcrx_ifq *ifq)
+{
+	uint64_t unchecked;
+
+	if (!ifq->is_checked)
+		return UINT64_MAX;
+	/* Pairs with the release in zcrx_reconcile(): those log bytes were read. */
+	unchecked = shm_load_relaxed_u64(&ifq->shared->consumed, POINT_LOG) -
+		    shm_load_acquire_u64(&ifq->shared->checked, POINT_LOG);
+	return unchecked <= ifq->log_mask ? ifq->log_mask + 1 - unchecked : 0;
+}
+
+uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq)
+{
+	uint32_t available = ifq->detached ? 0 : zcrx_rq_available(&ifq->rq);
+	uint64_t room = log_room(ifq);
+
+	return available < room ? available : (uint32_t)room;
+}
+
 static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	uint32_t cached = zcrx_pp_cache_count(pool);
-	uint32_t available = zcrx_rq_available(&ifq->rq);
+	uint32_t available = zcrx_ifq_available(ifq);
 	uint32_t room = cached < ZCRX_PP_REFILL ? ZCRX_PP_REFILL - cached : 0;
 	uint32_t count = available < room ? available : room;
 	uint32_t index = ifq->rq.cached_head;

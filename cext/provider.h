@@ -55,6 +55,7 @@ struct zcrx_ifq_shared {
 	shm_u64 alloc_failures;
 	shm_u64 destroy_warnings;
 	shm_u64 ring_refills; /* calls that took at least one RQE */
+	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* verdicts looked at; the control process */
 };
 
 struct zcrx_ifq {
@@ -67,6 +68,7 @@ struct zcrx_ifq {
 	struct zcrx_trace *trace; /* or NULL */
 	uint32_t device;
 	bool detached; /* the ring has no user: it is not read */
+	bool is_checked; /* somebody looks at the verdict log and says how far it has come */
 	bool strict_alias; /* reject an index whose upper bits would vanish */
 };
 
@@ -105,6 +107,9 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq);
  * ZCRX_PP_REFILL in the pool's cache; how many RQEs were consumed.
  */
 uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool);
+
+/* How many RQEs could be judged now, the verdict log's room included. */
+uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq);
 
 /* The ring has a new user: it finds it empty, whatever the last one left there. */
 void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq);

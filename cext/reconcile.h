@@ -21,8 +21,8 @@ struct zcrx_mismatch {
 
 struct zcrx_reconciler {
 	uint64_t checked;
-	/* From here on a valid entry may find its reference scrubbed. */
-	uint64_t scrubbed_from;
+	/* From .. until, a valid entry may find its reference scrubbed. */
+	uint64_t scrubbed_from, scrubbed_until;
 	uint64_t mismatch_count;
 	uint64_t after_scrub; /* valid entries that came too late, legally */
 	uint64_t aliases;

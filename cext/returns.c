@@ -12,6 +12,8 @@
 #define _GNU_SOURCE
 #include "returns.h"
 #include "crc32c.h"
+#include "returns_impl.h"
+#include "ring_faults.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +22,8 @@
 #define FRAGMENT_MIN 64U /* the NIC starts fragments at multiples of this */
 #define SUSPECT_GENERATIONS 2U
 
-#define BIT(verdict) (1U << (verdict))
-#define SUCCEEDS (BIT(ZCRX_ACCEPTED) | BIT(ZCRX_STILL_REFERENCED) | BIT(ZCRX_OTHER_POOL))
+#define BIT ZCRX_VERDICT_BIT
+#define SUCCEEDS ZCRX_LEGAL_SUCCEEDS
 
 static uint64_t round_up_power_of_two(uint64_t n)
 {
@@ -49,8 +51,11 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	if (error)
 		return error;
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
-	returns->position = returns->checked = params->position;
+	returns->position = returns->noted = returns->checked = params->position;
 	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
+	returns->scrubs_seen = shm_load_acquire_u32(&queue->lab->scrubs_done, POINT_USER);
+	shm_store_relaxed_u32(&queue->lab->astray_rule, 0, POINT_LOG);
+	zcrx_returns_note_written(returns);
 	zcrx_fault_resume(&returns->plan, returns->ordinal, queue->lab->injected);
 	for (uint32_t i = 0; i < returns->plan.count; i++)
 		returns->keeps_history |= returns->plan.lanes[i].rule.kind ==
@@ -82,11 +87,6 @@ void zcrx_returns_destroy(struct zcrx_returns *returns)
 	memset(returns, 0, sizeof(*returns));
 }
 
-static uint32_t niov_of(const struct zcrx_returns *returns, uint64_t off)
-{
-	return (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> returns->fault_area.niov_shift);
-}
-
 /* Where the provider stands, as a position; as last published, so never too far. */
 static uint64_t consumed(struct zcrx_returns *returns)
 {
@@ -96,17 +96,34 @@ static uint64_t consumed(struct zcrx_returns *returns)
 
 /* ---- consequences ----------------------------------------------------------------- */
 
+/* A cause that we had not taken note of yet: entries claimed late, a scrub under way. */
+static uint32_t hidden_cause(struct zcrx_returns *returns, uint32_t niov, uint64_t *position)
+{
+	struct zcrx_lab_shared *lab = returns->queue->lab;
+
+	if (returns->astray)
+		zcrx_returns_recover(returns);
+	if (shm_load_acquire_u32(&lab->scrubs_begun, POINT_USER) != returns->scrubs_seen) {
+		*position = returns->position;
+		return shm_load_relaxed_u32(&lab->scrub_rule, POINT_USER);
+	}
+	*position = returns->known[niov].suspect_position;
+	return returns->known[niov].suspect;
+}
+
 /* What happened to a held fragment: a fault's consequence, or an error of the system. */
 static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 		  enum zcrx_consequence_kind kind, uint32_t rule, uint64_t position)
 {
 	struct zcrx_lab_shared *lab = returns->queue->lab;
-	uint32_t niov = niov_of(returns, held->off);
+	uint32_t niov = zcrx_niov_of(returns, held->off);
 	uint32_t known = returns->known[niov].generation;
 	/* Given again: the fragment is the new one, and what was held came before it. */
 	bool again = kind == ZCRX_GIVEN_AGAIN;
 	uint64_t count;
 
+	if (rule == 0)
+		rule = hidden_cause(returns, niov, &position);
 	if (rule == 0) {
 		shm_count(kind == ZCRX_GIVEN_AGAIN ? &lab->ownership_errors :
 						     &lab->integrity_errors,
@@ -146,7 +163,7 @@ static bool bytes_match(const struct zcrx_returns *returns, const struct zcrx_he
 /* Bytes that must be what was sent. */
 static void check_bytes(struct zcrx_returns *returns, const struct zcrx_held *held)
 {
-	const struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+	const struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 	bool matches = bytes_match(returns, held);
 
 	if (held->mark) {
@@ -171,9 +188,19 @@ static void age_suspicion(struct zcrx_returns *returns, struct zcrx_known *known
 		known->suspect = 0;
 }
 
-void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held)
+/* Was its reference scrubbed before we read of it? */
+static bool is_tainted(struct zcrx_returns *returns, uint32_t index)
 {
-	struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+	if (!returns->is_tainted)
+		return false;
+	returns->is_tainted = (int32_t)(returns->tainted_until - index) > 0;
+	return returns->is_tainted;
+}
+
+void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held,
+			   uint32_t index)
+{
+	struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 
 	if (known->generation != held->generation) {
 		if (known->suspect)
@@ -185,7 +212,12 @@ void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held 
 		known->generation = held->generation;
 	}
 	known->held++;
-	known->balance++;
+	if (is_tainted(returns, index))
+		zcrx_returns_stray(
+			returns, zcrx_niov_of(returns, held->off),
+			shm_load_relaxed_u32(&returns->queue->lab->scrub_rule, POINT_USER));
+	else
+		known->balance++;
 	if (returns->params.verify == ZCRX_VERIFY_CRC)
 		check_bytes(returns, held);
 }
@@ -237,28 +269,15 @@ void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held)
 
 /* ---- what an entry means --------------------------------------------------------------- */
 
-/*
- * The verdicts that these 16 bytes may earn, by the contract's own order of
- * tests, and by what is known of the buffer they name. *niov is set if they
- * name one.
- */
-static uint32_t legal_verdicts(const struct zcrx_returns *returns,
-			       const struct io_uring_zcrx_rqe *rqe, bool *names, uint32_t *niov)
+/* The verdicts that an entry may earn that is written now: by its bytes, and by what is known. */
+static struct zcrx_legal legal_now(const struct zcrx_returns *returns,
+				   const struct io_uring_zcrx_rqe *rqe)
 {
-	uint64_t index = (rqe->off & ~IORING_ZCRX_AREA_MASK) >> returns->fault_area.niov_shift;
+	struct zcrx_legal legal = zcrx_returns_legal(returns, rqe);
 
-	*names = false;
-	*niov = (uint32_t)index;
-	if (rqe->__pad)
-		return BIT(ZCRX_BAD_PAD);
-	if (rqe->off & IORING_ZCRX_AREA_MASK)
-		return BIT(ZCRX_BAD_AREA);
-	if (*niov >= returns->fault_area.num_niovs)
-		return BIT(ZCRX_BAD_INDEX);
-	if (index != *niov && returns->params.strict_alias)
-		return BIT(ZCRX_BAD_INDEX);
-	*names = true;
-	return SUCCEEDS | (returns->known[*niov].balance > 0 ? 0 : BIT(ZCRX_NO_USER_REF));
+	if (legal.names && returns->known[legal.niov].balance > 0)
+		legal.verdicts = SUCCEEDS;
+	return legal;
 }
 
 /* A return by the rules, of a buffer that was never returned against them, must succeed. */
@@ -270,25 +289,45 @@ static bool must_succeed(const struct zcrx_returns *returns, uint32_t niov, uint
 /* Note what the entry at the private tail means; it stands there or is put there now. */
 static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule)
 {
-	uint64_t mask = returns->queue->shape.log_entries - 1;
-	uint32_t niov;
-	bool names;
-	uint32_t legal = legal_verdicts(returns, rqe, &names, &niov);
+	struct zcrx_legal legal = legal_now(returns, rqe);
 
-	if (names && must_succeed(returns, niov, rule))
-		legal = SUCCEEDS;
-	SHM_AT(POINT_LOG, &returns->queue->intents[returns->position & mask]);
-	returns->queue->intents[returns->position & mask] = ZCRX_INTENT(rule, legal);
-	if (names)
-		returns->known[niov].balance--;
+	if (legal.names && must_succeed(returns, legal.niov, rule))
+		legal.verdicts = SUCCEEDS;
+	zcrx_intent_put(returns, returns->position, rule, legal.verdicts);
+	if (legal.names)
+		returns->known[legal.niov].balance--;
 	returns->position++;
+}
+
+void zcrx_returns_stray(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
+{
+	suspect(returns, niov, rule);
+	returns->known[niov].strayed = 1;
+}
+
+void zcrx_returns_claim(struct zcrx_returns *returns, uint32_t rule, bool late)
+{
+	struct io_uring_zcrx_rqe rqe = zcrx_slot_read(zcrx_next_slot(returns));
+	/*
+	 * Late: the provider may have taken it already, before what we know now. A
+	 * fragment received since then says nothing about the references of that time.
+	 */
+	struct zcrx_legal legal = late ? zcrx_returns_legal(returns, &rqe) :
+					 legal_now(returns, &rqe);
+
+	if (legal.names)
+		zcrx_returns_stray(returns, legal.niov, rule);
+	zcrx_intent_put(returns, returns->position++, rule, legal.verdicts);
+	returns->rq.cached_tail++;
+	if (legal.names)
+		returns->known[legal.niov].balance--;
 }
 
 static bool is_stray(enum zcrx_fault_kind kind)
 {
 	return kind == ZCRX_FAULT_DOUBLE_RETURN || kind == ZCRX_FAULT_STALE_RETURN ||
 	       kind == ZCRX_FAULT_NEIGHBOUR_RETURN || kind == ZCRX_FAULT_NEVER_GIVEN ||
-	       kind == ZCRX_FAULT_BAD_OFFSET || kind == ZCRX_FAULT_TAIL_AHEAD;
+	       kind == ZCRX_FAULT_BAD_OFFSET;
 }
 
 static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t rule)
@@ -300,33 +339,47 @@ static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t
 static void put_rqe(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
 		    uint32_t rule)
 {
-	uint32_t niov = niov_of(returns, rqe->off);
+	uint32_t niov = zcrx_niov_of(returns, rqe->off);
 
 	if (is_stray(kind_of(returns, rule)) && !(rqe->off & IORING_ZCRX_AREA_MASK) &&
-	    niov < returns->fault_area.num_niovs) {
-		suspect(returns, niov, rule);
-		returns->known[niov].strayed = 1;
-	}
+	    niov < returns->fault_area.num_niovs)
+		zcrx_returns_stray(returns, niov, rule);
 	intend(returns, rqe, rule);
 	zcrx_rq_user_put(&returns->rq, rqe->off, rqe->len, rqe->__pad);
 }
 
 /* ---- what the plan wants ------------------------------------------------------------------ */
 
-static void stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
+static void stage_how(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule,
+		      enum zcrx_put how)
 {
 	assert(returns->staged_count < sizeof(returns->staged) / sizeof(returns->staged[0]));
 
 	returns->staged[returns->staged_count].rqe = rqe;
-	returns->staged[returns->staged_count++].rule = (uint8_t)rule;
+	returns->staged[returns->staged_count].rule = (uint8_t)rule;
+	returns->staged[returns->staged_count++].how = (uint8_t)how;
 }
 
-static void pause_us(uint32_t us)
+static void stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
 {
-	const struct timespec pause = {.tv_sec = us / 1000000,
-				       .tv_nsec = (long)(us % 1000000) * 1000};
+	stage_how(returns, rqe, rule, ZCRX_PUT);
+}
 
-	nanosleep(&pause, NULL);
+/* A long pause ends when the run does. */
+void zcrx_returns_pause(struct zcrx_returns *returns, uint32_t us)
+{
+	const uint32_t step = 10000;
+
+	while (us) {
+		uint32_t now = us < step ? us : step;
+		const struct timespec pause = {.tv_nsec = (long)now * 1000};
+
+		if (us > step &&
+		    shm_load_relaxed_u32(&returns->queue->rings->stop, POINT_RUN_STATE))
+			return;
+		nanosleep(&pause, NULL);
+		us -= now;
+	}
 }
 
 /* A buffer of which nothing is held, or the given one if none was met by chance. */
@@ -399,12 +452,12 @@ static void check_early(struct zcrx_returns *returns)
  * the return is not to happen (hoarded).
  */
 static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const struct zcrx_held *held,
-			 struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
+			 struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule, enum zcrx_put *how)
 {
 	struct zcrx_fault_lane *lane = &returns->plan.lanes[rule - 1];
 	const uint32_t *params = lane->rule.params;
 	enum zcrx_fault_kind kind = (enum zcrx_fault_kind)lane->rule.kind;
-	uint32_t own = niov_of(returns, held->off);
+	uint32_t own = zcrx_niov_of(returns, held->off);
 
 	switch (kind) {
 	case ZCRX_FAULT_BAD_PAD:
@@ -459,9 +512,39 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		returns->tail_ahead = params[0];
 		returns->tail_rule = (uint8_t)rule;
 		break;
+	case ZCRX_FAULT_TAIL_BACK:
+		zcrx_tail_lie(returns, params[0], false, rule);
+		break;
+	case ZCRX_FAULT_TAIL_RANDOM:
+		zcrx_tail_lie(returns, (uint32_t)zcrx_rng_next(&lane->rng), true, rule);
+		break;
+	case ZCRX_FAULT_TAIL_EARLY:
+		*how = ZCRX_PUT_EARLY;
+		*valid_rule = rule;
+		break;
+	case ZCRX_FAULT_RQE_REWRITE:
+		*how = ZCRX_PUT_REWRITTEN;
+		*valid_rule = rule;
+		break;
+	case ZCRX_FAULT_TAIL_STALL:
+		returns->is_stalled = true;
+		returns->stalled_until = zcrx_now_ns() + (uint64_t)params[0] * 1000;
+		break;
+	case ZCRX_FAULT_RQ_OVERRUN:
+		returns->over = params[0];
+		returns->over_rule = rule;
+		break;
+	case ZCRX_FAULT_WRONG_RING:
+		if (returns->misdirected >= params[1] ||
+		    !zcrx_misdirect(returns, held->off, params[0], rule))
+			break;
+		returns->misdirected++;
+		shm_count(&returns->queue->lab->hoarded, 1);
+		return false;
 	case ZCRX_FAULT_HEAD_SCRIBBLE:
-		shm_store_release_u32(returns->rq.head, (uint32_t)zcrx_rng_next(&lane->rng),
-				      POINT_RQ_HEAD_STORE);
+		returns->scribble = (uint32_t)zcrx_rng_next(&lane->rng);
+		returns->has_scribbled = true;
+		shm_store_release_u32(returns->rq.head, returns->scribble, POINT_RQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
 		shm_store_release_u32(returns->queue->cq.head, (uint32_t)zcrx_rng_next(&lane->rng),
@@ -469,7 +552,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		break;
 	case ZCRX_FAULT_CQ_STALL:
 	case ZCRX_FAULT_SLOW:
-		pause_us(params[0]);
+		zcrx_returns_pause(returns, params[0]);
 		break;
 	case ZCRX_FAULT_WRITE_FOREIGN:
 		write_foreign(returns, own, params[0], rule);
@@ -496,6 +579,7 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 {
 	struct io_uring_zcrx_rqe valid = {.off = held->off, .len = held->len};
 	uint64_t early = returns->early_tail;
+	enum zcrx_put how = ZCRX_PUT;
 	uint32_t valid_rule = 0;
 	bool happens = true;
 	int rule;
@@ -504,8 +588,11 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 	returns->staged_at = returns->staged_count = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
 	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
-		shm_count(&returns->queue->lab->injected[rule], 1);
-		happens &= commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule);
+		/* An overrun counts when it comes to it: the ring may never be full. */
+		if (kind_of(returns, (uint32_t)rule + 1) != ZCRX_FAULT_RQ_OVERRUN)
+			shm_count(&returns->queue->lab->injected[rule], 1);
+		happens &=
+			commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule, &how);
 	}
 	/* A return that is read on stands behind all that was staged before it. */
 	for (; early != returns->early_tail; early++) {
@@ -513,35 +600,51 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 		returns->early[early % ZCRX_HISTORY].due += returns->staged_count;
 	}
 	if (happens)
-		stage(returns, valid, valid_rule);
+		stage_how(returns, valid, valid_rule, how);
 	stage_copies(returns, &valid);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
+uint64_t zcrx_returns_log_room(struct zcrx_returns *returns, uint64_t wanted)
+{
+	uint64_t log_entries = returns->queue->shape.log_entries;
+	uint64_t ahead = returns->position - returns->checked;
+
+	/* Pairs with the release in zcrx_reconcile(): those log bytes were read. */
+	if (ahead + wanted > log_entries) {
+		returns->checked = shm_load_acquire_u64(&returns->queue->lab->checked, POINT_LOG);
+		ahead = returns->position - returns->checked;
+	}
+	return ahead < log_entries ? log_entries - ahead : 0;
+}
+
+void zcrx_returns_note_written(struct zcrx_returns *returns)
+{
+	if (returns->position != returns->noted)
+		shm_count(&returns->queue->lab->rqe_submitted, returns->position - returns->noted);
+	returns->noted = returns->position;
+	/* Pairs with the acquire in zcrx_reconcile(). */
+	shm_store_release_u64(&returns->queue->lab->written, returns->position, POINT_LOG);
+}
+
 /* How many RQEs may be written now: the ring's room, and the intent log's. */
 static uint64_t rqe_room(struct zcrx_returns *returns)
 {
-	uint64_t log_entries = returns->queue->shape.log_entries;
 	uint64_t room = zcrx_rq_user_room(&returns->rq, ZCRX_RETURN_BATCH);
+	uint64_t log_room = zcrx_returns_log_room(returns, room);
 
 	if (room == 0)
 		shm_count(&returns->queue->lab->waits_rq_full, 1);
-	/* Pairs with the release in zcrx_reconcile(): those log bytes were read. */
-	if (returns->position + ZCRX_RETURN_BATCH - returns->checked > log_entries)
-		returns->checked = shm_load_acquire_u64(&returns->queue->lab->checked, POINT_LOG);
-	if (returns->position - returns->checked + room > log_entries) {
-		room = log_entries - (returns->position - returns->checked);
-		if (room == 0)
-			shm_count(&returns->queue->lab->waits_log_full, 1);
-	}
-	return room;
+	if (log_room == 0)
+		shm_count(&returns->queue->lab->waits_log_full, 1);
+	return room < log_room ? room : log_room;
 }
 
 /* A user may give a fragment back twice by mistake: what it holds is not below nothing. */
 static void let_go(struct zcrx_returns *returns, const struct zcrx_held *held)
 {
-	struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+	struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 
 	if (known->held)
 		known->held--;
@@ -564,7 +667,7 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 	uint64_t quiet =
 		returns->plan.next > returns->ordinal ? returns->plan.next - returns->ordinal : 0;
 	uint64_t mask = returns->queue->shape.log_entries - 1;
-	uint16_t *intents = returns->queue->intents;
+	shm_u16 *intents = returns->queue->intents;
 	uint64_t count = room < waiting ? room : waiting;
 
 	if (returns->is_staged)
@@ -574,20 +677,36 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 	for (uint64_t i = 0; i < count; i++) {
 		struct zcrx_held *held =
 			&returns->pending[returns->pending_head++ & returns->pending_mask];
-		struct zcrx_known *known = &returns->known[niov_of(returns, held->off)];
+		struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 		uint32_t legal = SUCCEEDS;
 
 		if (known->strayed && known->balance <= 0)
 			legal |= BIT(ZCRX_NO_USER_REF);
 		known->balance--;
 		known->held -= known->held != 0;
-		SHM_AT(POINT_LOG, &intents[returns->position & mask]);
-		intents[returns->position++ & mask] = ZCRX_INTENT(ZCRX_INTENT_VALID, legal);
+		shm_store_relaxed_u16(&intents[returns->position++ & mask],
+				      ZCRX_INTENT(ZCRX_INTENT_VALID, legal), POINT_LOG);
 		zcrx_rq_user_put(&returns->rq, held->off, held->len, 0);
 		remember(returns, held);
 	}
 	returns->ordinal += count;
 	return count;
+}
+
+static void put_how(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
+		    uint32_t rule, enum zcrx_put how)
+{
+	switch (how) {
+	case ZCRX_PUT:
+		put_rqe(returns, rqe, rule);
+		break;
+	case ZCRX_PUT_EARLY:
+		zcrx_put_early(returns, rqe, rule);
+		break;
+	case ZCRX_PUT_REWRITTEN:
+		zcrx_put_rewritten(returns, rqe, rule);
+		break;
+	}
 }
 
 /* The return at the head of pending, with what the plan puts around it; entries written. */
@@ -601,7 +720,8 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 	while (written < room && returns->staged_at < returns->staged_count) {
 		uint32_t at = returns->staged_at++;
 
-		put_rqe(returns, &returns->staged[at].rqe, returns->staged[at].rule);
+		put_how(returns, &returns->staged[at].rqe, returns->staged[at].rule,
+			(enum zcrx_put)returns->staged[at].how);
 		written++;
 	}
 	if (returns->staged_at < returns->staged_count)
@@ -621,30 +741,36 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
  */
 static void run_ahead(struct zcrx_returns *returns)
 {
-	uint64_t room = returns->queue->shape.log_entries - (returns->position - returns->checked);
-	uint32_t count = returns->tail_ahead < room ? returns->tail_ahead : (uint32_t)room;
+	uint64_t room = zcrx_returns_log_room(returns, returns->tail_ahead);
 
+	for (uint32_t i = 0; i < returns->tail_ahead && i < room; i++)
+		zcrx_returns_claim(returns, returns->tail_rule, false);
 	returns->tail_ahead = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		struct zcrx_rqe_slot *slot =
-			&returns->rq.rqes[returns->rq.cached_tail & returns->rq.mask];
-		uint64_t len_pad = shm_load_relaxed_u64(&slot->len_pad, POINT_RQE_LOAD);
-		struct io_uring_zcrx_rqe rqe = {
-			.off = shm_load_relaxed_u64(&slot->off, POINT_RQE_LOAD),
-			.len = (uint32_t)len_pad,
-			.__pad = (uint32_t)(len_pad >> 32),
-		};
-		uint32_t niov;
-		bool names;
+}
 
-		legal_verdicts(returns, &rqe, &names, &niov);
-		if (names) {
-			suspect(returns, niov, returns->tail_rule);
-			returns->known[niov].strayed = 1;
-		}
-		intend(returns, &rqe, returns->tail_rule);
-		returns->rq.cached_tail++;
+/* The ring is full and a rule says not to care: returns over what is not consumed yet. */
+static void run_over(struct zcrx_returns *returns)
+{
+	uint32_t left = returns->over < returns->rq.entries ? returns->over : returns->rq.entries;
+
+	/* A slot is written over once: with twice, one entry could be any of three. */
+	if (returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
+		return;
+	shm_count(&returns->queue->lab->injected[returns->over_rule - 1], 1);
+	for (; left && returns->pending_head != returns->pending_tail && !returns->is_staged;
+	     left--) {
+		struct zcrx_held *held =
+			&returns->pending[returns->pending_head & returns->pending_mask];
+		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
+
+		if (!zcrx_put_over(returns, &rqe, returns->over_rule))
+			break;
+		remember(returns, held);
+		let_go(returns, held);
+		returns->pending_head++;
+		returns->ordinal++;
 	}
+	returns->over = 0;
 }
 
 void zcrx_returns_ring_provider(struct zcrx_returns *returns)
@@ -657,10 +783,14 @@ void zcrx_returns_ring_provider(struct zcrx_returns *returns)
 	zcrx_bell_ring(&bells->provider, zcrx_bell_refill(returns->queue->index));
 }
 
-static void publish(struct zcrx_returns *returns)
+void zcrx_returns_publish(struct zcrx_returns *returns)
 {
 	uint32_t head;
 
+	zcrx_returns_note_written(returns);
+	if (returns->is_stalled && zcrx_now_ns() < returns->stalled_until)
+		return;
+	returns->is_stalled = false;
 	zcrx_rq_user_publish(&returns->rq);
 	returns->unrung = true;
 	/*
@@ -673,32 +803,55 @@ static void publish(struct zcrx_returns *returns)
 		zcrx_returns_ring_provider(returns);
 }
 
+void zcrx_returns_look(struct zcrx_returns *returns)
+{
+	/* Relaxed: only whether there is something to follow. */
+	if (shm_load_relaxed_u32(&returns->queue->lab->scrubs_done, POINT_USER) !=
+	    returns->scrubs_seen)
+		zcrx_returns_follow_scrub(returns);
+}
+
+/* Everything that there is room for. */
+static void put_pending(struct zcrx_returns *returns)
+{
+	uint64_t room = rqe_room(returns);
+
+	if (room)
+		room -= zcrx_put_misdirected(returns);
+	while (room && returns->pending_head != returns->pending_tail) {
+		uint64_t written = put_plain(returns, room);
+
+		if (written == 0)
+			written = put_staged(returns, room);
+		room -= written;
+	}
+}
+
 uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 {
 	struct zcrx_lab_shared *lab = returns->queue->lab;
 	uint64_t start = returns->position;
 	uint64_t valid = returns->ordinal;
-	uint64_t room, written;
 
+	zcrx_returns_look(returns);
 	if (returns->early_head != returns->early_tail)
 		check_early(returns);
-	if (returns->pending_head == returns->pending_tail)
-		return 0;
-	room = rqe_room(returns);
-	while (room && returns->pending_head != returns->pending_tail) {
-		written = put_plain(returns, room);
-		if (written == 0)
-			written = put_staged(returns, room);
-		room -= written;
+	/* While the provider may read beyond the tail nothing is written. */
+	if (zcrx_returns_recover(returns)) {
+		put_pending(returns);
+		if (returns->over && returns->pending_head != returns->pending_tail)
+			run_over(returns);
+		if (returns->tail_ahead)
+			run_ahead(returns);
 	}
-	if (returns->tail_ahead)
-		run_ahead(returns);
-	if (returns->position != start) {
-		shm_count(&lab->rqe_submitted, returns->position - start);
+	if (returns->ordinal != valid)
 		shm_count(&lab->rqe_valid, returns->ordinal - valid);
-		publish(returns);
-	}
+	if (returns->position != start || returns->is_stalled)
+		zcrx_returns_publish(returns);
+	if (returns->lies)
+		zcrx_tail_publish_lie(returns);
 	shm_store_relaxed_u64(&lab->pending_returns, returns->pending_tail - returns->pending_head,
 			      POINT_COUNTER);
-	return returns->pending_tail - returns->pending_head;
+	/* A lie is to be put right soon: until then the provider runs in circles. */
+	return returns->pending_tail - returns->pending_head + (returns->astray != 0);
 }

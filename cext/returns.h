@@ -55,6 +55,7 @@ struct zcrx_returns {
 	struct zcrx_rng rng;
 
 	uint64_t position; /* RQEs ever written: where the next one stands in the intent log */
+	uint64_t noted; /* … of them those that the reconciler may look at */
 	uint64_t ordinal; /* valid returns among them, hoarded ones included */
 	uint64_t checked; /* what was reconciled, as last seen */
 	uint64_t rechecked;
@@ -71,6 +72,7 @@ struct zcrx_returns {
 	struct {
 		struct io_uring_zcrx_rqe rqe;
 		uint8_t rule; /* + 1; 0 = the valid return itself */
+		uint8_t how; /* enum zcrx_put */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
 	uint64_t doubles; /* rules whose copies follow that return, a bit each */
@@ -81,9 +83,24 @@ struct zcrx_returns {
 	bool keeps_history; /* some rule wants it */
 	struct zcrx_early *early; /* [ZCRX_HISTORY], FIFO */
 	uint64_t early_head, early_tail;
-	uint64_t hoarded;
+	uint64_t hoarded, misdirected;
+
+	/* Faults of the ring itself: see ring_faults.h. */
 	uint32_t tail_ahead; /* entries to publish unwritten behind this batch */
 	uint8_t tail_rule;
+	uint32_t over, over_rule; /* returns that ignore a full ring, rule + 1 */
+	uint32_t lies; /* rule + 1 of a lie about the tail that follows this batch, 0 = none */
+	uint32_t lie; /* … the tail itself, or how far it is moved back */
+	bool lie_is_absolute;
+	uint32_t astray; /* rule + 1 of a lie that the provider may still follow, 0 = none */
+	uint32_t scribble; /* what we last wrote into the head */
+	bool has_scribbled;
+	bool is_stalled; /* nothing is published before stalled_until */
+	uint64_t stalled_until;
+	/* A scrub of a living user: fragments up to this CQ index have no reference. */
+	uint32_t scrubs_seen;
+	bool is_tainted;
+	uint32_t tainted_until;
 };
 
 /* 0, -ENOMEM, or what zcrx_fault_compile() says. The queue outlives it. */
@@ -92,8 +109,11 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 		      const struct zcrx_fault_rule *rules, uint32_t rule_count);
 void zcrx_returns_destroy(struct zcrx_returns *returns);
 
-/* A fragment was delivered: check bytes and ownership, and hold it. */
-void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held);
+/* A fragment was delivered at that CQ index: check bytes and ownership, and hold it. */
+void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held,
+			   uint32_t index);
+/* Before completions are read: has a scrub taken what is held? */
+void zcrx_returns_look(struct zcrx_returns *returns);
 /* It may go back (the hold window permitting). */
 void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held);
 /* Write and publish what there is room for; how many returns still wait. */

@@ -22,10 +22,12 @@
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "u32 must be lock-free across processes");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "u64 must be lock-free across processes");
 
+typedef _Atomic(uint16_t) shm_u16;
 typedef _Atomic(uint32_t) shm_u32;
 typedef _Atomic(uint64_t) shm_u64;
 
-_Static_assert(sizeof(shm_u32) == 4 && sizeof(shm_u64) == 8, "words keep their size");
+_Static_assert(sizeof(shm_u16) == 2 && sizeof(shm_u32) == 4 && sizeof(shm_u64) == 8,
+	       "words keep their size");
 
 /* X(name): the object and the operation that the point stands before. */
 #define ZCRX_POINTS(X)      \
@@ -136,6 +138,7 @@ void zcrx_point_hook(enum zcrx_point point, const volatile void *word);
 			word, expected, desired, memory_order_acq_rel, memory_order_relaxed);  \
 	}
 
+SHM_DEFINE_ACCESS(16)
 SHM_DEFINE_ACCESS(32)
 SHM_DEFINE_ACCESS(64)
 #undef SHM_DEFINE_ACCESS

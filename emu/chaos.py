@@ -29,6 +29,9 @@ class _Run(Protocol):
     def stop_consumer(self, queue: int) -> None:
         """Ask a queue's consumer to finish."""
 
+    def scrub_living(self, queue: int, rule: int) -> bool:
+        """Scrub a queue whose user lives; False if that cannot be now."""
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -105,6 +108,7 @@ class Chaos:
         role = {
             "kill-consumer": "consumer",
             "churn": "consumer",
+            "scrub-midway": "consumer",
             "stop-consumer": "consumer",
             "stop-provider": "provider",
             "stop-nic": "nic",
@@ -131,6 +135,9 @@ class Chaos:
             assert worker.queue is not None
             self._expected.add(pid)
             run.stop_consumer(worker.queue)
+        elif lane.name == "scrub-midway":
+            assert worker.queue is not None
+            return run.scrub_living(worker.queue, lane.position)
         else:
             os.kill(pid, signal.SIGSTOP)
             self._stopped[pid] = now_ms + lane.rule.params[0]

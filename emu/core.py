@@ -284,6 +284,28 @@ class Queue:
         buffers = _ffi.new("uint64_t *")
         return int(_lib.zcrx_queue_scrub(self._ptr, buffers)), int(buffers[0])
 
+    def scrub_begin(self, rule: int) -> None:
+        """Announce a scrub of a living user, on behalf of a rule of the plan."""
+        _lib.zcrx_queue_scrub_begin(self._ptr, rule + 1)
+
+    def nic_is_quiet(self) -> bool:
+        """Are all fragments that have their references visible to the user?"""
+        return bool(_lib.zcrx_queue_nic_is_quiet(self._ptr))
+
+    def scrub_end(self) -> None:
+        """Tell the user that the announced scrub is over."""
+        _lib.zcrx_queue_scrub_end(self._ptr)
+
+    def scrub_seen(self) -> int | None:
+        """RQEs that the user had written when it took note of the last scrub; None: not yet."""
+        position = _ffi.new("uint64_t *")
+        seen = _lib.zcrx_queue_scrub_seen(self._ptr, position)
+        return int(position[0]) if seen else None
+
+    def claim(self, *, strict_alias: bool) -> int:
+        """Account for what was consumed beyond what a gone user wrote; how many entries."""
+        return int(_lib.zcrx_queue_claim(self._ptr, strict_alias))
+
     def consumed(self) -> int:
         """RQEs the provider has taken so far."""
         return int(_lib.zcrx_queue_consumed(self._ptr))
@@ -444,7 +466,8 @@ class Reconciler:
         """For a plan of that many rules."""
         self._queue = queue
         self._raw = _ffi.new("struct zcrx_reconciler *")
-        self._raw.scrubbed_from = 2**64 - 1
+        self._raw.scrubbed_from = NEVER
+        self._raw.scrubbed_until = NEVER
         self._intents = rules + 1
 
     def step(self) -> int:
@@ -453,11 +476,19 @@ class Reconciler:
 
     def note_new_user(self) -> None:
         """The rings were emptied for a new user: from here on every reference is its own."""
-        self._raw.scrubbed_from = 2**64 - 1
+        self._raw.scrubbed_from = NEVER
 
     def note_scrub(self) -> None:
         """A scrub begins: valid entries from here on may find their reference gone."""
-        self._raw.scrubbed_from = min(self._raw.scrubbed_from, self._queue.consumed())
+        self.step()
+        is_open = self._raw.scrubbed_from != NEVER and self._raw.scrubbed_until == NEVER
+        earlier = self._raw.scrubbed_from if is_open else NEVER
+        self._raw.scrubbed_from = min(earlier, self._queue.consumed())
+        self._raw.scrubbed_until = NEVER
+
+    def note_scrub_seen(self, position: int) -> None:
+        """The living user knows of the scrub since that RQE: what it writes now counts again."""
+        self._raw.scrubbed_until = position
 
     @property
     def table(self) -> list[dict[Verdict, int]]:
@@ -629,6 +660,7 @@ class ConsumerParams:
     seed: int = 0
     position: int = 0
     strict_alias: int = 0
+    queues: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class Session:
         self._notes = list(config.roundings)
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
+        self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
         self._stalled = False
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
@@ -230,6 +231,7 @@ class Session:
                 "stop_at_end": self._stop_at_end,
                 "seed": config.seed,
                 "strict_alias": int(config.strict_alias),
+                "queues": config.queues,
                 "position": 0 if queue is None else self._queues[queue].consumed(),
             },
             "rules": self._rules(Actor.CONSUMER),
@@ -258,7 +260,12 @@ class Session:
     # ---- watching ----------------------------------------------------------------
 
     def _reconcile(self) -> None:
-        for reconciler in self._reconcilers:
+        for queue, reconciler in zip(self._queues, self._reconcilers, strict=True):
+            if queue.index in self._scrubbing:
+                seen = queue.scrub_seen()
+                if seen is not None:
+                    reconciler.note_scrub_seen(seen)
+                    self._scrubbing.remove(queue.index)
             reconciler.step()
 
     def interrupt(self, why: str = "interrupted") -> None:
@@ -416,10 +423,35 @@ class Session:
                 self.crew.kill(worker)
         self._replaced.add(queue)
         self._change_user(queue, 0)
+        self._claim(queue)
         before = tuple(self._scrubs[queue])
         self._scrub(queue)
         after = self._scrubs[queue]
         return after[0] - before[0], after[1] - before[1]
+
+    def _claim(self, queue: int) -> None:
+        """The user is gone and nobody reads its ring: account for what it never wrote."""
+        self._scrubbing.discard(queue)
+        self._queues[queue].claim(strict_alias=self.config.strict_alias)
+        self._reconcilers[queue].step()
+
+    def scrub_living(self, queue: int, rule: int) -> bool:
+        """Scrub a queue whose user lives, on behalf of a rule of the plan.
+
+        Returns:
+            False if the user has not taken note of an earlier one yet.
+        """
+        if queue in self._scrubbing:
+            return False
+        view = self._queues[queue]
+        view.scrub_begin(rule)
+        self._scrub(queue)
+        quiet = self._wait_for(
+            f"the NIC's burst on queue {queue}", view.nic_is_quiet, ACK_TIMEOUT_S
+        )
+        view.scrub_end()
+        self._scrubbing.add(queue)
+        return quiet
 
     def attach_consumer(self, queue: int) -> None:
         """Let a new consumer process take over a queue without one, while the run goes on.
@@ -519,7 +551,8 @@ class Session:
         done = self._wait_for(
             "the teardown", lambda: self._control.provider_ack >= RunState.DESTROY, ACK_TIMEOUT_S
         )
-        self._reconcile()
+        for queue in self._queues:
+            self._claim(queue.index)
         return done
 
     def _abort(self) -> None:

@@ -39,13 +39,16 @@ _MALFORMED = (
 _HOSTILE = (
     f"{_MALFORMED},"
     "double-return:0.1%,stale-return:0.1%,early-return:0.1%,neighbour-return:0.1%,"
-    "never-given:0.1%,hoard:0.01%,tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,"
+    "never-given:0.1%,hoard:0.01%,wrong-ring:0.01%,"
+    "tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,tail-back:0.01%,"
+    "tail-random:0.001%,tail-early:0.01%:limit=64,tail-stall:0.001%,"
+    "rqe-rewrite:0.01%:limit=64,rq-overrun:0.01%:limit=4,"
     "cq-stall:0.001%,slow:0.01%,write-foreign:0.1%"
 )
 _CHAOS = (
     f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
     "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
-    "stop-nic:every=1030:ms=10,churn:every=1710"
+    "stop-nic:every=1030:ms=10,churn:every=1710,scrub-midway:every=430"
 )
 
 #: All profiles by name, the mildest first.

@@ -93,6 +93,12 @@ class Reconciliation:
         return self.mismatch_count == 0 and self.lost == 0
 
 
+def _writer(names: Sequence[str], intent: int, legal: tuple[str, ...]) -> str:
+    if intent == 0 and not legal:
+        return "nothing at all: it was never published"
+    return names[intent] if intent < len(names) else "?"
+
+
 def reconcile(
     plan: Plan,
     *,
@@ -152,7 +158,7 @@ def reconcile(
         mismatches=tuple(
             ReconciledMismatch(
                 *(queue, position, index),
-                names[intent] if intent < len(names) else "?",
+                _writer(names, intent, legal_ones),
                 verdict,
                 legal_ones,
             )

@@ -13,9 +13,10 @@ FAULTS = (
         summary="completions are not read for a while",
         explanation=(
             "The completion queue fills up. A fragment that finds no room in it is not handed "
-            "out, so no reference leaks; the packet waits or is dropped and counted."
+            "out, so no reference leaks; the packet waits or is dropped and counted. The "
+            "stall ends with the run."
         ),
-        params=(Param(name="us", doc="microseconds", default=1000, low=1, high=1_000_000),),
+        params=(Param(name="us", doc="microseconds", default=1000, low=1, high=3_600_000_000),),
         consequences="Packets of this queue wait or are dropped meanwhile.",
     ),
     Fault(
@@ -28,7 +29,7 @@ FAULTS = (
             "Buffers come back later than they could. The NIC goes on with those it has; when "
             "they are used up, packets wait or are dropped and counted."
         ),
-        params=(Param(name="us", doc="microseconds", default=10, low=1, high=1_000_000),),
+        params=(Param(name="us", doc="microseconds", default=10, low=1, high=3_600_000_000),),
         consequences="Less throughput of this queue.",
     ),
     Fault(

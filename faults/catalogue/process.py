@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.fault import Actor, Fault, Group, Param
+from faults.fault import NOT_THE_READERS, Actor, Fault, Group, Param
 
 FAULTS = (
     Fault(
@@ -70,5 +70,23 @@ FAULTS = (
             "and a new consumer finds both rings empty. Other queues do not notice."
         ),
         consequences="What the consumer held or had not read yet is lost to it.",
+    ),
+    Fault(
+        name="scrub-midway",
+        number=68,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the scrub runs while the consumer lives and traffic goes on",
+        explanation=(
+            "Every user reference is taken back, concurrently with deliveries and refills, "
+            "although the user goes on. Returns of what it held find no reference, and no buffer "
+            "comes home twice (the race of CVE-2026-43121). The kernel scrubs when the last user "
+            "is gone; requests of that user may still be running then."
+        ),
+        survives=NOT_THE_READERS,
+        consequences=(
+            "Buffers are handed out again that the consumer still reads; returns of them take the "
+            "references of what is delivered next."
+        ),
     ),
 )

@@ -139,4 +139,27 @@ FAULTS = (
             "queue's packets are dropped."
         ),
     ),
+    Fault(
+        name="wrong-ring",
+        number=16,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a fragment is returned through another queue's ring",
+        explanation=(
+            "An application with several queues mixes their rings up: the offset of this queue's "
+            "fragment is written into the ring of another one. There it names a buffer of that "
+            "queue's own area, and takes a reference of it or finds none. This queue never gets "
+            "the return. With one queue nothing happens."
+        ),
+        params=(
+            Param(name="by", doc="queues further on", default=1, low=1, high=63),
+            Param(name="max", doc="fragments misdirected, at most", default=64, low=1, high=65536),
+        ),
+        verdicts=REFERENCE_VERDICTS,
+        survives=NOT_THE_READERS,
+        consequences=(
+            "The fragment's user reference stays until the scrub of its own queue; in the other "
+            "one a fragment that is being read may lose its reference."
+        ),
+    ),
 )

@@ -135,7 +135,8 @@ static inline void live_start(struct live *live, const struct live_config *confi
 		REQUIRE(zcrx_queue_attach(&live->queues[i], &config->shape, i,
 					  &live->mappings[i]) == 0);
 		REQUIRE(zcrx_queue_format(&live->queues[i]) == 0);
-		live->reconcilers[i].scrubbed_from = UINT64_MAX;
+		live->reconcilers[i].scrubbed_from = live->reconcilers[i].scrubbed_until =
+			UINT64_MAX;
 	}
 	live->nic = zcrx_nic_new(&config->shape, live->queue_count, live->mappings, live->arena,
 				 &config->nic, NULL, 0);
@@ -164,9 +165,10 @@ static inline void live_free(struct live *live)
 /* What an impostor meant by its entries is nowhere written: nothing can be compared. */
 static inline void live_reconcile(struct live *live)
 {
-	if (live->config->impostor)
-		return;
-	for (uint32_t i = 0; i < live->queue_count; i++)
+	for (uint32_t i = 0; i < live->queue_count && live->config->impostor; i++)
+		shm_store_release_u64(&live->queues[i].ifq.shared->checked,
+				      zcrx_queue_consumed(&live->queues[i]), POINT_LOG);
+	for (uint32_t i = 0; i < live->queue_count && !live->config->impostor; i++)
 		zcrx_reconcile(&live->reconcilers[i], &live->queues[i]);
 }
 

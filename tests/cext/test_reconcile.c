@@ -30,7 +30,7 @@ static void desk_init(struct desk *desk, uint32_t log_entries)
 	shape.log_entries = log_entries;
 	queue_memory_init(&desk->memory, &shape);
 	desk->queue = &desk->memory.queue;
-	desk->reconciler.scrubbed_from = UINT64_MAX;
+	desk->reconciler.scrubbed_from = desk->reconciler.scrubbed_until = UINT64_MAX;
 }
 
 static void desk_free(struct desk *desk)
@@ -44,6 +44,7 @@ static void consume(struct desk *desk, uint16_t intent, uint8_t verdict)
 	uint64_t slot = desk->written++ & (desk->queue->shape.log_entries - 1);
 
 	desk->queue->intents[slot] = intent;
+	shm_store_release_u64(&desk->queue->lab->written, desk->written, POINT_LOG);
 	shm_log_put(desk->queue->ifq.verdict_log, slot, verdict);
 	shm_store_release_u64(&desk->queue->ifq.shared->consumed, desk->written, POINT_LOG);
 }
@@ -92,6 +93,7 @@ static void a_real_refill_reconciles(void)
 	desk.queue->intents[0] = bad_pad;
 	zcrx_rq_user_put(&user, 0, 0, 9);
 	desk.queue->intents[1] = valid;
+	shm_store_release_u64(&desk.queue->lab->written, 2, POINT_LOG);
 	zcrx_rq_user_put(&user, (uint64_t)niov << 12 | UINT64_C(1) << 44, 0, 0);
 	zcrx_rq_user_publish(&user);
 	CHECK_EQ(zcrx_ifq_refill_ring(&desk.queue->ifq, pool), 2);

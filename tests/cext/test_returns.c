@@ -78,7 +78,7 @@ static struct zcrx_held receive(struct giver *giver, uint32_t niov, uint32_t gen
 {
 	struct zcrx_held held = fragment_of(giver, niov, generation);
 
-	zcrx_returns_received(&giver->returns, &held);
+	zcrx_returns_received(&giver->returns, &held, 0);
 	return held;
 }
 
@@ -88,7 +88,7 @@ static struct zcrx_held receive_changed(struct giver *giver, uint32_t niov, uint
 	struct zcrx_held held = fragment_of(giver, niov, generation);
 
 	held.crc ^= 1;
-	zcrx_returns_received(&giver->returns, &held);
+	zcrx_returns_received(&giver->returns, &held, 0);
 	return held;
 }
 
@@ -747,7 +747,7 @@ static void a_corruption_on_purpose_must_be_found(void)
 	held = fragment_of(&giver, 3, 1);
 	held.mark = SECOND;
 	held.crc ^= 1;
-	zcrx_returns_received(&giver.returns, &held);
+	zcrx_returns_received(&giver.returns, &held, 0);
 	give(&giver, held); /* not found a second time */
 	CHECK_EQ(LAB(&giver, integrity_errors), 0);
 	CHECK_EQ(LAB(&giver, consequence_count), 1);
@@ -756,7 +756,7 @@ static void a_corruption_on_purpose_must_be_found(void)
 	CHECK_EQ(giver.queue->lab->consequence[0].niov, 3);
 	held = fragment_of(&giver, 4, 1);
 	held.mark = SECOND;
-	zcrx_returns_received(&giver.returns, &held);
+	zcrx_returns_received(&giver.returns, &held, 0);
 	CHECK_EQ(LAB(&giver, integrity_errors), 1);
 	CHECK_EQ(LAB(&giver, consequence_count), 1);
 	giver_free(&giver);

@@ -45,6 +45,16 @@ PLANS = (
     "tail-ahead:0.0005:jump=100",
     "tail-ahead:at=5000:jump=32768",
     "head-scribble:0.001",
+    "tail-back:0.005",
+    "tail-back:0.001:distance=32768",
+    "tail-random:0.005",
+    "tail-early:0.001:limit=60",
+    "tail-stall:every=5000:us=500",
+    "rqe-rewrite:0.001:limit=20",
+    "rqe-rewrite:0.001:limit=20:value=pad",
+    "rqe-rewrite:0.001:limit=20:value=area",
+    "rq-overrun:0.001:limit=3",
+    "wrong-ring:0.001:max=50",
     "cq-head-scribble:0.001",
     "cq-stall:every=5000:us=500",
     "slow:0.001",
@@ -57,6 +67,7 @@ PLANS = (
     "stop-provider:every=100:ms=20",
     "stop-nic:every=100:ms=20",
     "churn:every=200",
+    "scrub-midway:every=50",
 )
 #: Faults of the content and of the ring: what they must earn is decided by their bytes alone.
 DECIDED_BY_BYTES = {"bad-pad": "bad_pad", "bad-area": "bad_area", "bad-index": "bad_index"}
@@ -78,6 +89,10 @@ def alone(request: Any, survive: Callable[..., Report]) -> Report:
     (rule,) = parse_plan(plan).rules
     if rule.fault.actor is Actor.PROCESS:
         return survive(plan, packets=0, duration_s=0.7)
+    if rule.fault.name == "rq-overrun":
+        return survive(plan, rq_entries=64)
+    if rule.fault.name == "wrong-ring":
+        return survive(plan, queues=2)
     return survive(plan)
 
 
