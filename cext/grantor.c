@@ -83,6 +83,8 @@ static uint32_t grant(struct zcrx_queue *queue, bool *starved)
 		zcrx_grant_put(&queue->grants, (uint32_t)niov);
 		granted++;
 	}
+	if (*starved != (shm_load_relaxed_u32(&queue->grants.shared->starved, POINT_COUNTER) != 0))
+		shm_store_relaxed_u32(&queue->grants.shared->starved, *starved, POINT_COUNTER);
 	if (granted) {
 		zcrx_grant_publish(&queue->grants);
 		zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);

@@ -159,6 +159,18 @@ static void count_burst(struct zcrx_nq *nq)
 	nq->cqes = nq->fragments = 0;
 }
 
+/*
+ * Wake a provider that sleeps because all grant rings were full. One that has
+ * nothing for this queue sleeps until its user returns something; woken by us
+ * with every packet that is dropped, it would take the cores from the others.
+ */
+static void ask_for_grants(struct zcrx_nq *nq)
+{
+	/* Relaxed: a hint. What is missed is made up for by the end of the provider's sleep. */
+	if (!shm_load_relaxed_u32(&nq->queue.grants.shared->starved, POINT_COUNTER))
+		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
+}
+
 void zcrx_nq_publish(struct zcrx_nq *nq)
 {
 	bool cqes = nq->cqes != 0;
@@ -181,7 +193,7 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 		zcrx_bell_ring(&nq->queue.bells->consumers[nq->queue.index], ZCRX_BELL_WORK);
 	if (zcrx_grant_available(&nq->queue.grants, nq->queue.grants.entries) <
 	    nq->queue.grants.entries / 2)
-		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
+		ask_for_grants(nq);
 }
 
 void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
@@ -195,7 +207,7 @@ void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
 		nq->blocked_on |= ZCRX_BELL_GRANTS;
 		nq->blocked_grants = zcrx_grant_available(&queue->grants, queue->grants.entries);
 		/* A large packet may want more than is left before the ring is half empty. */
-		zcrx_bell_ring(&queue->bells->provider, ZCRX_BELL_GRANTS);
+		ask_for_grants(nq);
 	}
 }
 

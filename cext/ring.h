@@ -262,6 +262,7 @@ static inline void zcrx_cq_user_release(struct zcrx_cq_user *cq)
 struct zcrx_grant_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u32 head;
 	_Alignas(SHM_CACHE_LINE) shm_u32 tail;
+	shm_u32 starved; /* the provider has no more: asking it for grants is of no use */
 };
 
 struct zcrx_grant_ring {

@@ -1,0 +1,155 @@
+"""What a hostile consumer costs its neighbour: queue 1 beside a queue 0 that attacks.
+
+``python -m tools.attack`` runs each attack in turn with a run without one, several rounds,
+and prints queue 1's throughput as a ratio of the two, taken round by round. What an honest
+queue 0 takes of the cores it takes in the run without an attack. With ``--malformed N`` it
+goes on with 100 % malformed RQEs until N of them were judged. Exit code 1 if any run had a
+finding.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emu.config import Overload, RunConfig, Verify
+from emu.errors import EmuError
+from emu.report import Report
+from emu.session import run
+from faults import VALID_VERDICTS, parse_plan
+
+_HOUR_US = 3_600_000_000
+#: Sixteen malformed RQEs for each valid one: there is hardly anything else in the ring.
+_MALFORMED = ",".join(
+    f"{fault}:1:queue=0" for fault in ("bad-pad", "bad-area", "bad-index", "bad-offset") * 4
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One way for queue 0's consumer to be a nuisance."""
+
+    name: str
+    words: str
+    plan: str
+
+
+ATTACKS = (
+    Attack("malformed", "16 malformed RQEs for each valid one", _MALFORMED),
+    Attack("no-return", "never returns a buffer", "hoard:1:queue=0:max=65536"),
+    Attack("no-drain", "never reads its completion queue", f"cq-stall:at=0:queue=0:us={_HOUR_US}"),
+    Attack("no-publish", "never publishes its tail", f"tail-stall:at=0:queue=0:us={_HOUR_US}"),
+    Attack("tail", "publishes any tail, all the time", "tail-random:1:queue=0"),
+)
+
+
+def _run(plan: str, seconds: float, seed: int) -> Report:
+    return run(
+        RunConfig(
+            seed=seed,
+            duration_s=seconds,
+            queues=2,
+            # The checks of both consumers would weigh more than what is to be measured.
+            verify=Verify.TOUCH,
+            overload=Overload.DROP,
+            plan=parse_plan(plan),
+        )
+    )
+
+
+def _rate(report: Report) -> float:
+    """Packets a second that queue 1 delivered."""
+    return report.queues[1].nic["packets_delivered"] / report.elapsed_s
+
+
+def _malformed(report: Report) -> int:
+    """Entries of rules that earned what no valid one may earn."""
+    return sum(
+        count
+        for row in report.reconciliation.rows[1:]
+        for verdict, count in row.earned.items()
+        if verdict not in VALID_VERDICTS
+    )
+
+
+def _compare(console: Console, attacks: list[Attack], rounds: int, seconds: float) -> list[str]:
+    findings: list[str] = []
+    table = Table(header_style="bold")
+    for name in ("queue 0", "queue 1 beside it, of what it has without", "lowest", "highest"):
+        table.add_column(name)
+    table.add_column("malformed RQEs judged", justify="right")
+    for attack in attacks:
+        ratios, malformed = [], 0
+        for _ in range(rounds):
+            seed = secrets.randbits(32)
+            reports = [_run(plan, seconds, seed) for plan in ("none", attack.plan)]
+            findings += [f"{attack.name}: seed {seed}: {p}" for r in reports for p in r.problems]
+            ratios.append(_rate(reports[1]) / _rate(reports[0]))
+            malformed += _malformed(reports[1])
+        table.add_row(
+            attack.words,
+            f"{statistics.median(ratios):.2f}",
+            f"{min(ratios):.2f}",
+            f"{max(ratios):.2f}",
+            str(malformed or ""),
+        )
+    console.print(table)
+    return findings
+
+
+def _flood(console: Console, total: int, seconds: float) -> list[str]:
+    """Malformed RQEs until there were ``total``."""
+    findings: list[str] = []
+    earned: dict[str, int] = {}
+    judged, runs = 0, 0
+    while judged < total and not findings:
+        seed = secrets.randbits(32)
+        report = _run(_MALFORMED, seconds, seed)
+        findings += [f"flood: seed {seed}: {problem}" for problem in report.problems]
+        judged += _malformed(report)
+        runs += 1
+        for row in report.reconciliation.rows[1:]:
+            for verdict, count in row.earned.items():
+                earned[verdict] = earned.get(verdict, 0) + count
+    console.print(
+        f"{judged} malformed RQEs judged in {runs} runs of {seconds:g} s: "
+        + ", ".join(f"{verdict} {count}" for verdict, count in sorted(earned.items()))
+    )
+    return findings
+
+
+def main(
+    attack: Annotated[list[str] | None, typer.Argument(help="Which ones; all if none.")] = None,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
+    malformed: Annotated[int, typer.Option(min=0, help="Go on until so many were judged.")] = 0,
+) -> None:
+    """Measure what attacks on queue 0 cost queue 1."""
+    known = {item.name: item for item in ATTACKS}
+    for name in attack or ():
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is not known; allowed are {', '.join(known)}")
+    chosen = [known[name] for name in attack] if attack else list(ATTACKS)
+    console = Console(width=120)
+    findings = _compare(console, chosen, rounds, seconds)
+    if malformed:
+        findings += _flood(console, malformed, 30.0)
+    for finding in findings:
+        console.print(f"FAIL: {finding}", markup=False)
+    if findings:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except EmuError as error:
+        print(f"attack: {error}", file=sys.stderr)
+        sys.exit(2)
