@@ -464,7 +464,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 				      POINT_RQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
-		shm_store_release_u32(returns->queue->cq.head, (uint32_t)zcrx_rng_next(&lane->rng),
+		shm_store_release_u32(returns->cq_head, (uint32_t)zcrx_rng_next(&lane->rng),
 				      POINT_CQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_STALL:

@@ -101,6 +101,7 @@ class RunMemory:
             )
             view = Queue(self.shape, index, mapping)
             view.format()
+            view.create_pool()
             views.append(view)
         return views
 
