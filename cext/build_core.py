@@ -16,7 +16,7 @@ struct io_uring_zcrx_rqe { uint64_t off; uint32_t len; uint32_t __pad; };
 
 struct zcrx_shape {
     uint32_t num_niovs, niov_shift, rq_entries, cq_entries, ptr_ring_size,
-             grant_entries, log_entries, flows_max, initial_index;
+             grant_entries, log_entries, flows_max, initial_index, ring_layout;
 };
 struct zcrx_sizes { uint64_t kern, rings, area, lab; };
 struct zcrx_mapping { void *run, *bells, *kern, *rings, *area, *lab; };
@@ -39,7 +39,8 @@ size_t zcrx_bells_size(void);
 size_t zcrx_queue_size(void);
 int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, uint32_t index,
                       const struct zcrx_mapping *mapping);
-int zcrx_queue_format(struct zcrx_queue *queue);
+void zcrx_queue_format_objects(struct zcrx_queue *queue);
+int zcrx_queue_create_pool(struct zcrx_queue *queue);
 void zcrx_run_format(struct zcrx_run_shared *run, uint32_t queues);
 void zcrx_run_set_state(struct zcrx_run_shared *run, struct zcrx_bells *bells, uint32_t state);
 void zcrx_run_abort(struct zcrx_run_shared *run);

@@ -59,6 +59,8 @@ static void attach_rings(struct zcrx_consumer *consumer)
 		.mask = rings->cq_entries - 1,
 	};
 	consumer->cq.cached_head = shm_load_acquire_u32(consumer->cq.head, POINT_CQ_HEAD_LOAD);
+	consumer->returns.cq_head = consumer->cq.head;
+	consumer->returns.cq_tail = consumer->cq.tail;
 }
 
 struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t index,

@@ -4,10 +4,12 @@
  * pointers, so that the two can never disagree.
  */
 #include "layout.h"
+#include "rng.h"
 
 #include <errno.h>
 
 #define NIOVS_MAX (1U << 24)
+#define RING_GAP_LINES 8U /* between pieces of a drawn layout, at most */
 
 struct carver {
 	uint8_t *base; /* NULL: only measure */
@@ -61,18 +63,61 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	return carver.used;
 }
 
+/* What stands behind the header of the rings object, in the usual order. */
+enum ring_piece { RQ_HEAD, RQ_TAIL, CQ_HEAD, CQ_TAIL, RQES, CQES, RING_PIECES };
+
+/* Draw the order of the pieces, and how many cache lines stay empty before each. */
+static void draw_ring_layout(uint32_t layout, uint32_t index, uint32_t *order, uint32_t *gaps)
+{
+	struct zcrx_rng rng = zcrx_rng_for(layout, index + 1);
+
+	for (uint32_t left = RING_PIECES; left > 1; left--) {
+		uint32_t chosen = zcrx_rng_below(&rng, left);
+		uint32_t last = order[left - 1];
+
+		order[left - 1] = order[chosen];
+		order[chosen] = last;
+	}
+	for (uint32_t i = 0; i < RING_PIECES; i++)
+		gaps[i] = zcrx_rng_below(&rng, RING_GAP_LINES + 1);
+}
+
 static uint64_t carve_rings(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
 {
+	const uint64_t sizes[RING_PIECES] = {
+		[RQ_HEAD] = SHM_CACHE_LINE,
+		[RQ_TAIL] = SHM_CACHE_LINE,
+		[CQ_HEAD] = SHM_CACHE_LINE,
+		[CQ_TAIL] = SHM_CACHE_LINE,
+		[RQES] = sizeof(struct zcrx_rqe_slot) * (uint64_t)shape->rq_entries,
+		[CQES] = sizeof(struct zcrx_cqe_slot) * (uint64_t)shape->cq_entries,
+	};
+	uint32_t order[RING_PIECES] = {RQ_HEAD, RQ_TAIL, CQ_HEAD, CQ_TAIL, RQES, CQES};
+	uint32_t gaps[RING_PIECES] = {0};
 	struct carver carver = {.base = base};
+	void *at[RING_PIECES];
+	uint64_t spare = 0;
 
+	if (shape->ring_layout) {
+		draw_ring_layout(shape->ring_layout, queue->index, order, gaps);
+		spare = (uint64_t)RING_PIECES * RING_GAP_LINES * SHM_CACHE_LINE;
+	}
 	queue->rings = carve(&carver, sizeof(*queue->rings));
-	queue->ifq.rq.head = carve(&carver, SHM_CACHE_LINE);
-	queue->ifq.rq.tail = carve(&carver, SHM_CACHE_LINE);
-	queue->cq.head = carve(&carver, SHM_CACHE_LINE);
-	queue->cq.tail = carve(&carver, SHM_CACHE_LINE);
-	queue->ifq.rq.rqes =
-		carve(&carver, sizeof(struct zcrx_rqe_slot) * (uint64_t)shape->rq_entries);
-	queue->cq.cqes = carve(&carver, sizeof(struct zcrx_cqe_slot) * (uint64_t)shape->cq_entries);
+	for (uint32_t i = 0; i < RING_PIECES; i++) {
+		uint64_t gap = (uint64_t)gaps[i] * SHM_CACHE_LINE;
+
+		carve(&carver, gap);
+		spare -= gap;
+		at[order[i]] = carve(&carver, sizes[order[i]]);
+	}
+	/* The size is the same for each queue, whatever was drawn for it. */
+	carve(&carver, spare);
+	queue->ifq.rq.head = at[RQ_HEAD];
+	queue->ifq.rq.tail = at[RQ_TAIL];
+	queue->cq.head = at[CQ_HEAD];
+	queue->cq.tail = at[CQ_TAIL];
+	queue->ifq.rq.rqes = at[RQES];
+	queue->cq.cqes = at[CQES];
 	return carver.used;
 }
 
@@ -114,7 +159,11 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	queue->run = mapping->run;
 	queue->bells = mapping->bells;
 	carve_kern(queue, shape, mapping->kern);
-	carve_rings(queue, shape, mapping->rings);
+	/* A consumer goes by the header's offsets, and must not know better. */
+	if (mapping->kern)
+		carve_rings(queue, shape, mapping->rings);
+	else
+		queue->rings = mapping->rings;
 	carve_lab(queue, shape, mapping->lab);
 
 	queue->area.num_niovs = shape->num_niovs;
@@ -145,13 +194,14 @@ static uint32_t offset_in(const struct zcrx_rings_header *rings, const void *at)
 	return (uint32_t)((const uint8_t *)at - (const uint8_t *)rings);
 }
 
-int zcrx_queue_format(struct zcrx_queue *queue)
+void zcrx_queue_format_objects(struct zcrx_queue *queue)
 {
 	struct zcrx_rings_header *rings = queue->rings;
 	uint32_t start = queue->shape.initial_index;
-	int slot;
 
 	zcrx_area_format(&queue->area);
+	/* Cleared whatever the memory held before, head and tail too (Linux since 7.1). */
+	memset(rings, 0, sizeof(*rings));
 	rings->rq.head = offset_in(rings, queue->ifq.rq.head);
 	rings->rq.tail = offset_in(rings, queue->ifq.rq.tail);
 	rings->rq.rqes = offset_in(rings, queue->ifq.rq.rqes);
@@ -160,7 +210,6 @@ int zcrx_queue_format(struct zcrx_queue *queue)
 	rings->cq.rqes = offset_in(rings, queue->cq.cqes);
 	rings->rq_entries = queue->shape.rq_entries;
 	rings->cq_entries = queue->shape.cq_entries;
-	/* The header is cleared whatever the memory held before (Linux since 7.1). */
 	shm_store_relaxed_u32(queue->ifq.rq.head, start, POINT_RQ_HEAD_STORE);
 	shm_store_relaxed_u32(queue->ifq.rq.tail, start, POINT_RQ_TAIL_STORE);
 	shm_store_relaxed_u32(queue->cq.head, start, POINT_CQ_HEAD_STORE);
@@ -169,6 +218,17 @@ int zcrx_queue_format(struct zcrx_queue *queue)
 	shm_store_relaxed_u32(&queue->user->nic, 1, POINT_USER);
 	shm_store_relaxed_u32(&queue->user->provider, 1, POINT_USER);
 	zcrx_ifq_format(&queue->ifq);
-	slot = zcrx_ifq_restart(&queue->ifq);
+}
+
+int zcrx_queue_create_pool(struct zcrx_queue *queue)
+{
+	int slot = zcrx_ifq_restart(&queue->ifq);
+
 	return slot < 0 ? slot : 0;
+}
+
+int zcrx_queue_format(struct zcrx_queue *queue)
+{
+	zcrx_queue_format_objects(queue);
+	return zcrx_queue_create_pool(queue);
 }

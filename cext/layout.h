@@ -36,6 +36,12 @@ struct zcrx_shape {
 	uint32_t log_entries; /* of the verdict log (a byte each) and the intent log (two) */
 	uint32_t flows_max;
 	uint32_t initial_index; /* where both indices of both rings start */
+	/*
+	 * Where the pieces of the rings object stand: 0 = as usual; any other number
+	 * draws another order and other gaps, for each queue its own. The kernel side
+	 * knows it, a consumer need not: it goes by the offsets of the header.
+	 */
+	uint32_t ring_layout;
 };
 
 struct zcrx_sizes {
@@ -215,7 +221,7 @@ struct zcrx_queue {
 	uint32_t index;
 	struct zcrx_run_shared *run;
 	struct zcrx_bells *bells;
-	/* kernel side; NULL pointers in a consumer */
+	/* kernel side; NULL pointers in a consumer, those into its rings too */
 	struct zcrx_ifq ifq;
 	struct zcrx_area area;
 	struct zcrx_grant_ring grants;
@@ -237,14 +243,28 @@ struct zcrx_mapping {
 	void *run, *bells, *kern, *rings, *area, *lab;
 };
 
-/* Point a view at mapped objects. -EINVAL for an impossible shape. */
+/*
+ * Point a view at mapped objects. -EINVAL for an impossible shape. Without kern
+ * it is a consumer's: of the rings object it knows the header alone.
+ */
 int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, uint32_t index,
 		      const struct zcrx_mapping *mapping);
 
 /*
- * Give freshly made (zeroed) objects their first state: freelist, ring headers,
- * indices, first page pool. Once, by the control process.
+ * Give freshly made objects their first state: freelist, ring headers, indices.
+ * Once, by the control process. All must be zeroed but the rings, where anything
+ * may stand: head, tail and header are written, slots keep what they hold.
+ */
+void zcrx_queue_format_objects(struct zcrx_queue *queue);
+
+/*
+ * Format the objects and put the first page pool in charge. 0, or what the
+ * provider's init answered: then there is no pool, and the instance has its own
+ * reference alone.
  */
 int zcrx_queue_format(struct zcrx_queue *queue);
+
+/* The second half of it. */
+int zcrx_queue_create_pool(struct zcrx_queue *queue);
 
 #endif /* ZCRX_LAYOUT_H */

@@ -547,7 +547,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		shm_store_release_u32(returns->rq.head, returns->scribble, POINT_RQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
-		shm_store_release_u32(returns->queue->cq.head, (uint32_t)zcrx_rng_next(&lane->rng),
+		shm_store_release_u32(returns->cq_head, (uint32_t)zcrx_rng_next(&lane->rng),
 				      POINT_CQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_STALL:

@@ -50,6 +50,7 @@ struct zcrx_returns {
 	struct zcrx_queue *queue;
 	struct zcrx_consumer_params params;
 	struct zcrx_rq_user rq;
+	shm_u32 *cq_head, *cq_tail; /* the completion queue's, as its header says */
 	struct zcrx_fault_plan plan;
 	struct zcrx_fault_area fault_area;
 	struct zcrx_rng rng;

@@ -301,7 +301,7 @@ void zcrx_returns_follow_scrub(struct zcrx_returns *returns)
 		return;
 	returns->scrubs_seen = done;
 	/* Nothing that was delivered so far has a reference that we could count on. */
-	returns->tainted_until = shm_load_acquire_u32(returns->queue->cq.tail, POINT_CQ_TAIL_LOAD);
+	returns->tainted_until = shm_load_acquire_u32(returns->cq_tail, POINT_CQ_TAIL_LOAD);
 	returns->is_tainted = true;
 	for (uint32_t niov = 0; niov < returns->fault_area.num_niovs; niov++) {
 		struct zcrx_known *known = &returns->known[niov];

@@ -248,8 +248,9 @@ def _run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Re
     ):
         if session.listener_address is not None:
             console.print(f"listening on {session.listener_address}", highlight=False)
-        pids = ", ".join(f"{label} {pid}" for label, pid in session.pids.items())
-        console.print(f"processes: control {os.getpid()}, {pids}", highlight=False, soft_wrap=True)
+        processes = {"control": os.getpid(), **session.pids}
+        text = ", ".join(f"{label} {pid}" for label, pid in processes.items())
+        console.print(f"processes: {text}", highlight=False, soft_wrap=True)
         with LiveView(console, config, session.pids) as view:
             return session.run(view.update)
 
@@ -322,7 +323,8 @@ def recv(
         interruptible(session),
     ):
         _print_start(console, config)
-        console.print(f"listening on {session.listener_address}", highlight=False)
+        if session.listener_address is not None:
+            console.print(f"listening on {session.listener_address}", highlight=False)
         report = session.run(_Quiet().update)
     _finish(console, report, json_target)
 

@@ -133,6 +133,12 @@ class RunConfig:
             self.plan.check_queues(self.queues)
         except PlanError as error:
             raise ConfigError(str(error)) from None
+        if self.initial_index and any(r.fault.name == "index-wrap" for r in self.plan.rules):
+            raise ConfigError.of(
+                "initial_index",
+                self.initial_index,
+                "the plan's index-wrap decides where the indices start; leave it at 0",
+            )
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):

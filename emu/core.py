@@ -70,6 +70,7 @@ class Shape:
     log_entries: int
     flows_max: int
     initial_index: int = 0
+    ring_layout: int = 0  #: of the rings object: 0 = the usual one, else what decides it, u32
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +263,12 @@ class Queue:
             raise ConfigError.of("shape", shape, "sizes must be powers of two within their limits")
 
     def format(self) -> None:
-        """Give fresh objects their first state."""
-        result = _lib.zcrx_queue_format(self._ptr)
+        """Give fresh objects their first state, without a page pool."""
+        _lib.zcrx_queue_format_objects(self._ptr)
+
+    def create_pool(self) -> None:
+        """Put the first page pool in charge; EmuError when its provider refuses it."""
+        result = _lib.zcrx_queue_create_pool(self._ptr)
         if result:
             raise EmuError(f"queue {self.index}: {os.strerror(-result)} while it was set up")
 

@@ -23,9 +23,14 @@ from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.memory import Handover
 from emu.segment import Barrier
+from emu.setup_faults import SetupFaults
 
 ATTACH_TIMEOUT_S = 60.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _label(role: str, queue: int | None) -> str:
+    return role if queue is None else f"{role} of queue {queue}"
 
 
 @dataclass(slots=True)
@@ -46,7 +51,7 @@ class Worker:
     @property
     def label(self) -> str:
         """Its name in messages, e.g. ``consumer of queue 0``."""
-        return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
+        return _label(self.role, self.queue)
 
     @property
     def was_killed(self) -> bool:
@@ -107,9 +112,14 @@ def _worker_environment() -> dict[str, str]:
 
 
 class Crew:
-    """All workers of a run. Close it to end every one of them."""
+    """All workers of a run. Close it to end every one of them.
 
-    def __init__(self) -> None:
+    Args:
+        setup: Asked before each step of setting up; it may refuse one.
+    """
+
+    def __init__(self, setup: SetupFaults) -> None:
+        self._setup = setup
         self.workers: list[Worker] = []
         self.deaths: list[Worker] = []  #: those that did not end in order
         self._joining: list[Worker] = []
@@ -143,6 +153,7 @@ class Crew:
             "extra": list(extra),
             "queue_messages": len(queues),
         }
+        self._setup.step(f"hand {worker.label} its memory")
         # A worker that dies meanwhile is noticed by whoever waits for it.
         with contextlib.suppress(OSError):
             worker.channel.send(message, (*shared.fds, *extra.values()))
@@ -151,20 +162,32 @@ class Crew:
         return worker
 
     def _spawn(self, role: str, queue: int | None) -> Worker:
-        channel, theirs = Channel.pair()
-        with theirs:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "emu.worker"),
-                    *(role, str(theirs.fileno()), str(os.getpid())),
-                    *(() if queue is None else (f"queue={queue}",)),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env=_worker_environment(),
-                process_group=0,
-            )
-        worker = Worker(role, queue, process, channel, os.pidfd_open(process.pid), Barrier())
+        label, step = _label(role, queue), self._setup.step
+        with contextlib.ExitStack() as undo:
+            step(f"open the channel of {label}")
+            channel, theirs = Channel.pair()
+            undo.callback(channel.close)
+            with theirs:
+                step(f"start {label}")
+                process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-P", "-m", "emu.worker"),
+                        *(role, str(theirs.fileno()), str(os.getpid())),
+                        *(() if queue is None else (f"queue={queue}",)),
+                    ],
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    env=_worker_environment(),
+                    process_group=0,
+                )
+            undo.callback(process.wait)
+            undo.callback(process.kill)
+            step(f"watch {label}")
+            pidfd = os.pidfd_open(process.pid)
+            undo.callback(os.close, pidfd)
+            step(f"make the barrier of {label}")
+            worker = Worker(role, queue, process, channel, pidfd, Barrier())
+            undo.pop_all()  # from here on it is close() that ends it
         self.workers.append(worker)
         self._joining.append(worker)
         return worker
@@ -187,8 +210,16 @@ class Crew:
         Raises:
             EnvironmentProblem: One died first, or it took too long.
         """
+        for worker in list(self._joining):
+            self._setup.step(f"attach {worker.label}")
+            self._wait_joined(worker)
+
+    def _wait_joined(self, wanted: Worker) -> None:
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
-        while not self.look_who_joined():
+        while True:
+            self.look_who_joined()
+            if self.has_joined(wanted):
+                return
             self.wait_event(0.002)
             self.reap()
             for worker in self.deaths:

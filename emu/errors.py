@@ -35,3 +35,7 @@ class StateError(EmuError):
 
 class EnvironmentProblem(EmuError):
     """The machine cannot give what the run needs: shared memory, a port, a file."""
+
+
+class RefusedStep(EnvironmentProblem):
+    """A step of setting up failed on purpose, as if memory had been short."""

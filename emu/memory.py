@@ -6,10 +6,12 @@ kernel side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import mmap
+from dataclasses import dataclass, replace
 
 from emu.core import Mapping, Queue, RunControl, Shape, bells_size, layout_sizes, run_size
 from emu.segment import Segment, check_room, create_segment
+from emu.setup_faults import SetupFaults
 
 #: Objects of the whole run and of each queue, by role.
 _SHARED = {"nic": ("run", "bells", "arena"), "provider": ("run", "bells"), "consumer": ("bells",)}
@@ -45,14 +47,18 @@ class RunMemory:
         shape: Sizes of each queue.
         queues: How many queues.
         arena: The traffic to replay, or None.
+        setup: Asked before each step; it may refuse one.
 
     Raises:
         ConfigError: Shared memory cannot hold it.
         EnvironmentProblem: An object could not be made.
     """
 
-    def __init__(self, shape: Shape, queues: int, arena: bytearray | None) -> None:
+    def __init__(
+        self, shape: Shape, queues: int, arena: bytearray | None, setup: SetupFaults
+    ) -> None:
         self.shape = shape
+        self._setup = setup
         self._segments: list[Segment] = []
         sizes = layout_sizes(shape)
         of_queue = {
@@ -64,23 +70,36 @@ class RunMemory:
         total = queues * sum(of_queue.values()) + len(arena or b"")
         check_room("area_buffers", shape.num_niovs, total)
         try:
-            self._shared = {"run": self._make(run_size()), "bells": self._make(bells_size())}
+            self._shared = {
+                "run": self._make("run", run_size()),
+                "bells": self._make("bells", bells_size()),
+            }
             if arena is not None:
-                self._shared["arena"] = self._make(len(arena))
-                with self._shared["arena"].map() as target:
+                self._shared["arena"] = self._make("arena", len(arena))
+                with self._map(self._shared["arena"], "arena") as target:
                     target[:] = arena
             self._queues = [
-                {name: self._make(size) for name, size in of_queue.items()} for _ in range(queues)
+                {
+                    name: self._make(f"{name} of queue {queue}", size)
+                    for name, size in of_queue.items()
+                }
+                for queue in range(queues)
             ]
+            self._run = self._map(self._shared["run"], "run")
+            self._bells = self._map(self._shared["bells"], "bells")
         except BaseException:
             self.close()
             raise
-        self._run, self._bells = self._shared["run"].map(), self._shared["bells"].map()
 
-    def _make(self, size: int) -> Segment:
+    def _make(self, what: str, size: int) -> Segment:
+        self._setup.step(f"make {what}")
         segment = create_segment(size)
         self._segments.append(segment)
         return segment
+
+    def _map(self, segment: Segment, what: str) -> mmap.mmap:
+        self._setup.step(f"map {what}")
+        return segment.map()
 
     def control(self) -> RunControl:
         """The run object and the bells, as the control process uses them."""
@@ -95,14 +114,23 @@ class RunMemory:
             mapping = Mapping(
                 run=self._run,
                 bells=self._bells,
-                kern=objects["kern"].map(),
-                rings=objects["rings"].map(),
-                lab=objects["lab"].map(),
+                kern=self._map(objects["kern"], f"kern of queue {index}"),
+                rings=self._map(objects["rings"], f"rings of queue {index}"),
+                lab=self._map(objects["lab"], f"lab of queue {index}"),
             )
+            assert mapping.rings is not None
+            self._setup.fill_rings(self.shape, index, mapping.rings)
             view = Queue(self.shape, index, mapping)
+            self._setup.step(f"format queue {index}")
             view.format()
+            self._setup.step(f"create the page pool of queue {index}")
+            view.create_pool()
             views.append(view)
         return views
+
+    def shape_for(self, role: str) -> Shape:
+        """The shape as a role may know it: a consumer finds its rings through their header."""
+        return replace(self.shape, ring_layout=0) if role == "consumer" else self.shape
 
     def shared_for(self, role: str) -> Handover:
         """What a role may map of the whole run."""

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from emu.config import RunConfig
-from emu.report import Report
+from emu.report import SETUP_FAILED, Report
 from emu.session import Sample
 from faults import VALID_VERDICTS
 
@@ -252,7 +252,10 @@ def print_report(console: Console, report: Report) -> None:
     if report.run_dir:
         console.print(f"run folder: {report.run_dir}", highlight=False, markup=False)
     if report.ok:
-        console.print("[bold green]PASS[/]: every byte, buffer and entry is accounted for")
+        proven = "every byte, buffer and entry is accounted for"
+        if report.ended == SETUP_FAILED:
+            proven = "what was set up before the failure was undone"
+        console.print(f"[bold green]PASS[/]: {proven}")
         return
     for problem in report.problems:
         console.print(f"[bold red]FAIL[/]: {escape(problem)}", highlight=False, soft_wrap=True)

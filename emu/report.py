@@ -21,6 +21,7 @@ from emu.errors import EnvironmentProblem
 from faults import ReconciledRow, Reconciliation
 
 SCHEMA = 1
+SETUP_FAILED = "set-up failed on purpose"  #: as ``ended``: there was no traffic
 
 
 @dataclass(frozen=True, slots=True)

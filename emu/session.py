@@ -26,10 +26,11 @@ from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.core import CounterGroup, Places, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
-from emu.errors import ConfigError, EnvironmentProblem
+from emu.errors import ConfigError, EnvironmentProblem, RefusedStep
 from emu.memory import RunMemory
-from emu.report import Process, QueueReport, Report, failures, versions, write_json
+from emu.report import SETUP_FAILED, Process, QueueReport, Report, failures, versions, write_json
 from emu.segment import sweep
+from emu.setup_faults import SetupFaults
 from emu.traffic import TcpSource, parse_source
 from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
 
@@ -106,7 +107,8 @@ class Session:
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
-        self.crew = Crew()
+        self._setup = SetupFaults(config.plan, config.seed)
+        self.crew = Crew(self._setup)
         self._memory: RunMemory | None = None
         self._queues: list[Queue] = []
         self._reconcilers: list[Reconciler] = []
@@ -125,11 +127,15 @@ class Session:
     # ---- setting up ------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._setup.begin()
         try:
             self._set_up()
+        except RefusedStep:
+            self.close()  # there is a report all the same: run() returns it
         except BaseException:
             self.close()
             raise
+        self._setup.judge_unwinding()
         return self
 
     def __exit__(
@@ -146,20 +152,24 @@ class Session:
             self._notes.append(f"removed {len(removed)} shared-memory objects of dead runs")
         arena = self._make_traffic()
         shape = self.config.shape(TCP_FLOWS_MAX if arena is None else arena.flows_max)
-        self._memory = RunMemory(shape, self.config.queues, None if arena is None else arena.data)
+        data = None if arena is None else arena.data
+        self._memory = RunMemory(self._setup.shape(shape), self.config.queues, data, self._setup)
         self._replays = arena is not None
         self._control = self._memory.control()
         self._queues = self._memory.views()
         rules = len(self.config.plan.rules)
         self._reconcilers = [Reconciler(queue, rules) for queue in self._queues]
         self._start_workers()
+        self._setup.finish()
 
     def _make_traffic(self) -> Arena | None:
         source = parse_source(self.config.traffic)
         if isinstance(source, TcpSource):
             if self.listener is None:
+                self._setup.step("open the listening socket")
                 self.listener = listen(source)
             return None
+        self._setup.step("lay out the traffic")
         return make_arena(
             source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
         )
@@ -178,7 +188,7 @@ class Session:
 
     def _start_worker(self, role: str, queue: int | None) -> None:
         assert self._memory is not None
-        shape = self._memory.shape
+        shape = self._memory.shape_for(role)
         extra: dict[str, int] = {}
         if role == "nic" and self.listener is not None:
             extra["listen"] = self.listener.fileno()
@@ -341,6 +351,8 @@ class Session:
         Args:
             on_sample: Called with live counters about every ``sample_every_s`` seconds.
         """
+        if self._setup.refused is not None:
+            return self._report(SETUP_FAILED)
         self._started_at = time.monotonic()
         progress = _Progress()
         next_sample = self._started_at + sample_every_s
@@ -569,6 +581,9 @@ class Session:
         self._queues = []  # the last that holds the mappings: they go with it
         if self._memory is not None:
             self._memory.close()
+            self._memory = None
+        with contextlib.suppress(AttributeError):  # it was never set up
+            del self._control
         if self.listener is not None:
             self.listener.close()
 
@@ -583,7 +598,9 @@ class Session:
             fired=[
                 sum(queue.consumer["rqe_valid"] for queue in queues),
                 *(
-                    sum(counts[rule] for counts in injected) + self._chaos.fired[rule]
+                    sum(counts[rule] for counts in injected)
+                    + self._chaos.fired[rule]
+                    + self._setup.fired[rule]
                     for rule in range(rules)
                 ),
             ],
@@ -633,9 +650,9 @@ class Session:
                 },
                 consumer=queue.counters(CounterGroup.CONSUMER),
                 places={name: getattr(queue.places(), name) for name in Places.__slots__},
-                scrub={"references": scrub[0], "buffers": scrub[1]},
+                scrub=dict(zip(("references", "buffers"), self._scrubs[queue.index], strict=True)),
             )
-            for queue, scrub in zip(self._queues, self._scrubs, strict=True)
+            for queue in self._queues
         ]
 
     def _undrained(self) -> frozenset[int]:
@@ -650,17 +667,16 @@ class Session:
     def _report(self, ended: str) -> Report:
         queues = self._queue_reports()
         reconciliation = self._reconciliation(queues)
-        statements = audit(
-            Evidence(
-                queues=queues,
-                buffers=[queue.audit() for queue in self._queues],
-                num_niovs=self.config.area_buffers,
-                reconciliation=reconciliation,
-                stalled=self._stalled,
-                undrained=self._undrained(),
-                kernel_side_died=self._kernel_side_died,
-            )
+        evidence = Evidence(
+            queues=queues,
+            buffers=[queue.audit() for queue in self._queues],
+            num_niovs=self.config.area_buffers,
+            reconciliation=reconciliation,
+            stalled=self._stalled,
+            undrained=self._undrained(),
+            kernel_side_died=self._kernel_side_died,
         )
+        statements = self._setup.statements(audit(evidence))
         deaths = [worker.death() for worker in self._deaths]
         problems = (*deaths, *self._extra_problems, *failures(statements))
         report = Report(
@@ -678,7 +694,7 @@ class Session:
             reconciliation=reconciliation,
             queues=tuple(queues),
             netlink=self._netlink,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._setup.notes),
             run_dir=None if self.run_dir is None else str(self.run_dir),
             versions=versions(),
         )

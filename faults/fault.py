@@ -156,6 +156,12 @@ class Fault:
     survives: frozenset[str] = AUDIT_STATEMENTS  #: statements of the audit that hold despite it
     consequences: str = ""  #: what it may do to the consumer itself; empty: nothing
     per_queue: bool = True  #: a rule may be about one queue only
+    asked_once: bool = False  #: a rule is asked once a run, when the instance is set up
+
+    @property
+    def ordinal(self) -> str:
+        """What the triggers of a rule count."""
+        return "set-up" if self.asked_once else self.actor.ordinal
 
     @property
     def breaks_contract(self) -> bool:
@@ -187,4 +193,5 @@ class Fault:
             "survives": sorted(self.survives),
             "consequences": self.consequences,
             "per_queue": self.per_queue,
+            "asked_once": self.asked_once,
         }

@@ -93,7 +93,19 @@ class PlanRule:
             if not self.fault.per_queue:
                 text = f"{self.fault.name}: queue: it concerns all queues; leave queue out"
                 raise PlanError(text, field="queue")
+        if self.fault.asked_once:
+            self._check_asked_once()
         self._fill_params()
+
+    def _check_asked_once(self) -> None:
+        """Such a fault has one ordinal, 0: what can never be due then is a mistake."""
+        only = "0: it is asked once, when the instance is set up"
+        for field, value in (("at", self.at or 0), ("from", self.first)):
+            if value != 0:
+                raise _refuse(self.fault, field, value, only)
+        if self.after is not None:
+            text = f"{self.fault.name}: after: it is asked before all others; leave after out"
+            raise PlanError(text, field="after")
 
     def _check_int(self, field: str, value: object, low: int, high: int) -> None:
         is_int = isinstance(value, int) and not isinstance(value, bool)
@@ -152,8 +164,12 @@ class PlanRule:
     @property
     def words(self) -> str:
         """When and where it fires, in words."""
-        what = self.fault.actor.ordinal
-        if self.at is not None:
+        what = self.fault.ordinal
+        if self.fault.asked_once and (self.at is not None or self.every or self.probability):
+            text = "when the instance is set up"
+            if 0 < self.probability < 1:
+                text += f", with probability {self.probability:.6g}"
+        elif self.at is not None:
             text = f"at {what} {self.at}"
         elif self.every:
             text = f"at every {_nth(self.every)}{what}"

@@ -48,7 +48,9 @@ _HOSTILE = (
 _CHAOS = (
     f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
     "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
-    "stop-nic:every=1030:ms=10,churn:every=1710,scrub-midway:every=430"
+    "stop-nic:every=1030:ms=10,churn:every=1710,scrub-midway:every=430,"
+    # Each run starts in one of eight ways. Not setup-fail: it ends a run before it begins.
+    "index-wrap:50%,header-layout:50%,header-garbage:50%"
 )
 
 #: All profiles by name, the mildest first.
@@ -72,7 +74,7 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile(
             name="chaos",
-            summary="everything: consumer, NIC, and processes killed and stopped",
+            summary="everything: consumer, NIC, odd starts, and processes killed and stopped",
             text=_CHAOS,
         ),
     )

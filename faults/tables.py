@@ -68,7 +68,8 @@ def fault_table(fault: Fault) -> Table:
     _row(table, "fault", fault.name)
     _row(table, "what", fault.summary)
     _row(table, "why", fault.explanation)
-    _row(table, "who", f"{fault.actor.value}; triggers count: {fault.actor.ordinal}")
+    asked = "asked once a run" if fault.asked_once else f"triggers count: {fault.ordinal}"
+    _row(table, "who", f"{fault.actor.value}; {asked}")
     for param in fault.params:
         text = f"{param.doc}: {param.allowed}; {param.text(param.default)} if not given"
         _row(table, f"{param.name}=", text)

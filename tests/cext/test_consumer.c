@@ -624,6 +624,51 @@ static void a_new_consumer_takes_over_in_the_middle_of_the_flows(void)
 	user_free(&user);
 }
 
+/*
+ * The rings stand where the header says and not where the consumer's own shape
+ * would put them: completions, returns and both faults that write to an index
+ * word must find them there.
+ */
+static void rings_are_found_through_the_header_alone(void)
+{
+	const struct zcrx_fault_rule rules[] = {rule_at(ZCRX_FAULT_CQ_HEAD_SCRIBBLE, 5),
+						rule_at(ZCRX_FAULT_HEAD_SCRIBBLE, 5)};
+
+	for (uint32_t layout = 1; layout <= 32; layout++) {
+		struct zcrx_shape shape = small_shape();
+		struct zcrx_mapping mapping;
+		struct zcrx_sizes sizes;
+		struct user user = {0};
+
+		shape.ring_layout = layout;
+		user.shape = shape;
+		queue_memory_init(&user.memory, &shape);
+		user.queue = &user.memory.queue;
+		REQUIRE(zcrx_layout_sizes(&shape, &sizes) == 0);
+		memset(user.memory.mapping.rings, 0x5a, sizes.rings);
+		zcrx_queue_format_objects(user.queue);
+		mapping = user.memory.mapping;
+		mapping.kern = mapping.run = NULL;
+		shape.ring_layout = 0;
+		user.consumer = zcrx_consumer_new(&shape, 0, &mapping, &plain, rules, 2);
+		REQUIRE(user.consumer);
+		CHECK_EQ(take_and_give_back(&user), 0);
+		for (uint32_t seq = 0; seq < 6; seq++)
+			send_plain(&user, seq, seq);
+		CHECK_EQ(take_and_give_back(&user), 6);
+		/* The sixth return came with nonsense in both head words, and in no other. */
+		CHECK(word_of(user.queue->cq.head) != shape.initial_index + 6);
+		CHECK(word_of(user.queue->ifq.rq.head) != shape.initial_index);
+		CHECK_EQ(word_of(user.queue->cq.tail), shape.initial_index + 6);
+		CHECK_EQ(word_of(user.queue->ifq.rq.tail), shape.initial_index + 6);
+		for (uint32_t niov = 0; niov < 6; niov++)
+			CHECK_EQ(taken_niov(&user), niov);
+		CHECK_EQ(zcrx_rq_available(&user.queue->ifq.rq), 0);
+		CHECK_EQ(LAB(&user, bad_completions), 0);
+		user_free(&user);
+	}
+}
+
 static void impossible_consumers_are_refused(void)
 {
 	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_BAD_PAD, 1.5);
@@ -658,5 +703,6 @@ CHECK_MAIN(CASE(a_fragment_arrives_as_it_was_sent), CASE(no_more_are_taken_than_
 	   CASE(waiting_ends_at_once_when_there_is_something),
 	   CASE(the_payload_is_written_out_in_order),
 	   CASE(a_closed_output_ends_the_loop_with_its_error),
+	   CASE(rings_are_found_through_the_header_alone),
 	   CASE(a_new_consumer_takes_over_in_the_middle_of_the_flows),
 	   CASE(impossible_consumers_are_refused))

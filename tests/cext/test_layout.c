@@ -56,6 +56,7 @@ static void impossible_shapes_are_refused(void)
 	GOOD(flows_max, 1, 100000);
 	BAD(flows_max, 0);
 	GOOD(initial_index, 0, UINT32_MAX);
+	GOOD(ring_layout, 0, 1, UINT32_MAX);
 }
 
 /* Offsets of an area have 48 bits; what is above them is the area's id. */
@@ -171,13 +172,82 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0};
 	struct zcrx_shape small = small_shape();
 
 	check_objects(&tiny);
 	check_objects(&odd);
 	check_objects(&small);
+	for (uint32_t layout = 1; layout <= 200; layout++) {
+		tiny.ring_layout = odd.ring_layout = small.ring_layout = layout * 0x9e3779b9U;
+		check_objects(&tiny);
+		check_objects(&odd);
+		check_objects(&small);
+	}
+}
+
+/* Where the six pieces behind the header of a queue's rings object stand. */
+static void read_offsets(const struct zcrx_shape *shape, uint32_t index, uint32_t *offsets)
+{
+	struct queue_memory memory;
+	const struct zcrx_rings_header *rings;
+
+	queue_memory_init(&memory, shape);
+	REQUIRE(zcrx_queue_attach(&memory.queue, shape, index, &memory.mapping) == 0);
+	REQUIRE(zcrx_queue_format(&memory.queue) == 0);
+	rings = memory.queue.rings;
+	CHECK((const void *)rings == memory.mapping.rings);
+	memcpy(offsets,
+	       (uint32_t[]){rings->rq.head, rings->rq.tail, rings->rq.rqes, rings->cq.head,
+			    rings->cq.tail, rings->cq.rqes},
+	       6 * sizeof(*offsets));
+	CHECK((const uint8_t *)memory.queue.ifq.rq.tail == (const uint8_t *)rings + offsets[1]);
+	CHECK((const uint8_t *)memory.queue.cq.cqes == (const uint8_t *)rings + offsets[5]);
+	queue_memory_free(&memory);
+}
+
+static void a_drawn_layout_is_the_same_again_and_another_for_each_queue(void)
+{
+	struct zcrx_shape shape = small_shape();
+	uint32_t usual[6], drawn[6], again[6], other[6];
+	uint32_t moved = 0, apart = 0, first[6] = {0};
+
+	read_offsets(&shape, 0, usual);
+	for (uint32_t layout = 1; layout <= 100; layout++) {
+		shape.ring_layout = layout;
+		read_offsets(&shape, 0, drawn);
+		read_offsets(&shape, 0, again);
+		read_offsets(&shape, 1, other);
+		CHECK_BYTES(drawn, again, sizeof(drawn));
+		moved += memcmp(drawn, usual, sizeof(drawn)) != 0;
+		apart += memcmp(drawn, other, sizeof(drawn)) != 0;
+		for (uint32_t piece = 0, least = 0; piece < 6; piece++) {
+			if (drawn[piece] < drawn[least])
+				least = piece;
+			first[least] += piece == 5;
+		}
+	}
+	CHECK_EQ(moved, 100);
+	CHECK_EQ(apart, 100);
+	/* Each piece comes first now and then: a hundred draws of six. */
+	for (uint32_t piece = 0; piece < 6; piece++)
+		CHECK(first[piece] > 2);
+}
+
+static void a_drawn_layout_has_one_size_for_all_queues(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_sizes usual, drawn;
+
+	CHECK_EQ(zcrx_layout_sizes(&shape, &usual), 0);
+	for (uint32_t layout = 1; layout <= 100; layout++) {
+		shape.ring_layout = layout;
+		CHECK_EQ(zcrx_layout_sizes(&shape, &drawn), 0);
+		CHECK_EQ(drawn.rings, usual.rings + 6 * 8 * SHM_CACHE_LINE);
+		CHECK_EQ(drawn.kern, usual.kern);
+		CHECK_EQ(drawn.lab, usual.lab);
+	}
 }
 
 /* ---- the first state ------------------------------------------------------------------ */
@@ -200,7 +270,57 @@ static void formatting_ignores_what_the_rings_held_before(void)
 	CHECK_EQ(memory.queue.rings->rq_entries, shape.rq_entries);
 	CHECK_EQ(memory.queue.rings->cq_entries, shape.cq_entries);
 	CHECK_EQ(zcrx_rq_available(&memory.queue.ifq.rq), 0);
+	CHECK_EQ(zcrx_cq_room(&memory.queue.cq, shape.cq_entries), shape.cq_entries);
+	/* A stop that nobody asked for would end the consumer at once. */
+	CHECK_EQ(word_of(&memory.queue.rings->stop), 0);
+	CHECK_EQ(memory.queue.rings->rq.__resv2, 0);
+	CHECK_EQ(memory.queue.rings->cq.__resv[1], 0);
+	/* Slots are left alone: only a wrong index can bring them to light. */
+	for (uint32_t slot = 0; slot < shape.rq_entries; slot++)
+		CHECK_EQ(zcrx_rq_take(&memory.queue.ifq.rq).__pad, 0x5a5a5a5a);
 	queue_memory_free(&memory);
+}
+
+/* A provider that refuses a page pool has taken no reference, and nothing else has moved. */
+static void a_refused_page_pool_leaves_the_instance_as_it_was(void)
+{
+	static const struct {
+		struct zcrx_pp_params params;
+		int error;
+	} refused[] = {
+		{{.order = 1}, -EOPNOTSUPP},
+		{{.dma_map = true}, -EOPNOTSUPP},
+		{{.device = 7}, -EINVAL},
+	};
+	struct zcrx_shape shape = small_shape();
+
+	for (size_t i = 0; i < COUNT_OF(refused); i++) {
+		struct queue_memory memory;
+		struct zcrx_queue *queue = &memory.queue;
+		struct zcrx_audit audit;
+		struct zcrx_sizes sizes;
+
+		queue_memory_init(&memory, &shape);
+		REQUIRE(zcrx_layout_sizes(&shape, &sizes) == 0);
+		memset(memory.mapping.kern, 0, sizes.kern);
+		queue->ifq.pools[0].params = refused[i].params;
+		CHECK_EQ(zcrx_queue_format(queue), refused[i].error);
+		CHECK_EQ(word_of(&queue->ifq.shared->refs), 1);
+		CHECK_EQ(word_of(&queue->ifq.shared->current_pool), 0);
+		CHECK(!zcrx_ifq_pool(&queue->ifq));
+		CHECK_EQ(zcrx_pp_phase(&queue->ifq.pools[0]), ZCRX_POOL_UNUSED);
+		CHECK_EQ(zcrx_audit_run(queue, &audit), 0);
+		CHECK_EQ(audit.places.freelist, shape.num_niovs);
+		CHECK_EQ(zcrx_ifq_teardown(&queue->ifq), -ENOENT);
+		CHECK_EQ(word_of(&queue->ifq.shared->refs), 1);
+		/* The machine may give later what it refused once. */
+		queue->ifq.pools[0].params = (struct zcrx_pp_params){0};
+		CHECK_EQ(zcrx_queue_create_pool(queue), 0);
+		CHECK_EQ(word_of(&queue->ifq.shared->refs), 2);
+		CHECK_EQ(zcrx_ifq_teardown(&queue->ifq), 0);
+		CHECK_EQ(word_of(&queue->ifq.shared->refs), 1);
+		queue_memory_free(&memory);
+	}
 }
 
 static void a_formatted_queue_has_every_buffer_free_and_one_pool(void)
@@ -238,13 +358,19 @@ static void a_view_without_the_kernel_side_has_no_kernel_pointers(void)
 	CHECK(!view.ifq.shared && !view.area.shared && !view.area.niovs && !view.area.freelist);
 	CHECK(!view.nic && !view.grants.slots && !view.ifq.verdict_log && !view.run);
 	CHECK(!view.ifq.pools[0].shared && !view.area.aborted);
-	CHECK(view.ifq.rq.tail == memory.queue.ifq.rq.tail);
+	/* Its rings it finds through the header, and in no other way. */
+	CHECK(!view.ifq.rq.head && !view.ifq.rq.tail && !view.ifq.rq.rqes);
+	CHECK(!view.cq.head && !view.cq.tail && !view.cq.cqes);
+	CHECK(view.rings == memory.queue.rings);
 	CHECK(view.intents == memory.queue.intents);
 	queue_memory_free(&memory);
 }
 
 CHECK_MAIN(CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
 	   CASE(a_queue_beyond_the_last_bell_is_refused), CASE(objects_of_a_queue_do_not_overlap),
+	   CASE(a_drawn_layout_is_the_same_again_and_another_for_each_queue),
+	   CASE(a_drawn_layout_has_one_size_for_all_queues),
 	   CASE(formatting_ignores_what_the_rings_held_before),
+	   CASE(a_refused_page_pool_leaves_the_instance_as_it_was),
 	   CASE(a_formatted_queue_has_every_buffer_free_and_one_pool),
 	   CASE(a_view_without_the_kernel_side_has_no_kernel_pointers))

@@ -310,6 +310,7 @@ def fresh_queue(shape: Shape = SHAPE) -> Queue:
         ),
     )
     queue.format()
+    queue.create_pool()
     return queue
 
 

@@ -30,6 +30,8 @@ ordinals = st.integers(0, ORDINAL_MAX - 1)
 def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
     """Any rule of a fault but for ``after``, which needs a plan around it."""
     first, at, last = sorted(draw(st.tuples(ordinals, ordinals, ordinals)))
+    if fault.asked_once:
+        first = at = 0
     trigger: dict[str, Any] = draw(
         st.sampled_from([{"at": at}])
         | st.builds(lambda n: {"every": n}, st.integers(1, ORDINAL_MAX))
@@ -61,7 +63,7 @@ def plans(draw: st.DrawFn) -> Plan:
         same_actor = {r.fault.name for r in made if r.fault.actor is fault.actor}
         others = sorted(same_actor - {fault.name})
         repeated = any(r.fault is fault for r in made)
-        if others and not repeated and draw(st.booleans()):
+        if others and not repeated and not fault.asked_once and draw(st.booleans()):
             fields = {name: getattr(rule, name) for name in PlanRule.__slots__}
             rule = PlanRule(**{**fields, "after": draw(st.sampled_from(others))})
         made.append(rule)
@@ -234,6 +236,20 @@ NO_TRIGGER = "bad-pad has no trigger; write bad-pad:0.01 (a probability), every=
         ),
         ("stop-nic:every=9:queue=0", "stop-nic: queue: it concerns all queues; leave queue out"),
         (
+            "header-layout:at=5",
+            "header-layout: at: 5 is not allowed; it must be 0: it is asked once, when the "
+            "instance is set up",
+        ),
+        (
+            "index-wrap:1:from=1",
+            "index-wrap: from: 1 is not allowed; it must be 0: it is asked once, when the "
+            "instance is set up",
+        ),
+        (
+            "setup-fail:1,header-garbage:1:after=setup-fail",
+            "rule 2: header-garbage: after: it is asked before all others; leave after out",
+        ),
+        (
             "bad-pad:1:value=one",
             "bad-pad: value: 'one' is not allowed; it must be one of random, one-bit, ones",
         ),
@@ -389,6 +405,12 @@ def test_queue_that_the_run_does_not_have_is_refused() -> None:
         ("bad-pad:every=22:limit=4", "at every 22nd valid RQE, at most 4 times, on each queue"),
         ("nic-drop:every=113:queue=3", "at every 113th packet, on queue 3"),
         ("stop-nic:at=5", "at millisecond of traffic 5"),
+        ("setup-fail:at=5", "at set-up step 5"),
+        ("index-wrap:1", "when the instance is set up"),
+        ("index-wrap:at=0", "when the instance is set up"),
+        ("header-layout:every=7", "when the instance is set up"),
+        ("header-garbage:25%", "when the instance is set up, with probability 0.25"),
+        ("header-layout:0", "never"),
         (
             "slow:every=1001:from=3:until=9999",
             "at every 1001st valid RQE, from number 3, until number 9999, on each queue",
