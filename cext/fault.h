@@ -37,6 +37,7 @@ enum zcrx_fault_kind {
 	ZCRX_FAULT_NEVER_GIVEN = 14,
 	ZCRX_FAULT_HOARD = 15,
 	ZCRX_FAULT_WRONG_RING = 16,
+	ZCRX_FAULT_DROP_WHEN_FULL = 17,
 	/* ring words, and entries that change under the reader */
 	ZCRX_FAULT_TAIL_AHEAD = 20,
 	ZCRX_FAULT_HEAD_SCRIBBLE = 21,

@@ -534,6 +534,10 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		returns->over = params[0];
 		returns->over_rule = rule;
 		break;
+	case ZCRX_FAULT_DROP_WHEN_FULL:
+		returns->forget = params[0];
+		returns->forget_rule = rule;
+		break;
 	case ZCRX_FAULT_WRONG_RING:
 		if (returns->misdirected >= params[1] ||
 		    !zcrx_misdirect(returns, held->off, params[0], rule))
@@ -574,6 +578,11 @@ static void stage_copies(struct zcrx_returns *returns, const struct io_uring_zcr
 	}
 }
 
+static bool waits_for_full_ring(enum zcrx_fault_kind kind)
+{
+	return kind == ZCRX_FAULT_RQ_OVERRUN || kind == ZCRX_FAULT_DROP_WHEN_FULL;
+}
+
 /* Everything that goes into the ring for the return at the head of pending, in order. */
 static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *held)
 {
@@ -588,8 +597,8 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 	returns->staged_at = returns->staged_count = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
 	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
-		/* An overrun counts when it comes to it: the ring may never be full. */
-		if (kind_of(returns, (uint32_t)rule + 1) != ZCRX_FAULT_RQ_OVERRUN)
+		/* What waits for a full ring counts when it comes to it: it may never be. */
+		if (!waits_for_full_ring(kind_of(returns, (uint32_t)rule + 1)))
 			shm_count(&returns->queue->lab->injected[rule], 1);
 		happens &=
 			commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule, &how);
@@ -748,17 +757,44 @@ static void run_ahead(struct zcrx_returns *returns)
 	returns->tail_ahead = 0;
 }
 
+static void pass(struct zcrx_returns *returns)
+{
+	let_go(returns, &returns->pending[returns->pending_head & returns->pending_mask]);
+	returns->pending_head++;
+	returns->ordinal++;
+}
+
+static bool has_pending(const struct zcrx_returns *returns)
+{
+	return returns->pending_head != returns->pending_tail && !returns->is_staged;
+}
+
+/* The ring is full and a rule says to forget what finds no room. */
+static void forget(struct zcrx_returns *returns)
+{
+	uint64_t start = returns->ordinal;
+
+	if (!has_pending(returns) ||
+	    returns->rq.cached_tail - returns->rq.cached_head < returns->rq.entries)
+		return;
+	for (; returns->forget && has_pending(returns); returns->forget--)
+		pass(returns);
+	returns->forget = 0;
+	shm_count(&returns->queue->lab->injected[returns->forget_rule - 1], 1);
+	shm_count(&returns->queue->lab->hoarded, returns->ordinal - start);
+}
+
 /* The ring is full and a rule says not to care: returns over what is not consumed yet. */
 static void run_over(struct zcrx_returns *returns)
 {
 	uint32_t left = returns->over < returns->rq.entries ? returns->over : returns->rq.entries;
 
 	/* A slot is written over once: with twice, one entry could be any of three. */
-	if (returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
+	if (!has_pending(returns) ||
+	    returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
 		return;
 	shm_count(&returns->queue->lab->injected[returns->over_rule - 1], 1);
-	for (; left && returns->pending_head != returns->pending_tail && !returns->is_staged;
-	     left--) {
+	for (; left && has_pending(returns); left--) {
 		struct zcrx_held *held =
 			&returns->pending[returns->pending_head & returns->pending_mask];
 		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
@@ -766,9 +802,7 @@ static void run_over(struct zcrx_returns *returns)
 		if (!zcrx_put_over(returns, &rqe, returns->over_rule))
 			break;
 		remember(returns, held);
-		let_go(returns, held);
-		returns->pending_head++;
-		returns->ordinal++;
+		pass(returns);
 	}
 	returns->over = 0;
 }
@@ -839,8 +873,10 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 	/* While the provider may read beyond the tail nothing is written. */
 	if (zcrx_returns_recover(returns)) {
 		put_pending(returns);
-		if (returns->over && returns->pending_head != returns->pending_tail)
+		if (returns->over)
 			run_over(returns);
+		if (returns->forget)
+			forget(returns);
 		if (returns->tail_ahead)
 			run_ahead(returns);
 	}

@@ -90,6 +90,7 @@ struct zcrx_returns {
 	uint32_t tail_ahead; /* entries to publish unwritten behind this batch */
 	uint8_t tail_rule;
 	uint32_t over, over_rule; /* returns that ignore a full ring, rule + 1 */
+	uint32_t forget, forget_rule; /* returns that are forgotten when it is full, rule + 1 */
 	uint32_t lies; /* rule + 1 of a lie about the tail that follows this batch, 0 = none */
 	uint32_t lie; /* … the tail itself, or how far it is moved back */
 	bool lie_is_absolute;

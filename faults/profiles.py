@@ -42,7 +42,7 @@ _HOSTILE = (
     "never-given:0.1%,hoard:0.01%,wrong-ring:0.01%,"
     "tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,tail-back:0.01%,"
     "tail-random:0.001%,tail-early:0.01%:limit=64,tail-stall:0.001%,"
-    "rqe-rewrite:0.01%:limit=64,rq-overrun:0.01%:limit=4,"
+    "rqe-rewrite:0.01%:limit=64,rq-overrun:0.01%:limit=4,drop-when-full:0.01%:limit=4,"
     "cq-stall:0.001%,slow:0.01%,write-foreign:0.1%"
 )
 _CHAOS = (

@@ -162,4 +162,20 @@ FAULTS = (
             "one a fragment that is being read may lose its reference."
         ),
     ),
+    Fault(
+        name="drop-when-full",
+        number=17,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="returns that find the refill ring full are forgotten",
+        explanation=(
+            "When it comes to a full ring (with few --rq-entries it does), the consumer gives up "
+            "on the returns that wait, instead of keeping them until there is room. No entry is "
+            "written; their user references stay until the scrub."
+        ),
+        params=(
+            Param(name="count", doc="returns forgotten at a time", default=16, low=1, high=4096),
+        ),
+        consequences="The buffers are missing, as if they were hoarded.",
+    ),
 )

@@ -54,6 +54,7 @@ PLANS = (
     "rqe-rewrite:0.001:limit=20:value=pad",
     "rqe-rewrite:0.001:limit=20:value=area",
     "rq-overrun:0.001:limit=3",
+    "drop-when-full:0.001:limit=3",
     "wrong-ring:0.001:max=50",
     "cq-head-scribble:0.001",
     "cq-stall:every=5000:us=500",
@@ -98,7 +99,7 @@ def alone(request: Any, survive: Callable[..., Report]) -> Report:
     (rule,) = parse_plan(plan).rules
     if rule.fault.actor is Actor.PROCESS:
         return survive(plan, packets=0, duration_s=0.7)
-    if rule.fault.name == "rq-overrun":
+    if rule.fault.name in ("rq-overrun", "drop-when-full"):
         return survive(plan, rq_entries=64)
     if rule.fault.name == "wrong-ring":
         return survive(plan, queues=2)

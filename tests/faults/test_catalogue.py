@@ -38,6 +38,7 @@ NUMBERS = {
     "never-given": 14,
     "hoard": 15,
     "wrong-ring": 16,
+    "drop-when-full": 17,
     "tail-ahead": 20,
     "head-scribble": 21,
     "cq-head-scribble": 22,
