@@ -46,6 +46,27 @@ struct zcrx_known {
 	uint64_t suspect_position;
 };
 
+#define ZCRX_CUSTOM_ENTRIES_MAX 16U
+
+/* A user's own fault is due: what it is told, and what it answers. */
+struct zcrx_custom_call {
+	uint32_t rule; /* of the plan */
+	uint32_t queue;
+	uint64_t ordinal;
+	uint64_t position; /* of the next entry in the intent log */
+	uint64_t seed; /* of its random numbers: see zcrx_fault_take() */
+	struct io_uring_zcrx_rqe valid; /* the return that is due, as other rules left it */
+	const struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY], returns by number modulo that */
+	uint64_t history_count; /* returns so far */
+	/* the answer */
+	struct io_uring_zcrx_rqe entries[ZCRX_CUSTOM_ENTRIES_MAX];
+	uint32_t count;
+	uint32_t in_place; /* the entries replace the return instead of standing beside it */
+};
+
+/* Carry out one firing. 0, or -1 when that failed: then nothing is written for it. */
+typedef int zcrx_custom_ask(void *context, struct zcrx_custom_call *call);
+
 struct zcrx_returns {
 	struct zcrx_queue *queue;
 	struct zcrx_consumer_params params;
@@ -71,9 +92,11 @@ struct zcrx_returns {
 	struct {
 		struct io_uring_zcrx_rqe rqe;
 		uint8_t rule; /* + 1; 0 = the valid return itself */
+		uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
-	uint64_t doubles; /* rules whose copies follow that return, a bit each */
+	uint8_t doubles[ZCRX_FAULT_RULES_MAX]; /* rules whose copies follow that return */
+	uint32_t double_count;
 	bool is_staged;
 
 	struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY] */
@@ -84,6 +107,12 @@ struct zcrx_returns {
 	uint64_t hoarded;
 	uint32_t tail_ahead; /* entries to publish unwritten behind this batch */
 	uint8_t tail_rule;
+
+	uint8_t valid_strays; /* the same of the return that is being staged */
+	zcrx_custom_ask *ask_custom; /* NULL: users' own faults do nothing */
+	void *custom_context;
+	const struct zcrx_custom_call *custom_call; /* the one that is being answered */
+	bool custom_failed; /* one of them could not be carried out: the consumer must end */
 };
 
 /* 0, -ENOMEM, or what zcrx_fault_compile() says. The queue outlives it. */
@@ -91,6 +120,16 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 		      const struct zcrx_consumer_params *params,
 		      const struct zcrx_fault_rule *rules, uint32_t rule_count);
 void zcrx_returns_destroy(struct zcrx_returns *returns);
+
+/* Whom to ask when a rule of kind ZCRX_FAULT_CUSTOM fires. */
+void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask, void *context);
+/*
+ * While a user's fault is asked: it changed its copy of the area from `before`
+ * to `after` (both as large as the area). What differs is written into the area
+ * itself, and put down to its rule.
+ */
+void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
+			       const uint8_t *after);
 
 /* A fragment was delivered: check bytes and ownership, and hold it. */
 void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held *held);
