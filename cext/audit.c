@@ -138,6 +138,21 @@ uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_conse
 	return (uint32_t)count;
 }
 
+uint32_t zcrx_journal_read(const struct zcrx_queue *queue, enum zcrx_journal_actor actor,
+			   uint64_t *to, uint64_t *count, uint64_t *missing_from)
+{
+	const struct zcrx_journal *journal = queue->journals[actor];
+	uint32_t noted;
+
+	/* Pairs with the release in zcrx_journal_note(): so many entries are there. */
+	*count = shm_load_acquire_u64(&journal->count, POINT_LOG);
+	noted = *count < ZCRX_JOURNAL_MAX ? (uint32_t)*count : ZCRX_JOURNAL_MAX;
+	for (uint32_t i = 0; i < noted; i++)
+		to[i] = shm_load_relaxed_u64(&journal->entries[i], POINT_LOG);
+	*missing_from = shm_load_relaxed_u64(&journal->missing_from, POINT_LOG);
+	return noted;
+}
+
 /* ---- places -------------------------------------------------------------------- */
 
 static uint32_t distance(const shm_u32 *tail, const shm_u32 *head, uint32_t max)

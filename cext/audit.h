@@ -23,6 +23,13 @@ void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values);
 /* The first consequences, at most max; how many were copied. */
 uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
 			       uint32_t max);
+/*
+ * What an actor noted of its firings (rule << 56 | ordinal, [ZCRX_JOURNAL_MAX]);
+ * how many. *count is how many there were; when that is more, *missing_from is
+ * the ordinal of the first that was not noted.
+ */
+uint32_t zcrx_journal_read(const struct zcrx_queue *queue, enum zcrx_journal_actor actor,
+			   uint64_t *to, uint64_t *count, uint64_t *missing_from);
 
 /* Buffers by place. Exact only when nothing moves; a fair sample otherwise. */
 struct zcrx_places {

@@ -26,6 +26,7 @@ struct zcrx_queue;
 
 #define ZCRX_QUEUES_MAX ...
 #define ZCRX_RULES_MAX ...
+#define ZCRX_JOURNAL_MAX ...
 #define ZCRX_POOLS_MAX ...
 #define ZCRX_VERDICT_COUNT ...
 #define ZCRX_PACKET_MAX ...
@@ -76,10 +77,12 @@ int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
 struct zcrx_fault_rule {
     uint32_t kind, after;
     double probability;
-    uint64_t every, at, first, last, limit;
+    uint64_t every, at;
+    const uint64_t *at_list;
+    uint64_t first, last, limit;
     int32_t queue;
     uint32_t params[4];
-    uint32_t reserved;
+    uint32_t at_count, custom, custom_verdicts;
 };
 struct zcrx_fault_area { uint32_t num_niovs, niov_shift; };
 struct zcrx_rng { uint64_t state; };
@@ -93,11 +96,13 @@ struct zcrx_consequence {
 void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values);
 uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
                                uint32_t max);
+uint32_t zcrx_journal_read(const struct zcrx_queue *queue, int actor, uint64_t *to,
+                           uint64_t *count, uint64_t *missing_from);
 struct zcrx_mismatch { uint64_t position; uint32_t index; uint16_t intent, verdict; };
 struct zcrx_reconciler {
     uint64_t checked, scrubbed_from, scrubbed_until, mismatch_count, after_scrub, aliases, lost;
-    uint64_t table[65][8];
-    uint64_t wrong[65];
+    uint64_t table[255][8];
+    uint64_t wrong[255];
     struct zcrx_mismatch mismatches[64];
 };
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue);
@@ -155,6 +160,23 @@ void zcrx_consumer_give_back(struct zcrx_consumer *consumer,
                              const struct zcrx_fragment *fragments, uint32_t count);
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);
+#define ZCRX_HISTORY ...
+#define ZCRX_CUSTOM_ENTRIES_MAX ...
+struct zcrx_custom_call {
+    uint32_t rule, queue;
+    uint64_t ordinal, position, seed;
+    struct io_uring_zcrx_rqe valid;
+    const struct io_uring_zcrx_rqe *history;
+    uint64_t history_count;
+    struct io_uring_zcrx_rqe entries[16];
+    uint32_t count, in_place;
+};
+void zcrx_consumer_set_custom(struct zcrx_consumer *consumer,
+                              int (*ask)(void *context, struct zcrx_custom_call *call),
+                              void *context);
+void zcrx_consumer_custom_wrote(struct zcrx_consumer *consumer, const uint8_t *before,
+                                const uint8_t *after);
+extern "Python" int zcrx_custom_ask_python(void *context, struct zcrx_custom_call *call);
 
 /* the arena */
 struct zcrx_packet {
@@ -211,6 +233,7 @@ SOURCE = """
 #include "grantor.h"
 #include "nic.h"
 #include "reconcile.h"
+#include "returns.h"
 #include "rss.h"
 #include "step.h"
 """

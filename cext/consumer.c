@@ -265,6 +265,19 @@ uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)
 	return zcrx_returns_flush(&consumer->returns);
 }
 
+void zcrx_consumer_set_custom(struct zcrx_consumer *consumer,
+			      int (*ask)(void *context, struct zcrx_custom_call *call),
+			      void *context)
+{
+	zcrx_returns_set_custom(&consumer->returns, ask, context);
+}
+
+void zcrx_consumer_custom_wrote(struct zcrx_consumer *consumer, const uint8_t *before,
+				const uint8_t *after)
+{
+	zcrx_returns_custom_wrote(&consumer->returns, before, after);
+}
+
 /* ---- the loop ------------------------------------------------------------------- */
 
 static int write_all(int fd, struct iovec *iov, int count)
@@ -355,6 +368,8 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 			for (uint32_t i = 0; i < count; i++)
 				give(consumer, &fragments[i]);
 			zcrx_returns_flush(&consumer->returns);
+			if (consumer->returns.custom_failed)
+				return -ECANCELED;
 			if (++batches % CLOCK_EVERY == 0 && zcrx_now_ns() >= deadline)
 				return 0;
 			continue;
@@ -364,6 +379,9 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 			return 1;
 		if (zcrx_waiter_idle(&consumer->waiter)) {
 			bool waiting = zcrx_consumer_flush(consumer) != 0;
+
+			if (consumer->returns.custom_failed)
+				return -ECANCELED;
 
 			/* Returns that wait for room want to be looked after soon. */
 			zcrx_consumer_wait(consumer, waiting ? 500 : SLEEP_US);

@@ -59,7 +59,8 @@ void zcrx_consumer_free(struct zcrx_consumer *consumer);
 
 /*
  * Run for about slice_ms. 0: call again; 1: finished (asked to stop and the
- * completion queue is empty, or stop_at_end reached); -errno: output failed.
+ * completion queue is empty, or stop_at_end reached); -errno: output failed, or
+ * -ECANCELED: a fault of the user's own could not be carried out.
  */
 int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms);
 
@@ -76,5 +77,14 @@ void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_f
 /* Push what waits for room; how many returns still wait. */
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);
+
+/* --- for faults of one's own: see returns.h --- */
+
+struct zcrx_custom_call;
+void zcrx_consumer_set_custom(struct zcrx_consumer *consumer,
+			      int (*ask)(void *context, struct zcrx_custom_call *call),
+			      void *context);
+void zcrx_consumer_custom_wrote(struct zcrx_consumer *consumer, const uint8_t *before,
+				const uint8_t *after);
 
 #endif /* ZCRX_CONSUMER_H */

@@ -29,17 +29,27 @@ static uint64_t draw_gap(struct zcrx_fault_lane *lane)
 	if (p <= 0.0)
 		return NEVER;
 	if (p >= COIN_PROBABILITY) {
-		while (uniform(&lane->rng) >= p)
+		while (uniform(&lane->gaps) >= p)
 			skipped++;
 		return skipped;
 	}
-	gap = floor(log1p(-uniform(&lane->rng)) / log1p(-p));
+	gap = floor(log1p(-uniform(&lane->gaps)) / log1p(-p));
 	return gap < 9e18 ? (uint64_t)gap : NEVER;
 }
 
 static uint64_t later(uint64_t ordinal, uint64_t gap)
 {
 	return gap > NEVER - ordinal ? NEVER : ordinal + gap;
+}
+
+/* The first of a list's ordinals from `from` on; those before it are over. */
+static uint64_t next_listed(struct zcrx_fault_lane *lane, uint64_t from)
+{
+	const struct zcrx_fault_rule *rule = &lane->rule;
+
+	while (lane->at_index < rule->at_count && rule->at_list[lane->at_index] < from)
+		lane->at_index++;
+	return lane->at_index < rule->at_count ? rule->at_list[lane->at_index] : NEVER;
 }
 
 /* The first ordinal, from `from` on, at which the lane fires. */
@@ -52,7 +62,9 @@ static uint64_t next_firing(struct zcrx_fault_lane *lane, uint64_t from)
 		return NEVER;
 	if (from < rule->first)
 		from = rule->first;
-	if (rule->at != NEVER)
+	if (rule->at_count)
+		next = next_listed(lane, from);
+	else if (rule->at != NEVER)
 		next = rule->at >= from && lane->fired == 0 ? rule->at : NEVER;
 	else if (rule->every)
 		next = later(from, (rule->every - from % rule->every) % rule->every);
@@ -83,6 +95,15 @@ static bool is_possible(const struct zcrx_fault_rule *rule, const struct zcrx_fa
 	return true;
 }
 
+static bool ascends(const struct zcrx_fault_rule *rule)
+{
+	for (uint32_t i = 1; i < rule->at_count; i++) {
+		if (rule->at_list[i] <= rule->at_list[i - 1])
+			return false;
+	}
+	return true;
+}
+
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
 		       uint32_t count, uint64_t seed, uint32_t queue,
 		       const struct zcrx_fault_area *area)
@@ -90,22 +111,56 @@ int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rul
 	if (count > ZCRX_FAULT_RULES_MAX)
 		return -EINVAL;
 	plan->count = count;
+	plan->seed = seed;
+	plan->queue = queue;
+	plan->journal = NULL;
 	for (uint32_t i = 0; i < count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
 		if (!is_possible(&rules[i], area) || rules[i].after > count ||
-		    rules[i].after == i + 1 ||
+		    rules[i].after == i + 1 || !ascends(&rules[i]) ||
 		    !(rules[i].probability >= 0.0 && rules[i].probability <= 1.0))
 			return -EINVAL;
 		lane->rule = rules[i];
 		if (rules[i].queue >= 0 && (uint32_t)rules[i].queue != queue)
 			lane->rule.kind = ZCRX_FAULT_NONE;
-		lane->rng = zcrx_rng_for(seed + queue, i + 1);
+		lane->gaps = zcrx_rng_for(seed + queue, i + 1);
+		lane->rng = lane->gaps;
 		lane->fired = 0;
+		lane->fired_at = NEVER;
+		lane->at_index = 0;
 		lane->next = rules[i].after ? NEVER : next_firing(lane, 0);
 	}
 	find_next(plan);
 	return 0;
+}
+
+/* How many of a list's ordinals are below `ordinal`. */
+static uint32_t count_below(const struct zcrx_fault_rule *rule, uint64_t ordinal)
+{
+	uint32_t low = 0, high = rule->at_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (rule->at_list[middle] < ordinal)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * A firing is counted before the ordinal is: so many of the list are over, even
+ * if the ordinal says less. (An ordinal can be passed over without a firing.)
+ */
+static void find_place(struct zcrx_fault_lane *lane, uint64_t ordinal)
+{
+	uint32_t below = count_below(&lane->rule, ordinal);
+	uint64_t over = lane->fired > below ? lane->fired : below;
+
+	lane->at_index = over < lane->rule.at_count ? (uint32_t)over : lane->rule.at_count;
 }
 
 void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm_u64 *fired)
@@ -118,6 +173,7 @@ void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm
 		lane->fired = shm_load_relaxed_u64(&fired[i], POINT_COUNTER);
 		if (after && shm_load_relaxed_u64(&fired[after - 1], POINT_COUNTER))
 			lane->rule.after = after = 0;
+		find_place(lane, ordinal);
 		lane->next = after ? NEVER : next_firing(lane, ordinal);
 	}
 	find_next(plan);
@@ -136,6 +192,22 @@ static void wake_followers(struct zcrx_fault_plan *plan, uint32_t fired, uint64_
 	}
 }
 
+/* See zcrx_fault_take() in the header. */
+static struct zcrx_rng draws_of(const struct zcrx_fault_plan *plan,
+				const struct zcrx_fault_lane *lane, uint64_t ordinal)
+{
+	uint64_t place = 0; /* among the firings of that fault at that ordinal */
+	struct zcrx_rng rng = zcrx_rng_for(plan->seed, plan->queue);
+
+	for (uint32_t i = 0; i < plan->count; i++)
+		place += plan->lanes[i].fired_at == ordinal &&
+			 plan->lanes[i].rule.kind == lane->rule.kind &&
+			 plan->lanes[i].rule.custom == lane->rule.custom;
+	rng = zcrx_rng_for(rng.state, (uint64_t)lane->rule.custom << 32 | lane->rule.kind);
+	rng = zcrx_rng_for(rng.state, ordinal);
+	return zcrx_rng_for(rng.state, place);
+}
+
 int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal)
 {
 	for (uint32_t i = 0; i < plan->count; i++) {
@@ -143,6 +215,10 @@ int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal)
 
 		if (lane->next > ordinal)
 			continue;
+		lane->rng = draws_of(plan, lane, ordinal);
+		lane->fired_at = ordinal;
+		if (plan->journal)
+			zcrx_journal_note(plan->journal, i, ordinal);
 		if (lane->fired++ == 0)
 			wake_followers(plan, i, ordinal);
 		lane->next = next_firing(lane, ordinal + 1);

@@ -8,12 +8,14 @@
 #define ZCRX_FAULT_H
 
 #include "abi.h"
+#include "journal.h"
 #include "rng.h"
 #include "shm.h"
 
 #include <stdbool.h>
 
-#define ZCRX_FAULT_RULES_MAX 64U
+/* An intent has a byte for its rule, and so has a mark of the NIC; 0 and 255 are no rules. */
+#define ZCRX_FAULT_RULES_MAX 254U
 #define ZCRX_FAULT_PARAMS 4U
 #define ZCRX_FAULT_NEVER UINT64_MAX
 
@@ -80,23 +82,33 @@ struct zcrx_fault_rule {
 	double probability; /* for each ordinal, 0 .. 1 */
 	uint64_t every; /* at each multiple; 0 = not so */
 	uint64_t at; /* once, at this ordinal; ZCRX_FAULT_NEVER = not so */
+	const uint64_t
+		*at_list; /* [at_count], ascending; outlives the plan, counts instead of `at` */
 	uint64_t first, last; /* only from .. until, ordinals */
 	uint64_t limit; /* at most that often; 0 = no limit */
 	int32_t queue; /* -1 = each */
 	uint32_t params[ZCRX_FAULT_PARAMS];
-	uint32_t reserved;
+	uint32_t at_count; /* once at each of so many ordinals; 0 = no list */
+	uint32_t custom; /* which of a user's own faults: a hash of its name; 0 = none of them */
+	uint32_t custom_verdicts; /* of such a fault: what its entries may earn, a bit each */
 };
 
 struct zcrx_fault_lane {
 	struct zcrx_fault_rule rule;
-	struct zcrx_rng rng;
+	struct zcrx_rng gaps; /* distances from one firing to the next */
+	struct zcrx_rng rng; /* what the last firing draws; see zcrx_fault_take() */
 	uint64_t next; /* ordinal at which the rule fires next */
 	uint64_t fired;
+	uint64_t fired_at; /* ordinal of the last firing in this process; NEVER = none */
+	uint32_t at_index; /* of at_list: those before it are over */
 };
 
 struct zcrx_fault_plan {
 	uint64_t next; /* the least of the lanes' */
 	uint32_t count;
+	uint32_t queue;
+	uint64_t seed;
+	struct zcrx_journal *journal; /* where firings are noted; NULL = nowhere */
 	struct zcrx_fault_lane lanes[ZCRX_FAULT_RULES_MAX];
 };
 
@@ -107,8 +119,10 @@ struct zcrx_fault_area {
 };
 
 /*
- * The plan of one queue; each has random numbers of its own. 0, or -EINVAL for too many rules, a probability outside 0..1, an `after` that
- * names no other rule, or a kind that this area makes impossible.
+ * The plan of one queue; each has random numbers of its own. It notes nothing
+ * until it is given a journal. 0, or -EINVAL for too many rules, a probability
+ * outside 0..1, ordinals that do not ascend, an `after` that names no other
+ * rule, or a kind that this area makes impossible.
  */
 int zcrx_fault_compile(struct zcrx_fault_plan *plan, const struct zcrx_fault_rule *rules,
 		       uint32_t count, uint64_t seed, uint32_t queue,
@@ -123,6 +137,10 @@ static inline bool zcrx_fault_is_due(const struct zcrx_fault_plan *plan, uint64_
 /*
  * The next rule due at `ordinal`, or -1 when none is due any more. Each rule
  * fires at most once at an ordinal.
+ *
+ * The lane's rng is set for what the firing draws. It depends on seed, queue,
+ * fault and ordinal alone, and on how many rules of the same fault fired there
+ * before: a plan that names the ordinals draws what one with probabilities drew.
  */
 int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal);
 

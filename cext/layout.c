@@ -60,6 +60,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	}
 	queue->flows_sent = carve(&carver, sizeof(*queue->flows_sent) * (uint64_t)shape->flows_max);
 	ifq->verdict_log = carve(&carver, shape->log_entries);
+	queue->journals[ZCRX_JOURNAL_NIC] = carve(&carver, sizeof(struct zcrx_journal));
+	queue->journals[ZCRX_JOURNAL_PROVIDER] = carve(&carver, sizeof(struct zcrx_journal));
 	return carver.used;
 }
 
@@ -131,6 +133,7 @@ static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *sha
 	queue->ledger =
 		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
 	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
+	queue->journals[ZCRX_JOURNAL_CONSUMER] = carve(&carver, sizeof(struct zcrx_journal));
 	return carver.used;
 }
 

@@ -6,11 +6,12 @@
  *   run      run           kernel side                      state, acknowledgements, totals
  *   bells    run           everyone                         doorbells (harmless to scribble on)
  *   arena    run           NIC                              the traffic to replay
- *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts
+ *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts,
+ *                                                           journals of NIC and provider
  *   rings    queue         everyone of the queue            refill ring, completion queue
  *   area     queue         everyone of the queue            the buffers
  *   lab      queue         everyone of the queue            what the experiment itself writes down:
- *                                                           intents, ledger, the consumer's counters
+ *                                                           intents, ledger, the consumer's counters and journal
  *
  * "Kernel side" is NIC, provider and control process. A consumer maps bells,
  * rings, area and lab of its own queue, and nothing else.
@@ -19,11 +20,12 @@
 #define ZCRX_LAYOUT_H
 
 #include "bell.h"
+#include "journal.h"
 #include "provider.h"
 
 #define ZCRX_LAYOUT_VERSION 1U
 #define ZCRX_QUEUES_MAX 64U
-#define ZCRX_RULES_MAX 64U
+#define ZCRX_RULES_MAX 254U
 
 /* The sizes of one queue; all powers of two but num_niovs and ptr_ring_size. */
 struct zcrx_shape {
@@ -234,6 +236,8 @@ struct zcrx_queue {
 	shm_u16 *intents; /* [log_entries] */
 	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
 	struct zcrx_flow_received *flows_received;
+	/* what fired, by actor: the consumer's in lab, the others in kern */
+	struct zcrx_journal *journals[ZCRX_JOURNAL_ACTORS];
 	/* rings */
 	struct zcrx_rings_header *rings;
 };

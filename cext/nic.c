@@ -56,6 +56,7 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 			goto out_free;
 		if (zcrx_fault_compile(&nq->plan, rules, rule_count, params->seed, i, &area))
 			goto out_free;
+		nq->plan.journal = nq->queue.journals[ZCRX_JOURNAL_NIC];
 		nq->generation = calloc(shape->num_niovs, sizeof(uint32_t));
 		if (!nq->generation)
 			goto out_free;

@@ -50,6 +50,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 				   &returns->fault_area);
 	if (error)
 		return error;
+	returns->plan.journal = queue->journals[ZCRX_JOURNAL_CONSUMER];
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
 	returns->position = returns->noted = returns->checked = params->position;
 	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
@@ -59,7 +60,8 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	zcrx_fault_resume(&returns->plan, returns->ordinal, queue->lab->injected);
 	for (uint32_t i = 0; i < returns->plan.count; i++)
 		returns->keeps_history |= returns->plan.lanes[i].rule.kind ==
-					  ZCRX_FAULT_STALE_RETURN;
+						  ZCRX_FAULT_STALE_RETURN ||
+					  returns->plan.lanes[i].rule.kind == ZCRX_FAULT_CUSTOM;
 	returns->ring_after = shape->num_niovs / 8 < shape->rq_entries / 4 ? shape->num_niovs / 8 :
 									     shape->rq_entries / 4;
 	returns->pending_mask =
@@ -286,13 +288,42 @@ static bool must_succeed(const struct zcrx_returns *returns, uint32_t niov, uint
 	return rule == ZCRX_INTENT_VALID && !returns->known[niov].strayed;
 }
 
-/* Note what the entry at the private tail means; it stands there or is put there now. */
-static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule)
+static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t rule)
+{
+	return rule ? (enum zcrx_fault_kind)returns->plan.lanes[rule - 1].rule.kind :
+		      ZCRX_FAULT_NONE;
+}
+
+/*
+ * What an entry of a user's own fault may earn: what the fault says, as far as
+ * the bytes leave a choice. If they leave none of it, the fault is held to its
+ * word all the same, and the mismatch tells. But of a buffer that another stray
+ * return may have robbed already, no word can be kept.
+ */
+static uint32_t declared_verdicts(const struct zcrx_returns *returns, uint32_t rule, uint32_t legal,
+				  bool spoiled)
+{
+	uint32_t declared = returns->plan.lanes[rule - 1].rule.custom_verdicts;
+
+	if (spoiled)
+		return legal;
+	return legal & declared ? legal & declared : declared;
+}
+
+/*
+ * Note what the entry at the private tail means; it stands there or is put there
+ * now. `spoiled`: the buffer that it names was strayed to before this entry.
+ */
+static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule,
+		   bool spoiled)
 {
 	struct zcrx_legal legal = legal_now(returns, rqe);
 
 	if (legal.names && must_succeed(returns, legal.niov, rule))
 		legal.verdicts = SUCCEEDS;
+	if (kind_of(returns, rule) == ZCRX_FAULT_CUSTOM)
+		legal.verdicts =
+			declared_verdicts(returns, rule, legal.verdicts, legal.names && spoiled);
 	zcrx_intent_put(returns, returns->position, rule, legal.verdicts);
 	if (legal.names)
 		returns->known[legal.niov].balance--;
@@ -330,21 +361,21 @@ static bool is_stray(enum zcrx_fault_kind kind)
 	       kind == ZCRX_FAULT_BAD_OFFSET;
 }
 
-static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t rule)
-{
-	return rule ? (enum zcrx_fault_kind)returns->plan.lanes[rule - 1].rule.kind :
-		      ZCRX_FAULT_NONE;
-}
-
+/* `strays`: a rule that the entry is put down to if it names a buffer, whatever wrote it; or 0. */
 static void put_rqe(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule)
+		    uint32_t rule, uint32_t strays)
 {
 	uint32_t niov = zcrx_niov_of(returns, rqe->off);
+	bool spoiled = false;
 
-	if (is_stray(kind_of(returns, rule)) && !(rqe->off & IORING_ZCRX_AREA_MASK) &&
-	    niov < returns->fault_area.num_niovs)
-		zcrx_returns_stray(returns, niov, rule);
-	intend(returns, rqe, rule);
+	if (!(rqe->off & IORING_ZCRX_AREA_MASK) && niov < returns->fault_area.num_niovs) {
+		spoiled = returns->known[niov].strayed && returns->known[niov].balance <= 0;
+		if (is_stray(kind_of(returns, rule)))
+			strays = rule;
+		if (strays)
+			zcrx_returns_stray(returns, niov, strays);
+	}
+	intend(returns, rqe, rule, spoiled);
 	zcrx_rq_user_put(&returns->rq, rqe->off, rqe->len, rqe->__pad);
 }
 
@@ -356,6 +387,7 @@ static void stage_how(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe
 	assert(returns->staged_count < sizeof(returns->staged) / sizeof(returns->staged[0]));
 
 	returns->staged[returns->staged_count].rqe = rqe;
+	returns->staged[returns->staged_count].strays = 0;
 	returns->staged[returns->staged_count].rule = (uint8_t)rule;
 	returns->staged[returns->staged_count++].how = (uint8_t)how;
 }
@@ -383,10 +415,11 @@ void zcrx_returns_pause(struct zcrx_returns *returns, uint32_t us)
 }
 
 /* A buffer of which nothing is held, or the given one if none was met by chance. */
-static uint32_t foreign_niov(struct zcrx_returns *returns, uint32_t fallback)
+static uint32_t foreign_niov(const struct zcrx_returns *returns, struct zcrx_rng *rng,
+			     uint32_t fallback)
 {
 	for (int tries = 0; tries < 16; tries++) {
-		uint32_t niov = zcrx_rng_below(&returns->rng, returns->fault_area.num_niovs);
+		uint32_t niov = zcrx_rng_below(rng, returns->fault_area.num_niovs);
 
 		if (returns->known[niov].held == 0)
 			return niov;
@@ -405,14 +438,15 @@ static struct io_uring_zcrx_rqe return_of(const struct zcrx_returns *returns, ui
 static void write_foreign(struct zcrx_returns *returns, uint32_t own, uint32_t bytes, uint32_t rule)
 {
 	uint32_t size = 1U << returns->fault_area.niov_shift;
-	uint32_t niov = foreign_niov(returns, own);
+	struct zcrx_rng *rng = &returns->plan.lanes[rule - 1].rng;
+	uint32_t niov = foreign_niov(returns, rng, own);
 	uint32_t at;
 
 	if (niov == own)
 		return;
 	if (bytes > size)
 		bytes = size;
-	at = zcrx_rng_below(&returns->rng, size - bytes + 1);
+	at = zcrx_rng_below(rng, size - bytes + 1);
 	suspect(returns, niov, rule);
 	for (uint32_t i = 0; i < bytes; i++)
 		zcrx_area_niov(&returns->queue->area, niov)[at + i] ^= 0xa5;
@@ -444,6 +478,104 @@ static void check_early(struct zcrx_returns *returns)
 			blame(returns, &early->held, ZCRX_BYTES_CHANGED, early->rule,
 			      early->position);
 	}
+}
+
+/* ---- users' own faults -------------------------------------------------------------------- */
+
+void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask, void *context)
+{
+	returns->ask_custom = ask;
+	returns->custom_context = context;
+}
+
+void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
+			       const uint8_t *after)
+{
+	uint64_t size = (uint64_t)1 << returns->fault_area.niov_shift;
+
+	for (uint32_t niov = 0; niov < returns->fault_area.num_niovs; niov++) {
+		uint64_t at = niov * size;
+
+		if (memcmp(before + at, after + at, size) == 0)
+			continue;
+		suspect(returns, niov, returns->custom_call->rule + 1);
+		/* Byte by byte: the NIC may be writing into the rest of the buffer. */
+		for (uint64_t end = at + size; at < end; at++) {
+			if (before[at] != after[at])
+				returns->queue->area.bytes[at] = after[at];
+		}
+	}
+}
+
+static void stage_custom(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
+{
+	stage(returns, rqe, rule);
+	returns->staged[returns->staged_count - 1].strays = (uint8_t)rule;
+}
+
+/*
+ * The entries replace the return: the last one takes its place. False when there
+ * is none. The first that names the return's own buffer is that return; the
+ * others stray.
+ */
+static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custom_call *call,
+			   uint32_t own, struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
+{
+	bool returned = false;
+
+	if (call->count == 0) {
+		shm_count(&returns->queue->lab->hoarded, 1);
+		return false;
+	}
+	for (uint32_t i = 0; i < call->count; i++) {
+		uint32_t strays = call->rule + 1;
+		struct zcrx_legal legal = zcrx_returns_legal(returns, &call->entries[i]);
+
+		if (legal.names && legal.niov == own && !returned) {
+			returned = true;
+			strays = 0;
+		}
+		returns->valid_strays = (uint8_t)strays;
+		if (i + 1 == call->count)
+			break;
+		stage(returns, call->entries[i], call->rule + 1);
+		returns->staged[returns->staged_count - 1].strays = (uint8_t)strays;
+	}
+	*valid = call->entries[call->count - 1];
+	*valid_rule = call->rule + 1;
+	return true;
+}
+
+/* As commit_fault(). The slow path: it may run a user's Python. */
+static bool ask_custom(struct zcrx_returns *returns, uint32_t rule, uint32_t own,
+		       struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
+{
+	struct zcrx_custom_call call = {
+		.rule = rule - 1,
+		.queue = returns->queue->index,
+		.ordinal = returns->ordinal,
+		.position = returns->position + returns->staged_count,
+		.seed = zcrx_rng_next(&returns->plan.lanes[rule - 1].rng),
+		.valid = *valid,
+		.history = returns->history,
+		.history_count = returns->history_count,
+	};
+	int error;
+
+	if (!returns->ask_custom || returns->custom_failed)
+		return true;
+	returns->custom_call = &call;
+	error = returns->ask_custom(returns->custom_context, &call);
+	returns->custom_call = NULL;
+	if (error || call.count > ZCRX_CUSTOM_ENTRIES_MAX) {
+		returns->custom_failed = true;
+		return true;
+	}
+	if (call.in_place)
+		return replace_return(returns, &call, own, valid, valid_rule);
+	for (uint32_t i = 0; i < call.count; i++)
+		stage_custom(returns, call.entries[i], rule);
+	return true;
 }
 
 /*
@@ -483,7 +615,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		*valid_rule = rule;
 		break;
 	case ZCRX_FAULT_DOUBLE_RETURN:
-		returns->doubles |= (uint64_t)1 << (rule - 1);
+		returns->doubles[returns->double_count++] = (uint8_t)rule;
 		break;
 	case ZCRX_FAULT_STALE_RETURN:
 		if (returns->history_count >= params[0])
@@ -500,7 +632,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		      return_of(returns, (own + params[0]) % returns->fault_area.num_niovs), rule);
 		break;
 	case ZCRX_FAULT_NEVER_GIVEN:
-		stage(returns, return_of(returns, foreign_niov(returns, own)), rule);
+		stage(returns, return_of(returns, foreign_niov(returns, &lane->rng, own)), rule);
 		break;
 	case ZCRX_FAULT_HOARD:
 		if (returns->hoarded >= params[0])
@@ -561,6 +693,8 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 	case ZCRX_FAULT_WRITE_FOREIGN:
 		write_foreign(returns, own, params[0], rule);
 		break;
+	case ZCRX_FAULT_CUSTOM:
+		return ask_custom(returns, rule, own, valid, valid_rule);
 	default: /* another actor's */
 		break;
 	}
@@ -570,12 +704,14 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 /* The copies of a double return: of what was written, and behind it. */
 static void stage_copies(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *valid)
 {
-	for (; returns->doubles; returns->doubles &= returns->doubles - 1) {
-		uint32_t lane = (uint32_t)__builtin_ctzll(returns->doubles);
+	for (uint32_t d = 0; d < returns->double_count; d++) {
+		uint32_t rule = returns->doubles[d];
 
-		for (uint32_t i = 0; i < returns->plan.lanes[lane].rule.params[0] && i < 16; i++)
-			stage(returns, *valid, lane + 1);
+		for (uint32_t i = 0; i < returns->plan.lanes[rule - 1].rule.params[0] && i < 16;
+		     i++)
+			stage(returns, *valid, rule);
 	}
+	returns->double_count = 0;
 }
 
 static bool waits_for_full_ring(enum zcrx_fault_kind kind)
@@ -595,6 +731,7 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 
 	returns->is_staged = true;
 	returns->staged_at = returns->staged_count = 0;
+	returns->valid_strays = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
 	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
 		/* What waits for a full ring counts when it comes to it: it may never be. */
@@ -608,8 +745,10 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 		returns->early[early % ZCRX_HISTORY].position += returns->staged_count;
 		returns->early[early % ZCRX_HISTORY].due += returns->staged_count;
 	}
-	if (happens)
+	if (happens) {
 		stage_how(returns, valid, valid_rule, how);
+		returns->staged[returns->staged_count - 1].strays = returns->valid_strays;
+	}
 	stage_copies(returns, &valid);
 }
 
@@ -703,11 +842,11 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 }
 
 static void put_how(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule, enum zcrx_put how)
+		    uint32_t rule, uint32_t strays, enum zcrx_put how)
 {
 	switch (how) {
 	case ZCRX_PUT:
-		put_rqe(returns, rqe, rule);
+		put_rqe(returns, rqe, rule, strays);
 		break;
 	case ZCRX_PUT_EARLY:
 		zcrx_put_early(returns, rqe, rule);
@@ -730,7 +869,7 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 		uint32_t at = returns->staged_at++;
 
 		put_how(returns, &returns->staged[at].rqe, returns->staged[at].rule,
-			(enum zcrx_put)returns->staged[at].how);
+			returns->staged[at].strays, (enum zcrx_put)returns->staged[at].how);
 		written++;
 	}
 	if (returns->staged_at < returns->staged_count)

@@ -46,6 +46,27 @@ struct zcrx_known {
 	uint64_t suspect_position;
 };
 
+#define ZCRX_CUSTOM_ENTRIES_MAX 16U
+
+/* A user's own fault is due: what it is told, and what it answers. */
+struct zcrx_custom_call {
+	uint32_t rule; /* of the plan */
+	uint32_t queue;
+	uint64_t ordinal;
+	uint64_t position; /* of the next entry in the intent log */
+	uint64_t seed; /* of its random numbers: see zcrx_fault_take() */
+	struct io_uring_zcrx_rqe valid; /* the return that is due, as other rules left it */
+	const struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY], returns by number modulo that */
+	uint64_t history_count; /* returns so far */
+	/* the answer */
+	struct io_uring_zcrx_rqe entries[ZCRX_CUSTOM_ENTRIES_MAX];
+	uint32_t count;
+	uint32_t in_place; /* the entries replace the return instead of standing beside it */
+};
+
+/* Carry out one firing. 0, or -1 when that failed: then nothing is written for it. */
+typedef int zcrx_custom_ask(void *context, struct zcrx_custom_call *call);
+
 struct zcrx_returns {
 	struct zcrx_queue *queue;
 	struct zcrx_consumer_params params;
@@ -74,9 +95,11 @@ struct zcrx_returns {
 		struct io_uring_zcrx_rqe rqe;
 		uint8_t rule; /* + 1; 0 = the valid return itself */
 		uint8_t how; /* enum zcrx_put */
+		uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
-	uint64_t doubles; /* rules whose copies follow that return, a bit each */
+	uint8_t doubles[ZCRX_FAULT_RULES_MAX]; /* rules whose copies follow that return */
+	uint32_t double_count;
 	bool is_staged;
 
 	struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY] */
@@ -103,6 +126,12 @@ struct zcrx_returns {
 	uint32_t scrubs_seen;
 	bool is_tainted;
 	uint32_t tainted_until;
+
+	uint8_t valid_strays; /* the same of the return that is being staged */
+	zcrx_custom_ask *ask_custom; /* NULL: users' own faults do nothing */
+	void *custom_context;
+	const struct zcrx_custom_call *custom_call; /* the one that is being answered */
+	bool custom_failed; /* one of them could not be carried out: the consumer must end */
 };
 
 /* 0, -ENOMEM, or what zcrx_fault_compile() says. The queue outlives it. */
@@ -116,6 +145,16 @@ void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held 
 			   uint32_t index);
 /* Before completions are read: has a scrub taken what is held? */
 void zcrx_returns_look(struct zcrx_returns *returns);
+/* Whom to ask when a rule of kind ZCRX_FAULT_CUSTOM fires. */
+void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask, void *context);
+/*
+ * While a user's fault is asked: it changed its copy of the area from `before`
+ * to `after` (both as large as the area). What differs is written into the area
+ * itself, and put down to its rule.
+ */
+void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
+			       const uint8_t *after);
+
 /* It may go back (the hold window permitting). */
 void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held);
 /* Write and publish what there is room for; how many returns still wait. */

@@ -12,9 +12,11 @@ import math
 import os
 import random
 import signal
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Protocol
 
+from emu.core import JOURNAL_MAX
 from emu.crew import Crew, Worker
 from faults import Actor, CompiledRule, Plan
 
@@ -43,6 +45,7 @@ class _Lane:
     rng: random.Random
     next_ms: float = _NEVER
     fired: int = 0
+    noted_ms: int = -1  #: of the last firing
 
     def schedule(self, from_ms: int) -> None:
         """Find the first firing at ``from_ms`` or later."""
@@ -58,6 +61,9 @@ class _Lane:
             if rule.probability < 1:
                 gap = math.log1p(-self.rng.random()) / math.log1p(-rule.probability)
             at = start + math.floor(gap)
+        elif rule.at_list:
+            place = bisect_left(rule.at_list, start)
+            at = rule.at_list[place] if place < len(rule.at_list) else _NEVER
         else:
             at = rule.at if rule.at >= start else _NEVER
         self.next_ms = at if at <= rule.last else _NEVER
@@ -74,6 +80,8 @@ class Chaos:
             if rule.actor is Actor.PROCESS
         ]
         self.fired = [0] * len(plan.rules)  #: how often each rule of the plan fired
+        self.journal: list[tuple[int, int | None, int]] = []  #: rule, queue, millisecond
+        self.missing_from: int | None = None  #: of the first firing that the journal left out
         self._expected: set[int] = set()  # pids of consumers that we made end
         self._stopped: dict[int, float] = {}  # pid: millisecond at which it goes on
         for lane in self._lanes:
@@ -87,7 +95,8 @@ class Chaos:
             if now_ms >= lane.next_ms and self._fire(lane, run, now_ms):
                 lane.fired += 1
                 self.fired[lane.position] += 1
-                lane.schedule(int(now_ms) + 1)
+                # One of a list that has become due meanwhile is late, but not left out.
+                lane.schedule(int(lane.next_ms if lane.rule.at_list else now_ms) + 1)
                 self._wake_followers(lane.position, int(now_ms) + 1)
 
     def resume(self, now_ms: float) -> None:
@@ -137,11 +146,21 @@ class Chaos:
             run.stop_consumer(worker.queue)
         elif lane.name == "scrub-midway":
             assert worker.queue is not None
-            return run.scrub_living(worker.queue, lane.position)
+            if not run.scrub_living(worker.queue, lane.position):
+                return False
         else:
             os.kill(pid, signal.SIGSTOP)
             self._stopped[pid] = now_ms + lane.rule.params[0]
+        self._note(lane, worker.queue, int(now_ms))
         return True
+
+    def _note(self, lane: _Lane, queue: int | None, ms: int) -> None:
+        """Write a firing down; each of a rule has a millisecond of its own."""
+        lane.noted_ms = max(ms, lane.noted_ms + 1)
+        if len(self.journal) < JOURNAL_MAX:
+            self.journal.append((lane.position, queue, lane.noted_ms))
+        elif self.missing_from is None:
+            self.missing_from = lane.noted_ms
 
     def _resume(self, pid: int) -> None:
         del self._stopped[pid]

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from emu.doctor import examine
 from emu.errors import ConfigError, EmuError
 from emu.render import LiveView, print_report
 from emu.report import Report, write_json
-from emu.session import Sample, Session, interruptible, listen, make_run_dir
+from emu.session import JOURNAL, Sample, Session, interruptible, listen, make_run_dir
 from emu.traffic import SOURCE_FORMS, TcpSource, parse_source
 from faults import (
     CATALOGUE,
@@ -39,7 +39,14 @@ from faults import (
     find,
     load_plan,
 )
-from faults.tables import catalogue_table, fault_table, plan_table, profile_table
+from faults.custom import survey
+from faults.tables import (
+    broken_table,
+    catalogue_table,
+    fault_table,
+    plan_table,
+    profile_table,
+)
 
 _DEFAULTS = RunConfig()
 EXIT_FINDING = 1
@@ -259,7 +266,7 @@ def _print_start(console: Console, config: RunConfig) -> None:
     console.print(f"seed {config.seed}", highlight=False)
     console.print(
         f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
-        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan}",
+        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan.brief}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -358,15 +365,31 @@ def _read_run(run: Path) -> RunConfig:
     return RunConfig.from_dict(config)
 
 
+def _read_journal(run: Path, queues: int) -> Plan:
+    path = (run if run.is_dir() else run.parent) / JOURNAL
+    if not path.is_file():
+        raise ConfigError(
+            f"journal: {str(path)!r} does not exist; name the folder of a run that had a plan "
+            "and came to its end, or leave --journal out"
+        )
+    return _plan(str(path), queues)
+
+
 @app.command()
 def replay(
     run: Annotated[Path, typer.Argument(help="Folder of an earlier run, or its run.json.")],
+    journal: Annotated[
+        bool,
+        typer.Option("--journal", help="Inject what fired, ordinal by ordinal: its journal.toml."),
+    ] = False,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
 ) -> None:
     """Run an earlier run's configuration and seed again: same traffic, same faults."""
     _check_json_target(json_target)
     config = _read_run(run)
+    if journal:
+        config = replace(config, plan=_read_journal(run, config.queues))
     console = _console(json_target)
     _finish(console, _run_stress(console, config, run_dir), json_target)
 
@@ -406,24 +429,33 @@ def _faults_root(context: typer.Context) -> None:
 
 @faults_app.command("list")
 def faults_list(json_target: JsonOption = None) -> None:
-    """List every fault with what it does, and the ready-made profiles."""
+    """List every fault with what it does, installed ones, and the ready-made profiles."""
     _check_json_target(json_target)
+    own, broken = survey()
     _emit_json(
         json_target,
         {
             "faults": [fault.as_dict() for fault in CATALOGUE.values()],
+            "installed": [fault.as_dict() for fault in own],
+            "broken": [asdict(item) for item in broken],
             "profiles": [profile.as_dict() for profile in PROFILES.values()],
         },
     )
     if json_target != "-":
         console = Console()
         console.print(catalogue_table(CATALOGUE.values()))
+        if own:
+            console.print("Faults of installed packages:")
+            console.print(catalogue_table(own))
+        if broken:
+            console.print("Faults of installed packages that cannot be used:")
+            console.print(broken_table(broken))
         console.print(profile_table(PROFILES.values()))
 
 
 @faults_app.command("show")
 def faults_show(
-    name: Annotated[str, typer.Argument(help="A fault of 'zcrx-emu faults list'.")],
+    name: Annotated[str, typer.Argument(help="A fault's name, or MODULE:CLASS.")],
     json_target: JsonOption = None,
 ) -> None:
     """Explain one fault: what is done, what it must earn, and what holds despite it."""

@@ -6,13 +6,14 @@ C with the GIL released. Nothing of ``ffi`` leaves this module.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import importlib
 import importlib.util
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -39,6 +40,7 @@ _lib = _core.lib
 
 QUEUES_MAX: int = _lib.ZCRX_QUEUES_MAX
 RULES_MAX: int = _lib.ZCRX_RULES_MAX
+JOURNAL_MAX: int = _lib.ZCRX_JOURNAL_MAX
 PACKET_MAX: int = _lib.ZCRX_PACKET_MAX
 LAYOUT_VERSION: int = _lib.ZCRX_LAYOUT_VERSION
 
@@ -353,6 +355,18 @@ class Queue:
             for item in raw[0:count]
         ]
 
+    def journal(self, actor: JournalActor) -> JournalPart:
+        """What an actor noted of its firings; whole once it has stopped."""
+        entries = _ffi.new("uint64_t[]", JOURNAL_MAX)
+        count, missing_from = _ffi.new("uint64_t *"), _ffi.new("uint64_t *")
+        noted = _lib.zcrx_journal_read(self._ptr, int(actor), entries, count, missing_from)
+        firings = (int(entry) for entry in entries[0:noted])
+        return JournalPart(
+            firings=tuple((entry >> 56, entry & 2**56 - 1) for entry in firings),
+            count=int(count[0]),
+            missing_from=int(missing_from[0]) if count[0] > noted else None,
+        )
+
     def places(self) -> Places:
         """Buffers by place, now."""
         places = _ffi.new("struct zcrx_places *")
@@ -441,15 +455,42 @@ class Rule:
     after: int = 0  #: only once that rule has fired: its position + 1
     queue: int = -1  #: only on that queue; -1 = on each
     params: tuple[int, ...] = ()  #: at most 4, u32
+    at_list: tuple[int, ...] = ()  #: once at each of these, ascending; empty = see ``at``
+    custom: int = 0  #: u32 that tells a user's own fault from others; 0 = none of them
+    custom_verdicts: int = 0  #: of such a fault: what its entries may earn, a bit each
 
 
-def _rules(rules: Sequence[Rule]) -> Any:
+def _rules(rules: Sequence[Rule], keep: list[Any]) -> Any:
+    """The rules in C; ``keep`` gets what must live as long as what is made of them."""
     if not rules:
         return _ffi.NULL
-    return _ffi.new(
-        "struct zcrx_fault_rule[]",
-        [asdict(rule) for rule in rules],
-    )
+    plain = []
+    for rule in rules:
+        values = asdict(rule)
+        values["at_count"] = len(rule.at_list)
+        values["at_list"] = _ffi.NULL
+        if rule.at_list:
+            values["at_list"] = _ffi.new("uint64_t[]", list(rule.at_list))
+            keep.append(values["at_list"])
+        plain.append(values)
+    return _ffi.new("struct zcrx_fault_rule[]", plain)
+
+
+class JournalActor(enum.IntEnum):
+    """Who notes which of its rules fired."""
+
+    CONSUMER = 0
+    NIC = 1
+    PROVIDER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPart:
+    """What one actor noted on one queue."""
+
+    firings: tuple[tuple[int, int], ...]  #: rule of the plan, ordinal; in the order of firing
+    count: int  #: firings in all
+    missing_from: int | None  #: ordinal of the first that was not noted; None if all were
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,7 +666,7 @@ class NicLoop(_Loop):
                 array,
                 view,
                 _struct("zcrx_nic_params", asdict(params)),
-                _rules(rules),
+                _rules(rules, self._keep),
                 len(rules),
             ),
             _lib.zcrx_nic_free,
@@ -685,6 +726,110 @@ class RawFragment:
 _FRAGMENT_FIELDS = tuple(field.name for field in fields(RawFragment))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomCall:
+    """A user's own fault fires; see ``struct zcrx_custom_call``."""
+
+    rule: int
+    queue: int
+    ordinal: int
+    position: int
+    seed: int
+    valid: tuple[int, int, int]  #: the return that is due: off, len, pad
+    earlier: Sequence[tuple[int, int, int]]  #: returns before it, the latest at the end
+    take_area: Callable[[], memoryview]  #: a copy of the area; what is changed in it is written
+
+
+@dataclass(frozen=True, slots=True)
+class CustomAnswer:
+    """What it wants."""
+
+    entries: tuple[tuple[int, int, int], ...] = ()  #: off, len, pad; at most 16
+    in_place: bool = False  #: they replace the return
+
+
+def _plain_rqe(raw: Any) -> tuple[int, int, int]:
+    return int(raw.off), int(raw.len), int(getattr(raw, "__pad"))
+
+
+class _Earlier(Sequence[tuple[int, int, int]]):
+    """The core's memory of returns; readable as long as the call that it came with."""
+
+    def __init__(self, history: Any, count: int) -> None:
+        self._history = history
+        self._first: int = max(0, count - _lib.ZCRX_HISTORY)
+        self._end = count
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if self._history is None:
+            raise StateError("earlier: it can be read during the call only")
+        number: int = range(self._first, self._end)[index]
+        return _plain_rqe(self._history[number % _lib.ZCRX_HISTORY])
+
+    def close(self) -> None:
+        self._history = None
+
+
+@contextlib.contextmanager
+def _earlier(raw: Any) -> Iterator[_Earlier]:
+    earlier = _Earlier(raw.history, raw.history_count)
+    try:
+        yield earlier
+    finally:
+        earlier.close()
+
+
+class _AreaCopy:
+    """The area for a user's fault: copied when it is asked for, so that each change shows."""
+
+    def __init__(self, consumer: Any, area: mmap.mmap | None) -> None:
+        self._consumer = consumer
+        self._area = area
+        self._before = b""
+        self._view: memoryview | None = None
+
+    def __enter__(self) -> _AreaCopy:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._view is not None:
+            with contextlib.suppress(BufferError):  # somebody still looks at the copy
+                self._view.release()
+
+    def take(self) -> memoryview:
+        """The copy, made now if it was not asked for before."""
+        if self._view is None:
+            assert self._area is not None
+            self._before = self._area[:]
+            self._after = bytearray(self._before)
+            self._view = memoryview(self._after)
+        return self._view
+
+    def write_back(self) -> None:
+        """Write what was changed into the area itself."""
+        if self._view is not None and self._after != self._before:
+            _lib.zcrx_consumer_custom_wrote(
+                self._consumer, _ffi.from_buffer(self._before), _ffi.from_buffer(self._after)
+            )
+
+
+@_ffi.def_extern()  # type: ignore[untyped-decorator,unused-ignore]
+def zcrx_custom_ask_python(handle: Any, raw: Any) -> int:
+    """Called by the core when a rule about a user's own fault fires."""
+    loop: ConsumerLoop = _ffi.from_handle(handle)
+    try:
+        loop._answer(raw)
+    except BaseException as error:  # it goes on where the core was called
+        loop._failure = error
+        return -1
+    return 0
+
+
 class ConsumerLoop(_Loop):
     """A queue's consumer: run as a whole, or driven completion by completion."""
 
@@ -697,7 +842,9 @@ class ConsumerLoop(_Loop):
         mapping: Mapping,
         params: ConsumerParams,
         rules: Sequence[Rule],
+        ask: Callable[[CustomCall], CustomAnswer] | None = None,
     ) -> None:
+        """``ask`` carries out users' own faults; what it raises ends the consumer's run."""
         self._keep: list[Any] = []
         array = _mappings([mapping], self._keep)
         self._own(
@@ -706,16 +853,23 @@ class ConsumerLoop(_Loop):
                 index,
                 array,
                 _struct("zcrx_consumer_params", asdict(params)),
-                _rules(rules),
+                _rules(rules, self._keep),
                 len(rules),
             ),
             _lib.zcrx_consumer_free,
         )
         self._batch = _ffi.new("struct zcrx_fragment[]", self.BATCH_MAX)
+        self._area = mapping.area
+        self._ask = ask
+        self._failure: BaseException | None = None
+        if ask is not None:
+            self._handle = _ffi.new_handle(self)
+            _lib.zcrx_consumer_set_custom(self._ptr, _lib.zcrx_custom_ask_python, self._handle)
 
     def run(self, slice_ms: int) -> bool:
         """Run for a while; True when finished. OSError when the output cannot be written."""
         result = _lib.zcrx_consumer_run(self._ptr, slice_ms)
+        self._raise_failure()
         if result < 0:
             raise OSError(-result, os.strerror(-result))
         return bool(result)
@@ -736,10 +890,39 @@ class ConsumerLoop(_Loop):
         """Return fragments through the refill ring."""
         raw = _ffi.new("struct zcrx_fragment[]", [asdict(fragment) for fragment in fragments])
         _lib.zcrx_consumer_give_back(self._ptr, raw, len(fragments))
+        self._raise_failure()
 
     def flush(self) -> int:
         """Push returns that wait for room; how many still wait."""
-        return int(_lib.zcrx_consumer_flush(self._ptr))
+        waiting = int(_lib.zcrx_consumer_flush(self._ptr))
+        self._raise_failure()
+        return waiting
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _answer(self, raw: Any) -> None:
+        """Ask about one firing, and put the answer where the core reads it."""
+        assert self._ask is not None
+        with _AreaCopy(self._ptr, self._area) as area, _earlier(raw) as earlier:
+            answer = self._ask(
+                CustomCall(
+                    rule=raw.rule,
+                    queue=raw.queue,
+                    ordinal=raw.ordinal,
+                    position=raw.position,
+                    seed=raw.seed,
+                    valid=_plain_rqe(raw.valid),
+                    earlier=earlier,
+                    take_area=area.take,
+                )
+            )
+            for target, (off, length, pad) in zip(raw.entries, answer.entries, strict=False):
+                target.off, target.len = off, length
+                setattr(target, "__pad", pad)
+            raw.count, raw.in_place = len(answer.entries), answer.in_place
+            area.write_back()
 
     @property
     def should_stop(self) -> bool:

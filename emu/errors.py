@@ -33,6 +33,10 @@ class StateError(EmuError):
     """An operation that the present state does not allow, such as dropping a reference not held."""
 
 
+class FaultFailed(EmuError):
+    """A user's own fault raised, or returned what it must not; see ``__cause__``."""
+
+
 class EnvironmentProblem(EmuError):
     """The machine cannot give what the run needs: shared memory, a port, a file."""
 

@@ -19,25 +19,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from emu import netlink
+from emu import custom, netlink
 from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
 from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import CounterGroup, Places, Queue, Reconciler, RunState
+from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep
 from emu.memory import RunMemory
-from emu.report import SETUP_FAILED, Process, QueueReport, Report, failures, versions, write_json
+from emu.report import (
+    SETUP_FAILED,
+    Process,
+    QueueReport,
+    Report,
+    failures,
+    versions,
+    write_json,
+    write_text,
+)
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
 from emu.traffic import TcpSource, parse_source
 from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
+from faults.journal import Journal
 
 TCP_FLOWS_MAX = 4096
 ACK_TIMEOUT_S = 10.0
 CONSUMER_LEAVE_S = 10.0
 TICK_S = 0.01
+JOURNAL = "journal.toml"  #: in the run's folder
 STALL_S = 5.0
 
 _VERIFY = {Verify.NONE: 0, Verify.TOUCH: 1, Verify.CRC: 2}
@@ -244,16 +255,26 @@ class Session:
                 "queues": config.queues,
                 "position": 0 if queue is None else self._queues[queue].consumed(),
             },
-            "rules": self._rules(Actor.CONSUMER),
+            "rules": self._rules(Actor.CONSUMER, queue),
+            "custom": [
+                custom.as_message(position, rule)
+                for position, rule in enumerate(config.plan.rules)
+                if rule.fault.source and rule.queue in (None, queue)
+            ],
             "function": config.consumer,
             "sys_path": [*sys.path, str(Path.cwd())],
         }
 
-    def _rules(self, actor: Actor) -> list[dict[str, Any]]:
+    def _rules(self, actor: Actor, queue: int | None = None) -> list[dict[str, Any]]:
         """The plan as one actor gets it: the others' rules keep their place, and never fire."""
+        faults = [rule.fault for rule in self.config.plan.rules]
+        mine = [
+            rule.actor is actor and (queue is None or rule.queue in (-1, queue))
+            for rule in self.config.plan.compiled()
+        ]
         return [
             {
-                "kind": rule.number if rule.actor is actor else 0,
+                "kind": rule.number if is_mine else 0,
                 "probability": rule.probability,
                 "every": rule.every,
                 "at": rule.at,
@@ -263,8 +284,12 @@ class Session:
                 "after": rule.after,
                 "queue": rule.queue,
                 "params": rule.params,
+                # Long lists go only to whom they are about.
+                "at_list": rule.at_list if is_mine else (),
+                "custom": custom.identity(fault),
+                "custom_verdicts": custom.verdict_mask(fault),
             }
-            for rule in self.config.plan.compiled()
+            for rule, fault, is_mine in zip(self.config.plan.compiled(), faults, mine, strict=True)
         ]
 
     # ---- watching ----------------------------------------------------------------
@@ -664,7 +689,43 @@ class Session:
         unread = {queue.index for queue in self._queues if queue.places().in_flight}
         return frozenset(killed | unread | self._replaced)
 
+    def _journal(self) -> Journal:
+        """What fired, of all actors; they have stopped."""
+        journal = Journal(self.config.plan)
+        for queue in self._queues:
+            for actor in JournalActor:
+                part = queue.journal(actor)
+                for rule, ordinal in part.firings:
+                    journal.note(rule, queue.index, (ordinal,))
+                if part.missing_from is not None:
+                    who = f"queue {queue.index}, {actor.name.lower()}"
+                    journal.cut(who, len(part.firings), part.count, part.missing_from)
+        for rule, victim, ms in self._chaos.journal:
+            journal.note(rule, victim, (ms,))
+        if self._chaos.missing_from is not None:
+            noted = len(self._chaos.journal)
+            journal.cut("processes", noted, sum(self._chaos.fired), self._chaos.missing_from)
+        return journal
+
+    def _journal_comments(self) -> list[str]:
+        config = self.config
+        return [
+            "What fired in a run of zcrx-emu, as a plan: the same faults again, at the same",
+            "ordinals and with the same content, given the same seed and traffic.",
+            f"seed {config.seed}, traffic {config.traffic}, {config.queues} queue(s)",
+            "",
+            "The same configuration and seed with this plan: zcrx-emu replay RUN_FOLDER --journal",
+            "As any other plan, with the run's other options:",
+            f"zcrx-emu stress --seed {config.seed} --faults RUN_FOLDER/journal.toml",
+            "",
+            "Rules and ordinals may be taken out: what stays is the same. Milliseconds of process",
+            "faults are only as exact as a clock is.",
+        ]
+
     def _report(self, ended: str) -> Report:
+        journal = self._journal() if self.config.plan.rules else None
+        if journal is not None:
+            self._notes += [f"journal: {note}" for note in journal.notes]
         queues = self._queue_reports()
         reconciliation = self._reconciliation(queues)
         evidence = Evidence(
@@ -698,12 +759,15 @@ class Session:
             run_dir=None if self.run_dir is None else str(self.run_dir),
             versions=versions(),
         )
-        self._write(report)
+        self._write(report, journal)
         return report
 
-    def _write(self, report: Report) -> None:
+    def _write(self, report: Report, journal: Journal | None) -> None:
         if self.run_dir is None:
             return
+        if journal is not None:
+            text = journal.as_toml(self._journal_comments())
+            write_text(self.run_dir / JOURNAL, text)
         write_json(self.run_dir / "run.json", report.as_dict())
         tracebacks = [w.traceback for w in self.crew.workers if w.traceback]
         if tracebacks:

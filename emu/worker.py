@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emu import core, report
 from emu.channel import Channel
-from emu.errors import ConfigError
+from emu.errors import ConfigError, FaultFailed
 from emu.segment import announce
 
 if TYPE_CHECKING:
@@ -146,14 +146,25 @@ def _run_provider(setup: Setup, parent: int) -> None:
 def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
     message = setup.message
     params = core.ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
+    ask = None
+    if message["custom"]:
+        from emu.custom import CustomFaults
+
+        shape = setup.shape
+        faults = CustomFaults(
+            message["custom"], num_niovs=shape.num_niovs, niov_shift=shape.niov_shift
+        )
+        ask = faults.ask
     return core.ConsumerLoop(
-        setup.shape, message["queue"], setup.mappings[0], params, _rules(setup)
+        setup.shape, message["queue"], setup.mappings[0], params, _rules(setup), ask
     )
 
 
 def _run_consumer(setup: Setup, channel: Channel) -> None:
-    loop = _consumer_loop(setup)
     function = setup.message["function"]
+    if function != "builtin" or setup.message["custom"]:  # a user's code is to be imported
+        sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]
+    loop = _consumer_loop(setup)
     if function == "builtin":
         announce(setup.message["barrier"])
         while not loop.run(_SLICE_MS):
@@ -161,7 +172,6 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
         return
     from emu.consumer import Consumer
 
-    sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]
     entry = _load(function)
     area = setup.mappings[0].area
     assert area is not None
@@ -190,8 +200,11 @@ def _load(function: str) -> Callable[[Consumer], object]:
 
 def _failed(channel: Channel, label: str, error: BaseException) -> SystemExit:
     """Tell the control process of an exception, and where it came from."""
+    said = repr(error)
+    if isinstance(error, FaultFailed):  # it says which fault; the rest is where that came from
+        said, error = str(error), error.__cause__ or error
     where = "".join(traceback.format_exception(error))[-_TEXT_MAX:]
-    text = " ".join(repr(error)[:_TEXT_MAX].split())
+    text = " ".join(said[:_TEXT_MAX].split())
     channel.send({"event": "error", "text": f"{label}: {text}", "traceback": where})
     return SystemExit(5)
 

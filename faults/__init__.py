@@ -3,10 +3,13 @@
 - :mod:`faults.catalogue`: the faults themselves (their types: :mod:`faults.fault`)
 - :mod:`faults.plan`, :mod:`faults.plan_file`: which of them a run injects, when and where
 - :mod:`faults.profiles`: ready-made plans
+- :mod:`faults.custom`: faults of one's own
+- :mod:`faults.journal`: what fired, as a plan that makes it fire again
 - :mod:`faults.reconcile`: what was injected against what the provider said
 """
 
-from faults.catalogue import CATALOGUE, VALID_VERDICTS, UnknownFaultError, find
+from faults.catalogue import CATALOGUE, VALID_VERDICTS, UnknownFaultError
+from faults.custom import Context, CustomFault, find
 from faults.fault import Actor, Fault, Group, Param
 from faults.plan import CompiledRule, Plan, PlanError, PlanRule, parse_plan
 from faults.plan_file import read_plan
@@ -25,6 +28,8 @@ __all__ = [
     "VALID_VERDICTS",
     "Actor",
     "CompiledRule",
+    "Context",
+    "CustomFault",
     "Fault",
     "Group",
     "Param",

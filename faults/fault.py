@@ -18,6 +18,9 @@ PARAMS_MAX = 4  #: parameters of a fault, at most
 U32_MAX = 2**32 - 1
 _SHOWN_MAX = 60
 
+#: What a rule of a plan may say besides the parameters of its fault.
+FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue")
+
 #: What the audit states about a run.
 AUDIT_STATEMENTS = frozenset(
     {"conservation", "integrity", "exactness", "ownership", "order", "progress"}
@@ -85,6 +88,7 @@ class Group(enum.Enum):
     RESOURCE = "resource"  #: what the kernel side runs out of
     PROCESS = "process"  #: life and death of processes
     SETUP = "setup"  #: how an instance starts
+    CUSTOM = "custom"  #: what users think of: :mod:`faults.custom`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,7 @@ class Fault:
     consequences: str = ""  #: what it may do to the consumer itself; empty: nothing
     per_queue: bool = True  #: a rule may be about one queue only
     asked_once: bool = False  #: a rule is asked once a run, when the instance is set up
+    source: str = ""  #: of a user's own: where its class is, ``MODULE:CLASS``
 
     @property
     def ordinal(self) -> str:
@@ -194,4 +199,5 @@ class Fault:
             "consequences": self.consequences,
             "per_queue": self.per_queue,
             "asked_once": self.asked_once,
+            "source": self.source or None,
         }

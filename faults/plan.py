@@ -11,24 +11,25 @@ milliseconds of traffic, depending on who misbehaves (:attr:`Actor.ordinal`).
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faults.catalogue import find
-from faults.fault import PARAMS_MAX, VALID_VERDICTS, Actor, Fault, nearest, shown
+from faults.custom import find, split_items
+from faults.fault import FIELDS, PARAMS_MAX, VALID_VERDICTS, Actor, Fault, nearest, shown
 
-RULES_MAX = 64
+RULES_MAX = 254  #: an RQE's intent has a byte for its rule
+AT_MAX = 65536  #: ordinals of one rule, at most
 QUEUES_MAX = 64
 ORDINAL_MAX = 2**64 - 1  #: as ``last``: no end
 NO_ORDINAL = ORDINAL_MAX  #: as a compiled ``at``: none
 
-#: What a rule may say besides the parameters of its fault.
-FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue")
 _TRIGGERS = ("probability", "every", "at")
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+_AT_SHOWN = 8  #: of a long list: so many ordinals are shown, and how many there are
 _PROBABILITY_ALLOWED = "it must be a number from 0 to 1, or 0% to 100%"
 
 
@@ -70,7 +71,8 @@ class PlanRule:
     fault: Fault
     probability: float = 0.0  #: at each ordinal, 0..1
     every: int = 0  #: fire at each n-th ordinal; 0 = not this trigger
-    at: int | None = None  #: fire at this ordinal, counted from 0; None = not this trigger
+    #: fire at this ordinal, counted from 0, or at each of these; None = not this trigger
+    at: int | tuple[int, ...] | None = None
     first: int = 0  #: the rule is asleep before this ordinal
     last: int = ORDINAL_MAX  #: and after this one
     limit: int = 0  #: firings at most; 0 = no limit
@@ -84,9 +86,10 @@ class PlanRule:
         self._check_int("until", self.last, 0, ORDINAL_MAX)
         if self.first > self.last:
             raise _refuse(self.fault, "from", self.first, f"at most until, {self.last}")
-        if self.at is not None and not self.first <= self.at <= self.last:
-            window = f"{self.first} to {self.last}, as from and until say"
-            raise _refuse(self.fault, "at", self.at, window)
+        for ordinal in self.ordinals:
+            if not self.first <= ordinal <= self.last:
+                window = f"{self.first} to {self.last}, as from and until say"
+                raise _refuse(self.fault, "at", ordinal, window)
         self._check_int("limit", self.limit, 0, ORDINAL_MAX)
         if self.queue is not None:
             self._check_int("queue", self.queue, 0, QUEUES_MAX - 1)
@@ -121,9 +124,31 @@ class PlanRule:
         object.__setattr__(self, "probability", float(value))
         self._check_int("every", self.every, 0, ORDINAL_MAX)
         if self.at is not None:
-            self._check_int("at", self.at, 0, NO_ORDINAL - 1)
+            self._check_at()
         if (self.probability != 0) + (self.every != 0) + (self.at is not None) > 1:
             raise PlanError(f"{self.fault.name} has two triggers; give a probability, every or at")
+
+    def _check_at(self) -> None:
+        """Check the ordinals and keep them in order; a list of one is that one."""
+        given = self.at if isinstance(self.at, tuple) else (self.at,)
+        for ordinal in given:
+            self._check_int("at", ordinal, 0, NO_ORDINAL - 1)
+        ordinals: list[int] = sorted(given)  # type: ignore[arg-type]
+        if not 1 <= len(ordinals) <= AT_MAX:
+            text = f"{self.fault.name}: at: {len(ordinals)} ordinals are not allowed; "
+            raise PlanError(f"{text}there must be 1 to {AT_MAX}", field="at")
+        for one, other in itertools.pairwise(ordinals):
+            if one == other:
+                text = f"{self.fault.name}: at: {one} is given twice; give it once"
+                raise PlanError(text, field="at")
+        object.__setattr__(self, "at", tuple(ordinals) if len(ordinals) > 1 else ordinals[0])
+
+    @property
+    def ordinals(self) -> tuple[int, ...]:
+        """All that ``at`` says; empty if it says nothing."""
+        if isinstance(self.at, tuple):
+            return self.at
+        return () if self.at is None else (self.at,)
 
     def _fill_params(self) -> None:
         declared = self.fault.params
@@ -138,9 +163,20 @@ class PlanRule:
 
     def __str__(self) -> str:
         """The compact form, without what is left at its default."""
+        return self._text("+".join(map(str, self.ordinals)))
+
+    @property
+    def brief(self) -> str:
+        """The same, but of many ordinals only the first: for people, not to be read back."""
+        ordinals = self.ordinals
+        text = "+".join(map(str, ordinals[:_AT_SHOWN]))
+        more = len(ordinals) - _AT_SHOWN
+        return self._text(f"{text}+({more} more)" if more > 0 else text)
+
+    def _text(self, at: str) -> str:
         items = [self.fault.name]
         if self.at is not None:
-            items.append(f"at={self.at}")
+            items.append(f"at={at}")
         elif self.every:
             items.append(f"every={self.every}")
         else:
@@ -170,7 +206,10 @@ class PlanRule:
             if 0 < self.probability < 1:
                 text += f", with probability {self.probability:.6g}"
         elif self.at is not None:
-            text = f"at {what} {self.at}"
+            ordinals = self.ordinals
+            text = f"at {what} {', '.join(map(str, ordinals[:_AT_SHOWN]))}"
+            if len(ordinals) > _AT_SHOWN:
+                text += f", … ({len(ordinals)} in all)"
         elif self.every:
             text = f"at every {_nth(self.every)}{what}"
         elif self.probability:
@@ -203,7 +242,7 @@ class PlanRule:
             "fault": self.fault.name,
             "probability": None if self.every or self.at is not None else self.probability,
             "every": self.every or None,
-            "at": self.at,
+            "at": list(self.at) if isinstance(self.at, tuple) else self.at,
             "from": self.first,
             "until": None if self.last == ORDINAL_MAX else self.last,
             "limit": self.limit or None,
@@ -224,13 +263,14 @@ class CompiledRule:
     actor: Actor
     probability: float  #: 0 when another trigger is given
     every: int  #: 0 = not this trigger
-    at: int  #: ``NO_ORDINAL`` = not this trigger
+    at: int  #: ``NO_ORDINAL`` = not this trigger; of a list, the first
     first: int
     last: int
     limit: int  #: 0 = no limit
     after: int  #: position of the other rule + 1; 0 = none
     queue: int  #: -1 = each
     params: tuple[int, int, int, int]  #: those that the fault does not have are 0
+    at_list: tuple[int, ...] = ()  #: ascending; empty = at most one ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +302,7 @@ class Plan:
             return
         if rule.after == rule.fault.name:
             raise refuse("is the rule's own fault; name another one")
-        names = [other.fault.name for other in self.rules if other.fault is not rule.fault]
+        names = [other.fault.name for other in self.rules if other.fault != rule.fault]
         if not isinstance(rule.after, str) or rule.after not in names:
             hint = nearest(str(rule.after), names) or (
                 f"name one of {', '.join(dict.fromkeys(names))}" if names else "it has no other one"
@@ -285,6 +325,11 @@ class Plan:
         return ",".join(map(str, self.rules)) or "none"
 
     @property
+    def brief(self) -> str:
+        """The compact form for people, with long lists of ordinals cut short."""
+        return ",".join(rule.brief for rule in self.rules) or "none"
+
+    @property
     def legal(self) -> tuple[frozenset[str], ...]:
         """Verdict labels that each intent may earn: valid entries first, then each rule."""
         return (VALID_VERDICTS, *(rule.fault.verdicts for rule in self.rules))
@@ -301,13 +346,14 @@ class Plan:
             actor=rule.fault.actor,
             probability=rule.probability,
             every=rule.every,
-            at=NO_ORDINAL if rule.at is None else rule.at,
+            at=rule.ordinals[0] if rule.ordinals else NO_ORDINAL,
             first=rule.first,
             last=rule.last,
             limit=rule.limit,
             after=0 if after is None else after + 1,
             queue=-1 if rule.queue is None else rule.queue,
             params=(one, two, three, four),
+            at_list=rule.at if isinstance(rule.at, tuple) else (),
         )
 
     def check_queues(self, count: int) -> None:
@@ -369,13 +415,18 @@ def make_rule(fault: Fault, fields: Mapping[str, object], params: Mapping[str, o
     values: dict[str, Any] = {
         "probability": fields.get("probability", 0.0),
         "every": every,
-        "at": fields.get("at"),
+        "at": _plain_at(fields.get("at")),
         "first": fields.get("from", 0),
         "last": fields.get("until", ORDINAL_MAX),
         "limit": 1 if once else limit,
         "queue": fields.get("queue"),
     }
     return PlanRule(fault, after=after, params=_compile_params(fault, params), **values)
+
+
+def _plain_at(value: object) -> object:
+    """A list, as files have it, as a tuple; everything else is judged by the rule."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _compile_params(fault: Fault, given: Mapping[str, object]) -> tuple[int, ...]:
@@ -413,8 +464,15 @@ def _number_or_word(text: str) -> int | str:
     return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else text
 
 
+def _ordinals(text: str) -> int | str | list[int | str]:
+    """One ordinal, or several with ``+`` in between."""
+    if "+" not in text:
+        return _number_or_word(text)
+    return [_number_or_word(part.strip()) for part in text.split("+")]
+
+
 def _parse_rule(text: str) -> PlanRule:
-    name, *items = (item.strip() for item in text.split(":"))
+    name, *items = split_items(text)
     fault = find(name)
     fields: dict[str, object] = {}
     params: dict[str, object] = {}
@@ -429,6 +487,8 @@ def _parse_rule(text: str) -> PlanRule:
             parsed = _parse_probability(name, value if equals else item)
         elif key == "after":
             parsed = value
+        elif key == "at":
+            parsed = _ordinals(value)
         elif key in FIELDS and key not in ("probability", "once"):
             parsed = _number_or_word(value)
         elif any(param.name == key for param in fault.params):

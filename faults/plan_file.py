@@ -16,11 +16,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from faults.catalogue import UnknownFaultError, find
+from faults.catalogue import UnknownFaultError
+from faults.custom import find
 from faults.fault import nearest, shown
 from faults.plan import Plan, PlanError, PlanRule, make_rule
 
-SIZE_MAX = 1 << 20  #: bytes of a plan file, at most
+SIZE_MAX = 1 << 25  #: bytes of a plan file, at most
 _HEADER = re.compile(r"[ \t]*\[\[[ \t]*(rule|'rule'|\"rule\")[ \t]*\]\]")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.catalogue import CATALOGUE, UnknownFaultError
+from faults.custom import installed
 from faults.fault import nearest, shown
 from faults.plan import Plan, parse_plan
 from faults.plan_file import read_plan
@@ -95,7 +96,7 @@ def load_plan(text: str) -> Plan:
         return PROFILES[word].plan
     if word.endswith(".toml"):
         return read_plan(Path(word))
-    known = [*CATALOGUE, *PROFILES]
+    known = [*CATALOGUE, *installed(), *PROFILES]
     if re.fullmatch(r"[^:,=]+", word) and word not in ("none", *known):
         hint = nearest(word, known) or "'zcrx-emu faults list' shows what there is"
         raise UnknownFaultError(f"faults: {shown(word)} is neither a fault nor a profile; {hint}")

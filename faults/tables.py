@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
+from faults.custom import Broken
 from faults.fault import AUDIT_STATEMENTS, VALID_VERDICTS, Fault
 from faults.plan import Plan
 from faults.profiles import Profile
@@ -52,6 +53,14 @@ def catalogue_table(faults: Iterable[Fault]) -> Table:
     return table
 
 
+def broken_table(faults: Iterable[Broken]) -> Table:
+    """One row an installed fault that cannot be used."""
+    table = _table("fault", "class", "why not")
+    for item in faults:
+        _row(table, item.name, item.source, item.why)
+    return table
+
+
 def profile_table(profiles: Iterable[Profile]) -> Table:
     """One row a profile."""
     table = _table("profile", "what", "rules")
@@ -66,6 +75,8 @@ def fault_table(fault: Fault) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     _row(table, "fault", fault.name)
+    if fault.source:
+        _row(table, "class", fault.source)
     _row(table, "what", fault.summary)
     _row(table, "why", fault.explanation)
     asked = "asked once a run" if fault.asked_once else f"triggers count: {fault.ordinal}"

@@ -62,7 +62,7 @@ def _rows(group: Group) -> list[str]:
 
 def fault_table() -> str:
     """The tables of all groups, and that of the profiles, in Markdown."""
-    lines = [line for group in Group for line in _rows(group)]
+    lines = [line for group in _TITLES for line in _rows(group)]
     lines += ["### Profiles", "", "| profile | what | plan |", "| --- | --- | --- |"]
     for profile in PROFILES.values():
         plan = str(profile.plan).replace(",", ", ")

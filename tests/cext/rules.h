@@ -43,6 +43,17 @@ static inline struct zcrx_fault_rule rule_at(uint32_t kind, uint64_t at)
 	return rule;
 }
 
+/* Once at each of these ordinals, which outlive the rule. */
+static inline struct zcrx_fault_rule rule_listed(uint32_t kind, const uint64_t *list,
+						 uint32_t count)
+{
+	struct zcrx_fault_rule rule = rule_of(kind);
+
+	rule.at_list = list;
+	rule.at_count = count;
+	return rule;
+}
+
 /* Once, at an ordinal, with the kind's first parameter. */
 static inline struct zcrx_fault_rule rule_with(uint32_t kind, uint64_t at, uint32_t param)
 {

@@ -306,6 +306,41 @@ static void injected_entries_are_read_by_rule(void)
 	scene_free(&scene);
 }
 
+static void the_journal_of_each_actor_is_read(void)
+{
+	static uint64_t entries[ZCRX_JOURNAL_MAX];
+	struct scene scene;
+	uint64_t count, missing_from;
+
+	scene_init(&scene);
+	for (uint32_t actor = 0; actor < ZCRX_JOURNAL_ACTORS; actor++) {
+		zcrx_journal_note(scene.queue->journals[actor], 253, 1000 + actor);
+		CHECK_EQ(zcrx_journal_read(scene.queue, (enum zcrx_journal_actor)actor, entries,
+					   &count, &missing_from),
+			 1);
+		CHECK_EQ(count, 1);
+		CHECK_EQ(entries[0], UINT64_C(253) << ZCRX_JOURNAL_RULE_SHIFT | (1000 + actor));
+	}
+	scene_free(&scene);
+}
+
+/* What did not fit is counted, and nothing is read behind the end. */
+static void a_journal_that_ran_over_is_read_as_far_as_it_goes(void)
+{
+	static uint64_t entries[ZCRX_JOURNAL_MAX];
+	struct scene scene;
+	uint64_t count, missing_from;
+
+	scene_init(&scene);
+	for (uint64_t i = 0; i < ZCRX_JOURNAL_MAX + 2; i++)
+		zcrx_journal_note(scene.queue->journals[ZCRX_JOURNAL_NIC], 1, 10 * i);
+	CHECK_EQ(zcrx_journal_read(scene.queue, ZCRX_JOURNAL_NIC, entries, &count, &missing_from),
+		 ZCRX_JOURNAL_MAX);
+	CHECK_EQ(count, ZCRX_JOURNAL_MAX + 2);
+	CHECK_EQ(missing_from, 10 * ZCRX_JOURNAL_MAX);
+	scene_free(&scene);
+}
+
 CHECK_MAIN(CASE(every_place_is_looked_at), CASE(a_sample_counts_the_same_places),
 	   CASE(a_sample_counts_a_full_ptr_ring), CASE(lost_buffers_are_found),
 	   CASE(doubled_buffers_are_found_wherever_they_are),
@@ -313,4 +348,5 @@ CHECK_MAIN(CASE(every_place_is_looked_at), CASE(a_sample_counts_the_same_places)
 	   CASE(a_flow_with_missing_fragments_is_found),
 	   CASE(a_flow_with_more_gaps_than_drops_is_found),
 	   CASE(every_counter_has_a_name_of_its_own), CASE(counters_are_read_under_their_names),
-	   CASE(injected_entries_are_read_by_rule))
+	   CASE(injected_entries_are_read_by_rule), CASE(the_journal_of_each_actor_is_read),
+	   CASE(a_journal_that_ran_over_is_read_as_far_as_it_goes))

@@ -438,6 +438,35 @@ static void a_rule_fires_once_at_its_ordinal(void)
 	CHECK_EQ(plan.next, NEVER);
 }
 
+static void a_rule_fires_once_at_each_ordinal_of_a_list(void)
+{
+	static const uint64_t list[] = {0, 1, 7, 500, 999, NEVER - 1};
+	struct zcrx_fault_rule rule = rule_listed(ZCRX_FAULT_BAD_PAD, list, COUNT_OF(list));
+
+	CHECK_FIRES_AT(rule, 0, 1, 7, 500, 999);
+	rule.limit = 3;
+	CHECK_FIRES_AT(rule, 0, 1, 7);
+	rule.limit = 0;
+	rule.first = 2;
+	rule.last = 500;
+	CHECK_FIRES_AT(rule, 7, 500);
+}
+
+static void a_list_that_does_not_ascend_is_refused(void)
+{
+	static const uint64_t twice[] = {1, 5, 5}, down[] = {1, 5, 4};
+	const uint64_t *const lists[] = {twice, down};
+	struct zcrx_fault_plan plan;
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		struct zcrx_fault_rule rule = rule_listed(ZCRX_FAULT_BAD_PAD, lists[i], 3);
+
+		CHECK_EQ(zcrx_fault_compile(&plan, &rule, 1, 1, 0, &eight), -EINVAL);
+		rule.at_count = 2;
+		CHECK_EQ(zcrx_fault_compile(&plan, &rule, 1, 1, 0, &eight), 0);
+	}
+}
+
 static void a_rule_fires_at_each_multiple_within_its_window(void)
 {
 	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 250);
@@ -643,6 +672,27 @@ static struct zcrx_fault_plan resumed(const struct zcrx_fault_rule *rules, uint3
 
 #define RESUMED(rule, ordinal, fired) resumed(&(rule), 1, (ordinal), (const uint64_t[]){fired})
 
+/* Wherever it is taken over, and whether or not all that was passed had fired. */
+static void a_list_is_taken_up_at_its_place(void)
+{
+	static const uint64_t list[] = {3, 10, 11, 40, 700, 701};
+	const struct zcrx_fault_rule rule = rule_listed(ZCRX_FAULT_BAD_PAD, list, COUNT_OF(list));
+
+	for (uint64_t ordinal = 0; ordinal < 800; ordinal++) {
+		uint32_t passed = 0;
+
+		while (passed < COUNT_OF(list) && list[passed] < ordinal)
+			passed++;
+		for (uint64_t fired = 0; fired <= COUNT_OF(list) + 1; fired++) {
+			struct zcrx_fault_plan plan = RESUMED(rule, ordinal, fired);
+			/* What fired was counted before the ordinal was. */
+			uint64_t place = fired > passed ? fired : passed;
+
+			CHECK_EQ(plan.next, place < COUNT_OF(list) ? list[place] : NEVER);
+		}
+	}
+}
+
 static void what_was_skipped_does_not_fire_and_what_follows_does(void)
 {
 	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_BAD_PAD, 100);
@@ -813,6 +863,127 @@ static void the_same_seed_gives_the_same_firings_and_entries(void)
 	}
 }
 
+/* ---- what a firing draws ------------------------------------------------------------------ */
+
+static uint64_t drawn(struct zcrx_fault_plan *plan, int rule)
+{
+	return zcrx_rng_next(&plan->lanes[rule].rng);
+}
+
+/*
+ * Rules of three kinds, two of one kind, fire with probabilities; their journal
+ * names the ordinals of a second plan. Both draw the same.
+ */
+static void a_journal_draws_what_the_probabilities_drew(void)
+{
+	static const uint32_t kinds[] = {ZCRX_FAULT_BAD_PAD, ZCRX_FAULT_BAD_AREA,
+					 ZCRX_FAULT_BAD_PAD, ZCRX_FAULT_NEVER_GIVEN};
+	static uint64_t lists[4][4000];
+	static struct zcrx_journal journal;
+	struct zcrx_fault_rule rules[4];
+	uint32_t counts[4] = {0};
+	struct zcrx_fault_plan plan, again;
+	uint32_t at = 0;
+
+	memset(&journal, 0, sizeof(journal));
+	for (uint32_t i = 0; i < 4; i++)
+		rules[i] = rule_likely(kinds[i], 0.25 + 0.1 * i);
+	plan = compiled(rules, 4, 9);
+	plan.journal = &journal;
+	for (uint64_t ordinal = 0; ordinal < 2000; ordinal++) {
+		while (zcrx_fault_take(&plan, ordinal) >= 0)
+			;
+	}
+	for (; at < journal.count; at++) {
+		uint64_t entry = shm_load_relaxed_u64(&journal.entries[at], POINT_LOG);
+		uint32_t rule = (uint32_t)(entry >> ZCRX_JOURNAL_RULE_SHIFT);
+
+		lists[rule][counts[rule]++] = entry & 0xffffffffffffff;
+	}
+	CHECK(at > 2000);
+	for (uint32_t i = 0; i < 4; i++)
+		rules[i] = rule_listed(kinds[i], lists[i], counts[i]);
+	again = compiled(rules, 4, 9);
+	for (uint32_t i = 0; i < 4; i++)
+		rules[i] = rule_likely(kinds[i], 0.25 + 0.1 * i);
+	plan = compiled(rules, 4, 9);
+	for (uint64_t ordinal = 0; ordinal < 2000; ordinal++) {
+		int rule;
+
+		while ((rule = zcrx_fault_take(&plan, ordinal)) >= 0) {
+			if (!CHECK_EQ(zcrx_fault_take(&again, ordinal), rule))
+				return;
+			CHECK_EQ(drawn(&plan, rule), drawn(&again, rule));
+		}
+		CHECK_EQ(zcrx_fault_take(&again, ordinal), -1);
+	}
+}
+
+static uint64_t first_draw(uint32_t kind, uint32_t custom, uint64_t seed, uint32_t queue,
+			   uint64_t ordinal)
+{
+	struct zcrx_fault_rule rule = rule_at(kind, ordinal);
+	struct zcrx_fault_plan plan;
+
+	rule.custom = custom;
+	REQUIRE(zcrx_fault_compile(&plan, &rule, 1, seed, queue, &eight) == 0);
+	REQUIRE(zcrx_fault_take(&plan, ordinal) == 0);
+	return drawn(&plan, 0);
+}
+
+static void seed_queue_fault_and_ordinal_each_decide_what_is_drawn(void)
+{
+	const uint64_t numbers[] = {
+		first_draw(ZCRX_FAULT_BAD_PAD, 0, 1, 0, 5),
+		first_draw(ZCRX_FAULT_BAD_AREA, 0, 1, 0, 5),
+		first_draw(ZCRX_FAULT_CUSTOM, 7, 1, 0, 5),
+		first_draw(ZCRX_FAULT_CUSTOM, 8, 1, 0, 5),
+		first_draw(ZCRX_FAULT_BAD_PAD, 0, 2, 0, 5),
+		first_draw(ZCRX_FAULT_BAD_PAD, 0, 1, 1, 5),
+		first_draw(ZCRX_FAULT_BAD_PAD, 0, 1, 0, 6),
+	};
+
+	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+		for (size_t j = 0; j < i; j++)
+			CHECK(numbers[i] != numbers[j]);
+	}
+	CHECK_EQ(first_draw(ZCRX_FAULT_BAD_PAD, 0, 1, 0, 5), numbers[0]);
+}
+
+/* Two rules of one fault at one ordinal draw differently; another fault is not in their way. */
+static void rules_of_a_fault_are_told_apart_at_one_ordinal(void)
+{
+	const struct zcrx_fault_rule rules[] = {
+		rule_at(ZCRX_FAULT_BAD_AREA, 5),
+		rule_at(ZCRX_FAULT_BAD_PAD, 5),
+		rule_at(ZCRX_FAULT_BAD_PAD, 5),
+	};
+	struct zcrx_fault_plan plan = compiled(rules, 3, 1);
+	uint64_t numbers[3];
+
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(zcrx_fault_take(&plan, 5), i);
+		numbers[i] = drawn(&plan, i);
+	}
+	CHECK(numbers[1] != numbers[2]);
+	CHECK_EQ(numbers[0], first_draw(ZCRX_FAULT_BAD_AREA, 0, 1, 0, 5));
+	CHECK_EQ(numbers[1], first_draw(ZCRX_FAULT_BAD_PAD, 0, 1, 0, 5));
+}
+
+static void a_full_journal_counts_on_and_says_from_where(void)
+{
+	static struct zcrx_journal journal;
+	struct zcrx_fault_plan plan = plan_of(1.0, 1);
+
+	memset(&journal, 0, sizeof(journal));
+	plan.journal = &journal;
+	for (uint64_t ordinal = 0; ordinal < ZCRX_JOURNAL_MAX + 3; ordinal++)
+		CHECK_EQ(zcrx_fault_take(&plan, ordinal), 0);
+	CHECK_EQ(journal.count, ZCRX_JOURNAL_MAX + 3);
+	CHECK_EQ(journal.missing_from, ZCRX_JOURNAL_MAX);
+	CHECK_EQ(journal.entries[ZCRX_JOURNAL_MAX - 1], ZCRX_JOURNAL_MAX - 1);
+}
+
 /* A plan can be cut down without changing what is left of it. */
 static void a_rule_fires_the_same_whatever_stands_behind_it(void)
 {
@@ -840,8 +1011,8 @@ static void impossible_plans_are_refused(void)
 	}
 	for (uint32_t i = 0; i < COUNT_OF(rules); i++)
 		rules[i] = rule_likely(ZCRX_FAULT_BAD_PAD, 1.0);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 64, 1, 0, &eight), 0);
-	CHECK_EQ(zcrx_fault_compile(&plan, rules, 65, 1, 0, &eight), -EINVAL);
+	CHECK_EQ(zcrx_fault_compile(&plan, rules, ZCRX_FAULT_RULES_MAX, 1, 0, &eight), 0);
+	CHECK_EQ(zcrx_fault_compile(&plan, rules, ZCRX_FAULT_RULES_MAX + 1, 1, 0, &eight), -EINVAL);
 }
 
 static void a_rule_waits_only_for_another_rule_of_the_plan(void)
@@ -935,6 +1106,12 @@ CHECK_MAIN(CASE(every_kind_earns_its_verdict_for_any_area),
 	   CASE(a_mutation_changes_one_field_and_leaves_the_rest),
 	   CASE(the_least_and_the_greatest_numbers_drawn_are_mutations_too),
 	   CASE(a_rule_fires_once_at_its_ordinal),
+	   CASE(a_rule_fires_once_at_each_ordinal_of_a_list),
+	   CASE(a_list_that_does_not_ascend_is_refused), CASE(a_list_is_taken_up_at_its_place),
+	   CASE(a_journal_draws_what_the_probabilities_drew),
+	   CASE(seed_queue_fault_and_ordinal_each_decide_what_is_drawn),
+	   CASE(rules_of_a_fault_are_told_apart_at_one_ordinal),
+	   CASE(a_full_journal_counts_on_and_says_from_where),
 	   CASE(a_rule_fires_at_each_multiple_within_its_window),
 	   CASE(a_window_without_a_multiple_is_silent), CASE(a_probability_keeps_to_its_window),
 	   CASE(a_limit_ends_a_rule), CASE(a_rule_waits_for_the_first_firing_of_another),

@@ -891,6 +891,319 @@ static void a_stray_is_suspected_for_ever(void)
 	giver_free(&giver);
 }
 
+/* ---- the journal ----------------------------------------------------------------------- */
+
+struct written_rqe {
+	struct io_uring_zcrx_rqe rqe;
+	uint16_t intent;
+};
+
+/* A fixed series of returns under these rules; what stands in the ring for it. */
+static uint32_t rqes_of(const struct zcrx_fault_rule *rules, uint32_t count,
+			struct zcrx_journal *journal, struct written_rqe *to)
+{
+	struct zcrx_consumer_params params = plain;
+	struct giver giver;
+	uint32_t found = 0;
+
+	params.seed = 77;
+	giver_init_small(&giver, &params, rules, count);
+	for (uint32_t i = 0; i < 400; i++) {
+		give(&giver, receive(&giver, i % 8, 1 + i / 8));
+		while (written(&giver) > 0) {
+			uint16_t intent = giver.queue->intents[found];
+
+			to[found++] = (struct written_rqe){.rqe = taken(&giver), .intent = intent};
+		}
+		shm_store_release_u64(&giver.queue->lab->checked, found, POINT_LOG);
+	}
+	*journal = *giver.queue->journals[ZCRX_JOURNAL_CONSUMER];
+	giver_free(&giver);
+	return found;
+}
+
+/* Every byte is the same when the ordinals of the first run trigger the second. */
+static void a_journal_writes_the_same_entries_again(void)
+{
+	static const uint32_t kinds[] = {
+		ZCRX_FAULT_BAD_PAD,	  ZCRX_FAULT_BAD_AREA,	  ZCRX_FAULT_BAD_INDEX,
+		ZCRX_FAULT_BAD_OFFSET,	  ZCRX_FAULT_ALIAS,	  ZCRX_FAULT_MID_BUFFER,
+		ZCRX_FAULT_LEN_GARBAGE,	  ZCRX_FAULT_NEVER_GIVEN, ZCRX_FAULT_BAD_PAD,
+		ZCRX_FAULT_DOUBLE_RETURN,
+	};
+	static struct written_rqe first[8000], second[8000];
+	static struct zcrx_journal journal, again;
+	static uint64_t lists[COUNT_OF(kinds)][400];
+	struct zcrx_fault_rule rules[COUNT_OF(kinds)];
+	uint32_t counts[COUNT_OF(kinds)] = {0};
+	uint32_t count;
+
+	for (uint32_t i = 0; i < COUNT_OF(kinds); i++)
+		rules[i] = rule_likely(kinds[i], 0.2 + 0.02 * i);
+	rules[9].params[0] = 1;
+	count = rqes_of(rules, COUNT_OF(kinds), &journal, first);
+	CHECK(journal.count > 800);
+	for (uint32_t i = 0; i < journal.count; i++) {
+		uint64_t entry = journal.entries[i];
+		uint32_t rule = (uint32_t)(entry >> ZCRX_JOURNAL_RULE_SHIFT);
+
+		lists[rule][counts[rule]++] = entry & 0xffffffffffffff;
+	}
+	for (uint32_t i = 0; i < COUNT_OF(kinds); i++)
+		rules[i] = rule_listed(kinds[i], lists[i], counts[i]);
+	rules[9].params[0] = 1;
+	CHECK_EQ(rqes_of(rules, COUNT_OF(kinds), &again, second), count);
+	for (uint32_t i = 0; i < count; i++) {
+		CHECK_EQ(first[i].rqe.off, second[i].rqe.off);
+		CHECK_EQ(first[i].rqe.len, second[i].rqe.len);
+		CHECK_EQ(first[i].rqe.__pad, second[i].rqe.__pad);
+		CHECK_EQ(first[i].intent, second[i].intent);
+	}
+	CHECK(memcmp(&journal, &again, sizeof(journal)) == 0);
+}
+
+/* ---- users' own faults ------------------------------------------------------------------- */
+
+/* What a made-up fault answers, and what it was told last. */
+struct custom {
+	struct giver giver;
+	struct io_uring_zcrx_rqe entries[ZCRX_CUSTOM_ENTRIES_MAX];
+	uint32_t count, in_place;
+	int result;
+	uint32_t asked;
+	struct zcrx_custom_call told;
+};
+
+static int answer(void *context, struct zcrx_custom_call *call)
+{
+	struct custom *custom = context;
+
+	custom->asked++;
+	custom->told = *call;
+	memcpy(call->entries, custom->entries, sizeof(call->entries));
+	call->count = custom->count;
+	call->in_place = custom->in_place;
+	return custom->result;
+}
+
+static void custom_init(struct custom *custom, const struct zcrx_fault_rule *rules, uint32_t count)
+{
+	memset(custom, 0, sizeof(*custom));
+	giver_init_small(&custom->giver, &checking, rules, count);
+	zcrx_returns_set_custom(&custom->giver.returns, answer, custom);
+}
+
+static struct zcrx_fault_rule custom_at(uint64_t at, uint32_t verdicts)
+{
+	struct zcrx_fault_rule rule = rule_at(ZCRX_FAULT_CUSTOM, at);
+
+	rule.custom = 5;
+	rule.custom_verdicts = verdicts;
+	return rule;
+}
+
+static struct io_uring_zcrx_rqe rqe_of(uint64_t off, uint32_t pad)
+{
+	return (struct io_uring_zcrx_rqe){.off = off, .len = 64, .__pad = pad};
+}
+
+static void a_users_fault_is_told_where_it_stands(void)
+{
+	const struct zcrx_fault_rule rule = custom_at(2, BIT(ZCRX_BAD_PAD));
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	for (uint32_t niov = 0; niov < 4; niov++)
+		receive_and_give(&custom.giver, niov, 1);
+	CHECK_EQ(custom.asked, 1);
+	CHECK_EQ(custom.told.rule, 0);
+	CHECK_EQ(custom.told.ordinal, 2);
+	CHECK_EQ(custom.told.position, 2);
+	CHECK_EQ(custom.told.valid.off, 2 << 12);
+	CHECK_EQ(custom.told.history_count, 2);
+	CHECK_EQ(custom.told.history[1].off, 1 << 12);
+	CHECK_EQ(LAB(&custom.giver, injected[0]), 1);
+	CHECK_EQ(written(&custom.giver), 4); /* it answered with nothing */
+	giver_free(&custom.giver);
+}
+
+/* Before the return, in order, each held to what the fault says as far as the bytes allow. */
+static void a_users_entries_stand_beside_the_return(void)
+{
+	const struct zcrx_fault_rule rule =
+		custom_at(0, BIT(ZCRX_BAD_PAD) | BIT(ZCRX_BAD_INDEX) | BIT(ZCRX_NO_USER_REF));
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	custom.entries[0] = rqe_of(1 << 12, 1);
+	custom.entries[1] = rqe_of(UINT64_C(8) << 12, 0);
+	custom.entries[2] = rqe_of(UINT64_C(1) << 48, 0); /* earns what it does not say */
+	custom.entries[3] = rqe_of(6 << 12, 0);
+	custom.count = 4;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_MEANT(&custom.giver, 0, FIRST, BIT(ZCRX_BAD_PAD));
+	CHECK_MEANT(&custom.giver, 1, FIRST, BIT(ZCRX_BAD_INDEX));
+	CHECK_MEANT(&custom.giver, 2, FIRST, rule.custom_verdicts);
+	CHECK_MEANT(&custom.giver, 3, FIRST, BIT(ZCRX_NO_USER_REF));
+	CHECK_MEANT(&custom.giver, 4, VALID, SUCCEEDS);
+	for (uint32_t i = 0; i < 4; i++)
+		CHECK_EQ(taken(&custom.giver).off, custom.entries[i].off);
+	CHECK_EQ(taken(&custom.giver).off, 3 << 12);
+	giver_free(&custom.giver);
+}
+
+static void a_users_stray_is_suspected_like_any_other(void)
+{
+	const struct zcrx_fault_rule rule = custom_at(0, MAY_FIND_NOTHING);
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	receive(&custom.giver, 4, 1);
+	custom.entries[0] = rqe_of(4 << 12, 0);
+	custom.count = 1;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(custom.giver.returns.known[4].suspect, FIRST);
+	CHECK(custom.giver.returns.known[4].strayed);
+	CHECK(!custom.giver.returns.known[3].strayed);
+	receive(&custom.giver, 4, 2); /* while its first life is held */
+	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
+	CHECK_EQ(LAB(&custom.giver, ownership_errors), 0);
+	giver_free(&custom.giver);
+}
+
+/* The first entry for the buffer is the return; what else names a buffer strays. */
+static void a_users_entries_take_the_place_of_the_return(void)
+{
+	const struct zcrx_fault_rule rule = custom_at(0, MAY_FIND_NOTHING);
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	custom.entries[0] = rqe_of(3 << 12 | 5, 0);
+	custom.count = 1;
+	custom.in_place = 1;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(written(&custom.giver), 1);
+	CHECK_MEANT(&custom.giver, 0, FIRST, SUCCEEDS);
+	CHECK_EQ(taken(&custom.giver).off, 3 << 12 | 5);
+	CHECK(!custom.giver.returns.known[3].strayed);
+	giver_free(&custom.giver);
+
+	custom_init(&custom, &rule, 1);
+	custom.entries[0] = rqe_of(3 << 12, 0);
+	custom.entries[1] = rqe_of(3 << 12, 0);
+	custom.count = 2;
+	custom.in_place = 1;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(written(&custom.giver), 2);
+	CHECK_MEANT(&custom.giver, 1, FIRST, MAY_FIND_NOTHING);
+	CHECK(custom.giver.returns.known[3].strayed);
+	giver_free(&custom.giver);
+
+	custom_init(&custom, &rule, 1);
+	custom.entries[0] = rqe_of(5 << 12, 0);
+	custom.count = 1;
+	custom.in_place = 1;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(written(&custom.giver), 1);
+	CHECK_EQ(custom.giver.returns.known[5].suspect, FIRST);
+	giver_free(&custom.giver);
+}
+
+static void no_entry_in_place_of_a_return_keeps_the_fragment(void)
+{
+	const struct zcrx_fault_rule rule = custom_at(0, MAY_FIND_NOTHING);
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	custom.in_place = 1;
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(written(&custom.giver), 0);
+	CHECK_EQ(LAB(&custom.giver, hoarded), 1);
+	receive_and_give(&custom.giver, 4, 1);
+	CHECK_EQ(written(&custom.giver), 1);
+	giver_free(&custom.giver);
+}
+
+/* A buffer that another stray may have robbed: no word about it can be kept. */
+static void a_users_word_does_not_count_where_another_strayed(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_with(ZCRX_FAULT_NEIGHBOUR_RETURN, 0, 1),
+		custom_at(1, SUCCEEDS),
+	};
+	struct custom custom;
+
+	custom_init(&custom, rules, 2);
+	custom.entries[0] = rqe_of(4 << 12 | 7, 0);
+	custom.count = 1;
+	custom.in_place = 1;
+	receive_and_give(&custom.giver, 3, 1); /* and its neighbour, 4 */
+	receive_and_give(&custom.giver, 4, 1);
+	CHECK_MEANT(&custom.giver, 2, SECOND, MAY_FIND_NOTHING);
+	giver_free(&custom.giver);
+}
+
+static void a_users_fault_that_fails_is_not_asked_again(void)
+{
+	struct zcrx_fault_rule rule = rule_every(ZCRX_FAULT_CUSTOM, 1);
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	custom.count = ZCRX_CUSTOM_ENTRIES_MAX;
+	custom.result = -1;
+	for (uint32_t niov = 0; niov < 3; niov++)
+		receive_and_give(&custom.giver, niov, 1);
+	CHECK(custom.giver.returns.custom_failed);
+	CHECK_EQ(custom.asked, 1);
+	CHECK_EQ(written(&custom.giver), 3); /* the returns themselves */
+	giver_free(&custom.giver);
+
+	custom_init(&custom, &rule, 1);
+	custom.count = ZCRX_CUSTOM_ENTRIES_MAX + 1;
+	receive_and_give(&custom.giver, 0, 1);
+	CHECK(custom.giver.returns.custom_failed);
+	CHECK_EQ(written(&custom.giver), 1);
+	giver_free(&custom.giver);
+}
+
+/* Changes three bytes of its copy of the area, in two buffers. */
+static int scribble(void *context, struct zcrx_custom_call *call)
+{
+	struct custom *custom = context;
+	static uint8_t before[8 << 12], after[8 << 12];
+
+	memcpy(before, bytes_of(&custom->giver, 0), sizeof(before));
+	memcpy(after, before, sizeof(after));
+	after[(2 << 12) + 10] ^= 1;
+	after[(5 << 12) + 20] ^= 2;
+	after[(5 << 12) + 4095] ^= 4;
+	bytes_of(&custom->giver, 5)[30] = 77; /* the NIC, meanwhile */
+	zcrx_returns_custom_wrote(&custom->giver.returns, before, after);
+	call->count = 0;
+	return 0;
+}
+
+static void what_a_users_fault_wrote_is_put_down_to_it(void)
+{
+	const struct zcrx_fault_rule rule = custom_at(0, 0);
+	struct zcrx_held held;
+	struct custom custom;
+
+	custom_init(&custom, &rule, 1);
+	zcrx_returns_set_custom(&custom.giver.returns, scribble, &custom);
+	held = receive(&custom.giver, 2, 1);
+	receive_and_give(&custom.giver, 3, 1);
+	CHECK_EQ(bytes_of(&custom.giver, 5)[20], 2);
+	CHECK_EQ(bytes_of(&custom.giver, 5)[30], 77);
+	CHECK_EQ(bytes_of(&custom.giver, 5)[4095], 4);
+	for (uint32_t niov = 0; niov < 8; niov++)
+		CHECK_EQ(custom.giver.returns.known[niov].suspect, niov == 2 || niov == 5);
+	give(&custom.giver, held);
+	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
+	CHECK_EQ(LAB(&custom.giver, integrity_errors), 0);
+	giver_free(&custom.giver);
+}
+
 CHECK_MAIN(CASE(a_return_of_what_was_received_must_succeed),
 	   CASE(a_stray_return_must_succeed_while_more_was_received_than_written),
 	   CASE(a_return_may_find_nothing_once_a_stray_has_robbed_its_buffer),
@@ -917,4 +1230,12 @@ CHECK_MAIN(CASE(a_return_of_what_was_received_must_succeed),
 	   CASE(a_foreign_write_changes_as_many_bytes_of_a_buffer_that_is_not_held),
 	   CASE(a_foreign_write_is_suspected_until_its_bytes_are_over),
 	   CASE(a_suspicion_does_not_age_before_the_provider_has_passed_it),
-	   CASE(a_stray_is_suspected_for_ever))
+	   CASE(a_stray_is_suspected_for_ever), CASE(a_journal_writes_the_same_entries_again),
+	   CASE(a_users_fault_is_told_where_it_stands),
+	   CASE(a_users_entries_stand_beside_the_return),
+	   CASE(a_users_stray_is_suspected_like_any_other),
+	   CASE(a_users_entries_take_the_place_of_the_return),
+	   CASE(no_entry_in_place_of_a_return_keeps_the_fragment),
+	   CASE(a_users_word_does_not_count_where_another_strayed),
+	   CASE(a_users_fault_that_fails_is_not_asked_again),
+	   CASE(what_a_users_fault_wrote_is_put_down_to_it))

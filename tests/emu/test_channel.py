@@ -60,6 +60,25 @@ def test_large_message_is_one_message(ends: tuple[Channel, Channel]) -> None:
     assert theirs.receive() == (message, [])
 
 
+def test_message_larger_than_any_socket_takes_arrives_whole(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    message = {"ordinals": list(range(500_000))}
+    read, write = os.pipe()
+    ours.send(message, (write,))
+    ours.send({"next": 1})
+    os.close(write)
+    received = theirs.receive()
+    assert received is not None
+    assert received[0] == message
+    (fd,) = received[1]
+    os.write(fd, b"x")
+    os.close(fd)
+    assert os.read(read, 10) == b"x"
+    assert os.read(read, 10) == b""
+    os.close(read)
+    assert theirs.receive() == ({"next": 1}, [])
+
+
 def test_end_of_the_peer_ends_the_channel(ends: tuple[Channel, Channel]) -> None:
     ours, theirs = ends
     theirs.send({"last": "word"})

@@ -83,6 +83,16 @@ def firings(plan: str, until_ms: int, seed: int = 1) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("signals")
+def test_each_of_several_milliseconds_fires_even_when_late() -> None:
+    assert firings("stop-nic:at=3+4+50:ms=2", 100) == [3, 5, 50]  # it is still stopped at 4
+    made, run = chaos("stop-nic:at=3+4+50:ms=1"), FakeRun()
+    for now in (10, 20, 30, 60):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert made.fired == [3]
+    assert made.journal == [(0, None, 10), (0, None, 20), (0, None, 60)]
+
+
 # ---- When ---------------------------------------------------------------------------------------
 
 

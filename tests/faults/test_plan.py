@@ -20,7 +20,7 @@ from faults import (
     find,
     parse_plan,
 )
-from faults.plan import FIELDS, ORDINAL_MAX, QUEUES_MAX, RULES_MAX
+from faults.plan import AT_MAX, FIELDS, ORDINAL_MAX, QUEUES_MAX, RULES_MAX
 
 BAD_PAD, BAD_INDEX = CATALOGUE["bad-pad"], CATALOGUE["bad-index"]
 ordinals = st.integers(0, ORDINAL_MAX - 1)
@@ -33,7 +33,7 @@ def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
     if fault.asked_once:
         first = at = 0
     trigger: dict[str, Any] = draw(
-        st.sampled_from([{"at": at}])
+        st.sampled_from([{"at": at}, {"at": tuple({first, at, last})}])
         | st.builds(lambda n: {"every": n}, st.integers(1, ORDINAL_MAX))
         | st.builds(lambda p: {"probability": p}, st.floats(0.0, 1.0))
     )
@@ -294,7 +294,7 @@ NO_TRIGGER = "bad-pad has no trigger; write bad-pad:0.01 (a probability), every=
         (",", "',' has an empty rule; write NAME:PROBABILITY,…"),
         ("bad-pad:0.1,", "'bad-pad:0.1,' has an empty rule; write NAME:PROBABILITY,…"),
         (":0.1", "':0.1' has an empty rule; write NAME:PROBABILITY,…"),
-        (",".join(["bad-pad:1"] * 65), "65 rules are too many; at most 64"),
+        (",".join(["bad-pad:1"] * 255), "255 rules are too many; at most 254"),
     ],
 )
 def test_malformed_plan_is_refused(text: str, message: str) -> None:
@@ -378,9 +378,62 @@ def test_rule_made_in_python_is_checked_too(fields: dict[str, Any]) -> None:
     assert str(caught.value).startswith("faults: bad-pad")
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "words"),
+    [
+        ("bad-pad:at=5+17+900", (5, 17, 900), "at valid RQE 5, 17, 900, on each queue"),
+        ("bad-pad:at= 900 + 5", (5, 900), "at valid RQE 5, 900, on each queue"),
+        ("bad-pad:at=7", 7, "at valid RQE 7, on each queue"),
+        (
+            f"bad-pad:at={'+'.join(map(str, range(20)))}",
+            tuple(range(20)),
+            "at valid RQE 0, 1, 2, 3, 4, 5, 6, 7, … (20 in all), on each queue",
+        ),
+    ],
+)
+def test_rule_may_name_several_ordinals(text: str, at: object, words: str) -> None:
+    (rule,) = parse_plan(text).rules
+    assert rule.at == at
+    assert rule.words == words
+    assert parse_plan(str(rule)).rules == (rule,)
+    assert rule.as_dict()["at"] == (list(at) if isinstance(at, tuple) else at)
+    (compiled,) = parse_plan(text).compiled()
+    assert compiled.at_list == (at if isinstance(at, tuple) else ())
+    assert compiled.at == rule.ordinals[0]
+
+
+def test_brief_form_shows_the_first_of_many_ordinals() -> None:
+    plan = parse_plan(f"bad-pad:at={'+'.join(map(str, range(20)))}:queue=1,alias:0.5")
+    assert plan.brief == "bad-pad:at=0+1+2+3+4+5+6+7+(12 more):queue=1,alias:0.5"
+    assert Plan().brief == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bad-pad:at=5+5", "bad-pad: at: 5 is given twice; give it once"),
+        ("bad-pad:at=5+", "bad-pad: at: '' is not allowed; it must be a whole number"),
+        ("bad-pad:at=5+x", "bad-pad: at: 'x' is not allowed; it must be a whole number"),
+        ("bad-pad:at=5+9:until=8", "bad-pad: at: 9 is not allowed; it must be 0 to 8"),
+        ("bad-pad:at=5+9:every=8", "bad-pad has two triggers, every and at"),
+    ],
+)
+def test_list_of_ordinals_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(text)
+    assert message in str(caught.value)
+
+
+def test_list_of_ordinals_has_an_end() -> None:
+    assert PlanRule(BAD_PAD, at=tuple(range(AT_MAX))).ordinals[-1] == AT_MAX - 1
+    for wrong in (tuple(range(AT_MAX + 1)), ()):
+        with pytest.raises(PlanError, match=f"there must be 1 to {AT_MAX}"):
+            PlanRule(BAD_PAD, at=wrong)
+
+
 def test_too_many_rules_made_in_python_are_refused() -> None:
     assert Plan((PlanRule(BAD_PAD, 1.0),) * RULES_MAX)
-    with pytest.raises(PlanError, match="65 rules are too many"):
+    with pytest.raises(PlanError, match="255 rules are too many"):
         Plan((PlanRule(BAD_PAD, 1.0),) * (RULES_MAX + 1))
 
 
