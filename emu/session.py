@@ -216,6 +216,7 @@ class Session:
         if role == "provider":
             return {
                 "strict_alias": config.strict_alias,
+                "seed": config.seed,
                 "rules": self._rules(Actor.PROVIDER),
                 "run_dir": None if self.run_dir is None else str(self.run_dir),
                 "config": config.as_dict(),
