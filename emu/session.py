@@ -438,6 +438,24 @@ class Session:
             self._reconcilers[queue].note_new_user()
             self._start_worker("consumer", queue)
 
+    def restart_queue(self, queue: int) -> bool:
+        """Give a queue a new page pool while the run goes on; the old one lingers.
+
+        Returns:
+            False when there was none to be had: every slot holds a pool that waits for its
+            buffers, or the provider is gone.
+        """
+        view = self._queues[queue]
+        view.restart()
+        return (
+            self._wait_for(
+                f"the restart of queue {queue}",
+                lambda: view.restarted() is not None,
+                ACK_TIMEOUT_S,
+            )
+            and view.restarted() is True
+        )
+
     def _change_user(self, queue: int, user: int) -> None:
         self._queues[queue].set_user(user)
         if not self._wait_for(
@@ -646,7 +664,7 @@ class Session:
             reconciliation=reconciliation,
             queues=tuple(queues),
             netlink=self._netlink,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._chaos.notes),
             run_dir=None if self.run_dir is None else str(self.run_dir),
             versions=versions(),
         )

@@ -57,6 +57,13 @@ PLANS = (
     "stop-provider:every=100:ms=20",
     "stop-nic:every=100:ms=20",
     "churn:every=200",
+    "alloc-fail:0.001:count=8",
+    "freelist-empty:0.001",
+    "ptr-ring-full:0.001",
+    "starve-consumer:every=100:ms=30",
+    "starve-provider:every=100:ms=30:nice=5",
+    "starve-nic:every=100:ms=30:nice=19",
+    "queue-restart:every=50",
 )
 #: Faults of the content and of the ring: what they must earn is decided by their bytes alone.
 DECIDED_BY_BYTES = {"bad-pad": "bad_pad", "bad-area": "bad_area", "bad-index": "bad_index"}
