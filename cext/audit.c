@@ -22,7 +22,9 @@
 	X(instance_refs)      \
 	X(free_count)         \
 	X(freelist_overflows) \
-	X(ref_underflows)
+	X(ref_underflows)     \
+	X(restarts)           \
+	X(warnings_due)
 
 #define COUNTER_NAME(name) #name,
 static const char *const nic_names[] = {ZCRX_NIC_COUNTERS(COUNTER_NAME)};
@@ -73,20 +75,24 @@ static void read_provider(struct zcrx_queue *queue, uint64_t *values)
 	*values++ = zcrx_area_free_count(&queue->area);
 	*values++ = value_of(&queue->area.shared->freelist_overflows);
 	*values++ = value_of(&queue->area.shared->ref_underflows);
+	*values++ = value_of(&ifq->restarts);
+	*values++ = value_of(&ifq->warnings_due);
+}
+
+static void add_counters(const struct zcrx_pp_counters *counters, uint64_t *values)
+{
+#define POOL_VALUE(name) *values++ += value_of(&counters->name);
+	ZCRX_PP_COUNTERS(POOL_VALUE)
+#undef POOL_VALUE
 }
 
 /* All pools of the queue together, those that are gone included. */
 static void read_pools(struct zcrx_queue *queue, uint64_t *values)
 {
 	memset(values, 0, sizeof(*values) * COUNT_OF(pool_names));
-	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
-		struct zcrx_pp_counters *counters = &queue->ifq.pools[slot].shared->counters;
-		uint32_t number = 0;
-
-#define POOL_VALUE(name) values[number++] += value_of(&counters->name);
-		ZCRX_PP_COUNTERS(POOL_VALUE)
-#undef POOL_VALUE
-	}
+	add_counters(&queue->ifq.shared->replaced, values);
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		add_counters(&queue->ifq.pools[slot].shared->counters, values);
 }
 
 void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint64_t *values)
@@ -115,7 +121,8 @@ void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 {
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
 		values[rule] = value_of(&queue->lab->injected[rule]) +
-			       value_of(&queue->nic->injected[rule]);
+			       value_of(&queue->nic->injected[rule]) +
+			       value_of(&queue->provider->injected[rule]);
 }
 
 void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values)

@@ -51,6 +51,9 @@ uint32_t zcrx_control_prepare(struct zcrx_bells *bells);
 void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout_us);
 void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user);
 bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
+void zcrx_queue_restart(struct zcrx_queue *queue);
+int zcrx_queue_restarted(const struct zcrx_queue *queue);
+uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue);
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
 int zcrx_nl_fill(int dump, uint8_t *to, uint32_t size);
@@ -131,7 +134,9 @@ int zcrx_nic_run(struct zcrx_nic *nic, uint32_t slice_ms);
 
 struct zcrx_grantor;
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-                                      const struct zcrx_mapping *mappings, bool strict_alias);
+                                      const struct zcrx_mapping *mappings, bool strict_alias,
+                                      const struct zcrx_fault_rule *rules, uint32_t rule_count,
+                                      uint64_t seed);
 void zcrx_grantor_free(struct zcrx_grantor *grantor);
 int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms);
 

@@ -2,6 +2,8 @@
 #include "control.h"
 #include "legal.h"
 
+#include <errno.h>
+
 size_t zcrx_run_size(void)
 {
 	return sizeof(struct zcrx_run_shared);
@@ -71,6 +73,44 @@ bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user)
 {
 	return shm_load_acquire_u32(&queue->user->nic, POINT_USER) == user &&
 	       shm_load_acquire_u32(&queue->user->provider, POINT_USER) == user;
+}
+
+void zcrx_queue_restart(struct zcrx_queue *queue)
+{
+	shm_u32 *wanted = &queue->restart->wanted;
+
+	/* Pairs with the acquire in the provider's follow_restart(). */
+	shm_store_release_u32(wanted, shm_load_relaxed_u32(wanted, POINT_USER) + 1, POINT_USER);
+	zcrx_bell_force(&queue->bells->provider);
+}
+
+int zcrx_queue_restarted(const struct zcrx_queue *queue)
+{
+	const struct zcrx_restart_shared *restart = queue->restart;
+	uint32_t pool;
+
+	/* Pairs with the release in the provider's follow_restart(): the answer is there. */
+	if (shm_load_acquire_u32(&restart->done, POINT_USER) !=
+	    shm_load_relaxed_u32(&restart->wanted, POINT_USER))
+		return -EAGAIN;
+	pool = shm_load_relaxed_u32(&restart->pool, POINT_USER);
+	return pool ? (int)pool - 1 : -ENOSPC;
+}
+
+uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue)
+{
+	/* A view whose private head is the copy that the provider leaves for inspection. */
+	const struct zcrx_rq rq = {
+		.tail = queue->ifq.rq.tail,
+		.entries = queue->ifq.rq.entries,
+		.cached_head = shm_load_relaxed_u32(&queue->ifq.shared->cached_rq_head,
+						    POINT_RQ_HEAD_LOAD),
+	};
+
+	/* Pairs with the release in the provider's follow_user(). */
+	if (shm_load_acquire_u32(&queue->user->provider, POINT_USER) == 0)
+		return 0;
+	return zcrx_rq_available(&rq);
 }
 
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue)

@@ -28,6 +28,20 @@ void zcrx_control_sleep(struct zcrx_bells *bells, uint32_t seq, uint32_t timeout
 void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user);
 bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
 
+/*
+ * Ask the provider for a new page pool on the queue; one at a time. What came
+ * of it: the pool's slot, -EAGAIN while the provider has not seen to it, or
+ * -ENOSPC when every slot holds a pool that waits for its buffers.
+ */
+void zcrx_queue_restart(struct zcrx_queue *queue);
+int zcrx_queue_restarted(const struct zcrx_queue *queue);
+
+/*
+ * RQEs that the provider could take now, as it sees them: the published tail
+ * against its private head, at most one ring. 0 while the queue has no user.
+ */
+uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue);
+
 /* Ask the queue's consumer to read what is left and to leave. */
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);

@@ -7,21 +7,36 @@
  */
 #include "grantor.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define SLEEP_US 5000U
+/* Nobody rings when a fault has made an allocation fail: it is tried again after so long. */
+#define RETRY_US 50U
+
+/* A queue as the provider serves it. */
+struct served {
+	struct zcrx_queue queue;
+	struct zcrx_fault_plan plan;
+	uint64_t allocations; /* the plan's ordinals */
+	uint32_t failing; /* so many allocations more fail by a fault */
+	bool failed; /* the last one did */
+};
 
 struct zcrx_grantor {
 	struct zcrx_run_shared *run;
 	struct zcrx_bells *bells;
 	uint32_t acked;
 	uint32_t queue_count;
-	struct zcrx_queue queues[];
+	struct served queues[];
 };
 
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-				      const struct zcrx_mapping *mappings, bool strict_alias)
+				      const struct zcrx_mapping *mappings, bool strict_alias,
+				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
+				      uint64_t seed)
 {
+	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
 	struct zcrx_grantor *grantor =
 		calloc(1, sizeof(*grantor) + queues * sizeof(grantor->queues[0]));
 
@@ -31,12 +46,16 @@ struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t q
 	grantor->bells = mappings[0].bells;
 	grantor->queue_count = queues;
 	for (uint32_t i = 0; i < queues; i++) {
-		if (zcrx_queue_attach(&grantor->queues[i], shape, i, &mappings[i])) {
+		struct served *served = &grantor->queues[i];
+
+		if (zcrx_queue_attach(&served->queue, shape, i, &mappings[i]) ||
+		    zcrx_fault_compile(&served->plan, rules, rule_count, seed, i, &area)) {
 			free(grantor);
 			return NULL;
 		}
-		grantor->queues[i].ifq.strict_alias = strict_alias;
-		grantor->queues[i].ifq.is_checked = true;
+		served->queue.ifq.strict_alias = strict_alias;
+		served->queue.ifq.is_checked = true;
+		served->plan.journal = served->queue.journals[ZCRX_JOURNAL_PROVIDER];
 	}
 	return grantor;
 }
@@ -63,32 +82,120 @@ static void follow_user(struct zcrx_queue *queue)
 	zcrx_bell_ring(&queue->bells->control, ZCRX_BELL_WORK);
 }
 
-/* Fill one grant ring; how many buffers were granted. *starved: the pool had no more. */
-static uint32_t grant(struct zcrx_queue *queue, bool *starved)
+/* Give the queue a new page pool, if the control process wants it to have one. */
+static void follow_restart(struct zcrx_queue *queue)
 {
-	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	struct zcrx_restart_shared *restart = queue->restart;
+	/* Pairs with the release in zcrx_queue_restart(). */
+	uint32_t wanted = shm_load_acquire_u32(&restart->wanted, POINT_USER);
+	int slot;
+
+	if (wanted == shm_load_relaxed_u32(&restart->done, POINT_USER))
+		return;
+	slot = zcrx_ifq_restart(&queue->ifq);
+	shm_store_relaxed_u32(&restart->pool, slot < 0 ? 0 : (uint32_t)slot + 1, POINT_USER);
+	/* Pairs with the acquire in zcrx_queue_restarted(). */
+	shm_store_release_u32(&restart->done, wanted, POINT_USER);
+	zcrx_bell_ring(&queue->bells->control, ZCRX_BELL_WORK);
+}
+
+/* Carry out what the plan has for the allocation that comes next. */
+static void ask_plan(struct served *served, struct zcrx_page_pool *pool)
+{
+	int rule;
+
+	while ((rule = zcrx_fault_take(&served->plan, served->allocations)) >= 0) {
+		const struct zcrx_fault_rule *what = &served->plan.lanes[rule].rule;
+		uint32_t count = what->params[0];
+
+		shm_count(&served->queue.provider->injected[rule], 1);
+		switch ((enum zcrx_fault_kind)what->kind) {
+		case ZCRX_FAULT_ALLOC_FAIL:
+			served->failing = count > served->failing ? count : served->failing;
+			break;
+		case ZCRX_FAULT_FREELIST_EMPTY:
+			zcrx_ifq_hide_freelist(&served->queue.ifq, count);
+			break;
+		case ZCRX_FAULT_PTR_RING_FULL:
+			zcrx_pp_refuse_ring(pool, count);
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/*
+ * One buffer for the grant ring, or -ENOMEM. An allocation that fails by a
+ * fault keeps its number, so that a rule cannot fire by its own effect: however
+ * often it fires, the queue goes on.
+ */
+static int64_t allocate(struct served *served, struct zcrx_page_pool *pool)
+{
+	struct zcrx_ifq *ifq = &served->queue.ifq;
+	bool hidden;
+	int64_t niov;
+
+	if (zcrx_fault_is_due(&served->plan, served->allocations))
+		ask_plan(served, pool);
+	served->failed = served->failing > 0;
+	if (served->failed) {
+		served->failing--;
+		shm_count(&ifq->shared->alloc_failures, 1);
+		return -ENOMEM;
+	}
+	hidden = zcrx_ifq_is_hidden(ifq);
+	niov = zcrx_pp_alloc(pool);
+	served->allocations += niov >= 0 || !hidden;
+	return niov;
+}
+
+/* Does a fault keep the queue short of buffers? Time ends it, and nobody rings then. */
+static bool is_kept_short(const struct served *served)
+{
+	return served->failed || zcrx_ifq_is_hidden(&served->queue.ifq);
+}
+
+/* Fill one grant ring; how many buffers were granted. *reasons: what it waits for then. */
+static uint32_t grant(struct served *served, uint32_t *reasons)
+{
+	struct zcrx_queue *queue = &served->queue;
+	struct zcrx_page_pool *pool;
 	uint32_t room = zcrx_grant_room(&queue->grants);
 	uint32_t granted = 0;
+	bool is_short = false;
 
 	follow_user(queue);
+	follow_restart(queue);
+	zcrx_ifq_retry_release(&queue->ifq);
+	pool = zcrx_ifq_pool(&queue->ifq);
 	if (!pool)
 		return 0;
+	/* Without a call of the provider a NIC that waits to copy would wait for ever. */
+	if (room == 0)
+		zcrx_ifq_pass_hidden(&queue->ifq);
 	while (granted < room) {
-		int64_t niov = zcrx_pp_alloc(pool);
+		int64_t niov = allocate(served, pool);
 
 		if (niov < 0) {
-			*starved = true;
+			is_short = true;
+			/* RQEs of this call may have sent buffers home to a dying pool. */
+			zcrx_ifq_retry_release(&queue->ifq);
 			break;
 		}
 		zcrx_grant_put(&queue->grants, (uint32_t)niov);
 		granted++;
 	}
-	if (*starved != (shm_load_relaxed_u32(&queue->grants.shared->starved, POINT_COUNTER) != 0))
-		shm_store_relaxed_u32(&queue->grants.shared->starved, *starved, POINT_COUNTER);
+	if (is_short != (shm_load_relaxed_u32(&queue->grants.shared->starved, POINT_COUNTER) != 0))
+		shm_store_relaxed_u32(&queue->grants.shared->starved, is_short, POINT_COUNTER);
 	if (granted) {
 		zcrx_grant_publish(&queue->grants);
 		zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);
 	}
+	if (!is_short)
+		*reasons |= ZCRX_BELL_GRANTS;
+	else if (!served->failed)
+		*reasons |= zcrx_bell_refill(queue->index);
 	return granted;
 }
 
@@ -126,11 +233,13 @@ static void drain_ring(struct zcrx_queue *queue)
 static void for_each_queue(struct zcrx_grantor *grantor, void (*visit)(struct zcrx_queue *queue))
 {
 	for (uint32_t i = 0; i < grantor->queue_count; i++)
-		visit(&grantor->queues[i]);
+		visit(&grantor->queues[i].queue);
 }
 
+/* Those that a restart left behind go first: the last check finds every buffer home. */
 static void teardown(struct zcrx_queue *queue)
 {
+	zcrx_ifq_retry_release(&queue->ifq);
 	zcrx_ifq_teardown(&queue->ifq);
 }
 
@@ -143,12 +252,8 @@ static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
 	switch ((enum zcrx_run_state)state) {
 	case ZCRX_RUN_TRAFFIC:
 	case ZCRX_RUN_QUIESCE:
-		for (uint32_t i = 0; i < grantor->queue_count; i++) {
-			bool starved = false;
-
-			granted += grant(&grantor->queues[i], &starved);
-			reasons |= starved ? zcrx_bell_refill(i) : ZCRX_BELL_GRANTS;
-		}
+		for (uint32_t i = 0; i < grantor->queue_count; i++)
+			granted += grant(&grantor->queues[i], &reasons);
 		return granted ? 0 : reasons;
 	case ZCRX_RUN_DRAIN:
 		if (grantor->acked >= ZCRX_RUN_DRAIN)
@@ -170,32 +275,53 @@ static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
 	return reasons;
 }
 
-/* Is there something to do on a queue, seen from why we are about to sleep? */
-static bool wants_us(struct zcrx_queue *queue, uint32_t reasons)
+/* Does the control process wait for us to follow? */
+static bool is_asked(const struct zcrx_queue *queue)
 {
-	struct zcrx_user_shared *user = queue->user;
+	const struct zcrx_user_shared *user = queue->user;
+	const struct zcrx_restart_shared *restart = queue->restart;
 
-	if (shm_load_relaxed_u32(&user->wanted, POINT_USER) !=
-	    shm_load_relaxed_u32(&user->provider, POINT_USER))
+	return shm_load_relaxed_u32(&user->wanted, POINT_USER) !=
+		       shm_load_relaxed_u32(&user->provider, POINT_USER) ||
+	       shm_load_relaxed_u32(&restart->wanted, POINT_USER) !=
+		       shm_load_relaxed_u32(&restart->done, POINT_USER);
+}
+
+/* Is there something to do on a queue, seen from why we are about to sleep? */
+static bool wants_us(struct served *served, uint32_t reasons)
+{
+	struct zcrx_queue *queue = &served->queue;
+
+	if (is_asked(queue))
 		return true;
+	if (served->failed)
+		return false;
 	/* A queue without buffers waits for RQEs, the others for the NIC to take some. */
-	if (reasons & zcrx_bell_refill(queue->index))
-		return zcrx_ifq_available(&queue->ifq) != 0;
-	return zcrx_grant_room(&queue->grants) > queue->grants.entries / 2;
+	if (!(reasons & zcrx_bell_refill(queue->index)))
+		return zcrx_grant_room(&queue->grants) > queue->grants.entries / 2;
+	if (zcrx_ifq_available(&queue->ifq))
+		return true;
+	/* What came home past us: from a dying pool, or because a ptr ring was full. */
+	return zcrx_area_free_count(&queue->area) && !zcrx_ifq_is_hidden(&queue->ifq);
 }
 
 static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
 {
 	uint32_t seq = zcrx_bell_prepare(&grantor->bells->provider, reasons);
 	bool work = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state;
+	bool serves = state == ZCRX_RUN_TRAFFIC || state == ZCRX_RUN_QUIESCE;
+	uint32_t timeout_us = SLEEP_US;
 
 	/* Looked at again after the announcement: see zcrx_bell_prepare(). */
-	for (uint32_t i = 0; i < grantor->queue_count && !work; i++)
-		work = reasons != ZCRX_BELL_WORK && wants_us(&grantor->queues[i], reasons);
+	for (uint32_t i = 0; i < grantor->queue_count && serves && !work; i++) {
+		work = wants_us(&grantor->queues[i], reasons);
+		if (is_kept_short(&grantor->queues[i]))
+			timeout_us = RETRY_US;
+	}
 	if (work)
 		zcrx_bell_cancel(&grantor->bells->provider);
 	else
-		zcrx_bell_sleep(&grantor->bells->provider, seq, SLEEP_US);
+		zcrx_bell_sleep(&grantor->bells->provider, seq, timeout_us);
 }
 
 int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)

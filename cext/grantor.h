@@ -7,12 +7,20 @@
 #ifndef ZCRX_GRANTOR_H
 #define ZCRX_GRANTOR_H
 
+#include "fault.h"
 #include "layout.h"
 
 struct zcrx_grantor;
 
+/*
+ * One provider for all queues. NULL without memory, for an impossible shape or
+ * for impossible rules. Ordinals of the rules are the allocations of a queue;
+ * one that a fault made fail is tried again under the same number.
+ */
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-				      const struct zcrx_mapping *mappings, bool strict_alias);
+				      const struct zcrx_mapping *mappings, bool strict_alias,
+				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
+				      uint64_t seed);
 void zcrx_grantor_free(struct zcrx_grantor *grantor);
 
 /* Run for about slice_ms. 0: call again; 1: the run is over. */

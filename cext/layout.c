@@ -48,6 +48,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->area.shared = carve(&carver, sizeof(*queue->area.shared));
 	queue->nic = carve(&carver, sizeof(*queue->nic));
 	queue->user = carve(&carver, sizeof(*queue->user));
+	queue->restart = carve(&carver, sizeof(*queue->restart));
+	queue->provider = carve(&carver, sizeof(*queue->provider));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
 	queue->area.niovs = carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);

@@ -125,6 +125,18 @@ struct zcrx_user_shared {
 	shm_u32 provider;
 };
 
+/* How often the queue is to get a new page pool, and what came of the last time. */
+struct zcrx_restart_shared {
+	_Alignas(SHM_CACHE_LINE) shm_u32 wanted; /* written by the control process */
+	shm_u32 done; /* the provider: how many it has dealt with … */
+	shm_u32 pool; /* … and the new pool's slot + 1, 0 = there was no slot for it */
+};
+
+/* What the provider's faults did. */
+struct zcrx_provider_shared {
+	_Alignas(SHM_CACHE_LINE) shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan */
+};
+
 /* What was sent on one flow, in fragments. */
 struct zcrx_flow_sent {
 	shm_u32 next_seq; /* delivered and dropped */
@@ -230,6 +242,8 @@ struct zcrx_queue {
 	struct zcrx_cq cq;
 	struct zcrx_nic_shared *nic;
 	struct zcrx_user_shared *user;
+	struct zcrx_restart_shared *restart;
+	struct zcrx_provider_shared *provider;
 	struct zcrx_flow_sent *flows_sent;
 	/* lab */
 	struct zcrx_lab_shared *lab;

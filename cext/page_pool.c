@@ -21,6 +21,7 @@ int zcrx_pp_create(struct zcrx_page_pool *pool)
 		shm_store_relaxed_u32(&pool->ring[slot], 0, POINT_PTR_RING_SLOT);
 	shm_store_relaxed_u32(&shared->ring_head, 0, POINT_PTR_RING_INDEX);
 	shm_store_relaxed_u32(&shared->ring_tail, 0, POINT_PTR_RING_INDEX);
+	shm_store_relaxed_u32(&shared->ring_refusals, 0, POINT_PTR_RING_INDEX);
 	shm_store_relaxed_u32(&shared->hold_count, 0, POINT_POOL_COUNT);
 	shm_store_relaxed_u32(&shared->release_count, 0, POINT_POOL_COUNT);
 	zcrx_pp_cache_set_count(pool, 0);
@@ -41,6 +42,16 @@ void zcrx_pp_bind(struct zcrx_page_pool *pool, uint32_t niov)
 void zcrx_pp_unbind(struct zcrx_page_pool *pool, uint32_t niov)
 {
 	shm_store_relaxed_u32(&pool->area->niovs[niov].pool, ZCRX_NO_POOL, POINT_NIOV_POOL);
+}
+
+/*
+ * Counted last: a pool without a buffer in flight has them all on the freelist,
+ * and nobody touches its slot any more. Ordering: the addition pairs with the
+ * acquire in zcrx_pp_inflight(), which sees the buffer where it was put.
+ */
+static void give_up(struct zcrx_page_pool *pool, uint32_t niov)
+{
+	pool->ops->release_netmem(pool, pool->provider, niov);
 	shm_fetch_add_u32(&pool->shared->release_count, 1, POINT_POOL_COUNT);
 }
 
@@ -68,6 +79,28 @@ static bool ptr_ring_take(struct zcrx_page_pool *pool, uint32_t *niov)
 	return true;
 }
 
+/* Is a fault pretending that the ring is full? Caller holds the producer lock. */
+static bool is_refused(struct zcrx_pool_shared *shared)
+{
+	uint32_t left = shm_load_relaxed_u32(&shared->ring_refusals, POINT_PTR_RING_INDEX);
+
+	if (left == 0)
+		return false;
+	shm_store_relaxed_u32(&shared->ring_refusals, left - 1, POINT_PTR_RING_INDEX);
+	return true;
+}
+
+void zcrx_pp_refuse_ring(struct zcrx_page_pool *pool, uint32_t count)
+{
+	struct zcrx_pool_shared *shared = pool->shared;
+
+	if (!zcrx_lock(&shared->producer_lock, pool->area->aborted))
+		return;
+	if (shm_load_relaxed_u32(&shared->ring_refusals, POINT_PTR_RING_INDEX) < count)
+		shm_store_relaxed_u32(&shared->ring_refusals, count, POINT_PTR_RING_INDEX);
+	zcrx_unlock(&shared->producer_lock);
+}
+
 /* False when the ring is full (or the run aborted). Partner: ptr_ring_take(). */
 static bool ptr_ring_put(struct zcrx_page_pool *pool, uint32_t niov)
 {
@@ -78,7 +111,8 @@ static bool ptr_ring_put(struct zcrx_page_pool *pool, uint32_t niov)
 	if (!zcrx_lock(&shared->producer_lock, pool->area->aborted))
 		return false;
 	tail = shm_load_relaxed_u32(&shared->ring_tail, POINT_PTR_RING_INDEX);
-	room = shm_load_acquire_u32(&pool->ring[tail], POINT_PTR_RING_SLOT) == 0;
+	room = shm_load_acquire_u32(&pool->ring[tail], POINT_PTR_RING_SLOT) == 0 &&
+	       !is_refused(shared);
 	if (room) {
 		shm_store_relaxed_u32(&shared->ring_tail, tail + 1 < pool->ring_size ? tail + 1 : 0,
 				      POINT_PTR_RING_INDEX);
@@ -119,7 +153,7 @@ int64_t zcrx_pp_alloc(struct zcrx_page_pool *pool)
 void zcrx_pp_put_unreferenced(struct zcrx_page_pool *pool, uint32_t niov)
 {
 	if (!ptr_ring_put(pool, niov))
-		pool->ops->release_netmem(pool, pool->provider, niov);
+		give_up(pool, niov);
 }
 
 void zcrx_pp_empty_cache(struct zcrx_page_pool *pool)
@@ -129,7 +163,7 @@ void zcrx_pp_empty_cache(struct zcrx_page_pool *pool)
 
 	while (count > 0) {
 		zcrx_pp_cache_set_count(pool, --count);
-		pool->ops->release_netmem(pool, pool->provider, shared->cache[count]);
+		give_up(pool, shared->cache[count]);
 	}
 }
 
@@ -139,7 +173,7 @@ static void give_up_all(struct zcrx_page_pool *pool)
 
 	zcrx_pp_empty_cache(pool);
 	while (ptr_ring_take(pool, &niov))
-		pool->ops->release_netmem(pool, pool->provider, niov);
+		give_up(pool, niov);
 }
 
 bool zcrx_pp_retry_release(struct zcrx_page_pool *pool, int *destroyed)

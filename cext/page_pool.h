@@ -52,7 +52,8 @@ struct zcrx_pool_shared {
 	/* Written by whoever returns a buffer. */
 	_Alignas(SHM_CACHE_LINE) struct zcrx_lock producer_lock;
 	shm_u32 ring_tail;
-	shm_u32 release_count; /* buffers ever unbound, u32, wraps */
+	shm_u32 ring_refusals; /* a fault: so many more buffers find the ring full */
+	shm_u32 release_count; /* buffers ever given up, u32, wraps */
 	_Alignas(SHM_CACHE_LINE) struct zcrx_pp_counters counters;
 };
 
@@ -62,7 +63,7 @@ struct zcrx_page_pool;
 struct zcrx_mp_ops {
 	/* Called with an empty alloc cache: a niov, or -ENOMEM. */
 	int64_t (*alloc_netmems)(struct zcrx_page_pool *pool, void *provider);
-	/* The pool gives a buffer up. */
+	/* The pool gives a buffer up: unbind it. The pool counts it once this has returned. */
 	void (*release_netmem)(struct zcrx_page_pool *pool, void *provider, uint32_t niov);
 	int (*init)(struct zcrx_page_pool *pool, void *provider);
 	/* 0, or -EBUSY when buffers are missing. */
@@ -100,6 +101,12 @@ int64_t zcrx_pp_alloc(struct zcrx_page_pool *pool);
 void zcrx_pp_put_unreferenced(struct zcrx_page_pool *pool, uint32_t niov);
 
 /*
+ * A fault: the next `count` buffers that come to the ptr ring find it full,
+ * room or not. Only the allocating process; not added to what is left of the last.
+ */
+void zcrx_pp_refuse_ring(struct zcrx_page_pool *pool, uint32_t count);
+
+/*
  * Tear down: alloc cache (top first), then ptr ring (oldest first) go back to
  * the provider; the pool is DYING, or gone when nothing is out any more.
  * True if it is gone (phase UNUSED, provider's destroy called, its result in
@@ -115,7 +122,7 @@ bool zcrx_pp_retry_release(struct zcrx_page_pool *pool, int *destroyed);
 
 /* Bind a buffer that came from the freelist: first reference, one more to wait for. */
 void zcrx_pp_bind(struct zcrx_page_pool *pool, uint32_t niov);
-/* The reverse, called by the provider's release. */
+/* The buffer is no pool's; called by the provider's release, before anyone else can have it. */
 void zcrx_pp_unbind(struct zcrx_page_pool *pool, uint32_t niov);
 
 static inline uint32_t zcrx_pp_cache_count(const struct zcrx_page_pool *pool)

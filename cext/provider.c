@@ -217,6 +217,26 @@ uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	return count;
 }
 
+/* The provider process is the one writer; relaxed, since nothing else depends on the word. */
+void zcrx_ifq_hide_freelist(struct zcrx_ifq *ifq, uint32_t count)
+{
+	shm_u32 *hidden = &ifq->shared->freelist_hidden;
+
+	if (shm_load_relaxed_u32(hidden, POINT_FREE_COUNT) < count)
+		shm_store_relaxed_u32(hidden, count, POINT_FREE_COUNT);
+}
+
+bool zcrx_ifq_pass_hidden(struct zcrx_ifq *ifq)
+{
+	shm_u32 *hidden = &ifq->shared->freelist_hidden;
+	uint32_t left = shm_load_relaxed_u32(hidden, POINT_FREE_COUNT);
+
+	if (left == 0)
+		return false;
+	shm_store_relaxed_u32(hidden, left - 1, POINT_FREE_COUNT);
+	return true;
+}
+
 static void refill_freelist(struct zcrx_page_pool *pool)
 {
 	uint32_t cached = zcrx_pp_cache_count(pool);
@@ -234,10 +254,11 @@ static void refill_freelist(struct zcrx_page_pool *pool)
 static int64_t mp_alloc_netmems(struct zcrx_page_pool *pool, void *provider)
 {
 	struct zcrx_ifq *ifq = provider;
+	bool hidden = zcrx_ifq_pass_hidden(ifq);
 	uint32_t cached;
 
 	zcrx_ifq_refill_ring(ifq, pool);
-	if (zcrx_pp_cache_count(pool) == 0)
+	if (zcrx_pp_cache_count(pool) == 0 && !hidden)
 		refill_freelist(pool);
 	cached = zcrx_pp_cache_count(pool);
 	if (cached == 0) {
@@ -315,6 +336,57 @@ void zcrx_ifq_format(struct zcrx_ifq *ifq)
 	shm_store_release_u32(&ifq->shared->refs, 1, POINT_COUNTER);
 }
 
+static bool is_any_bound(const struct zcrx_area *area)
+{
+	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+		if (shm_load_relaxed_u32(&area->niovs[niov].pool, POINT_NIOV_POOL) != ZCRX_NO_POOL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A pool that a restart left behind is gone. Only we bind buffers: one that is
+ * bound now was so while the destroy check ran, and not home. (A copied buffer
+ * is bound to no pool, and may make the check warn beyond what is counted here.)
+ */
+static void note_gone(struct zcrx_ifq *ifq)
+{
+	if (is_any_bound(ifq->area))
+		shm_count(&ifq->shared->warnings_due, 1);
+}
+
+void zcrx_ifq_retry_dying(struct zcrx_ifq *ifq)
+{
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &ifq->pools[slot];
+		int destroyed;
+
+		if (!(ifq->dying & 1U << slot))
+			continue;
+		if (zcrx_pp_phase(pool) == ZCRX_POOL_DYING) {
+			if (!zcrx_pp_retry_release(pool, &destroyed))
+				continue;
+			note_gone(ifq);
+		}
+		ifq->dying &= ~(1U << slot);
+	}
+}
+
+static void move_counter(shm_u64 *to, shm_u64 *from)
+{
+	shm_count(to, shm_load_relaxed_u64(from, POINT_COUNTER));
+	shm_store_relaxed_u64(from, 0, POINT_COUNTER);
+}
+
+/* The slot gets another pool: what the one before counted is kept. */
+static void keep_counters(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+#define KEEP_COUNTER(name) move_counter(&ifq->shared->replaced.name, &pool->shared->counters.name);
+	ZCRX_PP_COUNTERS(KEEP_COUNTER)
+#undef KEEP_COUNTER
+}
+
 int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 {
 	struct zcrx_page_pool *old = zcrx_ifq_pool(ifq);
@@ -325,12 +397,18 @@ int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 		slot++;
 	if (slot == ZCRX_POOLS_MAX)
 		return -ENOSPC;
+	keep_counters(ifq, &ifq->pools[slot]);
 	error = zcrx_pp_create(&ifq->pools[slot]);
 	if (error)
 		return error;
 	shm_store_release_u32(&ifq->shared->current_pool, slot + 1, POINT_POOL_COUNT);
-	if (old)
-		zcrx_pp_destroy(old, &destroyed);
+	if (!old)
+		return (int)slot;
+	shm_count(&ifq->shared->restarts, 1);
+	if (zcrx_pp_destroy(old, &destroyed))
+		note_gone(ifq);
+	else
+		ifq->dying |= 1U << old->slot;
 	return (int)slot;
 }
 
@@ -396,7 +474,7 @@ int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq)
 {
 	uint32_t niov;
 
-	if (zcrx_area_pop_free(ifq->area, &niov, 1) == 0)
+	if (zcrx_ifq_is_hidden(ifq) || zcrx_area_pop_free(ifq->area, &niov, 1) == 0)
 		return -ENOMEM;
 	zcrx_pp_ref_init(ifq->area, niov);
 	return niov;

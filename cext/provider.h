@@ -46,6 +46,7 @@ struct zcrx_trace {
 /* Kernel-side shared state of an ifq. The provider process is its one writer. */
 struct zcrx_ifq_shared {
 	_Alignas(SHM_CACHE_LINE) struct zcrx_lock rq_lock;
+	shm_u32 freelist_hidden; /* a fault: so many more calls find the freelist empty */
 	shm_u32 refs; /* instance references: 1, and one for each pool */
 	shm_u32 current_pool; /* slot + 1, 0 = none */
 	shm_u32 cached_rq_head; /* copy for inspection */
@@ -55,6 +56,9 @@ struct zcrx_ifq_shared {
 	shm_u64 alloc_failures;
 	shm_u64 destroy_warnings;
 	shm_u64 ring_refills; /* calls that took at least one RQE */
+	shm_u64 restarts; /* pools made after the first */
+	shm_u64 warnings_due; /* pools gone after a restart while another one had buffers */
+	struct zcrx_pp_counters replaced; /* of pools whose slot holds another one by now */
 	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* verdicts looked at; the control process */
 };
 
@@ -67,6 +71,7 @@ struct zcrx_ifq {
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	uint32_t device;
+	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */
 	bool is_checked; /* somebody looks at the verdict log and says how far it has come */
 	bool strict_alias; /* reject an index whose upper bits would vanish */
@@ -95,6 +100,21 @@ static inline struct zcrx_page_pool *zcrx_ifq_pool(struct zcrx_ifq *ifq)
  */
 int zcrx_ifq_restart(struct zcrx_ifq *ifq);
 
+/* Look at each dying pool again: see zcrx_ifq_retry_release(). */
+void zcrx_ifq_retry_dying(struct zcrx_ifq *ifq);
+
+/*
+ * The delayed worker of page pools that a restart left behind: what has come
+ * back to them meanwhile goes to the freelist, and a pool without buffers in
+ * flight is gone. The destroy check covers the whole area, so that it warns
+ * while any other pool has a buffer; how often it must is counted.
+ */
+static inline void zcrx_ifq_retry_release(struct zcrx_ifq *ifq)
+{
+	if (ifq->dying)
+		zcrx_ifq_retry_dying(ifq);
+}
+
 /*
  * Tear the queue down and check that every buffer is home: 0, -EBUSY when
  * buffers are missing (counted as a warning; the pool keeps its instance
@@ -110,6 +130,20 @@ uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 
 /* How many RQEs could be judged now, the verdict log's room included. */
 uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq);
+
+/*
+ * A fault: the freelist looks empty for `count` calls of the provider; buffers
+ * come from the refill ring or not at all, and copies find none meanwhile. Only
+ * the provider process; not added to what is left of the last.
+ */
+void zcrx_ifq_hide_freelist(struct zcrx_ifq *ifq, uint32_t count);
+/* One of these calls; false when none is left. Only the provider process. */
+bool zcrx_ifq_pass_hidden(struct zcrx_ifq *ifq);
+
+static inline bool zcrx_ifq_is_hidden(const struct zcrx_ifq *ifq)
+{
+	return shm_load_relaxed_u32(&ifq->shared->freelist_hidden, POINT_FREE_COUNT) != 0;
+}
 
 /* The ring has a new user: it finds it empty, whatever the last one left there. */
 void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq);

@@ -62,7 +62,34 @@ def _all_home(evidence: Evidence) -> Statement:
     home = evidence.total("provider", "free_count")
     total = evidence.num_niovs * len(evidence.queues)
     text = f"{home} of {total} buffers are on the freelist, {warnings} destroy warnings"
-    return Statement(name, home == total and warnings == 0, text)
+    restarts = evidence.total("provider", "restarts")
+    if restarts:
+        due = evidence.total("provider", "warnings_due")
+        text += f" ({due} are due to {restarts} restarts)"
+    for number, queue in enumerate(evidence.queues):
+        problem = _warnings_wrong(queue)
+        if problem:
+            return Statement(name, False, f"{text}; queue {number}: {problem}")
+    return Statement(name, home == total, text)
+
+
+def _warnings_wrong(queue: QueueReport) -> str | None:
+    """What is wrong with a queue's destroy warnings and the references that they keep, if anything.
+
+    Each restart leaves a pool behind, and each of these that goes while another pool has buffers
+    must warn. One that goes while no pool has any may warn only because of a copied buffer, which
+    is no pool's. The last pool must not. Each warning keeps one reference on the instance.
+    """
+    warnings, due = queue.provider["destroy_warnings"], queue.provider["warnings_due"]
+    copied = queue.nic["copied_packets"] > 0
+    most = queue.provider["restarts"] if copied else due
+    if not due <= warnings <= most:
+        expected = str(due) if most == due else f"{due} to {most}"
+        return f"{warnings} destroy warnings instead of {expected}"
+    references = queue.provider["instance_refs"]
+    if references != 1 + warnings:
+        return f"{references} references on the instance instead of {1 + warnings}"
+    return None
 
 
 def _integrity(evidence: Evidence) -> Statement:

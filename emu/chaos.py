@@ -1,4 +1,4 @@
-"""Process faults: kill, stop and replace the processes of a run, by plan.
+"""Process faults: kill, stop, starve and replace the processes of a run, restart its queues.
 
 The control process carries them out, so their ordinals are milliseconds of
 traffic. What a fault does to a process is expected afterwards: a consumer that
@@ -18,9 +18,21 @@ from typing import Protocol
 
 from emu.core import JOURNAL_MAX
 from emu.crew import Crew, Worker
+from emu.starvation import Starvation
 from faults import Actor, CompiledRule, Plan
 
 _NEVER = math.inf
+_ROLES = {
+    "kill-consumer": "consumer",
+    "churn": "consumer",
+    "scrub-midway": "consumer",
+    "stop-consumer": "consumer",
+    "stop-provider": "provider",
+    "stop-nic": "nic",
+    "starve-consumer": "consumer",
+    "starve-provider": "provider",
+    "starve-nic": "nic",
+}
 
 
 class _Run(Protocol):
@@ -33,6 +45,9 @@ class _Run(Protocol):
 
     def scrub_living(self, queue: int, rule: int) -> bool:
         """Scrub a queue whose user lives; False if that cannot be now."""
+
+    def restart_queue(self, queue: int) -> bool:
+        """Give a queue a new page pool; False if that is not possible now."""
 
 
 @dataclass(slots=True)
@@ -84,6 +99,8 @@ class Chaos:
         self.missing_from: int | None = None  #: of the first firing that the journal left out
         self._expected: set[int] = set()  # pids of consumers that we made end
         self._stopped: dict[int, float] = {}  # pid: millisecond at which it goes on
+        self._starved: list[tuple[float, Starvation]] = []  # millisecond at which it ends
+        self.notes: list[str] = []  #: what could not be done as a rule wants it
         for lane in self._lanes:
             if not lane.rule.after:
                 lane.schedule(1 if lane.rule.every else 0)  # every: not before it has begun
@@ -104,6 +121,10 @@ class Chaos:
         for pid, until in list(self._stopped.items()):
             if now_ms >= until:
                 self._resume(pid)
+        for item in list(self._starved):
+            if now_ms >= item[0]:
+                self._starved.remove(item)
+                item[1].end()
 
     def _wake_followers(self, position: int, from_ms: int) -> None:
         if self.fired[position] != 1:
@@ -114,29 +135,77 @@ class Chaos:
 
     def _victim(self, lane: _Lane, run: _Run) -> Worker | None:
         """Whom the rule is about; None while there is nobody who has attached."""
-        role = {
-            "kill-consumer": "consumer",
-            "churn": "consumer",
-            "scrub-midway": "consumer",
-            "stop-consumer": "consumer",
-            "stop-provider": "provider",
-            "stop-nic": "nic",
-        }[lane.name]
+        starved = self._pids_starved if lane.name.startswith("starve-") else frozenset()
         candidates = [
             worker
-            for worker in run.crew.live(role)
+            for worker in run.crew.live(_ROLES[lane.name])
             if run.crew.has_joined(worker)
+            and worker.process.pid not in starved
             and worker.process.pid not in self._stopped
             and worker.process.pid not in self._expected
             and lane.rule.queue in (-1, worker.queue)
         ]
         return lane.rng.choice(candidates) if candidates else None
 
-    def _fire(self, lane: _Lane, run: _Run, now_ms: float) -> bool:
-        worker = self._victim(lane, run)
-        if worker is None:
+    @property
+    def _pids_starved(self) -> frozenset[int]:
+        return frozenset().union(*(starvation.pids for _, starvation in self._starved))
+
+    def _starve(self, lane: _Lane, run: _Run, worker: Worker, now_ms: float) -> bool:
+        """Let a process share a core with the one that has used most CPU time so far."""
+        ms, nice, *_ = lane.rule.params
+        others = [
+            other
+            for other in run.crew.live()
+            if other is not worker
+            and run.crew.has_joined(other)
+            and other.process.pid not in self._pids_starved
+        ]
+        if not others:
             return False
+        try:
+            starvation = Starvation(worker, max(others, key=lambda other: other.cpu_s), nice)
+        except OSError as error:  # it is about to end, or a cgroup takes its core away
+            self._tell(f"{lane.name}: {error.strerror}")
+            return False
+        for note in starvation.notes:
+            self._tell(f"{lane.name}: {note}")
+        self._starved.append((now_ms + ms, starvation))
+        return True
+
+    def _tell(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _restart(self, queue: int, run: _Run) -> bool:
+        """Restart a queue; not while the provider, who does it, is stopped."""
+        if any(worker.process.pid in self._stopped for worker in run.crew.live("provider")):
+            return False
+        return run.restart_queue(queue)
+
+    def _fire(self, lane: _Lane, run: _Run, now_ms: float) -> bool:
+        """Carry a rule out; False if that cannot be now."""
+        queue: int | None
+        if lane.name == "queue-restart":
+            queue = lane.rule.queue if lane.rule.queue >= 0 else lane.rng.randrange(self._queues)
+            done = self._restart(queue, run)
+        else:
+            worker = self._victim(lane, run)
+            if worker is None:
+                return False
+            queue = worker.queue
+            done = self._do_to(worker, lane, run, now_ms)
+        if done:
+            self._note(lane, queue, int(now_ms))
+        return done
+
+    def _do_to(self, worker: Worker, lane: _Lane, run: _Run, now_ms: float) -> bool:
         pid = worker.process.pid
+        if lane.name.startswith("starve-"):
+            return self._starve(lane, run, worker, now_ms)
+        if lane.name == "scrub-midway":
+            assert worker.queue is not None
+            return run.scrub_living(worker.queue, lane.position)
         if lane.name == "kill-consumer":
             self._expected.add(pid)
             os.kill(pid, signal.SIGKILL)
@@ -144,14 +213,9 @@ class Chaos:
             assert worker.queue is not None
             self._expected.add(pid)
             run.stop_consumer(worker.queue)
-        elif lane.name == "scrub-midway":
-            assert worker.queue is not None
-            if not run.scrub_living(worker.queue, lane.position):
-                return False
         else:
             os.kill(pid, signal.SIGSTOP)
             self._stopped[pid] = now_ms + lane.rule.params[0]
-        self._note(lane, worker.queue, int(now_ms))
         return True
 
     def _note(self, lane: _Lane, queue: int | None, ms: int) -> None:
@@ -177,6 +241,5 @@ class Chaos:
         return bool(self._stopped)
 
     def rest(self) -> None:
-        """Let every stopped process go on: the run comes to its end."""
-        for pid in list(self._stopped):
-            self._resume(pid)
+        """Let every stopped or starved process go on: the run comes to its end."""
+        self.resume(_NEVER)

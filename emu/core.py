@@ -286,6 +286,27 @@ class Queue:
         """Have NIC and provider both followed?"""
         return bool(_lib.zcrx_queue_user_is(self._ptr, user))
 
+    def restart(self) -> None:
+        """Ask the provider for a new page pool on the queue; :meth:`restarted` is its answer."""
+        _lib.zcrx_queue_restart(self._ptr)
+
+    def restarted(self) -> bool | None:
+        """What came of the last :meth:`restart`.
+
+        Returns:
+            None while the provider has not seen to it; False when it had no slot left, since
+            each holds a pool that waits for its buffers.
+        """
+        slot = int(_lib.zcrx_queue_restarted(self._ptr))
+        return None if slot == -errno.EAGAIN else slot >= 0
+
+    def rq_available(self) -> int:
+        """RQEs that the provider could take now: published tail less its private head.
+
+        0 to the ring's entries, whatever the consumer wrote; 0 while the queue has no user.
+        """
+        return int(_lib.zcrx_queue_rq_available(self._ptr))
+
     def scrub(self) -> tuple[int, int]:
         """Take back all user references; (references, buffers that came home by it)."""
         buffers = _ffi.new("uint64_t *")
@@ -680,11 +701,22 @@ class NicLoop(_Loop):
 class ProviderLoop(_Loop):
     """The provider process's loop over all queues."""
 
-    def __init__(self, shape: Shape, mappings: Sequence[Mapping], *, strict_alias: bool) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        mappings: Sequence[Mapping],
+        rules: Sequence[Rule] = (),
+        *,
+        strict_alias: bool,
+        seed: int = 0,
+    ) -> None:
         self._keep: list[Any] = []
         array = _mappings(mappings, self._keep)
         self._own(
-            _lib.zcrx_grantor_new(_shape(shape), len(mappings), array, strict_alias),
+            _lib.zcrx_grantor_new(
+                *(_shape(shape), len(mappings), array, strict_alias),
+                *(_rules(rules, self._keep), len(rules), seed),
+            ),
             _lib.zcrx_grantor_free,
         )
 

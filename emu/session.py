@@ -23,7 +23,7 @@ from emu import custom, netlink
 from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
 from emu.chaos import Chaos
-from emu.config import NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep
@@ -77,15 +77,42 @@ class Sample:
 
 @dataclass(slots=True)
 class _Progress:
-    """Notices a run in which nothing is delivered although it could be."""
+    """Notices a count that does not move any more."""
 
-    delivered: int = -1
+    stall_s: float
+    count: int = -1
     since: float = field(default_factory=time.monotonic)
 
-    def is_stuck(self, delivered: int, now: float) -> bool:
-        if delivered != self.delivered:
-            self.delivered, self.since = delivered, now
-        return now - self.since > STALL_S
+    def is_stuck(self, count: int, now: float) -> bool:
+        if count != self.count:
+            self.count, self.since = count, now
+        return now - self.since > self.stall_s
+
+
+def _dealt_with(nic: dict[str, int]) -> int:
+    """Packets that were delivered, or dropped for another reason than want of room."""
+    wanted = nic["dropped_no_buffer"] + nic["dropped_cq_full"]
+    return nic["packets_delivered"] + nic["packets_dropped"] - wanted
+
+
+def _could_go_on(queue: Queue, *, copies: bool, takes: bool) -> bool:
+    """Is there all that a packet of any size needs, as NIC and provider see it?
+
+    What the consumer says of itself does not count: it may never publish its tail, never read a
+    completion or keep every buffer. Then its own queue starves, and that is its own affair.
+
+    Args:
+        queue: Which.
+        copies: A packet may need a buffer of the freelist, too.
+        takes: The provider has lately taken RQEs; if they brought no buffer, that is their fault.
+    """
+    places = queue.places()
+    if places.in_flight + FRAGMENTS_MAX > queue.shape.cq_entries:
+        return False
+    spare = places.freelist + places.cache + places.ptr_ring + places.grant_ring
+    if spare >= FRAGMENTS_MAX and (places.freelist or not copies):
+        return True
+    return not takes and queue.rq_available() > 0
 
 
 class Session:
@@ -97,6 +124,7 @@ class Session:
         output_fd: Queue 0's consumer writes the payload there, in order; -1 = nowhere.
         stop_at_end: The consumers finish after so many flows ended; 0 = never.
         listener: For a ``tcp:`` source: a listening socket, if the caller made one.
+        stall_s: Seconds without a delivery after which a run that could go on is stalled.
 
     Raises:
         ConfigError: The configuration cannot be.
@@ -111,7 +139,9 @@ class Session:
         output_fd: int = -1,
         stop_at_end: int = 0,
         listener: socket.socket | None = None,
+        stall_s: float = STALL_S,
     ) -> None:
+        self._stall_s = stall_s
         self.config = config
         self.run_dir = run_dir
         self.listener = listener
@@ -130,6 +160,7 @@ class Session:
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
         self._stalled = False
         self._chaos = Chaos(config.plan, config.seed, config.queues)
+        self._taken = [_Progress(stall_s) for _ in range(config.queues)]
         self._users = [1] * config.queues  # how many users each queue has had
         self._replaced: set[int] = set()
         self._netlink: dict[str, Any] = {}
@@ -238,6 +269,7 @@ class Session:
         if role == "provider":
             return {
                 "strict_alias": config.strict_alias,
+                "seed": config.seed,
                 "rules": self._rules(Actor.PROVIDER),
                 "run_dir": None if self.run_dir is None else str(self.run_dir),
                 "config": config.as_dict(),
@@ -335,20 +367,18 @@ class Session:
         """Nothing delivered for long, although traffic, buffers and room are there."""
         if not self._replays or self.config.pace is Pace.ORIGINAL:
             return False
-        delivered = sum(
-            queue.counters(CounterGroup.NIC)["packets_delivered"] for queue in self._queues
-        )
-        if not progress.is_stuck(delivered, time.monotonic()) or self._chaos.disturbs:
+        dealt_with = sum(_dealt_with(queue.counters(CounterGroup.NIC)) for queue in self._queues)
+        now = time.monotonic()
+        takes = [
+            not taken.is_stuck(queue.consumed(), now)
+            for taken, queue in zip(self._taken, self._queues, strict=True)
+        ]
+        if not progress.is_stuck(dealt_with, now) or self._chaos.disturbs:
             return False
-        for queue in self._queues:
-            places = queue.places()
-            spare = places.freelist + places.cache + places.ptr_ring + places.grant_ring
-            submitted = queue.counters(CounterGroup.CONSUMER)["rqe_submitted"]
-            if places.in_flight < self.config.cq_entries and (
-                spare > 0 or submitted > queue.consumed()
-            ):
-                return True
-        return False
+        copies = self.config.copy_every > 0
+        return any(
+            _could_go_on(queue, copies=copies, takes=takes[queue.index]) for queue in self._queues
+        )
 
     def _end_of_traffic(self, progress: _Progress) -> str | None:
         """Why the traffic is over, None while it is not."""
@@ -379,7 +409,7 @@ class Session:
         if self._setup.refused is not None:
             return self._report(SETUP_FAILED)
         self._started_at = time.monotonic()
-        progress = _Progress()
+        progress = _Progress(self._stall_s)
         next_sample = self._started_at + sample_every_s
         self._control.set_state(RunState.TRAFFIC)
         while True:
@@ -505,6 +535,24 @@ class Session:
             self._reconcile()
             self._reconcilers[queue].note_new_user()
             self._start_worker("consumer", queue)
+
+    def restart_queue(self, queue: int) -> bool:
+        """Give a queue a new page pool while the run goes on; the old one lingers.
+
+        Returns:
+            False when there was none to be had: every slot holds a pool that waits for its
+            buffers, or the provider is gone.
+        """
+        view = self._queues[queue]
+        view.restart()
+        return (
+            self._wait_for(
+                f"the restart of queue {queue}",
+                lambda: view.restarted() is not None,
+                ACK_TIMEOUT_S,
+            )
+            and view.restarted() is True
+        )
 
     def _change_user(self, queue: int, user: int) -> None:
         self._queues[queue].set_user(user)
@@ -755,7 +803,7 @@ class Session:
             reconciliation=reconciliation,
             queues=tuple(queues),
             netlink=self._netlink,
-            notes=(*self._notes, *self._setup.notes),
+            notes=(*self._notes, *self._setup.notes, *self._chaos.notes),
             run_dir=None if self.run_dir is None else str(self.run_dir),
             versions=versions(),
         )

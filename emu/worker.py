@@ -134,7 +134,11 @@ def _run_provider(setup: Setup, parent: int) -> None:
 
     signal.signal(signal.SIGTERM, on_term)
     loop = core.ProviderLoop(
-        setup.shape, setup.mappings, strict_alias=setup.message["strict_alias"]
+        setup.shape,
+        setup.mappings,
+        _rules(setup),
+        strict_alias=setup.message["strict_alias"],
+        seed=setup.message["seed"],
     )
     announce(setup.message["barrier"])
     while not loop.run(_SLICE_MS):

@@ -48,8 +48,11 @@ _HOSTILE = (
 )
 _CHAOS = (
     f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
+    "alloc-fail:0.001%,freelist-empty:0.001%,ptr-ring-full:0.001%,"
     "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
     "stop-nic:every=1030:ms=10,churn:every=1710,scrub-midway:every=430,"
+    "starve-consumer:every=1130:ms=100,starve-provider:every=1370:ms=100,"
+    "starve-nic:every=1490:ms=100:nice=10,queue-restart:every=130,"
     # Each run starts in one of eight ways. Not setup-fail: it ends a run before it begins.
     "index-wrap:50%,header-layout:50%,header-garbage:50%"
 )
@@ -75,7 +78,7 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile(
             name="chaos",
-            summary="everything: consumer, NIC, odd starts, and processes killed and stopped",
+            summary="everything: consumer, NIC, provider, odd starts, and whole processes",
             text=_CHAOS,
         ),
     )

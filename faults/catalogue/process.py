@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from faults.fault import NOT_THE_READERS, Actor, Fault, Group, Param
 
+_STARVED = (
+    "For so long both are bound to the same core, and the starved one is made nice. When the "
+    "priority could not be taken back afterwards (that needs CAP_SYS_NICE or an RLIMIT_NICE that "
+    "reaches it), it is left alone, and the report says so. On a machine with one core binding has "
+    "no effect. Nobody waits for anybody: a starved process only makes others wait for work."
+)
+_STARVE_PARAMS = (
+    Param(name="ms", doc="milliseconds", default=50, low=1, high=10_000),
+    Param(name="nice", doc="niceness", default=0, low=0, high=19),
+)
+
 FAULTS = (
     Fault(
         name="kill-consumer",
@@ -87,6 +98,62 @@ FAULTS = (
         consequences=(
             "Buffers are handed out again that the consumer still reads; returns of them take the "
             "references of what is delivered next."
+        ),
+    ),
+    Fault(
+        name="starve-consumer",
+        number=65,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the consumer must share one core with the busiest other process",
+        explanation=(
+            f"{_STARVED} Completions are read and returned late: the completion queue fills up, "
+            "buffers run short, and packets wait or are dropped."
+        ),
+        params=_STARVE_PARAMS,
+        consequences="Packets of this queue may wait or be dropped meanwhile.",
+    ),
+    Fault(
+        name="starve-provider",
+        number=66,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the provider must share one core with the busiest other process",
+        explanation=(
+            f"{_STARVED} Buffers are granted late: the NIC uses up what it has, the refill ring "
+            "fills up, and the consumers keep what finds no room in it."
+        ),
+        params=_STARVE_PARAMS,
+        consequences="Packets of all queues may wait or be dropped meanwhile.",
+        per_queue=False,
+    ),
+    Fault(
+        name="starve-nic",
+        number=67,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the NIC must share one core with the busiest other process",
+        explanation=f"{_STARVED} Less is received; no buffer is touched by it.",
+        params=_STARVE_PARAMS,
+        consequences="Less throughput of all queues.",
+        per_queue=False,
+    ),
+    Fault(
+        name="queue-restart",
+        number=69,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the queue gets a new page pool in the middle of traffic",
+        explanation=(
+            "The provider makes a new pool and tears the old one down, which lingers until its "
+            "buffers are home. Those that the user returns meanwhile are handed to a pool that "
+            "they are not bound to: they earn other_pool, go to the old pool's ptr ring and from "
+            "there to the freelist. (In this emulator that is what buffers handed to another "
+            "queue's page pool are: each queue has an area of its own.) Buffers that the NIC was "
+            "granted before stay granted. The destroy check of the old pool covers the whole "
+            "area, so it warns while the new pool has buffers, and the reference on the instance "
+            "is kept: the audit expects exactly these warnings. With a pool in every slot the "
+            "restart waits until one is gone."
         ),
     ),
 )

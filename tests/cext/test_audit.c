@@ -277,6 +277,9 @@ static void counters_are_read_under_their_names(void)
 	/* Pools are added up, those that are gone included. */
 	shm_count(&queue->ifq.pools[0].shared->counters.alloc_fast, 9);
 	shm_count(&queue->ifq.pools[7].shared->counters.alloc_fast, 10);
+	shm_count(&queue->ifq.shared->replaced.alloc_fast, 100);
+	shm_count(&queue->ifq.shared->restarts, 11);
+	shm_count(&queue->ifq.shared->warnings_due, 12);
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_NIC, "packets_offered"), 1);
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_NIC, "connections"), 2);
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_PROVIDER, "consumed"), 3);
@@ -287,7 +290,9 @@ static void counters_are_read_under_their_names(void)
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_PROVIDER, "free_count"), 8);
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_CONSUMER, "fragments"), 7);
 	CHECK_EQ(named(&scene, ZCRX_COUNTERS_CONSUMER, "pending_returns"), 8);
-	CHECK_EQ(named(&scene, ZCRX_COUNTERS_POOL, "alloc_fast"), 19);
+	CHECK_EQ(named(&scene, ZCRX_COUNTERS_POOL, "alloc_fast"), 119);
+	CHECK_EQ(named(&scene, ZCRX_COUNTERS_PROVIDER, "restarts"), 11);
+	CHECK_EQ(named(&scene, ZCRX_COUNTERS_PROVIDER, "warnings_due"), 12);
 	scene_free(&scene);
 }
 
@@ -299,9 +304,13 @@ static void injected_entries_are_read_by_rule(void)
 	scene_init(&scene);
 	shm_count(&scene.queue->lab->injected[0], 11);
 	shm_count(&scene.queue->lab->injected[ZCRX_RULES_MAX - 1], 12);
+	shm_count(&scene.queue->nic->injected[2], 13);
+	shm_count(&scene.queue->provider->injected[3], 14);
 	zcrx_injected_read(scene.queue, injected);
 	CHECK_EQ(injected[0], 11);
 	CHECK_EQ(injected[1], 0);
+	CHECK_EQ(injected[2], 13);
+	CHECK_EQ(injected[3], 14);
 	CHECK_EQ(injected[ZCRX_RULES_MAX - 1], 12);
 	scene_free(&scene);
 }

@@ -170,7 +170,7 @@ static void a_bound_buffer_has_one_reference_and_names_its_pool(void)
 	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 1);
 	zcrx_pp_unbind(&memory.pool, 7);
 	CHECK_EQ(shm_load_relaxed_u32(&memory.area.niovs[7].pool, POINT_NIOV_POOL), ZCRX_NO_POOL);
-	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 0);
+	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 1); /* until its provider has put it away */
 	pool_free(&memory);
 }
 
@@ -184,7 +184,8 @@ static void buffers_in_flight_are_counted_across_the_wrap(void)
 	zcrx_pp_bind(&memory.pool, 1);
 	zcrx_pp_bind(&memory.pool, 2);
 	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 2);
-	zcrx_pp_unbind(&memory.pool, 2);
+	zcrx_pp_refuse_ring(&memory.pool, 1);
+	zcrx_pp_put_unreferenced(&memory.pool, 2);
 	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 1);
 	pool_free(&memory);
 }
@@ -341,6 +342,48 @@ static void teardown_gives_up_the_cache_from_its_top_then_the_ring_from_its_olde
 	pool_free(&memory);
 }
 
+static void a_ring_that_is_told_to_refuse_does_so_that_often(void)
+{
+	struct pool_memory memory;
+
+	pool_init(&memory, 4);
+	zcrx_pp_refuse_ring(&memory.pool, 2);
+	zcrx_pp_refuse_ring(&memory.pool, 1); /* not added up */
+	for (uint32_t niov = 0; niov < 4; niov++)
+		put_in_ring(&memory, niov);
+	CHECK_EQ(COUNTER(&memory, recycle_ring_full), 2);
+	CHECK_EQ(COUNTER(&memory, recycle_ring), 2);
+	CHECK_BYTES(memory.asked.released, ((uint32_t[]){0, 1}), 2 * sizeof(uint32_t));
+	CHECK_EQ(zcrx_pp_inflight(&memory.pool), 2);
+	pool_free(&memory);
+}
+
+static void refusals_are_not_used_up_by_a_ring_that_is_full(void)
+{
+	struct pool_memory memory;
+	int destroyed;
+
+	pool_init(&memory, 2);
+	put_in_ring(&memory, 0);
+	put_in_ring(&memory, 1);
+	zcrx_pp_refuse_ring(&memory.pool, 1);
+	put_in_ring(&memory, 2);
+	CHECK_EQ(zcrx_pp_alloc(&memory.pool), 1);
+	put_in_ring(&memory, 3);
+	put_in_ring(&memory, 4);
+	CHECK_EQ(COUNTER(&memory, recycle_ring_full), 2);
+	CHECK_EQ(COUNTER(&memory, recycle_ring), 3);
+	/* The next pool of this slot starts afresh. */
+	zcrx_pp_refuse_ring(&memory.pool, 1);
+	zcrx_pp_put_unreferenced(&memory.pool, 1);
+	zcrx_pp_refuse_ring(&memory.pool, 1);
+	CHECK(zcrx_pp_destroy(&memory.pool, &destroyed));
+	CHECK_EQ(zcrx_pp_create(&memory.pool), 0);
+	put_in_ring(&memory, 0);
+	CHECK_EQ(COUNTER(&memory, recycle_ring_full), 0);
+	pool_free(&memory);
+}
+
 static void a_pool_with_buffers_out_lingers_until_they_are_home(void)
 {
 	struct pool_memory memory;
@@ -490,6 +533,8 @@ CHECK_MAIN(CASE(a_new_pool_is_empty_and_current),
 	   CASE(buffer_0_is_a_buffer_like_any_other),
 	   CASE(a_ptr_ring_whose_producer_died_is_given_up),
 	   CASE(teardown_gives_up_the_cache_from_its_top_then_the_ring_from_its_oldest),
+	   CASE(a_ring_that_is_told_to_refuse_does_so_that_often),
+	   CASE(refusals_are_not_used_up_by_a_ring_that_is_full),
 	   CASE(a_pool_with_buffers_out_lingers_until_they_are_home),
 	   CASE(emptying_the_cache_leaves_the_ring_alone),
 	   CASE(the_ptr_ring_neither_loses_nor_doubles_under_many_producers))

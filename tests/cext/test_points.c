@@ -681,6 +681,69 @@ static void a_consumer_reads_everything_whenever_it_is_asked_to_leave(void)
 	queue_memory_free(&leaving.memory);
 }
 
+/* ---- a dying pool gets its last buffer back -------------------------------------------- */
+
+struct dying {
+	struct queue_memory memory;
+	bool made;
+	uint32_t niov;
+};
+
+/* The stack holds the last buffer of the old pool, whose ptr ring takes none. */
+static void set_dying(void *scene)
+{
+	struct dying *dying = scene;
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_ifq *ifq = &dying->memory.queue.ifq;
+	int64_t niov;
+
+	if (dying->made)
+		queue_memory_free(&dying->memory);
+	queue_memory_init(&dying->memory, &shape);
+	dying->made = true;
+	niov = zcrx_pp_alloc(zcrx_ifq_pool(ifq));
+	REQUIRE(niov >= 0);
+	dying->niov = (uint32_t)niov;
+	zcrx_pp_refuse_ring(zcrx_ifq_pool(ifq), 1);
+	REQUIRE(zcrx_ifq_restart(ifq) == 1);
+}
+
+static void drop_last(void *scene)
+{
+	struct dying *dying = scene;
+
+	zcrx_ifq_drop(&dying->memory.queue.ifq, dying->niov, 1);
+}
+
+static void look_again(void *scene)
+{
+	struct dying *dying = scene;
+
+	zcrx_ifq_retry_release(&dying->memory.queue.ifq);
+}
+
+static void judge_dying(void *scene)
+{
+	struct dying *dying = scene;
+	struct zcrx_ifq *ifq = &dying->memory.queue.ifq;
+
+	look_again(scene);
+	CHECK_EQ(zcrx_pp_phase(&ifq->pools[0]), ZCRX_POOL_UNUSED);
+	CHECK_EQ(count_of(&ifq->shared->destroy_warnings), 0);
+	CHECK_EQ(count_of(&ifq->shared->warnings_due), 0);
+	CHECK_EQ(word_of(&ifq->shared->refs), 2);
+	CHECK_EQ(zcrx_area_free_count(ifq->area), 8);
+}
+
+static void a_dying_pool_is_not_gone_before_its_last_buffer_is_home(void)
+{
+	const struct play play = {set_dying, drop_last, {look_again}, judge_dying, 0};
+	struct dying dying = {.made = false};
+
+	perform_everywhere(&play, &dying);
+	queue_memory_free(&dying.memory);
+}
+
 CHECK_MAIN(CASE(user_references_add_up_wherever_others_take_and_give),
 	   CASE(one_of_two_drops_the_last_reference_wherever_they_meet),
 	   CASE(refill_and_scrub_bring_each_buffer_home_once_wherever_they_meet),
@@ -689,4 +752,5 @@ CHECK_MAIN(CASE(user_references_add_up_wherever_others_take_and_give),
 	   CASE(the_ptr_ring_keeps_each_buffer_wherever_put_and_take_meet),
 	   CASE(a_post_is_seen_or_rung_wherever_it_falls),
 	   CASE(a_buffer_that_is_cut_comes_home_once_wherever_the_scrub_falls),
-	   CASE(a_consumer_reads_everything_whenever_it_is_asked_to_leave))
+	   CASE(a_consumer_reads_everything_whenever_it_is_asked_to_leave),
+	   CASE(a_dying_pool_is_not_gone_before_its_last_buffer_is_home))

@@ -876,6 +876,98 @@ static void each_restart_takes_the_first_unused_slot(void)
 	rig_free(&rig);
 }
 
+static void what_a_pool_counted_outlives_it(void)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	for (uint32_t i = 0; i < 10; i++) {
+		delivered(&rig, 0); /* and home at once */
+		CHECK_EQ(zcrx_ifq_restart(rig.ifq), i % 2 ? 0 : 1);
+	}
+	CHECK_EQ(count_of(&rig.ifq->shared->restarts), 10);
+	/* What is in the slots belongs to the last two: nobody has taken it over yet. */
+	CHECK_EQ(count_of(&rig.ifq->shared->replaced.alloc_empty) +
+			 count_of(&rig.ifq->pools[0].shared->counters.alloc_empty) +
+			 count_of(&rig.ifq->pools[1].shared->counters.alloc_empty),
+		 10);
+	rig_free(&rig);
+}
+
+/* The check covers the whole area: a pool that goes warns because of the others' buffers. */
+static void warnings_that_restarts_bring_are_told_beforehand(void)
+{
+	struct rig rig;
+	uint32_t first, second;
+
+	rig_init(&rig);
+	first = delivered(&rig, 1);
+	CHECK_EQ(zcrx_ifq_restart(rig.ifq), 1);
+	second = delivered(&rig, 1);
+	zcrx_ifq_retry_release(rig.ifq);
+	CHECK_EQ(zcrx_pp_phase(&rig.ifq->pools[0]), ZCRX_POOL_DYING);
+	give_back(&rig, first);
+	zcrx_pp_empty_cache(zcrx_ifq_pool(rig.ifq));
+	CHECK_EQ(judge_next(&rig), ZCRX_OTHER_POOL);
+	zcrx_ifq_retry_release(rig.ifq);
+	CHECK_EQ(zcrx_pp_phase(&rig.ifq->pools[0]), ZCRX_POOL_UNUSED);
+	CHECK_EQ(count_of(&rig.ifq->shared->warnings_due), 1);
+	CHECK_EQ(count_of(&rig.ifq->shared->destroy_warnings), 1);
+	CHECK_EQ(word_of(&rig.ifq->shared->refs), 3);
+	zcrx_ifq_retry_release(rig.ifq); /* nothing is left to look at */
+	CHECK_EQ(count_of(&rig.ifq->shared->destroy_warnings), 1);
+	/* The slot is free for the next one; this time nobody else has a buffer. */
+	CHECK_EQ(zcrx_ifq_restart(rig.ifq), 0);
+	give_back(&rig, second);
+	CHECK_EQ(judge_next(&rig), ZCRX_OTHER_POOL);
+	zcrx_ifq_retry_release(rig.ifq);
+	CHECK_EQ(count_of(&rig.ifq->shared->destroy_warnings), 1);
+	CHECK_EQ(count_of(&rig.ifq->shared->warnings_due), 1);
+	CHECK_EQ(zcrx_ifq_teardown(rig.ifq), 0);
+	CHECK_EQ(word_of(&rig.ifq->shared->refs), 2); /* the one that the warning kept */
+	rig_free(&rig);
+}
+
+/* A copied buffer is no pool's: it makes the check warn, and no restart is to blame. */
+static void a_copied_buffer_is_not_what_a_restart_accounts_for(void)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	CHECK(zcrx_ifq_take_copy_buffer(rig.ifq) >= 0);
+	CHECK_EQ(zcrx_ifq_restart(rig.ifq), 1);
+	CHECK_EQ(count_of(&rig.ifq->shared->destroy_warnings), 1);
+	CHECK_EQ(count_of(&rig.ifq->shared->warnings_due), 0);
+	rig_free(&rig);
+}
+
+static void a_hidden_freelist_leaves_the_ring_to_supply(void)
+{
+	struct rig rig;
+	struct zcrx_page_pool *pool;
+	uint32_t niov;
+
+	rig_init(&rig);
+	pool = rig.pool;
+	niov = delivered(&rig, 1);
+	zcrx_pp_empty_cache(pool);
+	CHECK_EQ(zcrx_area_free_count(&rig.queue->area), 7);
+	zcrx_ifq_hide_freelist(rig.ifq, 3);
+	zcrx_ifq_hide_freelist(rig.ifq, 2); /* not added up */
+	CHECK_EQ(zcrx_pp_alloc(pool), -ENOMEM);
+	CHECK_EQ(zcrx_ifq_take_copy_buffer(rig.ifq), -ENOMEM);
+	CHECK_EQ(count_of(&rig.ifq->shared->alloc_failures), 1);
+	give_back(&rig, niov);
+	CHECK_EQ(zcrx_pp_alloc(pool), niov);
+	CHECK_EQ(zcrx_pp_alloc(pool), -ENOMEM);
+	CHECK(!zcrx_ifq_is_hidden(rig.ifq));
+	CHECK(!zcrx_ifq_pass_hidden(rig.ifq));
+	CHECK(zcrx_ifq_take_copy_buffer(rig.ifq) >= 0);
+	CHECK(zcrx_pp_alloc(pool) >= 0);
+	CHECK_EQ(zcrx_area_free_count(&rig.queue->area), 0);
+	rig_free(&rig);
+}
+
 static void restart_fails_when_every_slot_lingers(void)
 {
 	struct rig rig;
@@ -1055,37 +1147,43 @@ static void refill_and_scrub_at_once_bring_each_buffer_home_once(void)
 	rig_free(&race.rig);
 }
 
-CHECK_MAIN(
-	CASE(a_return_of_the_last_fragment_is_accepted),
-	CASE(a_return_while_others_hold_the_buffer_uses_its_user_reference_up),
-	CASE(a_buffer_the_stack_holds_comes_home_by_its_last_drop_only),
-	CASE(a_malformed_entry_earns_its_verdict_and_touches_nothing),
-	CASE(length_and_offset_in_the_buffer_are_ignored), CASE(an_alias_is_accepted_and_counted),
-	CASE(a_strict_provider_rejects_an_alias_and_still_counts_it),
-	CASE(larger_buffers_shift_the_index_and_leave_no_alias),
-	CASE(a_duplicate_is_harmless_until_its_buffer_is_out_again),
-	CASE(a_buffer_of_another_pool_goes_back_to_that_pool),
-	CASE(a_buffer_of_another_pool_with_a_full_ring_goes_to_the_freelist),
-	CASE(a_copy_buffer_returns_to_the_freelist), CASE(a_copy_needs_a_free_buffer),
-	CASE(the_nic_sees_the_freelist_in_batches_of_64_from_the_top),
-	CASE(one_refill_takes_what_fits_under_64_in_the_cache),
-	CASE(the_ring_is_asked_only_when_cache_and_ptr_ring_are_empty),
-	CASE(bad_entries_fill_a_refill_and_fail_the_allocation),
-	CASE(the_freelist_serves_although_valid_entries_wait),
-	CASE(the_head_is_not_written_when_nothing_is_available),
-	CASE(the_head_moves_once_for_a_whole_refill_across_the_wrap),
-	CASE(a_tail_that_moved_back_is_full_and_stale_slots_are_judged_again),
-	CASE(a_tail_that_jumped_ahead_is_full_and_unwritten_slots_return_buffer_0),
-	CASE(the_verdict_log_wraps), CASE(judgements_that_find_no_room_are_counted),
-	CASE(a_refill_whose_lock_holder_died_is_given_up), CASE(a_batch_is_judged_as_if_one_by_one),
-	CASE(a_scrub_takes_every_user_reference_in_index_order),
-	CASE(a_scrub_beyond_the_ptr_ring_fills_the_freelist),
-	CASE(a_scrub_leaves_what_the_stack_holds),
-	CASE(entries_after_a_scrub_have_no_user_reference),
-	CASE(scrubbed_copy_buffers_go_to_the_freelist), CASE(init_refuses_what_the_kernel_refuses),
-	CASE(each_restart_takes_the_first_unused_slot), CASE(restart_fails_when_every_slot_lingers),
-	CASE(teardown_with_every_buffer_home_drops_the_reference),
-	CASE(teardown_with_a_buffer_missing_warns_and_keeps_the_reference),
-	CASE(an_idle_pool_fails_the_destroy_check_while_a_copy_is_out),
-	CASE(netlink_dumps_get_an_empty_io_uring_nest),
-	CASE(refill_and_scrub_at_once_bring_each_buffer_home_once))
+CHECK_MAIN(CASE(a_return_of_the_last_fragment_is_accepted),
+	   CASE(a_return_while_others_hold_the_buffer_uses_its_user_reference_up),
+	   CASE(a_buffer_the_stack_holds_comes_home_by_its_last_drop_only),
+	   CASE(a_malformed_entry_earns_its_verdict_and_touches_nothing),
+	   CASE(length_and_offset_in_the_buffer_are_ignored),
+	   CASE(an_alias_is_accepted_and_counted),
+	   CASE(a_strict_provider_rejects_an_alias_and_still_counts_it),
+	   CASE(larger_buffers_shift_the_index_and_leave_no_alias),
+	   CASE(a_duplicate_is_harmless_until_its_buffer_is_out_again),
+	   CASE(a_buffer_of_another_pool_goes_back_to_that_pool),
+	   CASE(a_buffer_of_another_pool_with_a_full_ring_goes_to_the_freelist),
+	   CASE(a_copy_buffer_returns_to_the_freelist), CASE(a_copy_needs_a_free_buffer),
+	   CASE(the_nic_sees_the_freelist_in_batches_of_64_from_the_top),
+	   CASE(one_refill_takes_what_fits_under_64_in_the_cache),
+	   CASE(the_ring_is_asked_only_when_cache_and_ptr_ring_are_empty),
+	   CASE(bad_entries_fill_a_refill_and_fail_the_allocation),
+	   CASE(the_freelist_serves_although_valid_entries_wait),
+	   CASE(the_head_is_not_written_when_nothing_is_available),
+	   CASE(the_head_moves_once_for_a_whole_refill_across_the_wrap),
+	   CASE(a_tail_that_moved_back_is_full_and_stale_slots_are_judged_again),
+	   CASE(a_tail_that_jumped_ahead_is_full_and_unwritten_slots_return_buffer_0),
+	   CASE(the_verdict_log_wraps), CASE(judgements_that_find_no_room_are_counted),
+	   CASE(a_refill_whose_lock_holder_died_is_given_up),
+	   CASE(a_batch_is_judged_as_if_one_by_one),
+	   CASE(a_scrub_takes_every_user_reference_in_index_order),
+	   CASE(a_scrub_beyond_the_ptr_ring_fills_the_freelist),
+	   CASE(a_scrub_leaves_what_the_stack_holds),
+	   CASE(entries_after_a_scrub_have_no_user_reference),
+	   CASE(scrubbed_copy_buffers_go_to_the_freelist),
+	   CASE(init_refuses_what_the_kernel_refuses),
+	   CASE(each_restart_takes_the_first_unused_slot), CASE(what_a_pool_counted_outlives_it),
+	   CASE(warnings_that_restarts_bring_are_told_beforehand),
+	   CASE(a_copied_buffer_is_not_what_a_restart_accounts_for),
+	   CASE(a_hidden_freelist_leaves_the_ring_to_supply),
+	   CASE(restart_fails_when_every_slot_lingers),
+	   CASE(teardown_with_every_buffer_home_drops_the_reference),
+	   CASE(teardown_with_a_buffer_missing_warns_and_keeps_the_reference),
+	   CASE(an_idle_pool_fails_the_destroy_check_while_a_copy_is_out),
+	   CASE(netlink_dumps_get_an_empty_io_uring_nest),
+	   CASE(refill_and_scrub_at_once_bring_each_buffer_home_once))

@@ -76,6 +76,13 @@ PLANS = (
     "header-garbage:1",
     "header-garbage:1:value=ones",
     "header-garbage:1:value=entries",
+    "alloc-fail:0.001:count=8",
+    "freelist-empty:0.001",
+    "ptr-ring-full:0.001",
+    "starve-consumer:every=100:ms=30",
+    "starve-provider:every=100:ms=30:nice=5",
+    "starve-nic:every=100:ms=30:nice=19",
+    "queue-restart:every=50",
 )
 #: It is all that happens to a run: see test_set_up.py.
 NO_RUN = {"setup-fail"}

@@ -22,6 +22,11 @@ AT_HOME = Places(NUM_NIOVS, 0, 0, 0, 0, 0, 0)
 SOUND_RESULT = AuditResult(AT_HOME, 0, 0, None, None, 0, 0, None, 0)
 
 
+#: After three restarts: two of the old pools went while the new one had buffers.
+WARNED = {"restarts": 3, "warnings_due": 2, "destroy_warnings": 2, "instance_refs": 3}
+COPIED = {"copied_packets": 5}
+
+
 def queue_report(**changes: dict[str, int]) -> QueueReport:
     """Counters of a sound queue: 100 fragments came and went."""
     sound: dict[str, dict[str, int]] = {
@@ -31,6 +36,7 @@ def queue_report(**changes: dict[str, int]) -> QueueReport:
     }
     sound["nic"] |= {"grants_taken": 100, "fragments_delivered": 100}
     sound["provider"] |= {"free_count": NUM_NIOVS, "accepted": 100, "consumed": 100}
+    sound["provider"] |= {"instance_refs": 1}
     sound["consumer"] |= {"fragments": 100, "rqe_submitted": 100, "rqe_valid": 100}
     for group, counters in changes.items():
         sound[group] |= counters
@@ -152,6 +158,31 @@ def test_sound_run_keeps_every_statement() -> None:
             "all_home",
             "1 destroy warnings",
         ),
+        (
+            {"counters": {"provider": {"instance_refs": 2}}},
+            "all_home",
+            "queue 1: 2 references on the instance instead of 1",
+        ),
+        (
+            {"counters": {"provider": {"restarts": 3, "warnings_due": 2, "destroy_warnings": 3}}},
+            "all_home",
+            "3 destroy warnings (2 are due to 3 restarts); queue 1: 3 destroy warnings instead of",
+        ),
+        (
+            {"counters": {"provider": {"restarts": 3, "warnings_due": 2, "destroy_warnings": 1}}},
+            "all_home",
+            "queue 1: 1 destroy warnings instead of 2",
+        ),
+        (
+            {"counters": {"provider": WARNED | {"instance_refs": 4}}},
+            "all_home",
+            "queue 1: 4 references on the instance instead of 3",
+        ),
+        (
+            {"counters": {"provider": WARNED | {"destroy_warnings": 4}, "nic": COPIED}},
+            "all_home",
+            "queue 1: 4 destroy warnings instead of 2 to 3",
+        ),
     ],
 )
 def test_statement_breaks_alone_and_says_why(
@@ -181,6 +212,20 @@ def test_all_problems_of_a_statement_are_said() -> None:
     )
     text = broken(given)["conservation"]
     assert text == ("queue 1: 2 lost, first 7; queue 1: 1 in two places, first 3; 5 ref underflows")
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        {"provider": WARNED},
+        # A copied buffer is no pool's, and makes the check warn although no pool has any.
+        {"provider": WARNED | {"destroy_warnings": 3, "instance_refs": 4}, "nic": COPIED},
+    ],
+)
+def test_warnings_that_restarts_bring_are_expected(counters: dict[str, dict[str, int]]) -> None:
+    statement = judged(evidence(counters=counters))["all_home"]
+    assert statement.holds
+    assert "destroy warnings (2 are due to 3 restarts)" in statement.text
 
 
 def test_dropped_fragments_are_no_break_of_order() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,10 +21,11 @@ class FakeWorker:
     role: str
     queue: int | None
     process: SimpleNamespace
+    cpu_s: float = 0.0
 
 
 def worker(role: str, queue: int | None, pid: int) -> FakeWorker:
-    return FakeWorker(role, queue, SimpleNamespace(pid=pid))
+    return FakeWorker(role, queue, SimpleNamespace(pid=pid), cpu_s=pid / 10)
 
 
 @dataclass
@@ -41,13 +42,20 @@ class FakeRun:
     )
     joining: set[int] = field(default_factory=set)
     stopped_consumers: list[int] = field(default_factory=list)
+    restarts: list[int] = field(default_factory=list)
+    restarts_possible: bool = True
 
     @property
     def crew(self) -> Any:
         return self
 
-    def live(self, role: str) -> list[FakeWorker]:
-        return [worker for worker in self.workers if worker.role == role]
+    def live(self, role: str | None = None) -> list[FakeWorker]:
+        return [worker for worker in self.workers if role in (None, worker.role)]
+
+    def restart_queue(self, queue: int) -> bool:
+        if self.restarts_possible:
+            self.restarts.append(queue)
+        return self.restarts_possible
 
     def has_joined(self, worker: FakeWorker) -> bool:
         return worker.process.pid not in self.joining
@@ -257,3 +265,133 @@ def test_stopped_process_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("emu.chaos.os.kill", is_gone)
     made.rest()
     assert not made.disturbs
+
+
+# ---- Starving -----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class FakeStarvation:
+    """Notes who is starved, and until when."""
+
+    victim: FakeWorker
+    other: FakeWorker
+    nice: int
+    made: ClassVar[list[FakeStarvation]] = []
+    notes: list[str] = field(default_factory=lambda: ["a note"])
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.made.append(self)
+
+    @property
+    def pids(self) -> frozenset[int]:
+        return frozenset((self.victim.process.pid, self.other.process.pid))
+
+    def end(self) -> None:
+        assert not self.ended
+        self.ended = True
+
+
+@pytest.fixture
+def starved(monkeypatch: pytest.MonkeyPatch) -> list[FakeStarvation]:
+    made: list[FakeStarvation] = []
+    monkeypatch.setattr(FakeStarvation, "made", made)
+    monkeypatch.setattr("emu.chaos.Starvation", FakeStarvation)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("plan", "victim", "other"),
+    [
+        ("starve-nic:at=1:nice=3", 20, 31),
+        ("starve-provider:at=1:nice=3", 10, 31),
+        ("starve-consumer:at=1:queue=0:nice=3", 30, 31),
+        ("starve-consumer:at=1:queue=1:nice=3", 31, 30),
+    ],
+)
+def test_starved_process_shares_with_the_busiest_other(
+    starved: list[FakeStarvation], plan: str, victim: int, other: int
+) -> None:
+    made = chaos(plan)
+    made.act(FakeRun(), 1)  # type: ignore[arg-type]
+    (one,) = starved
+    assert (one.victim.process.pid, one.other.process.pid, one.nice) == (victim, other, 3)
+    assert made.notes == [f"{plan.partition(':')[0]}: a note"]
+    assert not made.disturbs
+
+
+def test_starving_ends_after_its_time_and_a_note_is_made_once(
+    starved: list[FakeStarvation],
+) -> None:
+    made, run = chaos("starve-nic:every=10:ms=15"), FakeRun()
+    for now in range(10, 40):
+        made.act(run, now)  # type: ignore[arg-type]
+        if now == 24:
+            assert [item.ended for item in starved] == [False]
+    # Due at 20 as well, and late: it is starved once at a time.
+    assert [item.ended for item in starved] == [True, False]
+    assert made.fired == [2]
+    assert made.notes == ["starve-nic: a note"]
+
+
+def test_nobody_is_starved_twice_at_once(starved: list[FakeStarvation]) -> None:
+    plan = "starve-nic:at=1:ms=50,starve-consumer:at=1:queue=1:ms=50,starve-provider:at=1:ms=50"
+    made, run = chaos(plan), FakeRun()
+    for now in range(1, 50):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert [sorted(item.pids) for item in starved] == [[20, 31], [10, 30]]
+    assert made.fired == [1, 0, 1]
+
+
+def test_rest_ends_all_starving(starved: list[FakeStarvation]) -> None:
+    made, run = chaos("starve-nic:at=1:ms=1000,starve-provider:at=1:ms=1000"), FakeRun()
+    made.act(run, 1)  # type: ignore[arg-type]
+    made.rest()
+    made.rest()
+    assert [item.ended for item in starved] == [True, True]
+
+
+def test_process_that_cannot_be_starved_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("emu.chaos.Starvation", refuse)
+    made = chaos("starve-nic:at=1")
+    made.act(FakeRun(), 1)  # type: ignore[arg-type]
+    assert made.fired == [0]
+    assert made.notes == ["starve-nic: Operation not permitted"]
+
+
+# ---- Restarts -----------------------------------------------------------------------------------
+
+
+def test_restart_is_about_the_queue_of_the_rule() -> None:
+    run = FakeRun()
+    chaos("queue-restart:at=1:queue=1").act(run, 1)  # type: ignore[arg-type]
+    assert run.restarts == [1]
+    for seed in range(20):
+        chaos("queue-restart:at=1", seed).act(run, 1)  # type: ignore[arg-type]
+    assert set(run.restarts) == {0, 1}
+
+
+def test_restart_that_is_not_possible_is_put_off_and_not_counted() -> None:
+    made, run = chaos("queue-restart:at=5:queue=0"), FakeRun(restarts_possible=False)
+    for now in range(5, 20):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert made.fired == [0]
+    run.restarts_possible = True
+    made.act(run, 20)  # type: ignore[arg-type]
+    made.act(run, 21)  # type: ignore[arg-type]
+    assert (made.fired, run.restarts) == ([1], [0])
+
+
+@pytest.mark.usefixtures("signals")
+def test_restart_waits_for_a_provider_that_is_stopped() -> None:
+    made, run = chaos("stop-provider:at=1:ms=10,queue-restart:at=2:queue=0"), FakeRun()
+    for now in range(1, 11):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert run.restarts == []
+    made.act(run, 11)  # type: ignore[arg-type]
+    assert made.fired == [1, 1]
+    assert run.restarts == [0]

@@ -406,10 +406,9 @@ def test_run_folder_holds_the_report(tmp_path: Path) -> None:
 
 def test_progress_is_watched_by_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """A NIC that is stopped delivers nothing although buffers are there: the run says so."""
-    monkeypatch.setattr(session, "STALL_S", 0.2)
     monkeypatch.setattr(session, "ACK_TIMEOUT_S", 0.2)
     stopped: list[int] = []
-    with Session(RunConfig(seed=1, duration_s=60)) as running:
+    with Session(RunConfig(seed=1, duration_s=60), stall_s=0.2) as running:
 
         def stop(sample: session.Sample) -> None:
             if not stopped and sample.queues[0].nic["packets_delivered"]:
