@@ -42,8 +42,13 @@ _HOSTILE = (
     "never-given:0.1%,hoard:0.01%,tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,"
     "cq-stall:0.001%,slow:0.01%,write-foreign:0.1%"
 )
+_NIC = (
+    "nic-drop:0.1%,nic-corrupt:0.01%,nic-duplicate:0.1%,nic-reorder:0.1%:distance=8,"
+    "nic-truncate:0.01%,nic-stall:0.001%,nic-burst:0.01%:packets=256,nic-hold:0.01%,"
+    "nic-tiny:0.01%,cq-full:0.01%,clock-jump:0.001%:ms=10"
+)
 _CHAOS = (
-    f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
+    f"{_HOSTILE},{_NIC},"
     "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
     "stop-nic:every=1030:ms=10,churn:every=1710"
 )
