@@ -241,12 +241,6 @@ void zcrx_nf_count(struct zcrx_nq *nq)
 	count(nq, nq->faults.rule);
 }
 
-void zcrx_nf_done(struct zcrx_nq *nq)
-{
-	nq->faults.asked = false;
-	nq->faults.rule = 0;
-}
-
 /* ---- the packet at the cursor ---------------------------------------------------- */
 
 /*

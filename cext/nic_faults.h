@@ -59,8 +59,6 @@ int zcrx_nf_init(struct zcrx_nq *nq, const struct zcrx_fault_rule *rules, uint32
 void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *skew_ns);
 /* What was to be done to the packet at the cursor is done. */
 void zcrx_nf_count(struct zcrx_nq *nq);
-/* The packet at the cursor was dealt with. */
-void zcrx_nf_done(struct zcrx_nq *nq);
 
 /* It comes later; its sequence numbers are those that it would have had now. */
 void zcrx_nf_put_off_late(struct zcrx_nq *nq, const struct zcrx_packet *packet);

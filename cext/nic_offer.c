@@ -109,13 +109,6 @@ static enum zcrx_offer offer_tiny(struct zcrx_nq *nq, const struct zcrx_packet *
 	return ZCRX_OFFERED;
 }
 
-/* Is it this packet's turn not to have landed in the area? */
-static bool is_copied(const struct zcrx_nq *nq, const struct zcrx_packet *packet)
-{
-	return nq->copy_every && nq->copy_countdown <= 1 && packet->len <= zcrx_nq_niov_size(nq) &&
-	       !zcrx_nf_passes_turn(nq);
-}
-
 static const uint8_t *payload_of(const struct zcrx_nq *nq, const struct zcrx_packet *packet)
 {
 	return (const uint8_t *)nq->arena + packet->data_off;
@@ -140,7 +133,7 @@ static enum zcrx_offer offer_with_fault(struct zcrx_nq *nq, const struct zcrx_pa
 {
 	const struct zcrx_nic_faults *faults = &nq->faults;
 	uint32_t seq = zcrx_nq_take_seqs(nq, packet->flow, 0);
-	bool copied = is_copied(nq, packet);
+	bool copied = zcrx_offer_is_copied(nq, packet);
 	struct zcrx_packet cut = *packet;
 	enum zcrx_offer result;
 
@@ -183,7 +176,7 @@ enum zcrx_offer zcrx_offer_packet(struct zcrx_nq *nq, const struct zcrx_packet *
 {
 	if (nq->faults.rule)
 		return offer_with_fault(nq, packet);
-	return offer(nq, packet, is_copied(nq, packet));
+	return offer(nq, packet, zcrx_offer_is_copied(nq, packet));
 }
 
 enum zcrx_offer zcrx_offer_put_off(struct zcrx_nq *nq, const struct zcrx_put_off *put_off)
@@ -200,12 +193,4 @@ void zcrx_offer_drop(struct zcrx_nq *nq, const struct zcrx_packet *packet)
 {
 	shm_count(&nq->queue.nic->packets_dropped, 1);
 	zcrx_nq_skip(nq, packet->flow, zcrx_nq_pieces(nq, packet->len));
-}
-
-void zcrx_offer_pass_turn(struct zcrx_nq *nq, const struct zcrx_packet *packet)
-{
-	if (is_copied(nq, packet))
-		nq->copy_countdown = nq->copy_every;
-	else if (nq->copy_countdown > 1 && packet->len <= zcrx_nq_niov_size(nq))
-		nq->copy_countdown--;
 }

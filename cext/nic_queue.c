@@ -78,7 +78,7 @@ void zcrx_nq_close(struct zcrx_nq *nq)
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, 0, POINT_COUNTER);
 }
 
-uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+static inline uint32_t take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
 {
 	shm_u32 *word = &nq->queue.flows_sent[flow].next_seq;
 	uint32_t seq = shm_load_relaxed_u32(word, POINT_COUNTER);
@@ -87,9 +87,14 @@ uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments
 	return seq;
 }
 
+uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+{
+	return take_seqs(nq, flow, fragments);
+}
+
 void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
 {
-	zcrx_nq_take_seqs(nq, flow, fragments);
+	take_seqs(nq, flow, fragments);
 	shm_count(&nq->queue.nic->fragments_dropped, fragments);
 }
 
@@ -103,8 +108,8 @@ static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, 
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
 }
 
-void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
-			 uint32_t crc)
+static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
+				uint32_t crc)
 {
 	uint32_t shift = nq->queue.shape.niov_shift;
 	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
@@ -123,9 +128,15 @@ void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32
 	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
 }
 
+void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
+			 uint32_t crc)
+{
+	put_fragment(nq, flow, seq, len, crc);
+}
+
 void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc)
 {
-	zcrx_nq_fragment_as(nq, flow, zcrx_nq_take_seqs(nq, flow, 1), len, crc);
+	put_fragment(nq, flow, take_seqs(nq, flow, 1), len, crc);
 }
 
 void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res)

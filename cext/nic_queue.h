@@ -110,6 +110,13 @@ static inline void zcrx_nq_count_offered(struct zcrx_nq *nq, uint32_t len)
 	nq->bytes_offered += len;
 }
 
+/* The packet at the cursor was dealt with. */
+static inline void zcrx_nf_done(struct zcrx_nq *nq)
+{
+	nq->faults.asked = false;
+	nq->faults.rule = 0;
+}
+
 /* Is a packet waiting that was put off? */
 static inline bool zcrx_nf_has_put_off(const struct zcrx_nq *nq)
 {
