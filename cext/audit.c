@@ -180,6 +180,15 @@ static uint32_t ring_count(const struct zcrx_page_pool *pool)
 	return shm_load_relaxed_u32(&pool->ring[head], POINT_PTR_RING_SLOT) ? pool->ring_size : 0;
 }
 
+/* Granted buffers that the NIC holds back. */
+static uint32_t held_by_nic(const struct zcrx_queue *queue)
+{
+	/* Pairs with the release in zcrx_nf_hold(): those niovs are there. */
+	uint32_t count = shm_load_acquire_u32(&queue->nic->held_count, POINT_COUNTER);
+
+	return count < ZCRX_NIC_HELD_MAX ? count : ZCRX_NIC_HELD_MAX;
+}
+
 void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places)
 {
 	uint32_t elsewhere;
@@ -194,7 +203,8 @@ void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places)
 	}
 	places->grant_ring = distance(&queue->grants.shared->tail, &queue->grants.shared->head,
 				      queue->grants.entries);
-	places->nic = shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER) != 0;
+	places->nic = (shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER) != 0) +
+		      held_by_nic(queue);
 	places->in_flight = distance(queue->cq.tail, queue->cq.head, queue->cq.entries);
 	elsewhere = places->freelist + places->cache + places->ptr_ring + places->grant_ring +
 		    places->nic;
@@ -246,6 +256,9 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 		     &audit->places.grant_ring);
 	if (open)
 		seen(audit, places, open - 1, &audit->places.nic);
+	for (uint32_t i = 0; i < held_by_nic(queue); i++)
+		seen(audit, places, shm_load_relaxed_u32(&queue->nic_held[i], POINT_COUNTER),
+		     &audit->places.nic);
 	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++) {
 		uint32_t refs = shm_load_relaxed_u32(&queue->area.niovs[niov].user_refs,
 						     POINT_USER_REF_LOAD);
@@ -265,7 +278,9 @@ static void check_flows(struct zcrx_queue *queue, struct zcrx_audit *audit)
 		struct zcrx_flow_sent *sent = &queue->flows_sent[flow];
 		struct zcrx_flow_received *received = &queue->flows_received[flow];
 		uint32_t delivered = shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER);
-		uint32_t dropped = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) - delivered;
+		uint32_t repeated = shm_load_relaxed_u32(&sent->repeated, POINT_COUNTER);
+		uint32_t dropped = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) -
+				   (delivered - repeated);
 		uint32_t got = shm_load_relaxed_u32(&received->received, POINT_COUNTER);
 		uint32_t gaps = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
 

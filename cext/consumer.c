@@ -107,7 +107,7 @@ void zcrx_consumer_free(struct zcrx_consumer *consumer)
 /* ---- completions ------------------------------------------------------------ */
 
 struct tally {
-	uint64_t fragments, bytes, ends, gaps;
+	uint64_t fragments, bytes, ends, gaps, closed;
 };
 
 static bool lies_in_area(const struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
@@ -120,18 +120,80 @@ static bool lies_in_area(const struct zcrx_consumer *consumer, const struct zcrx
 	       in_niov + (uint64_t)fragment->res <= size;
 }
 
-static void check_order(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
-			struct tally *tally)
+/* Which of the NIC's faults a fragment bears the mark of. */
+static uint32_t mark_kind(const struct zcrx_consumer *consumer, uint32_t mark)
+{
+	if (mark == 0 || mark > ZCRX_RULES_MAX)
+		return ZCRX_FAULT_NONE;
+	/* Relaxed: the acquire that found the completion is behind its writer. */
+	return shm_load_relaxed_u32(&consumer->queue.lab->mark_kinds[mark - 1], POINT_LOG);
+}
+
+static bool is_order_mark(uint32_t kind)
+{
+	return kind == ZCRX_FAULT_NIC_DUPLICATE || kind == ZCRX_FAULT_NIC_REORDER;
+}
+
+static void count_up(shm_u32 *count)
+{
+	shm_store_relaxed_u32(count, shm_load_relaxed_u32(count, POINT_COUNTER) + 1, POINT_COUNTER);
+}
+
+/*
+ * One gap of the flow is closed. The gap may never have been counted: whoever
+ * takes a queue over does not know what came before its first fragment.
+ */
+static void close_gap(struct zcrx_flow_received *received, struct tally *tally)
+{
+	uint32_t gaps = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
+
+	if (gaps == 0)
+		return;
+	shm_store_relaxed_u32(&received->gaps, gaps - 1, POINT_COUNTER);
+	tally->closed++;
+}
+
+/*
+ * A fragment that bears the mark of having come twice, or late, and is indeed
+ * behind what came before it: what it is found to be. 0 for all others, whose
+ * order is to be checked.
+ */
+static uint32_t find_out_of_order(struct zcrx_consumer *consumer,
+				  const struct zcrx_fragment *fragment, struct tally *tally)
+{
+	uint64_t flow = fragment->user_data;
+	uint32_t kind = mark_kind(consumer, fragment->mark);
+	bool is_behind = consumer->flow_known[flow] &&
+			 fragment->seq - consumer->next_seq[flow] > INT32_MAX;
+
+	if (kind == ZCRX_FAULT_NIC_DUPLICATE && is_behind)
+		return ZCRX_DUPLICATE_FOUND;
+	if (kind == ZCRX_FAULT_NIC_REORDER && is_behind) {
+		close_gap(&consumer->queue.flows_received[flow], tally);
+		return ZCRX_LATE_FOUND;
+	}
+	return 0;
+}
+
+/* Sequence numbers must go up; what was told of the fragment is returned, 0 = nothing. */
+static uint32_t check_order(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
+			    struct tally *tally)
 {
 	uint64_t flow = fragment->user_data;
 	struct zcrx_flow_received *received;
-	uint32_t gap;
+	uint32_t gap, found = 0;
 
 	if (flow >= consumer->queue.shape.flows_max) {
 		shm_count(&consumer->queue.lab->bad_completions, 1);
-		return;
+		return 0;
 	}
 	received = &consumer->queue.flows_received[flow];
+	if (fragment->mark)
+		found = find_out_of_order(consumer, fragment, tally);
+	if (found) {
+		count_up(&received->received);
+		return found;
+	}
 	gap = consumer->flow_known[flow] ? fragment->seq - consumer->next_seq[flow] : 0;
 	consumer->flow_known[flow] = 1;
 	if (gap > INT32_MAX) {
@@ -143,9 +205,16 @@ static void check_order(struct zcrx_consumer *consumer, const struct zcrx_fragme
 				      POINT_COUNTER);
 	}
 	consumer->next_seq[flow] = fragment->seq + 1;
-	shm_store_relaxed_u32(&received->received,
-			      shm_load_relaxed_u32(&received->received, POINT_COUNTER) + 1,
-			      POINT_COUNTER);
+	count_up(&received->received);
+	switch (mark_kind(consumer, fragment->mark)) {
+	case ZCRX_FAULT_NIC_DUPLICATE: /* of something that never came */
+		shm_count(&consumer->queue.lab->order_errors, 1);
+		return 0;
+	case ZCRX_FAULT_NIC_REORDER: /* behind others of its queue, but none of its flow */
+		return ZCRX_LATE_FOUND;
+	default:
+		return 0;
+	}
 }
 
 static struct zcrx_fragment take_one(struct zcrx_consumer *consumer)
@@ -181,14 +250,32 @@ static struct zcrx_held held_of(const struct zcrx_fragment *fragment)
 	};
 }
 
-static void receive(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
+static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
+		    struct tally *tally)
 {
 	uint32_t index = consumer->cq.cached_head - 1; /* it was taken */
-	struct zcrx_held held = held_of(fragment);
+	uint32_t found = check_order(consumer, fragment, tally);
+	uint32_t rule = fragment->mark;
+	struct zcrx_held held;
 
+	/* From here on a mark means wrong bytes: those of a copy or of a late one are right. */
+	if (is_order_mark(mark_kind(consumer, rule)))
+		fragment->mark = 0;
+	held = held_of(fragment);
 	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
 		consumer->sink += consumer->queue.area.bytes[fragment->off];
 	zcrx_returns_received(&consumer->returns, &held, index);
+	if (found)
+		zcrx_returns_found(&consumer->returns, &held, found, rule);
+}
+
+/* A consumer that was killed may have left a gap uncounted that is closed here. */
+static void count_gaps(struct zcrx_lab_shared *lab, const struct tally *tally)
+{
+	uint64_t gaps = shm_load_relaxed_u64(&lab->order_gaps, POINT_COUNTER) + tally->gaps;
+
+	shm_store_relaxed_u64(&lab->order_gaps, gaps > tally->closed ? gaps - tally->closed : 0,
+			      POINT_COUNTER);
 }
 
 uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment *fragments,
@@ -216,8 +303,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 			shm_count(&lab->bad_completions, 1);
 			continue;
 		}
-		check_order(consumer, &fragment, &tally);
-		receive(consumer, &fragment);
+		receive(consumer, &fragments[kept], &tally);
 		tally.fragments++;
 		tally.bytes += (uint32_t)fragment.res;
 		kept++;
@@ -229,8 +315,8 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 	shm_count(&lab->bytes, tally.bytes);
 	if (tally.ends)
 		shm_count(&lab->ends, tally.ends);
-	if (tally.gaps)
-		shm_count(&lab->order_gaps, tally.gaps);
+	if (tally.gaps || tally.closed)
+		count_gaps(lab, &tally);
 	consumer->ends += tally.ends;
 	/* The NIC may wait for room in the completion queue. */
 	zcrx_bell_ring(&consumer->queue.bells->nic, ZCRX_BELL_ROOM);

@@ -45,7 +45,7 @@ struct zcrx_fragment {
 	uint32_t crc; /* what the NIC sent */
 	uint32_t seq;
 	uint32_t generation; /* how often its buffer had been granted */
-	uint32_t mark; /* rule + 1 of a plan that corrupted it on purpose, or 0 */
+	uint32_t mark; /* rule + 1 of a plan that made its bytes wrong on purpose, or 0 */
 };
 
 struct zcrx_consumer;

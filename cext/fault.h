@@ -75,6 +75,10 @@ enum zcrx_fault_kind {
 	ZCRX_FAULT_CUSTOM = 100, /* a user's own: asked through zcrx_returns_set_custom() */
 };
 
+/* The second parameter of ZCRX_FAULT_CLOCK_JUMP. */
+#define ZCRX_CLOCK_FORWARD 0U
+#define ZCRX_CLOCK_BACK 1U
+
 /* One rule of a plan, as compiled by Python. Exactly one of probability, every, at is set. */
 struct zcrx_fault_rule {
 	uint32_t kind;

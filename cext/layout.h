@@ -26,6 +26,7 @@
 #define ZCRX_LAYOUT_VERSION 1U
 #define ZCRX_QUEUES_MAX 64U
 #define ZCRX_RULES_MAX 254U
+#define ZCRX_NIC_HELD_MAX 4096U /* granted buffers that a fault may make the NIC hold back */
 
 /* The sizes of one queue; all powers of two but num_niovs and ptr_ring_size. */
 struct zcrx_shape {
@@ -112,6 +113,7 @@ struct zcrx_nic_shared {
 		shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan: how often it fired */
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 	shm_u32 publishing; /* fragments have their references and are not visible yet */
+	shm_u32 held_count; /* granted buffers held back by a fault */
 };
 
 /*
@@ -140,7 +142,8 @@ struct zcrx_provider_shared {
 /* What was sent on one flow, in fragments. */
 struct zcrx_flow_sent {
 	shm_u32 next_seq; /* delivered and dropped */
-	shm_u32 delivered;
+	shm_u32 delivered; /* each time, when one was delivered twice */
+	shm_u32 repeated; /* of these: fragments that had been delivered before */
 };
 
 /* ---- lab --------------------------------------------------------------------- */
@@ -165,6 +168,9 @@ enum zcrx_consequence_kind {
 	ZCRX_BYTES_CHANGED = 1, /* a fragment was overwritten while it was held */
 	ZCRX_GIVEN_AGAIN = 2, /* its buffer was delivered again while it was held */
 	ZCRX_CORRUPT_FOUND = 3, /* a payload that the NIC corrupted was found out */
+	ZCRX_DUPLICATE_FOUND = 4, /* a fragment that was delivered before came again */
+	ZCRX_LATE_FOUND = 5, /* a fragment came after others that were received behind it */
+	ZCRX_TRUNCATED_FOUND = 6, /* a payload that the NIC cut short was found out */
 };
 
 struct zcrx_consequence {
@@ -203,6 +209,11 @@ struct zcrx_lab_shared {
 	shm_u64 consequences[ZCRX_RULES_MAX]; /* by rule: what it led to */
 	shm_u64 consequence_count; /* the first ones are below */
 	struct zcrx_consequence consequence[ZCRX_CONSEQUENCES_MAX];
+	/*
+	 * By rule: which kind of fault a mark in the ledger stands for; 0 = none of
+	 * the NIC's. Written before the first completion, and published with it.
+	 */
+	shm_u32 mark_kinds[ZCRX_RULES_MAX];
 	_Alignas(SHM_CACHE_LINE) shm_u64 written; /* RQEs whose intents stand in the log */
 	shm_u32 astray_rule; /* rule + 1 that let the provider read beyond them, 0 = none */
 	shm_u32 scrubs_seen; /* scrubs of a living user that it has taken note of … */
@@ -245,6 +256,7 @@ struct zcrx_queue {
 	struct zcrx_restart_shared *restart;
 	struct zcrx_provider_shared *provider;
 	struct zcrx_flow_sent *flows_sent;
+	shm_u32 *nic_held; /* [ZCRX_NIC_HELD_MAX]: niovs, the first nic->held_count are valid */
 	/* lab */
 	struct zcrx_lab_shared *lab;
 	shm_u16 *intents; /* [log_entries] */

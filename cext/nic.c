@@ -7,12 +7,11 @@
  * round moved nothing.
  */
 #include "nic.h"
-#include "nic_queue.h"
+#include "nic_offer.h"
 #include "tcp_source.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define SLEEP_US 2000U
 #define CLOCK_EVERY 256U /* rounds between looks at the clock under load */
@@ -27,7 +26,8 @@ struct zcrx_nic {
 	struct zcrx_waiter waiter;
 	uint64_t offered; /* packets, over all queues */
 	uint64_t started_ns;
-	uint64_t next_due_ns; /* paced: when the earliest waiting packet is due */
+	int64_t skew_ns; /* what the clock that paces packets is ahead of the monotonic one */
+	int64_t next_due_ns; /* by that clock: when the earliest waiting packet is due */
 	uint32_t acked;
 	uint32_t queue_count;
 	struct zcrx_nq queues[];
@@ -38,7 +38,6 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 			      const struct zcrx_nic_params *params,
 			      const struct zcrx_fault_rule *rules, uint32_t rule_count)
 {
-	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
 	struct zcrx_nic *nic = calloc(1, sizeof(*nic) + queues * sizeof(nic->queues[0]));
 
 	if (!nic)
@@ -54,12 +53,14 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 
 		if (zcrx_queue_attach(&nq->queue, shape, i, &mappings[i]))
 			goto out_free;
-		if (zcrx_fault_compile(&nq->plan, rules, rule_count, params->seed, i, &area))
+		if (zcrx_nf_init(nq, rules, rule_count, params->seed))
 			goto out_free;
-		nq->plan.journal = nq->queue.journals[ZCRX_JOURNAL_NIC];
+		nq->faults.plan.journal = nq->queue.journals[ZCRX_JOURNAL_NIC];
 		nq->generation = calloc(shape->num_niovs, sizeof(uint32_t));
 		if (!nq->generation)
 			goto out_free;
+		nq->arena = arena;
+		nq->copy_every = params->copy_every;
 		nq->copy_countdown = params->copy_every;
 		nq->user = 1;
 		if (arena) {
@@ -93,141 +94,28 @@ void zcrx_nic_free(struct zcrx_nic *nic)
 
 /* ---- offering packets of the arena ------------------------------------------- */
 
-static uint32_t pieces_of(uint32_t len, uint32_t niov_size)
-{
-	return (len + niov_size - 1) / niov_size;
-}
-
-static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flow, uint32_t len,
-			uint32_t crc)
-{
-	uint8_t *to = zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off;
-
-	shm_copy_payload(to, payload, len);
-	if (nq->corrupt_rule) {
-		struct zcrx_rng *rng = &nq->plan.lanes[nq->corrupt_rule - 1].rng;
-
-		to[zcrx_rng_below(rng, len)] ^= (uint8_t)(1U << zcrx_rng_below(rng, 8));
-		nq->mark = nq->corrupt_rule;
-		shm_count(&nq->queue.nic->injected[nq->corrupt_rule - 1], 1);
-		nq->corrupt_rule = 0;
-	}
-	zcrx_nq_fragment(nq, flow, len, crc);
-}
-
-/* The payload is somewhere else than in the area: the stack copies it there. */
-static enum zcrx_offer offer_copied(struct zcrx_nq *nq, const struct zcrx_packet *packet,
-				    const uint8_t *payload, const uint32_t *crcs)
-{
-	enum zcrx_offer room = zcrx_nq_room(nq, 1, 0);
-	int64_t niov;
-
-	if (room != ZCRX_OFFERED)
-		return room;
-	niov = zcrx_ifq_take_copy_buffer(&nq->queue.ifq);
-	if (niov < 0)
-		return ZCRX_BLOCKED_BUFFER;
-	if (nq->has_open)
-		zcrx_nq_close(nq);
-	zcrx_nq_open_copy(nq, (uint32_t)niov);
-	put_payload(nq, payload, packet->flow, packet->len, crcs[0]);
-	zcrx_nq_close(nq);
-	shm_count(&nq->queue.nic->copied_packets, 1);
-	shm_count(&nq->queue.nic->copied_bytes, packet->len);
-	return ZCRX_OFFERED;
-}
-
-/* A packet of at most one buffer: behind the last one in the open buffer if it fits. */
-static enum zcrx_offer offer_small(struct zcrx_nq *nq, const struct zcrx_packet *packet,
-				   const uint8_t *payload, const uint32_t *crcs)
-{
-	bool fits = nq->has_open && nq->open_off + packet->len <= zcrx_nq_niov_size(nq);
-	enum zcrx_offer room = zcrx_nq_room(nq, 1, fits ? 0 : 1);
-
-	if (room != ZCRX_OFFERED)
-		return room;
-	if (!fits) {
-		if (nq->has_open)
-			zcrx_nq_close(nq);
-		zcrx_nq_open(nq);
-	}
-	put_payload(nq, payload, packet->flow, packet->len, crcs[0]);
-	return ZCRX_OFFERED;
-}
-
-/* A packet of several buffers (as large receive offload makes them): all or nothing. */
-static enum zcrx_offer offer_large(struct zcrx_nq *nq, const struct zcrx_packet *packet,
-				   const uint8_t *payload, const uint32_t *crcs)
-{
-	uint32_t size = zcrx_nq_niov_size(nq);
-	uint32_t pieces = pieces_of(packet->len, size);
-	enum zcrx_offer room = zcrx_nq_room(nq, pieces, pieces);
-
-	if (room != ZCRX_OFFERED)
-		return room;
-	if (nq->has_open)
-		zcrx_nq_close(nq);
-	for (uint32_t i = 0; i < pieces; i++) {
-		uint32_t done = i * size;
-		uint32_t len = packet->len - done < size ? packet->len - done : size;
-
-		zcrx_nq_open(nq);
-		put_payload(nq, payload + done, packet->flow, len, crcs[i]);
-		zcrx_nq_close(nq);
-	}
-	return ZCRX_OFFERED;
-}
-
-/* Is it this packet's turn not to have landed in the area? */
-static bool is_copied(const struct zcrx_nic *nic, const struct zcrx_nq *nq,
-		      const struct zcrx_packet *packet)
-{
-	return nic->params.copy_every && nq->copy_countdown <= 1 &&
-	       packet->len <= zcrx_nq_niov_size(nq);
-}
-
-static enum zcrx_offer offer(struct zcrx_nic *nic, struct zcrx_nq *nq,
-			     const struct zcrx_packet *packet)
-{
-	const uint8_t *base = (const uint8_t *)nic->arena;
-	const uint8_t *payload = base + packet->data_off;
-	const uint32_t *crcs =
-		(const uint32_t *)(const void *)(base + nic->arena->crcs_off) + packet->crc_first;
-
-	if (packet->len > zcrx_nq_niov_size(nq))
-		return offer_large(nq, packet, payload, crcs);
-	if (is_copied(nic, nq, packet))
-		return offer_copied(nq, packet, payload, crcs);
-	return offer_small(nq, packet, payload, crcs);
-}
-
 static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_packet *packet)
 {
 	nic->offered++;
-	nq->packets_offered++;
-	nq->bytes_offered += packet->len;
 	nq->blocked_since = 0;
 	nq->packets_seen++;
-	nq->asked = false;
-	nq->drop_rule = nq->corrupt_rule = 0;
 	/* Delivered or dropped: a packet whose copy found no buffer must not stop the others. */
-	if (is_copied(nic, nq, packet))
-		nq->copy_countdown = nic->params.copy_every;
-	else if (nq->copy_countdown > 1 && packet->len <= zcrx_nq_niov_size(nq))
-		nq->copy_countdown--;
+	zcrx_offer_pass_turn(nq, packet);
+	zcrx_nf_done(nq);
 	if (++nq->cursor == nq->packet_count) {
 		nq->cursor = 0;
 		nq->lap++;
 	}
 }
 
-/* The packet found no room. True when its time is up: it is dropped, and counted. */
-static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx_offer why,
-			     const struct zcrx_packet *packet)
+/* A packet found no room. True when its time is up. */
+static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx_offer why)
 {
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 	bool cq = why == ZCRX_BLOCKED_CQ;
 
+	if (!cq)
+		zcrx_nf_give_back(nq);
 	zcrx_nq_blocked(nq, why);
 	if (nq->blocked_since == 0) {
 		nq->blocked_since = zcrx_now_ns();
@@ -238,9 +126,32 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	    ((nic->waiter.idle <= nic->waiter.spins && nic->waiter.idle % CLOCK_EVERY_IDLE) ||
 	     zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
 		return false;
-	shm_count(cq ? &counters->dropped_cq_full : &counters->dropped_no_buffer, 1);
-	shm_count(&counters->packets_dropped, 1);
-	zcrx_nq_skip(nq, packet->flow, pieces_of(packet->len, zcrx_nq_niov_size(nq)));
+	return true;
+}
+
+static void count_no_room(struct zcrx_nq *nq, enum zcrx_offer why)
+{
+	struct zcrx_nic_shared *counters = nq->queue.nic;
+
+	shm_count(why == ZCRX_BLOCKED_CQ ? &counters->dropped_cq_full :
+					   &counters->dropped_no_buffer,
+		  1);
+}
+
+/* Deliver a packet that was put off. False when it found no room and waits for some. */
+static bool offer_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq, struct zcrx_put_off *put_off,
+			  bool may_wait)
+{
+	enum zcrx_offer result = zcrx_offer_put_off(nq, put_off);
+
+	if (result != ZCRX_OFFERED) {
+		if (may_wait && !blocked_too_long(nic, nq, result))
+			return false;
+		if (put_off->kind == ZCRX_FAULT_NIC_REORDER)
+			count_no_room(nq, result);
+	}
+	nq->blocked_since = 0;
+	zcrx_nf_put_off_done(nq, put_off, result == ZCRX_OFFERED);
 	return true;
 }
 
@@ -253,11 +164,18 @@ static bool is_over(const struct zcrx_nic *nic, const struct zcrx_nq *nq)
 	       (params->laps_max && nq->lap >= params->laps_max);
 }
 
-/* Paced: is the queue's next packet due? If not, note when. */
-static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t now)
+/* The clock by which packets are paced, and nothing else. */
+static int64_t pace_now(const struct zcrx_nic *nic)
 {
-	uint64_t due =
-		nic->started_ns + nq->lap * nic->arena->lap_ns + nq->packets[nq->cursor].time_ns;
+	return nic->params.paced ? (int64_t)zcrx_now_ns() + nic->skew_ns : 0;
+}
+
+/* Paced: is a packet of the queue due? If not, note when. */
+static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t lap, uint64_t at,
+		   int64_t now)
+{
+	int64_t due =
+		(int64_t)(nic->started_ns + lap * nic->arena->lap_ns + nq->packets[at].time_ns);
 
 	if (due <= now)
 		return true;
@@ -266,76 +184,90 @@ static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t now)
 	return false;
 }
 
-/* Ask the plan about the packet at the cursor, once. */
-static void ask_plan(struct zcrx_nq *nq)
+/*
+ * Packets that come in one burst are kept until the last of them is due, or the
+ * last one that there will be.
+ */
+static bool has_gathered(struct zcrx_nic *nic, struct zcrx_nq *nq, int64_t now)
 {
-	int rule;
+	uint64_t at = nq->cursor + (nq->faults.burst_end - nq->packets_seen) - 1;
+	uint64_t lap = nq->lap + at / nq->packet_count;
 
-	nq->asked = true;
-	while ((rule = zcrx_fault_take(&nq->plan, nq->packets_seen)) >= 0) {
-		const struct zcrx_fault_rule *what = &nq->plan.lanes[rule].rule;
-		struct timespec stall;
-
-		/* A corruption counts when it is written: the packet may be dropped before. */
-		if (what->kind != ZCRX_FAULT_NIC_CORRUPT)
-			shm_count(&nq->queue.nic->injected[rule], 1);
-		switch ((enum zcrx_fault_kind)what->kind) {
-		case ZCRX_FAULT_NIC_DROP:
-			nq->drop_rule = (uint32_t)rule + 1;
-			break;
-		case ZCRX_FAULT_NIC_CORRUPT:
-			nq->corrupt_rule = (uint32_t)rule + 1;
-			break;
-		case ZCRX_FAULT_NIC_STALL:
-			stall = (struct timespec){.tv_sec = what->params[0] / 1000000,
-						  .tv_nsec =
-							  (long)(what->params[0] % 1000000) * 1000};
-			nanosleep(&stall, NULL);
-			break;
-		default:
-			break;
-		}
+	at %= nq->packet_count;
+	if (nic->params.laps_max && lap >= nic->params.laps_max) {
+		lap = nic->params.laps_max - 1;
+		at = nq->packet_count - 1;
 	}
-}
-
-static void drop(struct zcrx_nq *nq, const struct zcrx_packet *packet)
-{
-	shm_count(&nq->queue.nic->packets_dropped, 1);
-	zcrx_nq_skip(nq, packet->flow, pieces_of(packet->len, zcrx_nq_niov_size(nq)));
+	if (nic->params.paced && !is_due(nic, nq, lap, at, now))
+		return false;
+	nq->faults.gathering = false;
+	return true;
 }
 
 /* Offer a burst on one queue; how many packets were dealt with. */
 static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 {
-	uint64_t now = nic->params.paced ? zcrx_now_ns() : 0;
+	int64_t now = pace_now(nic);
 	uint32_t count = 0;
 
 	if (!zcrx_nq_follow_user(nq))
 		return 0;
-	while (count < ZCRX_BURST && nq->cqes < ZCRX_BURST && !is_over(nic, nq)) {
-		const struct zcrx_packet *packet = &nq->packets[nq->cursor];
+	while (count < ZCRX_BURST && nq->cqes < ZCRX_BURST) {
+		const struct zcrx_packet *packet;
 		enum zcrx_offer result;
 
-		if (nic->params.paced && !is_due(nic, nq, now))
-			break;
-		if (!nq->asked && zcrx_fault_is_due(&nq->plan, nq->packets_seen))
-			ask_plan(nq);
-		if (nq->drop_rule) {
-			drop(nq, packet);
-			advance(nic, nq, packet);
-			count++;
+		if (nq->packets_seen >= nq->faults.later_due) {
+			struct zcrx_put_off *put_off = zcrx_nf_due(nq);
+
+			if (put_off && !offer_put_off(nic, nq, put_off, true))
+				break;
+			count += put_off != NULL;
 			continue;
 		}
-		result = offer(nic, nq, packet);
-		if (result == ZCRX_OFFERED)
-			nq->packets_done++;
-		else if (!blocked_too_long(nic, nq, result, packet))
+		if (is_over(nic, nq)) {
+			if (!zcrx_nf_no_more(nq))
+				break;
+			continue;
+		}
+		packet = &nq->packets[nq->cursor];
+		if (nic->params.paced && !is_due(nic, nq, nq->lap, nq->cursor, now))
 			break;
+		if (!nq->faults.asked && zcrx_fault_is_due(&nq->faults.plan, nq->packets_seen)) {
+			zcrx_nf_ask(nq, packet, &nic->skew_ns);
+			now = pace_now(nic);
+			continue; /* by a clock that jumped back it is not due any more */
+		}
+		if (nq->faults.gathering && !has_gathered(nic, nq, now))
+			break;
+		result = zcrx_offer_packet(nq, packet);
+		if (result == ZCRX_OFFERED) {
+			nq->packets_done++;
+		} else if (result == ZCRX_BLOCKED_BUFFER || result == ZCRX_BLOCKED_CQ) {
+			if (!blocked_too_long(nic, nq, result))
+				break;
+			count_no_room(nq, result);
+			zcrx_offer_drop(nq, packet);
+		}
+		if (result != ZCRX_PUT_OFF)
+			zcrx_nq_count_offered(nq, packet->len);
 		advance(nic, nq, packet);
 		count++;
 	}
 	if (count || nq->touched_count)
 		zcrx_nq_publish(nq);
+	return count;
+}
+
+/* A queue's turn: one burst, or as many as a fault wants back to back and there is room for. */
+static uint32_t turn(struct zcrx_nic *nic, struct zcrx_nq *nq)
+{
+	uint32_t count = burst(nic, nq);
+	uint32_t more = count;
+
+	while (more && nq->packets_seen < nq->faults.burst_end) {
+		more = burst(nic, nq);
+		count += more;
+	}
 	return count;
 }
 
@@ -348,16 +280,29 @@ static void acknowledge(struct zcrx_nic *nic, uint32_t state)
 	zcrx_bell_ring(&nic->bells->control, ZCRX_BELL_WORK);
 }
 
+/* What was put off comes now, or is dropped if there is no room. */
+static void deliver_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq)
+{
+	struct zcrx_put_off *put_off;
+
+	while (zcrx_nf_no_more(nq) && (put_off = zcrx_nf_due(nq)) != NULL)
+		offer_put_off(nic, nq, put_off, false);
+}
+
 /* Offer nothing more, and let go of buffers that are cut halfway. */
 static void quiesce(struct zcrx_nic *nic)
 {
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
-		if (nic->queues[i].has_open)
-			zcrx_nq_close(&nic->queues[i]);
-		zcrx_nq_publish(&nic->queues[i]);
-		nic->queues[i].blocked_on = 0;
+		struct zcrx_nq *nq = &nic->queues[i];
+
+		deliver_put_off(nic, nq);
+		zcrx_nf_give_back(nq);
+		if (nq->has_open)
+			zcrx_nq_close(nq);
+		zcrx_nq_publish(nq);
+		nq->blocked_on = 0;
 	}
-	nic->next_due_ns = UINT64_MAX;
+	nic->next_due_ns = INT64_MAX;
 	acknowledge(nic, ZCRX_RUN_QUIESCE);
 }
 
@@ -367,7 +312,7 @@ static bool all_over(const struct zcrx_nic *nic)
 	if (nic->tcp)
 		return false;
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
-		if (!is_over(nic, &nic->queues[i]))
+		if (!is_over(nic, &nic->queues[i]) || zcrx_nf_has_put_off(&nic->queues[i]))
 			return false;
 	}
 	return true;
@@ -379,13 +324,13 @@ static uint32_t traffic_round(struct zcrx_nic *nic)
 
 	for (uint32_t i = 0; i < nic->queue_count; i++)
 		nic->queues[i].blocked_on = 0;
-	nic->next_due_ns = UINT64_MAX;
+	nic->next_due_ns = INT64_MAX;
 	if (nic->tcp)
 		return zcrx_tcp_source_poll(nic->tcp, nic->queues, nic->queue_count);
 	if (nic->started_ns == 0)
 		nic->started_ns = zcrx_now_ns();
 	for (uint32_t i = 0; i < nic->queue_count; i++)
-		done += burst(nic, &nic->queues[i]);
+		done += turn(nic, &nic->queues[i]);
 	return done;
 }
 
@@ -452,11 +397,11 @@ static void sleep_until_rung(struct zcrx_nic *nic, uint32_t state)
 		zcrx_tcp_source_wait(nic->tcp, 10);
 		return;
 	}
-	if (state == ZCRX_RUN_TRAFFIC && nic->next_due_ns != UINT64_MAX) {
-		uint64_t now = zcrx_now_ns();
-		uint64_t wait_us = nic->next_due_ns > now ? (nic->next_due_ns - now) / 1000 : 0;
+	if (state == ZCRX_RUN_TRAFFIC && nic->next_due_ns != INT64_MAX) {
+		int64_t now = pace_now(nic);
+		int64_t wait_us = nic->next_due_ns > now ? (nic->next_due_ns - now) / 1000 : 0;
 
-		if (wait_us < timeout_us)
+		if (wait_us < (int64_t)timeout_us)
 			timeout_us = (uint32_t)wait_us;
 	}
 	if (timeout_us == 0)

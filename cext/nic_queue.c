@@ -34,13 +34,20 @@ static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, niov + 1, POINT_COUNTER);
 }
 
-uint32_t zcrx_nq_open(struct zcrx_nq *nq)
+uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq)
 {
 	uint32_t niov = zcrx_grant_take(&nq->queue.grants);
 
 	/* What was granted must not be the user's: an invariant, not an input. */
 	if (shm_load_relaxed_u32(&nq->queue.area.niovs[niov].user_refs, POINT_USER_REF_LOAD) != 0)
 		shm_count(&nq->queue.nic->ownership_violations, 1);
+	return niov;
+}
+
+uint32_t zcrx_nq_open(struct zcrx_nq *nq)
+{
+	uint32_t niov = zcrx_nq_take_grant(nq);
+
 	shm_count(&nq->queue.nic->grants_taken, 1);
 	open_buffer(nq, niov);
 	return niov;
@@ -71,7 +78,7 @@ void zcrx_nq_close(struct zcrx_nq *nq)
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, 0, POINT_COUNTER);
 }
 
-static uint32_t next_seq(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+static inline uint32_t take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
 {
 	shm_u32 *word = &nq->queue.flows_sent[flow].next_seq;
 	uint32_t seq = shm_load_relaxed_u32(word, POINT_COUNTER);
@@ -80,9 +87,14 @@ static uint32_t next_seq(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
 	return seq;
 }
 
+uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+{
+	return take_seqs(nq, flow, fragments);
+}
+
 void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
 {
-	next_seq(nq, flow, fragments);
+	take_seqs(nq, flow, fragments);
 	shm_count(&nq->queue.nic->fragments_dropped, fragments);
 }
 
@@ -96,13 +108,14 @@ static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, 
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
 }
 
-void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc)
+static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
+				uint32_t crc)
 {
 	uint32_t shift = nq->queue.shape.niov_shift;
 	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
 	struct zcrx_flow_sent *sent = &nq->queue.flows_sent[flow];
 
-	note(nq, flow, next_seq(nq, flow, 1), crc, nq->generation[nq->open_niov]);
+	note(nq, flow, seq, crc, nq->generation[nq->open_niov]);
 	shm_store_relaxed_u32(&sent->delivered,
 			      shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER) + 1,
 			      POINT_COUNTER);
@@ -113,6 +126,17 @@ void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t 
 	nq->open_fragments++;
 	nq->mark = 0;
 	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
+}
+
+void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
+			 uint32_t crc)
+{
+	put_fragment(nq, flow, seq, len, crc);
+}
+
+void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc)
+{
+	put_fragment(nq, flow, take_seqs(nq, flow, 1), len, crc);
 }
 
 void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res)
@@ -232,6 +256,7 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq)
 	if (wanted == 0) {
 		if (nq->has_open)
 			zcrx_nq_close(nq);
+		zcrx_nf_forget(nq);
 		zcrx_nq_publish(nq);
 	} else {
 		/* What the last user did not read was scrubbed: the new one must not see it. */

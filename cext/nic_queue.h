@@ -6,12 +6,14 @@
 #ifndef ZCRX_NIC_QUEUE_H
 #define ZCRX_NIC_QUEUE_H
 
-#include "fault.h"
-#include "nic.h"
+#include "nic_faults.h"
 
 #define ZCRX_BURST 64U
-/* Fragments of one burst: the last packet may bring up to 1024 pieces of 64 bytes. */
-#define ZCRX_TOUCHED_MAX (ZCRX_BURST + ZCRX_PACKET_MAX / 64U + 2U)
+/*
+ * Buffers of one burst: the last packet may bring up to 1024 pieces of 64 bytes,
+ * and before them as many fragments of one byte (nic-tiny).
+ */
+#define ZCRX_TOUCHED_MAX (ZCRX_BURST + ZCRX_PACKET_MAX / 64U + ZCRX_TINY_MAX + 2U)
 
 /* A buffer that this burst took, cut or finished; settled before publication. */
 struct zcrx_touched {
@@ -24,6 +26,7 @@ struct zcrx_touched {
 struct zcrx_nq {
 	struct zcrx_queue queue;
 	/* arena source */
+	const struct zcrx_arena *arena;
 	const struct zcrx_packet *packets;
 	uint64_t packet_count, cursor, lap;
 	/* the buffer being cut */
@@ -40,13 +43,10 @@ struct zcrx_nq {
 	uint64_t blocked_since; /* 0 = not blocked */
 	uint32_t blocked_on; /* bell reasons of this round */
 	uint32_t blocked_room, blocked_grants; /* what there was, and was not enough */
-	uint64_t copy_countdown;
-	uint32_t mark; /* rule + 1 that corrupts the next fragment, or 0 */
-	/* faults: what the plan wants with the packet at the cursor */
-	struct zcrx_fault_plan plan;
-	uint64_t packets_seen;
-	bool asked; /* the plan was asked about this packet */
-	uint32_t drop_rule, corrupt_rule; /* + 1, 0 = no */
+	uint64_t copy_every, copy_countdown;
+	uint32_t mark; /* rule + 1 that the next fragment is marked with, or 0 */
+	uint64_t packets_seen; /* dealt with: the ordinal of the one at the cursor */
+	struct zcrx_nic_faults faults;
 	uint32_t user; /* whom we deliver to: see struct zcrx_user_shared */
 };
 
@@ -54,17 +54,26 @@ enum zcrx_offer {
 	ZCRX_OFFERED,
 	ZCRX_BLOCKED_BUFFER,
 	ZCRX_BLOCKED_CQ,
+	ZCRX_DROPPED, /* by a fault */
+	ZCRX_PUT_OFF, /* by a fault: it comes later */
 };
 
 /* May `fragments` be delivered that need `buffers` more granted buffers? */
 enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers);
 
+/* Take a granted buffer; the caller has asked for room. */
+uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq);
 /* Take a granted buffer and open it (the former open one must be closed). */
 uint32_t zcrx_nq_open(struct zcrx_nq *nq);
 /* Note that a buffer taken otherwise (copy fallback) belongs to this burst. */
 void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov);
 /* Deliver `len` bytes at the open buffer's offset as one fragment. */
 void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc);
+/* The same under a sequence number that was taken before. */
+void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
+			 uint32_t crc);
+/* Take the next sequence numbers of a flow; the first of them. */
+uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
 /* Done with the open buffer: the stack's own reference goes away. */
 void zcrx_nq_close(struct zcrx_nq *nq);
 /* The end of a flow: a CQE without buffer. */
@@ -82,9 +91,43 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq);
 /* Give back all granted buffers. */
 void zcrx_nq_return_grants(struct zcrx_nq *nq);
 
+/* How many buffers the payload of a packet needs for itself. */
+static inline uint32_t zcrx_nq_pieces(const struct zcrx_nq *nq, uint32_t len)
+{
+	uint32_t shift = nq->queue.shape.niov_shift;
+
+	return (len + (1U << shift) - 1) >> shift;
+}
+
 static inline uint32_t zcrx_nq_niov_size(const struct zcrx_nq *nq)
 {
 	return 1U << nq->queue.shape.niov_shift;
+}
+
+static inline void zcrx_nq_count_offered(struct zcrx_nq *nq, uint32_t len)
+{
+	nq->packets_offered++;
+	nq->bytes_offered += len;
+}
+
+/* The packet at the cursor was dealt with. */
+static inline void zcrx_nf_done(struct zcrx_nq *nq)
+{
+	nq->faults.asked = false;
+	nq->faults.rule = 0;
+}
+
+/* Is a packet waiting that was put off? */
+static inline bool zcrx_nf_has_put_off(const struct zcrx_nq *nq)
+{
+	return nq->faults.copy.packet || nq->faults.late.packet;
+}
+
+/* A fault that writes the packet elsewhere, or later: the copy fallback is the next one's. */
+static inline bool zcrx_nf_passes_turn(const struct zcrx_nq *nq)
+{
+	return nq->faults.rule && (nq->faults.kind == ZCRX_FAULT_NIC_TINY ||
+				   nq->faults.kind == ZCRX_FAULT_NIC_REORDER);
 }
 
 #endif /* ZCRX_NIC_QUEUE_H */

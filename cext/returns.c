@@ -148,6 +148,12 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 	shm_store_release_u64(&lab->consequence_count, count + 1, POINT_COUNTER);
 }
 
+void zcrx_returns_found(struct zcrx_returns *returns, const struct zcrx_held *held,
+			enum zcrx_consequence_kind kind, uint32_t rule)
+{
+	blame(returns, held, kind, rule, 0);
+}
+
 static void suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
 {
 	struct zcrx_known *known = &returns->known[niov];
@@ -169,8 +175,12 @@ static void check_bytes(struct zcrx_returns *returns, const struct zcrx_held *he
 	bool matches = bytes_match(returns, held);
 
 	if (held->mark) {
-		/* Corrupted on purpose: not to notice it would be the error. */
-		blame(returns, held, ZCRX_CORRUPT_FOUND, matches ? 0 : held->mark, 0);
+		const shm_u32 *kind = &returns->queue->lab->mark_kinds[held->mark - 1];
+		bool cut = shm_load_relaxed_u32(kind, POINT_LOG) == ZCRX_FAULT_NIC_TRUNCATE;
+
+		/* Wrong on purpose: not to notice it would be the error. */
+		blame(returns, held, cut ? ZCRX_TRUNCATED_FOUND : ZCRX_CORRUPT_FOUND,
+		      matches ? 0 : held->mark, 0);
 		return;
 	}
 	if (!matches)

@@ -20,7 +20,7 @@ struct zcrx_held {
 	uint32_t crc; /* what the NIC sent */
 	uint32_t flow, seq;
 	uint32_t generation; /* of its buffer, when it was delivered */
-	uint32_t mark; /* rule + 1 that corrupted it on purpose, or 0 */
+	uint32_t mark; /* rule + 1 that made its bytes wrong on purpose, or 0 */
 };
 
 /* A fragment read on after its return (early-return), to be checked again. */
@@ -155,6 +155,9 @@ void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask,
 void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
 			       const uint8_t *after);
 
+/* A fragment that was received came again, or late, on purpose: tell it of `rule` (+ 1). */
+void zcrx_returns_found(struct zcrx_returns *returns, const struct zcrx_held *held,
+			enum zcrx_consequence_kind kind, uint32_t rule);
 /* It may go back (the hold window permitting). */
 void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held);
 /* Write and publish what there is room for; how many returns still wait. */

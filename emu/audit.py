@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from emu.core import AuditResult
 from emu.report import QueueReport, Statement
-from faults import Reconciliation
+from faults import CATALOGUE, Reconciliation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,20 @@ def _warnings_wrong(queue: QueueReport) -> str | None:
     return None
 
 
+def _exceptions(evidence: Evidence, statement: str) -> str:
+    """What faults led to that are not held to a statement, as the end of its text.
+
+    A fault that is not of the catalogue is taken to change bytes.
+    """
+    faults = []
+    for row in evidence.reconciliation.rows:
+        fault = CATALOGUE.get(row.name)
+        is_void = statement == "integrity" if fault is None else statement not in fault.survives
+        if row.consequences and is_void:
+            faults.append(f"{row.consequences} of {row.name}")
+    return f", but for the consequences of faults: {', '.join(faults)}" if faults else ""
+
+
 def _integrity(evidence: Evidence) -> Statement:
     errors = evidence.total("consumer", "integrity_errors")
     bad = evidence.total("consumer", "bad_completions")
@@ -100,11 +114,7 @@ def _integrity(evidence: Evidence) -> Statement:
         return Statement(
             "integrity", False, f"{errors} fragments differ from what was sent, {bad} lie outside"
         )
-    text = f"{fragments} fragments are what was sent"
-    led_to = {row.name: row.consequences for row in evidence.reconciliation.rows}
-    faults = ", ".join(f"{count} of {name}" for name, count in led_to.items() if count)
-    if faults:
-        text += f", but for the consequences of faults: {faults}"
+    text = f"{fragments} fragments are what was sent" + _exceptions(evidence, "integrity")
     return Statement("integrity", True, text)
 
 
@@ -134,6 +144,7 @@ def _order(evidence: Evidence) -> Statement:
         return Statement("order", False, "; ".join(problems))
     dropped = evidence.total("nic", "fragments_dropped")
     text = f"each flow arrived in order, {dropped} dropped fragments are accounted for"
+    text += _exceptions(evidence, "order")
     if evidence.undrained:
         text += f"; unread fragments of queue {sorted(evidence.undrained)} went to the scrub"
     return Statement("order", True, text)

@@ -232,6 +232,9 @@ class ConsequenceKind(enum.IntEnum):
     BYTES_CHANGED = 1  #: a fragment was overwritten while it was held
     GIVEN_AGAIN = 2  #: its buffer was delivered again while it was held
     CORRUPT_FOUND = 3  #: a payload that the NIC corrupted was found out
+    DUPLICATE_FOUND = 4  #: a fragment that was delivered before came again
+    LATE_FOUND = 5  #: a fragment came after others that were received behind it
+    TRUNCATED_FOUND = 6  #: a payload that the NIC cut short was found out
 
 
 @dataclass(frozen=True, slots=True)

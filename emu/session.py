@@ -41,7 +41,7 @@ from emu.report import (
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
 from emu.traffic import TcpSource, parse_source
-from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
+from faults import Actor, Plan, ReconciledConsequence, Reconciliation, reconcile
 from faults.journal import Journal
 
 TCP_FLOWS_MAX = 4096
@@ -207,6 +207,7 @@ class Session:
     def _make_traffic(self) -> Arena | None:
         source = parse_source(self.config.traffic)
         if isinstance(source, TcpSource):
+            self._notes.extend(_never_fire(self.config.plan))
             if self.listener is None:
                 self._setup.step("open the listening socket")
                 self.listener = listen(source)
@@ -820,6 +821,17 @@ class Session:
         tracebacks = [w.traceback for w in self.crew.workers if w.traceback]
         if tracebacks:
             (self.run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
+
+
+def _never_fire(plan: Plan) -> list[str]:
+    """A note about the rules that a ``tcp:`` source leaves without anything to do."""
+    names = dict.fromkeys(rule.fault.name for rule in plan.rules if rule.fault.actor is Actor.NIC)
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: never fires here: NIC faults are done to replayed packets, and a "
+        "tcp: source has none (a connection would notice what it lost)"
+    ]
 
 
 def listen(source: TcpSource) -> socket.socket:

@@ -46,8 +46,13 @@ _HOSTILE = (
     "rqe-rewrite:0.01%:limit=64,rq-overrun:0.01%:limit=4,drop-when-full:0.01%:limit=4,"
     "cq-stall:0.001%,slow:0.01%,write-foreign:0.1%"
 )
+_NIC = (
+    "nic-drop:0.1%,nic-corrupt:0.01%,nic-duplicate:0.1%,nic-reorder:0.1%:distance=8,"
+    "nic-truncate:0.01%,nic-stall:0.001%,nic-burst:0.01%:packets=256,nic-hold:0.01%,"
+    "nic-tiny:0.01%,cq-full:0.01%,clock-jump:0.001%:ms=10"
+)
 _CHAOS = (
-    f"{_HOSTILE},nic-drop:0.1%,nic-corrupt:0.01%,nic-stall:0.001%,"
+    f"{_HOSTILE},{_NIC},"
     "alloc-fail:0.001%,freelist-empty:0.001%,ptr-ring-full:0.001%,"
     "kill-consumer:every=200,stop-consumer:every=330:ms=10,stop-provider:every=770:ms=10,"
     "stop-nic:every=1030:ms=10,churn:every=1710,scrub-midway:every=430,"

@@ -44,13 +44,22 @@ class ReconciledMismatch:
         )
 
 
+#: What a consumer finds of the NIC's faults, in words.
+FOUND = {
+    "corrupt_found": "was found corrupt on receipt",
+    "duplicate_found": "was delivered twice",
+    "late_found": "came late",
+    "truncated_found": "was found cut short on receipt",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReconciledConsequence:
     """One thing that a fault led to, with who suffered and what caused it."""
 
     queue: int
     fault: str
-    kind: str  #: ``bytes_changed``, ``given_again`` or ``corrupt_found``
+    kind: str  #: ``bytes_changed``, ``given_again``, or one of what the NIC did (:data:`FOUND`)
     niov: int
     flow: int  #: of the fragment that suffered …
     seq: int  #: … and its sequence in the flow
@@ -60,8 +69,8 @@ class ReconciledConsequence:
 
     def __str__(self) -> str:
         fragment = f"fragment {self.seq} of flow {self.flow} in buffer {self.niov}"
-        if self.kind == "corrupt_found":
-            return f"queue {self.queue}: {self.fault}: {fragment} was found corrupt on receipt"
+        if self.kind in FOUND:
+            return f"queue {self.queue}: {self.fault}: {fragment} {FOUND[self.kind]}"
         cause = f"{self.fault} at RQE {self.position}"
         if self.kind == "given_again":
             return (

@@ -228,6 +228,25 @@ static void a_flow_with_more_gaps_than_drops_is_found(void)
 	scene_free(&scene);
 }
 
+/* What was delivered twice is no drop less. */
+static void a_repeated_fragment_hides_no_gap(void)
+{
+	struct scene scene;
+
+	scene_init(&scene);
+	set_flow(&scene, 1, 10, 9, 9, 3); /* 7 of 10, and 2 of them again */
+	shm_store_relaxed_u32(&scene.queue->flows_sent[1].repeated, 2, POINT_COUNTER);
+	set_flow(&scene, 2, 10, 12, 11, 0); /* a copy that never arrived */
+	shm_store_relaxed_u32(&scene.queue->flows_sent[2].repeated, 2, POINT_COUNTER);
+	set_flow(&scene, 3, 10, 9, 9, 4); /* more gaps than the 3 drops */
+	shm_store_relaxed_u32(&scene.queue->flows_sent[3].repeated, 2, POINT_COUNTER);
+	audit(&scene);
+	CHECK_EQ(scene.audit.flows_wrong, 2);
+	CHECK_EQ(scene.audit.first_flow_wrong, 2);
+	CHECK_EQ(scene.audit.fragments_missing, 1);
+	scene_free(&scene);
+}
+
 /* ---- counters ---------------------------------------------------------------------------- */
 
 static uint64_t named(struct scene *scene, enum zcrx_counters group, const char *name)
@@ -355,7 +374,7 @@ CHECK_MAIN(CASE(every_place_is_looked_at), CASE(a_sample_counts_the_same_places)
 	   CASE(doubled_buffers_are_found_wherever_they_are),
 	   CASE(buffers_of_a_lingering_pool_are_found), CASE(flows_with_counted_drops_are_right),
 	   CASE(a_flow_with_missing_fragments_is_found),
-	   CASE(a_flow_with_more_gaps_than_drops_is_found),
+	   CASE(a_flow_with_more_gaps_than_drops_is_found), CASE(a_repeated_fragment_hides_no_gap),
 	   CASE(every_counter_has_a_name_of_its_own), CASE(counters_are_read_under_their_names),
 	   CASE(injected_entries_are_read_by_rule), CASE(the_journal_of_each_actor_is_read),
 	   CASE(a_journal_that_ran_over_is_read_as_far_as_it_goes))

@@ -60,6 +60,7 @@ struct sent {
 	uint32_t flow, seq, niov, in_niov, generation;
 	int32_t res;
 	bool is_end;
+	uint32_t mark; /* rule + 1 of the NIC's */
 };
 
 static uint8_t *bytes_of(struct user *user, uint32_t niov)
@@ -76,7 +77,9 @@ static void send(struct user *user, const struct sent *sent)
 	bool is_sound = sent->niov < user->shape.num_niovs && sent->in_niov + 64 <= 4096;
 	uint32_t crc = is_sound ? zcrx_crc32c(user->queue->area.bytes + off, 64) : 0;
 
-	shm_store_relaxed_u64(&note->flow_seq, (uint64_t)sent->flow << 32 | sent->seq, POINT_LOG);
+	shm_store_relaxed_u64(&note->flow_seq,
+			      (uint64_t)sent->mark << 56 | (uint64_t)sent->flow << 32 | sent->seq,
+			      POINT_LOG);
 	shm_store_relaxed_u64(&note->crc_generation, (uint64_t)crc << 32 | sent->generation,
 			      POINT_LOG);
 	zcrx_cq_put(cq, sent->flow, sent->res, sent->is_end ? 0 : IORING_CQE_F_MORE, off);
@@ -221,6 +224,180 @@ static void a_flow_that_starts_late_has_a_gap_at_its_start(void)
 	send_plain(&user, 0, 3);
 	take_and_give_back(&user);
 	CHECK_EQ(LAB(&user, order_gaps), 3);
+	user_free(&user);
+}
+
+/* Marks stand for these: rule 0 for copies, 1 for late ones, 2 for what was cut short. */
+enum { COPY = 1, LATE = 2, CUT = 3 };
+
+static void user_init_marked(struct user *user, uint32_t verify)
+{
+	const uint32_t kinds[] = {ZCRX_FAULT_NIC_DUPLICATE, ZCRX_FAULT_NIC_REORDER,
+				  ZCRX_FAULT_NIC_TRUNCATE};
+
+	user_init_plain(user, verify);
+	for (uint32_t i = 0; i < COUNT_OF(kinds); i++)
+		shm_store_relaxed_u32(&user->queue->lab->mark_kinds[i], kinds[i], POINT_LOG);
+}
+
+/* 64 bytes of flow 0, in a buffer that was granted twice as often as its number says. */
+static void send_marked(struct user *user, uint32_t niov, uint32_t seq, uint32_t mark)
+{
+	send(user,
+	     &(struct sent){
+		     .seq = seq, .niov = niov, .generation = 2 * niov, .res = 64, .mark = mark});
+}
+
+static void check_found(struct user *user, uint64_t number, uint32_t kind, uint32_t rule,
+			uint32_t niov, uint32_t seq)
+{
+	struct zcrx_consequence *found = &user->queue->lab->consequence[number];
+
+	CHECK_EQ(found->kind, kind);
+	CHECK_EQ(found->rule, rule - 1);
+	CHECK_EQ(found->niov, niov);
+	CHECK_EQ(found->seq, seq);
+	CHECK_EQ(found->generation_held, 2 * niov);
+	CHECK_EQ(found->generation_now, 2 * niov);
+}
+
+static void a_copy_is_found_and_is_no_step_back(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_CRC);
+	send_marked(&user, 0, 0, 0);
+	send_marked(&user, 1, 1, 0);
+	send_marked(&user, 2, 0, COPY);
+	send_marked(&user, 3, 1, COPY);
+	send_marked(&user, 4, 2, 0);
+	CHECK_EQ(take_and_give_back(&user), 5);
+	CHECK_EQ(LAB(&user, order_errors) + LAB(&user, order_gaps), 0);
+	CHECK_EQ(LAB(&user, integrity_errors), 0);
+	CHECK_EQ(word_of(&user.queue->flows_received[0].received), 5);
+	CHECK_EQ(LAB(&user, consequence_count), 2);
+	CHECK_EQ(LAB(&user, consequences[COPY - 1]), 2);
+	check_found(&user, 0, ZCRX_DUPLICATE_FOUND, COPY, 2, 0);
+	check_found(&user, 1, ZCRX_DUPLICATE_FOUND, COPY, 3, 1);
+	CHECK_EQ(LAB(&user, rqe_valid), 5); /* each is returned */
+	user_free(&user);
+}
+
+static void a_copy_of_what_never_came_is_an_error(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_NONE);
+	send_marked(&user, 0, 0, COPY);
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_errors), 1);
+	CHECK_EQ(LAB(&user, consequence_count), 0);
+	user_free(&user);
+}
+
+static void a_copy_that_is_not_marked_is_an_error(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_NONE);
+	send_marked(&user, 0, 0, 0);
+	send_marked(&user, 1, 0, CUT); /* another mark is none for this */
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_errors), 1);
+	CHECK_EQ(LAB(&user, consequence_count), 0);
+	user_free(&user);
+}
+
+static void bytes_of_a_copy_are_checked_like_any(void)
+{
+	struct user user;
+	struct zcrx_fragment fragments[2];
+
+	user_init_marked(&user, ZCRX_VERIFY_CRC);
+	send_marked(&user, 0, 0, 0);
+	send_marked(&user, 1, 0, COPY);
+	bytes_of(&user, 1)[9] = 1;
+	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 2), 2);
+	CHECK_EQ(fragments[1].mark, 0); /* no word about its bytes */
+	CHECK_EQ(LAB(&user, integrity_errors), 1);
+	user_free(&user);
+}
+
+static void a_late_fragment_closes_its_gap(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_CRC);
+	send_marked(&user, 0, 0, 0);
+	send_marked(&user, 1, 4, 0); /* 1 to 3 are missing */
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_gaps), 3);
+	send_marked(&user, 2, 1, LATE);
+	send_marked(&user, 3, 3, LATE);
+	send_marked(&user, 4, 5, 0);
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_gaps), 1);
+	CHECK_EQ(word_of(&user.queue->flows_received[0].gaps), 1);
+	CHECK_EQ(word_of(&user.queue->flows_received[0].received), 5);
+	CHECK_EQ(LAB(&user, order_errors), 0);
+	CHECK_EQ(LAB(&user, consequence_count), 2);
+	check_found(&user, 0, ZCRX_LATE_FOUND, LATE, 2, 1);
+	check_found(&user, 1, ZCRX_LATE_FOUND, LATE, 3, 3);
+	user_free(&user);
+}
+
+/* Others of its queue overtook it, none of its flow. */
+static void a_late_fragment_may_be_in_the_order_of_its_flow(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_NONE);
+	send_marked(&user, 0, 0, LATE);
+	send_marked(&user, 1, 2, LATE); /* behind a real gap */
+	send_marked(&user, 2, 3, 0);
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_gaps), 1);
+	CHECK_EQ(LAB(&user, order_errors), 0);
+	CHECK_EQ(LAB(&user, consequence_count), 2);
+	user_free(&user);
+}
+
+/* Its predecessor saw the flow go on, so the gap was never counted. */
+static void a_gap_that_was_not_counted_is_not_closed(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_NONE);
+	send_marked(&user, 0, 0, 0);
+	take_and_give_back(&user);
+	zcrx_consumer_free(user.consumer);
+	user.consumer = zcrx_consumer_new(&user.shape, 0, &user.memory.mapping, &plain, NULL, 0);
+	REQUIRE(user.consumer);
+	send_marked(&user, 1, 7, 0);
+	send_marked(&user, 2, 6, LATE);
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, order_gaps), 0);
+	CHECK_EQ(word_of(&user.queue->flows_received[0].gaps), 0);
+	CHECK_EQ(LAB(&user, order_errors), 0);
+	CHECK_EQ(LAB(&user, consequence_count), 1);
+	user_free(&user);
+}
+
+static void what_was_cut_short_is_found_once(void)
+{
+	struct user user;
+
+	user_init_marked(&user, ZCRX_VERIFY_CRC);
+	send_marked(&user, 3, 0, CUT);
+	bytes_of(&user, 3)[5] = 1; /* its checksum is not that of these bytes */
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, integrity_errors), 0);
+	CHECK_EQ(LAB(&user, consequence_count), 1);
+	check_found(&user, 0, ZCRX_TRUNCATED_FOUND, CUT, 3, 0);
+	send_marked(&user, 4, 1, CUT);
+	take_and_give_back(&user);
+	CHECK_EQ(LAB(&user, integrity_errors), 1); /* not noticed: the error */
+	CHECK_EQ(LAB(&user, consequence_count), 1);
 	user_free(&user);
 }
 
@@ -689,6 +866,11 @@ CHECK_MAIN(CASE(a_fragment_arrives_as_it_was_sent), CASE(no_more_are_taken_than_
 	   CASE(bytes_that_change_while_they_are_held_are_found_on_return),
 	   CASE(gaps_are_counted_and_steps_back_are_errors),
 	   CASE(a_flow_that_starts_late_has_a_gap_at_its_start),
+	   CASE(a_copy_is_found_and_is_no_step_back), CASE(a_copy_of_what_never_came_is_an_error),
+	   CASE(a_copy_that_is_not_marked_is_an_error), CASE(bytes_of_a_copy_are_checked_like_any),
+	   CASE(a_late_fragment_closes_its_gap),
+	   CASE(a_late_fragment_may_be_in_the_order_of_its_flow),
+	   CASE(a_gap_that_was_not_counted_is_not_closed), CASE(what_was_cut_short_is_found_once),
 	   CASE(a_buffer_filled_again_while_it_is_held_is_found),
 	   CASE(completions_that_cannot_be_are_counted_and_dropped),
 	   CASE(a_flow_beyond_the_table_is_counted), CASE(the_end_of_a_flow_brings_no_buffer),

@@ -62,7 +62,19 @@ PLANS = (
     "write-foreign:0.002",
     "nic-drop:0.01",
     "nic-corrupt:0.01",
+    "nic-duplicate:0.01",
+    "nic-reorder:0.01",
+    "nic-reorder:0.01:distance=63",
+    "nic-truncate:0.01",
+    "nic-truncate:0.01:keep=4096",
     "nic-stall:0.001:us=100",
+    "nic-burst:0.001:packets=200",
+    "nic-hold:0.001",
+    "nic-tiny:0.01",
+    "nic-tiny:0.001:fragments=1024",
+    "cq-full:0.01",
+    "clock-jump:0.001:ms=3600000",
+    "clock-jump:0.001:ms=3600000:direction=back",
     "kill-consumer:every=150",
     "stop-consumer:every=100:ms=20",
     "stop-provider:every=100:ms=20",
@@ -91,7 +103,7 @@ DECIDED_BY_BYTES = {"bad-pad": "bad_pad", "bad-area": "bad_area", "bad-index": "
 #: Above those rates something is certain to happen to the consumer itself.
 CERTAIN = {
     *("double-return", "stale-return", "early-return", "neighbour-return", "tail-ahead"),
-    *("write-foreign", "nic-corrupt"),
+    *("write-foreign", "nic-corrupt", "nic-duplicate", "nic-reorder", "nic-truncate"),
 }
 
 

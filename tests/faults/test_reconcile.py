@@ -167,6 +167,15 @@ def test_consequence_says_who_suffered_and_what_caused_it() -> None:
     assert str(consequence("corrupt_found", "nic-corrupt")) == (
         "queue 1: nic-corrupt: fragment 12 of flow 3 in buffer 7 was found corrupt on receipt"
     )
+    assert str(consequence("duplicate_found", "nic-duplicate")) == (
+        "queue 1: nic-duplicate: fragment 12 of flow 3 in buffer 7 was delivered twice"
+    )
+    assert str(consequence("late_found", "nic-reorder")) == (
+        "queue 1: nic-reorder: fragment 12 of flow 3 in buffer 7 came late"
+    )
+    assert str(consequence("truncated_found", "nic-truncate")) == (
+        "queue 1: nic-truncate: fragment 12 of flow 3 in buffer 7 was found cut short on receipt"
+    )
 
 
 labels = st.sampled_from(["accepted", "still_referenced", "bad_pad", "bad_index", "no_user_ref"])
