@@ -31,6 +31,8 @@ bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user);
 /* Ask the queue's consumer to read what is left and to leave. */
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
+/* The clock of the queue's flight recorders: before any of their writers starts. */
+void zcrx_queue_set_flight_clock(struct zcrx_queue *queue, uint32_t clock);
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
 #endif /* ZCRX_CONTROL_H */

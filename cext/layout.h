@@ -6,11 +6,13 @@
  *   run      run           kernel side                      state, acknowledgements, totals
  *   bells    run           everyone                         doorbells (harmless to scribble on)
  *   arena    run           NIC                              the traffic to replay
- *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts
+ *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts,
+ *                                                           flight recorders of NIC and provider
  *   rings    queue         everyone of the queue            refill ring, completion queue
  *   area     queue         everyone of the queue            the buffers
  *   lab      queue         everyone of the queue            what the experiment itself writes down:
  *                                                           intents, ledger, the consumer's counters
+ *                                                           and its flight recorder
  *
  * "Kernel side" is NIC, provider and control process. A consumer maps bells,
  * rings, area and lab of its own queue, and nothing else.
@@ -19,6 +21,7 @@
 #define ZCRX_LAYOUT_H
 
 #include "bell.h"
+#include "flight.h"
 #include "provider.h"
 
 #define ZCRX_LAYOUT_VERSION 1U
@@ -36,6 +39,7 @@ struct zcrx_shape {
 	uint32_t log_entries; /* of the verdict log (a byte each) and the intent log (two) */
 	uint32_t flows_max;
 	uint32_t initial_index; /* where both indices of both rings start */
+	uint32_t flight_entries; /* events of each flight recorder; 0 = none */
 };
 
 struct zcrx_sizes {
@@ -217,6 +221,8 @@ struct zcrx_queue {
 	struct zcrx_flow_received *flows_received;
 	/* rings */
 	struct zcrx_rings_header *rings;
+	/* kern and lab: of each writer; a process records in its own and in no other */
+	struct zcrx_flight flights[ZCRX_WRITERS];
 };
 
 /* Where the objects are mapped in this process; NULL for those that are not. */

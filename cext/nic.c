@@ -237,6 +237,7 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	    ((nic->waiter.idle <= nic->waiter.spins && nic->waiter.idle % CLOCK_EVERY_IDLE) ||
 	     zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
 		return false;
+	zcrx_nq_record_drop(nq, why, packet->flow);
 	shm_count(cq ? &counters->dropped_cq_full : &counters->dropped_no_buffer, 1);
 	shm_count(&counters->packets_dropped, 1);
 	zcrx_nq_skip(nq, packet->flow, pieces_of(packet->len, zcrx_nq_niov_size(nq)));
@@ -275,6 +276,8 @@ static void ask_plan(struct zcrx_nq *nq)
 		const struct zcrx_fault_rule *what = &nq->plan.lanes[rule].rule;
 		struct timespec stall;
 
+		zcrx_flight_record(&nq->queue.flights[ZCRX_WRITER_NIC], ZCRX_EVENT_FAULT,
+				   (uint32_t)rule, nq->packets_seen, nq->packets_seen);
 		/* A corruption counts when it is written: the packet may be dropped before. */
 		if (what->kind != ZCRX_FAULT_NIC_CORRUPT)
 			shm_count(&nq->queue.nic->injected[rule], 1);
@@ -355,6 +358,8 @@ static void quiesce(struct zcrx_nic *nic)
 			zcrx_nq_close(&nic->queues[i]);
 		zcrx_nq_publish(&nic->queues[i]);
 		nic->queues[i].blocked_on = 0;
+		zcrx_flight_record(&nic->queues[i].queue.flights[ZCRX_WRITER_NIC],
+				   ZCRX_EVENT_QUIESCED, 0, nic->queues[i].queue.cq.cached_tail, 0);
 	}
 	nic->next_due_ns = UINT64_MAX;
 	acknowledge(nic, ZCRX_RUN_QUIESCE);

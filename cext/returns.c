@@ -42,6 +42,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 
 	memset(returns, 0, sizeof(*returns));
 	returns->queue = queue;
+	returns->flight = &queue->flights[ZCRX_WRITER_CONSUMER];
 	returns->params = *params;
 	returns->fault_area = (struct zcrx_fault_area){shape->num_niovs, shape->niov_shift};
 	error = zcrx_fault_compile(&returns->plan, rules, rule_count, params->seed, queue->index,
@@ -94,6 +95,25 @@ static uint64_t consumed(struct zcrx_returns *returns)
 	return returns->position - (uint32_t)(returns->rq.cached_tail - returns->rq.cached_head);
 }
 
+/* ---- the flight recorder ------------------------------------------------------------ */
+
+void zcrx_returns_record_taken(struct zcrx_returns *returns, uint32_t count, uint32_t head)
+{
+	returns->errors_recorded = 0;
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_TAKEN, count, head, 0);
+}
+
+void zcrx_returns_record_error(struct zcrx_returns *returns, enum zcrx_event_error error,
+			       uint64_t b, uint64_t c)
+{
+	uint32_t bit = (uint32_t)1 << error;
+
+	if (returns->errors_recorded & bit)
+		return;
+	returns->errors_recorded |= bit;
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_ERROR, error, b, c);
+}
+
 /* ---- consequences ----------------------------------------------------------------- */
 
 /* What happened to a held fragment: a fault's consequence, or an error of the system. */
@@ -111,8 +131,13 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 		shm_count(kind == ZCRX_GIVEN_AGAIN ? &lab->ownership_errors :
 						     &lab->integrity_errors,
 			  1);
+		zcrx_returns_record_error(returns, (enum zcrx_event_error)kind,
+					  (uint64_t)held->flow << 32 | held->seq,
+					  (uint64_t)niov << 32 | held->generation);
 		return;
 	}
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_CONSEQUENCE, (rule - 1) | kind << 16,
+			   (uint64_t)held->flow << 32 | held->seq, niov);
 	shm_count(&lab->consequences[rule - 1], 1);
 	count = shm_load_relaxed_u64(&lab->consequence_count, POINT_COUNTER);
 	if (count < ZCRX_CONSEQUENCES_MAX)
@@ -504,6 +529,8 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 	returns->staged_at = returns->staged_count = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
 	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
+		zcrx_flight_record(returns->flight, ZCRX_EVENT_FAULT, (uint32_t)rule,
+				   returns->ordinal, returns->position + returns->staged_count);
 		shm_count(&returns->queue->lab->injected[rule], 1);
 		happens &= commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule);
 	}
@@ -694,6 +721,9 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 	if (returns->tail_ahead)
 		run_ahead(returns);
 	if (returns->position != start) {
+		zcrx_flight_record(returns->flight, ZCRX_EVENT_RETURNED,
+				   (uint32_t)(returns->position - start), start,
+				   returns->rq.cached_tail);
 		shm_count(&lab->rqe_submitted, returns->position - start);
 		shm_count(&lab->rqe_valid, returns->ordinal - valid);
 		publish(returns);

@@ -33,6 +33,14 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """The first finding of a kind, explained."""
+
+    kind: str  #: a statement of the audit, ``death`` or ``timeout``
+    text: str  #: a paragraph
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One process of the run and how it ended."""
 
@@ -76,6 +84,9 @@ class Report:
     queues: tuple[QueueReport, ...]
     netlink: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()  #: of the findings, the first one first
+    flight: str | None = None  #: file with what happened around the first finding
+    flight_lines: tuple[str, ...] = ()  #: those events of it that are nearest to the finding
     run_dir: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,6 +120,8 @@ class Report:
             "elapsed_s": round(self.elapsed_s, 6),
             "ended": self.ended,
             "problems": list(self.problems),
+            "explanation": [asdict(item) for item in self.explanations],
+            "flight": self.flight,
             "notes": list(self.notes),
             "packets": {
                 "offered": self.total("nic", "packets_offered"),
@@ -182,9 +195,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         EnvironmentProblem: The file cannot be written.
     """
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or nothing.
+
+    Raises:
+        EnvironmentProblem: The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
