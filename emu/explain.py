@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from emu.config import NIOV_SHIFT, RunConfig
 from emu.core import Alarm, AuditResult, Mismatch, SlotView
-from emu.flight import Event
+from emu.flight import Event, EventError
 from emu.report import Explanation, QueueReport
 from emu.state import Verdict
 from emu.watch import Finding, error_events
@@ -186,10 +186,15 @@ def _why_legal(case: Case, mismatch: Mismatch) -> str:
             "the consumer had received more fragments of the buffer than it had written entries "
             "for, so a reference was there"
         )
-        if mismatch.intent == 0:
+        if mismatch.intent == 0 and case.config.consumer == "builtin":
             certain = (
-                "it gives back a fragment that the consumer received and had not given back, so "
+                "it gives back a fragment that the consumer had received and not given back, so "
                 "a reference was there"
+            )
+        elif mismatch.intent == 0:
+            certain = (
+                "what a consumer gives back counts as a fragment that it holds, so a reference "
+                "had to be there"
             )
         return f"It had to earn {labels}: {certain}."
     if Verdict.NO_USER_REF in mismatch.legal:
@@ -270,9 +275,27 @@ def _exactness(case: Case) -> str:
         f"The provider said {said}.",
         _what_it_means(case, mismatch),
     ]
+    parts += _counted_otherwise(case)
     if result.lost:
         parts.append(f"Besides, {_times(result.lost, 'verdict')} could not be compared.")
     return " ".join(parts)
+
+
+def _counted_otherwise(case: Case) -> list[str]:
+    """Where the provider's own counters contradict its verdict log."""
+    differing = []
+    for verdict in Verdict:
+        logged = sum(row.earned.get(verdict.label, 0) for row in case.reconciliation.rows)
+        counted = case.total("provider", verdict.label)
+        if logged != counted:
+            differing.append(f"{verdict.label} {counted}, in the log {logged}")
+    if not differing or case.reconciliation.lost:
+        return []
+    return [
+        "The provider's own counters say otherwise than its verdict log "
+        f"({'; '.join(differing)}): the log was not left as the provider wrote it, or counters "
+        "and log were written wrongly."
+    ]
 
 
 # ---- the other statements ---------------------------------------------------------------------
@@ -329,14 +352,14 @@ def _fragment(event: Event) -> str:
     return (
         f"fragment {event.b & 0xFFFFFFFF} of flow {event.b >> 32} in buffer {event.c >> 32}, "
         f"grant {event.c & 0xFFFFFFFF} of that buffer"
+        + (", corrupted on purpose and yet as sent" if event.a == EventError.CORRUPT_MISSED else "")
     )
 
 
-def _first_recorded(case: Case, kind: str, tell: Callable[[Event], str]) -> str:
-    finding = case.findings.get(kind)
-    found = [] if finding is None else error_events(case.events, finding)
+def _first_recorded(case: Case, alarm: Alarm, tell: Callable[[Event], str]) -> str:
+    found = error_events(case.events, alarm)
     if not found:
-        return "Which one was first is not known: the recorder had overwritten it."
+        return "Which one was first is not known: it is not, or no longer, in the recorders."
     return f"The first one recorded: queue {found[0].queue}, {tell(found[0])}."
 
 
@@ -344,30 +367,26 @@ def _ownership(case: Case) -> str:
     parts = []
     granted = case.total("nic", "ownership_violations")
     delivered = case.total("consumer", "ownership_errors")
-    finding = case.findings.get("ownership")
-    alarm = None if finding is None else finding.alarm
     if granted:
         parts.append(
             f"{_times(granted, 'buffer')} was granted to the NIC while the user held references "
             "on it: its last page-pool reference went before its last user reference, which "
             "delivery takes together."
         )
-        if alarm is Alarm.GRANTED_HELD:
-            parts.append(
-                _first_recorded(
-                    case,
-                    "ownership",
-                    lambda e: f"buffer {e.c >> 32} with {e.c & 0xFFFFFFFF} user references",
-                )
+        parts.append(
+            _first_recorded(
+                case,
+                Alarm.GRANTED_HELD,
+                lambda e: f"buffer {e.c >> 32} with {e.c & 0xFFFFFFFF} user references",
             )
+        )
     if delivered:
         parts.append(
             f"{_times(delivered, 'time')} a consumer got a fragment in a buffer of which it held "
             "a fragment of an earlier grant: the buffer was filled again under its reader. No "
             "rule of the plan had returned that buffer out of turn, so no fault explains it."
         )
-        if alarm is Alarm.OWNERSHIP:
-            parts.append(_first_recorded(case, "ownership", _fragment))
+        parts.append(_first_recorded(case, Alarm.OWNERSHIP, _fragment))
         parts.append(_own_consumer(case, "gives a fragment back and reads on"))
     return " ".join(part for part in parts if part)
 
@@ -382,16 +401,13 @@ def _integrity(case: Case) -> str:
     parts = []
     errors = case.total("consumer", "integrity_errors")
     outside = case.total("consumer", "bad_completions")
-    finding = case.findings.get("integrity")
-    alarm = None if finding is None else finding.alarm
     if errors:
         parts.append(
             f"{_times(errors, 'check')} of a fragment's bytes failed: their CRC32C is not what "
-            "the NIC had noted. No rule of the plan had touched those buffers, so no fault "
-            "explains it."
+            "the NIC had noted, or is although the NIC had corrupted the payload on purpose. No "
+            "rule of the plan had touched those buffers, so no fault explains it."
         )
-        if alarm is Alarm.INTEGRITY:
-            parts.append(_first_recorded(case, "integrity", _fragment))
+        parts.append(_first_recorded(case, Alarm.INTEGRITY, _fragment))
         held = "ownership" not in case.broken
         parts.append(
             "Bytes change when the buffer is filled again while it is held"
@@ -409,10 +425,9 @@ def _integrity(case: Case) -> str:
             f"{_times(outside, 'completion')} or return lies outside of the area or crosses its "
             "buffer; it was left alone."
         )
-        if alarm is Alarm.OUTSIDE:
-            parts.append(
-                _first_recorded(case, "integrity", lambda e: f"{e.c} bytes at offset 0x{e.b:x}")
-            )
+        parts.append(
+            _first_recorded(case, Alarm.OUTSIDE, lambda e: f"{e.c} bytes at offset 0x{e.b:x}")
+        )
     return " ".join(part for part in parts if part)
 
 
@@ -427,7 +442,7 @@ def _order(case: Case) -> str:
         parts.append(
             _first_recorded(
                 case,
-                "order",
+                Alarm.ORDER,
                 lambda e: f"fragment {e.b & 0xFFFFFFFF} of flow {e.b >> 32}, when {e.c} was due",
             )
         )
@@ -498,19 +513,19 @@ _STATEMENTS: dict[str, Callable[[Case], str]] = {
 # ---- the rest ---------------------------------------------------------------------------------
 
 
-def _last_events(case: Case, process: str, queue: int | None) -> str:
+def _last_event(case: Case, process: str, queue: int | None) -> str:
     own = [e for e in case.events if e.process == process and queue in (None, e.queue)]
     if not own:
-        return "Nothing of it is in the flight recorder."
+        return f"The flight recorder has nothing of the {process}."
     rules = [rule.fault.name for rule in case.config.plan.rules]
     last = own[-1]
-    return f"The last it recorded was on queue {last.queue}: {last.words(rules)}."
+    return f"The last that the {process} recorded was on queue {last.queue}: {last.words(rules)}."
 
 
 def _death(case: Case) -> str:
     first = case.deaths[0]
     parts = [f"{first.text}, noticed {first.at_s:.3f} s after the traffic began."]
-    parts.append(_last_events(case, first.label.split()[0], first.queue))
+    parts.append(_last_event(case, first.label.split()[0], first.queue))
     if first.is_kernel_side:
         parts.append(
             "It owned buffers, and only it knew which; so the run was ended at once, and whether "
@@ -529,12 +544,12 @@ def _death(case: Case) -> str:
 
 
 def _timeout(case: Case) -> str:
-    parts = [f"{case.timeouts[0]}: it was waited for, and did not come; the run went on without."]
-    finding = case.findings.get("timeout")
-    for process in ("nic", "provider"):
-        if finding is None or process == finding.text.split()[0]:
-            parts.append(f"{process}: {_last_events(case, process, None)}")
-    return " ".join(parts)
+    return " ".join(
+        [
+            f"{case.timeouts[0][0].upper()}{case.timeouts[0][1:]}.",
+            *(_last_event(case, process, None) for process in ("nic", "provider", "consumer")),
+        ]
+    )
 
 
 def explain(case: Case) -> tuple[Explanation, ...]:

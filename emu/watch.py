@@ -55,15 +55,13 @@ class Finding:
     slot: SlotView | None = None  #: of the mismatch's ring index, when it was noticed
 
 
-def error_events(events: Sequence[Event], finding: Finding) -> list[Event]:
-    """The recorded errors behind an alarm, oldest first; none if they were overwritten."""
-    if finding.alarm not in _ERRORS:
-        return []
-    wanted = _ERRORS[finding.alarm]
+def error_events(events: Sequence[Event], alarm: Alarm, queue: int | None = None) -> list[Event]:
+    """The recorded errors behind an alarm, in the order given; of all queues, or of one."""
+    wanted = _ERRORS.get(alarm, set())
     return [
         event
         for event in events
-        if event.kind == EventKind.ERROR and event.queue == finding.queue and event.a in wanted
+        if event.kind == EventKind.ERROR and event.a in wanted and queue in (None, event.queue)
     ]
 
 
@@ -86,7 +84,7 @@ def origin_of(events: Sequence[Event], finding: Finding) -> Origin:
     if finding.mismatch is not None:
         event = refill_event(events, finding.mismatch)
     elif finding.alarm is not None:
-        event = next(iter(error_events(events, finding)), None)
+        event = next(iter(error_events(events, finding.alarm, finding.queue)), None)
     return Origin(
         time_ns=finding.noticed_ns if event is None else event.time_ns,
         is_event=event is not None,
