@@ -160,6 +160,48 @@ uint32_t zcrx_journal_read(const struct zcrx_queue *queue, enum zcrx_journal_act
 	return noted;
 }
 
+/* ---- for findings ---------------------------------------------------------------- */
+
+void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values)
+{
+	values[0] = value_of(&queue->lab->integrity_errors);
+	values[1] = value_of(&queue->lab->bad_completions);
+	values[2] = value_of(&queue->lab->ownership_errors);
+	values[3] = value_of(&queue->lab->order_errors);
+	values[4] = value_of(&queue->nic->ownership_violations);
+	values[5] = value_of(&queue->area.shared->freelist_overflows);
+	values[6] = value_of(&queue->area.shared->ref_underflows);
+	values[7] = value_of(&queue->ifq.shared->destroy_warnings);
+}
+
+uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
+			   uint64_t *first)
+{
+	return zcrx_flight_copy(&queue->flights[writer], to, first);
+}
+
+void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx_peek *peek)
+{
+	const struct zcrx_rq *rq = &queue->ifq.rq;
+	const struct zcrx_rqe_slot *slot = &rq->rqes[index & rq->mask];
+	/* Relaxed: the provider is long past it, and what its writer does now is what we report. */
+	uint64_t off = shm_load_relaxed_u64(&slot->off, POINT_RQE_LOAD);
+	uint64_t len_pad = shm_load_relaxed_u64(&slot->len_pad, POINT_RQE_LOAD);
+
+	memset(peek, 0, sizeof(*peek));
+	peek->off = off;
+	peek->len = (uint32_t)len_pad;
+	peek->pad = (uint32_t)(len_pad >> 32);
+	peek->tail = shm_load_relaxed_u32(rq->tail, POINT_RQ_TAIL_LOAD);
+	peek->niov = (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> queue->area.niov_shift);
+	if (peek->niov >= queue->area.num_niovs)
+		return;
+	peek->user_refs =
+		shm_load_relaxed_u32(&queue->area.niovs[peek->niov].user_refs, POINT_USER_REF_LOAD);
+	peek->pp_refs =
+		shm_load_relaxed_u32(&queue->area.niovs[peek->niov].pp_refs, POINT_PP_REF_LOAD);
+}
+
 /* ---- places -------------------------------------------------------------------- */
 
 static uint32_t distance(const shm_u32 *tail, const shm_u32 *head, uint32_t max)
@@ -290,6 +332,17 @@ static void check_flows(struct zcrx_queue *queue, struct zcrx_audit *audit)
 		if (audit->flows_wrong++ == 0)
 			audit->first_flow_wrong = flow;
 	}
+}
+
+void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t values[4])
+{
+	const struct zcrx_flow_sent *sent = &queue->flows_sent[flow];
+	const struct zcrx_flow_received *received = &queue->flows_received[flow];
+
+	values[0] = shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER);
+	values[1] = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) - values[0];
+	values[2] = shm_load_relaxed_u32(&received->received, POINT_COUNTER);
+	values[3] = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
 }
 
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit)

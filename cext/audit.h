@@ -55,4 +55,28 @@ struct zcrx_audit {
  */
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
 
+/*
+ * What alone makes a run a finding, counted while it runs: the order is that of
+ * emu.core.Alarm. Cheap enough for each tick of the control process.
+ */
+#define ZCRX_ALARMS 8U
+void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values);
+
+/* Copy a flight recorder: see zcrx_flight_copy(). */
+uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
+			   uint64_t *first);
+
+/* One flow: fragments delivered, dropped, received, and the gaps that its reader saw. */
+void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t values[4]);
+
+/* What stands in the slot of a ring index now, and what is known of the buffer it names. */
+struct zcrx_peek {
+	uint64_t off;
+	uint32_t len, pad;
+	uint32_t tail; /* of the refill ring, as published now */
+	uint32_t niov; /* as the kernel truncates it */
+	uint32_t user_refs, pp_refs; /* 0 if it names no buffer */
+};
+void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx_peek *peek);
+
 #endif /* ZCRX_AUDIT_H */

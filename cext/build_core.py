@@ -16,7 +16,7 @@ struct io_uring_zcrx_rqe { uint64_t off; uint32_t len; uint32_t __pad; };
 
 struct zcrx_shape {
     uint32_t num_niovs, niov_shift, rq_entries, cq_entries, ptr_ring_size,
-             grant_entries, log_entries, flows_max, initial_index, ring_layout;
+             grant_entries, log_entries, flows_max, initial_index, ring_layout, flight_entries;
 };
 struct zcrx_sizes { uint64_t kern, rings, area, lab; };
 struct zcrx_mapping { void *run, *bells, *kern, *rings, *area, *lab; };
@@ -115,6 +115,23 @@ void zcrx_queue_scrub_end(struct zcrx_queue *queue);
 bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
 uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
+#define ZCRX_ALARMS ...
+void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values);
+struct zcrx_peek {
+    uint64_t off;
+    uint32_t len, pad, tail, niov, user_refs, pp_refs;
+};
+void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t values[4]);
+void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx_peek *peek);
+
+/* flight recorders */
+#define ZCRX_FLIGHT_ENTRIES ...
+#define ZCRX_WRITERS ...
+void zcrx_queue_set_flight_clock(struct zcrx_queue *queue, uint32_t clock);
+uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
+                           uint64_t *first);
+void zcrx_flight_read_clocks(uint32_t clock, uint64_t *ticks, uint64_t *ns);
+bool zcrx_flight_has_counter(void);
 
 /* the three loops */
 struct zcrx_nic_params {

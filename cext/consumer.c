@@ -120,6 +120,13 @@ static bool lies_in_area(const struct zcrx_consumer *consumer, const struct zcrx
 	       in_niov + (uint64_t)fragment->res <= size;
 }
 
+static void count_outside(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
+{
+	shm_count(&consumer->queue.lab->bad_completions, 1);
+	zcrx_returns_record_error(&consumer->returns, ZCRX_ERROR_OUTSIDE, fragment->off,
+				  (uint32_t)fragment->res);
+}
+
 /* Which of the NIC's faults a fragment bears the mark of. */
 static uint32_t mark_kind(const struct zcrx_consumer *consumer, uint32_t mark)
 {
@@ -198,6 +205,8 @@ static uint32_t check_order(struct zcrx_consumer *consumer, const struct zcrx_fr
 	consumer->flow_known[flow] = 1;
 	if (gap > INT32_MAX) {
 		shm_count(&consumer->queue.lab->order_errors, 1);
+		zcrx_returns_record_error(&consumer->returns, ZCRX_ERROR_ORDER,
+					  flow << 32 | fragment->seq, consumer->next_seq[flow]);
 	} else if (gap) {
 		tally->gaps += gap;
 		shm_store_relaxed_u32(&received->gaps,
@@ -300,7 +309,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 			continue;
 		}
 		if (!lies_in_area(consumer, &fragment)) {
-			shm_count(&lab->bad_completions, 1);
+			count_outside(consumer, &fragment);
 			continue;
 		}
 		receive(consumer, &fragments[kept], &tally);
@@ -310,6 +319,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 	}
 	if (available == 0)
 		return 0;
+	zcrx_returns_record_taken(&consumer->returns, available, consumer->cq.cached_head);
 	zcrx_cq_user_release(&consumer->cq);
 	shm_count(&lab->fragments, tally.fragments);
 	shm_count(&lab->bytes, tally.bytes);
@@ -338,7 +348,7 @@ void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_f
 	for (uint32_t i = 0; i < count; i++) {
 		if (fragments[i].flags & IORING_CQE_F_MORE &&
 		    !lies_in_area(consumer, &fragments[i])) {
-			shm_count(&consumer->queue.lab->bad_completions, 1);
+			count_outside(consumer, &fragments[i]);
 			continue;
 		}
 		give(consumer, &fragments[i]);

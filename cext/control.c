@@ -197,3 +197,12 @@ uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue)
 {
 	return shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 }
+
+void zcrx_queue_set_flight_clock(struct zcrx_queue *queue, uint32_t clock)
+{
+	for (uint32_t writer = 0; writer < ZCRX_WRITERS; writer++) {
+		if (queue->flights[writer].shared)
+			shm_store_relaxed_u32(&queue->flights[writer].shared->clock, clock,
+					      POINT_LOG);
+	}
+}

@@ -45,6 +45,8 @@ uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue);
 /* Ask the queue's consumer to read what is left and to leave. */
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
+/* The clock of the queue's flight recorders: before any of their writers starts. */
+void zcrx_queue_set_flight_clock(struct zcrx_queue *queue, uint32_t clock);
 
 /*
  * Scrub while the user lives and traffic runs, on behalf of a rule: begin, scrub,

@@ -75,8 +75,12 @@ static void follow_user(struct zcrx_queue *queue)
 	if (wanted == shm_load_relaxed_u32(&user->provider, POINT_USER))
 		return;
 	queue->ifq.detached = wanted == 0;
-	if (wanted)
+	if (wanted) {
 		zcrx_ifq_reset_ring(&queue->ifq);
+		zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_RING_RESET,
+				   queue->ifq.rq.cached_head, 0, 0);
+	}
+	zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_USER, wanted, 0, 0);
 	/* Pairs with the acquire in zcrx_queue_user_is(): the ring is as it must be. */
 	shm_store_release_u32(&user->provider, wanted, POINT_USER);
 	zcrx_bell_ring(&queue->bells->control, ZCRX_BELL_WORK);
@@ -93,6 +97,8 @@ static void follow_restart(struct zcrx_queue *queue)
 	if (wanted == shm_load_relaxed_u32(&restart->done, POINT_USER))
 		return;
 	slot = zcrx_ifq_restart(&queue->ifq);
+	zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_RESTARTED,
+			   slot < 0 ? 0 : (uint32_t)slot + 1, 0, 0);
 	shm_store_relaxed_u32(&restart->pool, slot < 0 ? 0 : (uint32_t)slot + 1, POINT_USER);
 	/* Pairs with the acquire in zcrx_queue_restarted(). */
 	shm_store_release_u32(&restart->done, wanted, POINT_USER);
@@ -181,6 +187,8 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 			is_short = true;
 			/* RQEs of this call may have sent buffers home to a dying pool. */
 			zcrx_ifq_retry_release(&queue->ifq);
+			zcrx_flight_record_once(queue->ifq.flight, ZCRX_EVENT_STARVED, granted, 0,
+						0);
 			break;
 		}
 		zcrx_grant_put(&queue->grants, (uint32_t)niov);
@@ -189,6 +197,8 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 	if (is_short != (shm_load_relaxed_u32(&queue->grants.shared->starved, POINT_COUNTER) != 0))
 		shm_store_relaxed_u32(&queue->grants.shared->starved, is_short, POINT_COUNTER);
 	if (granted) {
+		zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_GRANT, granted,
+				   queue->grants.cached_tail, 0);
 		zcrx_grant_publish(&queue->grants);
 		zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);
 	}
@@ -228,6 +238,8 @@ static void drain_ring(struct zcrx_queue *queue)
 	}
 	if (pool)
 		zcrx_pp_empty_cache(pool);
+	zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_DRAIN, 0,
+			   shm_load_relaxed_u64(&queue->ifq.shared->consumed, POINT_LOG), 0);
 }
 
 static void for_each_queue(struct zcrx_grantor *grantor, void (*visit)(struct zcrx_queue *queue))
@@ -239,8 +251,12 @@ static void for_each_queue(struct zcrx_grantor *grantor, void (*visit)(struct zc
 /* Those that a restart left behind go first: the last check finds every buffer home. */
 static void teardown(struct zcrx_queue *queue)
 {
+	int left;
+
 	zcrx_ifq_retry_release(&queue->ifq);
-	zcrx_ifq_teardown(&queue->ifq);
+	left = zcrx_ifq_teardown(&queue->ifq);
+	zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_TEARDOWN, left != 0,
+			   zcrx_area_free_count(&queue->area), 0);
 }
 
 /* One round; the bell reasons to sleep for when it found nothing to do, 0 if it did. */

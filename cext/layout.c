@@ -36,7 +36,21 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       shape->ptr_ring_size > 0 && shape->ptr_ring_size <= (1U << 20) &&
 	       zcrx_is_power_of_two(shape->grant_entries) &&
 	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0 &&
-	       shape->flows_max <= (1U << 24); /* the ledger's room for a flow's number */
+	       shape->flows_max <= (1U << 24) && /* the ledger's room for a flow's number */
+	       (shape->flight_entries == 0 || zcrx_is_power_of_two(shape->flight_entries)) &&
+	       shape->flight_entries <= ZCRX_FLIGHT_ENTRIES_MAX;
+}
+
+static void carve_flight(struct zcrx_queue *queue, enum zcrx_writer writer, struct carver *carver,
+			 uint32_t entries)
+{
+	struct zcrx_flight *flight = &queue->flights[writer];
+
+	if (entries == 0)
+		return;
+	flight->shared = carve(carver, sizeof(*flight->shared) +
+					       sizeof(struct zcrx_event) * (uint64_t)entries);
+	flight->mask = entries - 1;
 }
 
 static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
@@ -65,6 +79,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	ifq->verdict_log = carve(&carver, shape->log_entries);
 	queue->journals[ZCRX_JOURNAL_NIC] = carve(&carver, sizeof(struct zcrx_journal));
 	queue->journals[ZCRX_JOURNAL_PROVIDER] = carve(&carver, sizeof(struct zcrx_journal));
+	carve_flight(queue, ZCRX_WRITER_NIC, &carver, shape->flight_entries);
+	carve_flight(queue, ZCRX_WRITER_PROVIDER, &carver, shape->flight_entries);
 	return carver.used;
 }
 
@@ -137,6 +153,7 @@ static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *sha
 		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
 	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
 	queue->journals[ZCRX_JOURNAL_CONSUMER] = carve(&carver, sizeof(struct zcrx_journal));
+	carve_flight(queue, ZCRX_WRITER_CONSUMER, &carver, shape->flight_entries);
 	return carver.used;
 }
 
@@ -179,6 +196,7 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 
 	queue->ifq.area = &queue->area;
 	queue->ifq.log_mask = shape->log_entries - 1;
+	queue->ifq.flight = &queue->flights[ZCRX_WRITER_PROVIDER];
 	queue->ifq.rq.entries = shape->rq_entries;
 	queue->ifq.rq.mask = shape->rq_entries - 1;
 	queue->ifq.rq.cached_head = shape->initial_index;

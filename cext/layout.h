@@ -7,11 +7,12 @@
  *   bells    run           everyone                         doorbells (harmless to scribble on)
  *   arena    run           NIC                              the traffic to replay
  *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts,
- *                                                           journals of NIC and provider
+ *                                                           journals and flight recorders of NIC and provider
  *   rings    queue         everyone of the queue            refill ring, completion queue
  *   area     queue         everyone of the queue            the buffers
  *   lab      queue         everyone of the queue            what the experiment itself writes down:
- *                                                           intents, ledger, the consumer's counters and journal
+ *                                                           intents, ledger, the consumer's counters,
+ *                                                           journal and flight recorder
  *
  * "Kernel side" is NIC, provider and control process. A consumer maps bells,
  * rings, area and lab of its own queue, and nothing else.
@@ -20,6 +21,7 @@
 #define ZCRX_LAYOUT_H
 
 #include "bell.h"
+#include "flight.h"
 #include "journal.h"
 #include "provider.h"
 
@@ -45,6 +47,7 @@ struct zcrx_shape {
 	 * knows it, a consumer need not: it goes by the offsets of the header.
 	 */
 	uint32_t ring_layout;
+	uint32_t flight_entries; /* events of each flight recorder; 0 = none */
 };
 
 struct zcrx_sizes {
@@ -266,6 +269,8 @@ struct zcrx_queue {
 	struct zcrx_journal *journals[ZCRX_JOURNAL_ACTORS];
 	/* rings */
 	struct zcrx_rings_header *rings;
+	/* kern and lab: of each writer; a process records in its own and in no other */
+	struct zcrx_flight flights[ZCRX_WRITERS];
 };
 
 /* Where the objects are mapped in this process; NULL for those that are not. */

@@ -129,10 +129,11 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	return true;
 }
 
-static void count_no_room(struct zcrx_nq *nq, enum zcrx_offer why)
+static void count_no_room(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
 {
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 
+	zcrx_nq_record_drop(nq, why, flow);
 	shm_count(why == ZCRX_BLOCKED_CQ ? &counters->dropped_cq_full :
 					   &counters->dropped_no_buffer,
 		  1);
@@ -148,7 +149,7 @@ static bool offer_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq, struct zcrx_
 		if (may_wait && !blocked_too_long(nic, nq, result))
 			return false;
 		if (put_off->kind == ZCRX_FAULT_NIC_REORDER)
-			count_no_room(nq, result);
+			count_no_room(nq, result, put_off->packet->flow);
 	}
 	nq->blocked_since = 0;
 	zcrx_nf_put_off_done(nq, put_off, result == ZCRX_OFFERED);
@@ -245,7 +246,7 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 		} else if (result == ZCRX_BLOCKED_BUFFER || result == ZCRX_BLOCKED_CQ) {
 			if (!blocked_too_long(nic, nq, result))
 				break;
-			count_no_room(nq, result);
+			count_no_room(nq, result, packet->flow);
 			zcrx_offer_drop(nq, packet);
 		}
 		if (result != ZCRX_PUT_OFF)
@@ -301,6 +302,8 @@ static void quiesce(struct zcrx_nic *nic)
 			zcrx_nq_close(nq);
 		zcrx_nq_publish(nq);
 		nq->blocked_on = 0;
+		zcrx_flight_record(&nq->queue.flights[ZCRX_WRITER_NIC], ZCRX_EVENT_QUIESCED, 0,
+				   nq->queue.cq.cached_tail, 0);
 	}
 	nic->next_due_ns = INT64_MAX;
 	acknowledge(nic, ZCRX_RUN_QUIESCE);

@@ -47,6 +47,8 @@ int zcrx_nf_init(struct zcrx_nq *nq, const struct zcrx_fault_rule *rules, uint32
 static void count(struct zcrx_nq *nq, uint32_t rule)
 {
 	shm_count(&nq->queue.nic->injected[rule - 1], 1);
+	zcrx_flight_record(&nq->queue.flights[ZCRX_WRITER_NIC], ZCRX_EVENT_FAULT, rule - 1,
+			   nq->packets_seen, nq->packets_seen);
 }
 
 /* ---- asking ------------------------------------------------------------------- */

@@ -13,6 +13,11 @@
 
 #include <errno.h>
 
+static struct zcrx_flight *flight_of(struct zcrx_nq *nq)
+{
+	return &nq->queue.flights[ZCRX_WRITER_NIC];
+}
+
 enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers)
 {
 	if (zcrx_cq_room(&nq->queue.cq, fragments) < fragments)
@@ -37,10 +42,15 @@ static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
 uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq)
 {
 	uint32_t niov = zcrx_grant_take(&nq->queue.grants);
-
 	/* What was granted must not be the user's: an invariant, not an input. */
-	if (shm_load_relaxed_u32(&nq->queue.area.niovs[niov].user_refs, POINT_USER_REF_LOAD) != 0)
+	uint32_t refs =
+		shm_load_relaxed_u32(&nq->queue.area.niovs[niov].user_refs, POINT_USER_REF_LOAD);
+
+	if (refs != 0) {
 		shm_count(&nq->queue.nic->ownership_violations, 1);
+		zcrx_flight_record(flight_of(nq), ZCRX_EVENT_ERROR, ZCRX_ERROR_GRANTED_HELD, 0,
+				   (uint64_t)niov << 32 | refs);
+	}
 	return niov;
 }
 
@@ -195,12 +205,47 @@ static void ask_for_grants(struct zcrx_nq *nq)
 		zcrx_bell_ring(&nq->queue.bells->provider, ZCRX_BELL_GRANTS);
 }
 
+/* ---- what the flight recorder keeps --------------------------------------------- */
+
+static void record_burst(struct zcrx_nq *nq, uint32_t cqes, uint32_t touched)
+{
+	if (nq->recorded) {
+		nq->recorded = 0;
+		zcrx_flight_record(
+			flight_of(nq), ZCRX_EVENT_UNBLOCKED, 0,
+			shm_load_relaxed_u64(&nq->queue.nic->packets_dropped, POINT_COUNTER), 0);
+	}
+	zcrx_flight_record(flight_of(nq), ZCRX_EVENT_BURST, cqes, nq->queue.cq.cached_tail,
+			   touched);
+}
+
+/* True the first time since the last delivery. */
+static bool is_news(struct zcrx_nq *nq, enum zcrx_event_kind kind)
+{
+	uint32_t bit = (uint32_t)1 << kind;
+	bool news = !(nq->recorded & bit);
+
+	nq->recorded |= bit;
+	return news;
+}
+
+void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
+{
+	if (is_news(nq, ZCRX_EVENT_DROPPED))
+		zcrx_flight_record(
+			flight_of(nq), ZCRX_EVENT_DROPPED, why == ZCRX_BLOCKED_CQ, flow,
+			shm_load_relaxed_u64(&nq->queue.nic->packets_dropped, POINT_COUNTER));
+}
+
+/* ---- a burst becomes visible ------------------------------------------------------ */
+
 void zcrx_nq_publish(struct zcrx_nq *nq)
 {
-	bool cqes = nq->cqes != 0;
+	uint32_t cqes = nq->cqes, touched;
 
 	if (nq->has_open && nq->open_fragments)
 		touch(nq, false);
+	touched = nq->touched_count;
 	/* Ordered before the references by their own read-modify-writes. */
 	shm_store_relaxed_u32(&nq->queue.nic->publishing, 1, POINT_USER);
 	for (uint32_t i = 0; i < nq->touched_count; i++)
@@ -209,8 +254,10 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 	if (nq->packets_offered || cqes)
 		count_burst(nq);
 	zcrx_grant_release(&nq->queue.grants);
-	if (cqes)
+	if (cqes) {
+		record_burst(nq, cqes, touched);
 		zcrx_cq_publish(&nq->queue.cq);
+	}
 	/* Pairs with the acquire in zcrx_queue_nic_is_quiet(): all of them are visible. */
 	shm_store_release_u32(&nq->queue.nic->publishing, 0, POINT_USER);
 	if (cqes)
@@ -233,6 +280,10 @@ void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
 		/* A large packet may want more than is left before the ring is half empty. */
 		ask_for_grants(nq);
 	}
+	if (is_news(nq, ZCRX_EVENT_BLOCKED))
+		zcrx_flight_record(flight_of(nq), ZCRX_EVENT_BLOCKED, why == ZCRX_BLOCKED_CQ,
+				   why == ZCRX_BLOCKED_CQ ? nq->blocked_room : nq->blocked_grants,
+				   0);
 }
 
 bool zcrx_nq_may_proceed(struct zcrx_nq *nq)
@@ -265,6 +316,7 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq)
 				      POINT_CQ_HEAD_STORE);
 	}
 	nq->user = wanted;
+	zcrx_flight_record(flight_of(nq), ZCRX_EVENT_USER, wanted, 0, 0);
 	/* Pairs with the acquire in zcrx_queue_user_is(): no delivery to the old one follows. */
 	shm_store_release_u32(&user->nic, wanted, POINT_USER);
 	zcrx_bell_ring(&nq->queue.bells->control, ZCRX_BELL_WORK);

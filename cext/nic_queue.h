@@ -43,6 +43,7 @@ struct zcrx_nq {
 	uint64_t blocked_since; /* 0 = not blocked */
 	uint32_t blocked_on; /* bell reasons of this round */
 	uint32_t blocked_room, blocked_grants; /* what there was, and was not enough */
+	uint32_t recorded; /* of this time without room: bits of enum zcrx_event_kind */
 	uint64_t copy_every, copy_countdown;
 	uint32_t mark; /* rule + 1 that the next fragment is marked with, or 0 */
 	uint64_t packets_seen; /* dealt with: the ordinal of the one at the cursor */
@@ -84,6 +85,8 @@ void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
 void zcrx_nq_publish(struct zcrx_nq *nq);
 /* Note what the queue waits for, so that the NIC can sleep until there is more of it. */
 void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why);
+/* Record that a packet of a flow was dropped for lack of room: the first since the last delivery. */
+void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow);
 /* Is there more of it now? */
 bool zcrx_nq_may_proceed(struct zcrx_nq *nq);
 /* Follow the control process's word on who the user is; false if there is none. */

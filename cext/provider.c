@@ -108,7 +108,7 @@ static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint3
 	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
 	uint64_t log_mask = ifq->log_mask;
 	uint8_t *log = ifq->verdict_log;
-	uint32_t aliases = 0;
+	uint32_t aliases = 0, rejected = 0;
 	/*
 	 * Eight bits for each verdict: a call judges fewer than 256 entries, and
 	 * an array of counters would make each entry wait for the one before.
@@ -125,6 +125,8 @@ static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint3
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++, tallied >>= 8) {
 		if (tallied & 0xff)
 			shm_count(&shared->verdicts[verdict], tallied & 0xff);
+		if (verdict >= ZCRX_BAD_PAD)
+			rejected += tallied & 0xff;
 	}
 	if (aliases)
 		shm_count(&shared->aliases, aliases);
@@ -132,6 +134,9 @@ static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint3
 	shm_store_relaxed_u32(&shared->cached_rq_head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
 	if (ifq->trace)
 		trace_all(ifq->trace, batch, count, index);
+	if (ifq->flight)
+		zcrx_flight_record(ifq->flight, ZCRX_EVENT_REFILL, count, consumed,
+				   rejected | (uint64_t)index << 32);
 	/* Pairs with the acquire in zcrx_reconcile(): the log bytes are there. */
 	shm_store_release_u64(&shared->consumed, consumed + count, POINT_LOG);
 }

@@ -10,6 +10,7 @@
 #ifndef ZCRX_PROVIDER_H
 #define ZCRX_PROVIDER_H
 
+#include "flight.h"
 #include "page_pool.h"
 #include "ring.h"
 
@@ -70,6 +71,7 @@ struct zcrx_ifq {
 	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask */
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
+	struct zcrx_flight *flight; /* the provider's recorder, or NULL */
 	uint32_t device;
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */

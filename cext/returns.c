@@ -44,6 +44,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 
 	memset(returns, 0, sizeof(*returns));
 	returns->queue = queue;
+	returns->flight = &queue->flights[ZCRX_WRITER_CONSUMER];
 	returns->params = *params;
 	returns->fault_area = (struct zcrx_fault_area){shape->num_niovs, shape->niov_shift};
 	error = zcrx_fault_compile(&returns->plan, rules, rule_count, params->seed, queue->index,
@@ -96,6 +97,25 @@ static uint64_t consumed(struct zcrx_returns *returns)
 	return returns->position - (uint32_t)(returns->rq.cached_tail - returns->rq.cached_head);
 }
 
+/* ---- the flight recorder ------------------------------------------------------------ */
+
+void zcrx_returns_record_taken(struct zcrx_returns *returns, uint32_t count, uint32_t head)
+{
+	returns->errors_recorded = 0;
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_TAKEN, count, head, 0);
+}
+
+void zcrx_returns_record_error(struct zcrx_returns *returns, enum zcrx_event_error error,
+			       uint64_t b, uint64_t c)
+{
+	uint32_t bit = (uint32_t)1 << error;
+
+	if (returns->errors_recorded & bit)
+		return;
+	returns->errors_recorded |= bit;
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_ERROR, error, b, c);
+}
+
 /* ---- consequences ----------------------------------------------------------------- */
 
 /* A cause that we had not taken note of yet: entries claimed late, a scrub under way. */
@@ -130,8 +150,13 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 		shm_count(kind == ZCRX_GIVEN_AGAIN ? &lab->ownership_errors :
 						     &lab->integrity_errors,
 			  1);
+		zcrx_returns_record_error(returns, (enum zcrx_event_error)kind,
+					  (uint64_t)held->flow << 32 | held->seq,
+					  (uint64_t)niov << 32 | held->generation);
 		return;
 	}
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_CONSEQUENCE, (rule - 1) | kind << 16,
+			   (uint64_t)held->flow << 32 | held->seq, niov);
 	shm_count(&lab->consequences[rule - 1], 1);
 	count = shm_load_relaxed_u64(&lab->consequence_count, POINT_COUNTER);
 	if (count < ZCRX_CONSEQUENCES_MAX)
@@ -744,6 +769,8 @@ static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *h
 	returns->valid_strays = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
 	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
+		zcrx_flight_record(returns->flight, ZCRX_EVENT_FAULT, (uint32_t)rule,
+				   returns->ordinal, returns->position + returns->staged_count);
 		/* What waits for a full ring counts when it comes to it: it may never be. */
 		if (!waits_for_full_ring(kind_of(returns, (uint32_t)rule + 1)))
 			shm_count(&returns->queue->lab->injected[rule], 1);
@@ -1029,6 +1056,10 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 		if (returns->tail_ahead)
 			run_ahead(returns);
 	}
+	if (returns->position != start)
+		zcrx_flight_record(returns->flight, ZCRX_EVENT_RETURNED,
+				   (uint32_t)(returns->position - start), start,
+				   returns->rq.cached_tail);
 	if (returns->ordinal != valid)
 		shm_count(&lab->rqe_valid, returns->ordinal - valid);
 	if (returns->position != start || returns->is_stalled)

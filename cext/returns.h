@@ -75,6 +75,8 @@ struct zcrx_returns {
 	struct zcrx_fault_plan plan;
 	struct zcrx_fault_area fault_area;
 	struct zcrx_rng rng;
+	struct zcrx_flight *flight; /* the consumer's recorder */
+	uint32_t errors_recorded; /* in this batch: bits of enum zcrx_event_error */
 
 	uint64_t position; /* RQEs ever written: where the next one stands in the intent log */
 	uint64_t noted; /* … of them those that the reconciler may look at */
@@ -162,6 +164,10 @@ void zcrx_returns_found(struct zcrx_returns *returns, const struct zcrx_held *he
 void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held);
 /* Write and publish what there is room for; how many returns still wait. */
 uint64_t zcrx_returns_flush(struct zcrx_returns *returns);
+/* For the flight recorder: a batch of completions, and an error of which each batch shows the first. */
+void zcrx_returns_record_taken(struct zcrx_returns *returns, uint32_t count, uint32_t head);
+void zcrx_returns_record_error(struct zcrx_returns *returns, enum zcrx_event_error error,
+			       uint64_t b, uint64_t c);
 /* Tell a provider that starves, if anything was published since it was last told. */
 void zcrx_returns_ring_provider(struct zcrx_returns *returns);
 

@@ -36,6 +36,8 @@ void zcrx_tail_publish_lie(struct zcrx_returns *returns)
 	returns->lies = 0;
 	/* Before the lie is seen: who finds positions without intents asks this word. */
 	shm_store_release_u32(&returns->queue->lab->astray_rule, returns->astray, POINT_LOG);
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_TAIL_LIE, returns->astray - 1,
+			   returns->position, tail);
 	shm_store_release_u32(returns->rq.tail, tail, POINT_RQ_TAIL_STORE);
 	zcrx_bell_ring(&returns->queue->bells->provider, zcrx_bell_refill(returns->queue->index));
 }
@@ -99,6 +101,8 @@ bool zcrx_returns_recover(struct zcrx_returns *returns)
 			returns->astray = 0;
 			shm_store_release_u32(&returns->queue->lab->astray_rule, 0, POINT_LOG);
 			returns->rq.cached_head = returns->rq.cached_tail - ahead;
+			zcrx_flight_record(returns->flight, ZCRX_EVENT_RECOVERED, 0,
+					   returns->position, returns->rq.cached_tail);
 			return true;
 		}
 		/* Short of that: pass slots as they are, until there is so much in front. */
@@ -300,6 +304,7 @@ void zcrx_returns_follow_scrub(struct zcrx_returns *returns)
 	    done != shm_load_acquire_u32(&lab->scrubs_begun, POINT_USER))
 		return;
 	returns->scrubs_seen = done;
+	zcrx_flight_record(returns->flight, ZCRX_EVENT_SCRUB_SEEN, 0, returns->position, done);
 	/* Nothing that was delivered so far has a reference that we could count on. */
 	returns->tainted_until = shm_load_acquire_u32(returns->cq_tail, POINT_CQ_TAIL_LOAD);
 	returns->is_tainted = true;

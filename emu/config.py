@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from emu.core import QUEUES_MAX, Shape
+from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
 from faults import Plan, PlanError, parse_plan
 
@@ -176,6 +176,7 @@ class RunConfig:
             log_entries=self.log_entries,
             flows_max=flows_max,
             initial_index=self.initial_index,
+            flight_entries=FLIGHT_ENTRIES,
         )
 
     def as_dict(self) -> dict[str, Any]:

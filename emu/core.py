@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import mmap
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -44,6 +45,8 @@ JOURNAL_MAX: int = _lib.ZCRX_JOURNAL_MAX
 PACKET_MAX: int = _lib.ZCRX_PACKET_MAX
 LAYOUT_VERSION: int = _lib.ZCRX_LAYOUT_VERSION
 
+FLIGHT_ENTRIES: int = _lib.ZCRX_FLIGHT_ENTRIES
+
 assert _lib.ZCRX_POOLS_MAX == POOLS_MAX
 assert len(Verdict) == _lib.ZCRX_VERDICT_COUNT
 
@@ -73,6 +76,7 @@ class Shape:
     flows_max: int
     initial_index: int = 0
     ring_layout: int = 0  #: of the rings object: 0 = the usual one, else what decides it, u32
+    flight_entries: int = 0  #: events of each flight recorder; 0 = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +256,67 @@ class Consequence:
     position: int  #: RQEs of the queue before the one that caused it
 
 
+class FlightWriter(enum.IntEnum):
+    """Who writes a flight recorder."""
+
+    NIC = 0
+    PROVIDER = 1
+    CONSUMER = 2
+
+
+class FlightClock(enum.IntEnum):
+    """Where the times of a flight recorder are from."""
+
+    MONOTONIC = 0  #: ns
+    COUNTER = 1  #: ticks of the CPU's counter
+
+    @classmethod
+    def available(cls) -> bool:
+        """Does this build know a counter of the CPU?"""
+        return bool(_lib.zcrx_flight_has_counter())
+
+    def read(self) -> tuple[int, int]:
+        """This clock and CLOCK_MONOTONIC in ns, read as nearly at once as can be."""
+        values = _ffi.new("uint64_t[2]")
+        _lib.zcrx_flight_read_clocks(int(self), values, values + 1)
+        return int(values[0]), int(values[1])
+
+
+class Alarm(enum.IntEnum):
+    """What makes a run a finding as soon as it is counted."""
+
+    INTEGRITY = 0  #: fragments that differ from what was sent, no fault to blame
+    OUTSIDE = 1  #: completions that do not lie in the area
+    OWNERSHIP = 2  #: buffers delivered again while held, no fault to blame
+    ORDER = 3  #: fragments out of order
+    GRANTED_HELD = 4  #: buffers granted while the user held a reference
+    FREELIST_OVERFLOW = 5
+    REF_UNDERFLOW = 6
+    DESTROY_WARNING = 7
+
+
+assert len(Alarm) == _lib.ZCRX_ALARMS
+assert len(FlightWriter) == _lib.ZCRX_WRITERS
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """One slot of a refill ring as it stood at one moment, and the buffer that it names."""
+
+    off: int
+    len: int
+    pad: int
+    tail: int  #: of the ring, as published then, u32
+    niov: int  #: as the kernel truncates it, u32
+    user_refs: int  #: of that buffer, at that moment; 0 if there is none
+    pp_refs: int
+
+    @property
+    def raw(self) -> bytes:
+        """The 16 bytes of the entry."""
+        return struct.pack("<QII", self.off, self.len, self.pad)
+
+
 class Queue:
     """The control process's view of one queue."""
 
@@ -260,6 +325,7 @@ class Queue:
         self._memory = _ffi.new("char[]", int(_lib.zcrx_queue_size()) + 64)
         address = int(_ffi.cast("uintptr_t", self._memory))
         self._ptr = _ffi.cast("struct zcrx_queue *", (address + 63) & ~63)
+        self._alarms = _ffi.new("uint64_t[]", len(Alarm))
         self.index = index
         self.shape = shape
         target = _ffi.new("struct zcrx_mapping *")
@@ -336,6 +402,39 @@ class Queue:
     def claim(self, *, strict_alias: bool) -> int:
         """Account for what was consumed beyond what a gone user wrote; how many entries."""
         return int(_lib.zcrx_queue_claim(self._ptr, strict_alias))
+
+    def set_flight_clock(self, clock: FlightClock) -> None:
+        """Choose where the flight recorders take times from; before any of their writers starts."""
+        _lib.zcrx_queue_set_flight_clock(self._ptr, int(clock))
+
+    def flight(self, writer: FlightWriter) -> tuple[int, bytes]:
+        """Copy a flight recorder while its writer goes on.
+
+        Returns:
+            The number of the first event copied (how many came before it), and the events,
+            32 bytes each, oldest first: u64 time, u16 kind, u16 reserved, u32 a, u64 b, u64 c.
+        """
+        first = _ffi.new("uint64_t *")
+        copies = _ffi.new("char[]", 32 * max(self.shape.flight_entries, 1))
+        count = _lib.zcrx_queue_flight(self._ptr, int(writer), copies, first)
+        return int(first[0]), bytes(_ffi.buffer(copies, 32 * count))
+
+    def alarms(self) -> tuple[int, ...]:
+        """Counters that are 0 in a run without a finding, in the order of :class:`Alarm`."""
+        _lib.zcrx_alarms_read(self._ptr, self._alarms)
+        return tuple(self._alarms)
+
+    def flow(self, flow: int) -> tuple[int, int, int, int]:
+        """Fragments of one flow: delivered, dropped, received, and the gaps its reader saw."""
+        values = _ffi.new("uint32_t[4]")
+        _lib.zcrx_flow_read(self._ptr, flow, values)
+        return (int(values[0]), int(values[1]), int(values[2]), int(values[3]))
+
+    def peek(self, index: int) -> SlotView:
+        """What stands in the slot of a ring index (u32) now."""
+        raw = _ffi.new("struct zcrx_peek *")
+        _lib.zcrx_queue_peek(self._ptr, index, raw)
+        return SlotView(*(int(getattr(raw, field.name)) for field in fields(SlotView)))
 
     def consumed(self) -> int:
         """RQEs the provider has taken so far."""
@@ -526,7 +625,11 @@ class Mismatch:
     index: int  #: ring index, u32
     intent: int  #: 0 = valid, r + 1 = rule r of the plan
     legal: frozenset[Verdict]  #: what it might have earned
-    verdict: Verdict
+    verdict: Verdict | None  #: None: the log has a number that is none
+
+
+def _verdict(number: int) -> Verdict | None:
+    return Verdict(number) if number < len(Verdict) else None
 
 
 class Reconciler:
@@ -603,7 +706,7 @@ class Reconciler:
                 index=int(raw.index),
                 intent=int(raw.intent) & 0xFF,
                 legal=frozenset(v for v in Verdict if raw.intent >> (8 + int(v)) & 1),
-                verdict=Verdict(raw.verdict & 7),
+                verdict=_verdict(raw.verdict & 7),
             )
             for raw in self._raw.mismatches[0 : min(self.mismatch_count, 64)]
         ]

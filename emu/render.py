@@ -249,6 +249,16 @@ def print_report(console: Console, report: Report) -> None:
         console.print(f"consequence: {consequence}", highlight=False, markup=False, soft_wrap=True)
     for mismatch in report.reconciliation.mismatches[:5]:
         console.print(f"mismatch: {mismatch}", highlight=False, markup=False, soft_wrap=True)
+    for item in report.explanations:
+        console.print(f"{item.kind} explained: {item.text}", highlight=False, markup=False)
+    if report.flight_lines:
+        console.print("around the first finding (microseconds, process, event):", highlight=False)
+        for line in report.flight_lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if report.flight:
+        console.print(
+            f"flight recorder: {report.flight}", highlight=False, markup=False, soft_wrap=True
+        )
     if report.run_dir:
         console.print(f"run folder: {report.run_dir}", highlight=False, markup=False)
     if report.ok:

@@ -34,6 +34,14 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """The first finding of a kind, explained."""
+
+    kind: str  #: a statement of the audit, ``death`` or ``timeout``
+    text: str  #: a paragraph
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One process of the run and how it ended."""
 
@@ -77,6 +85,9 @@ class Report:
     queues: tuple[QueueReport, ...]
     netlink: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()  #: of the findings, the first one first
+    flight: str | None = None  #: file with what happened around the first finding
+    flight_lines: tuple[str, ...] = ()  #: those events of it that are nearest to the finding
     run_dir: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,6 +121,8 @@ class Report:
             "elapsed_s": round(self.elapsed_s, 6),
             "ended": self.ended,
             "problems": list(self.problems),
+            "explanation": [asdict(item) for item in self.explanations],
+            "flight": self.flight,
             "notes": list(self.notes),
             "packets": {
                 "offered": self.total("nic", "packets_offered"),

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,15 +24,27 @@ from emu.arena import Arena, make_arena
 from emu.audit import Evidence, audit
 from emu.chaos import Chaos
 from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler, RunState
+from emu.core import (
+    AuditResult,
+    CounterGroup,
+    JournalActor,
+    Places,
+    Queue,
+    Reconciler,
+    RunState,
+)
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep
+from emu.explain import Case, Death, explain
+from emu.flight import EventKind, FlightLog, FlightRecorder
 from emu.memory import RunMemory
 from emu.report import (
     SETUP_FAILED,
+    Explanation,
     Process,
     QueueReport,
     Report,
+    Statement,
     failures,
     versions,
     write_json,
@@ -40,7 +52,9 @@ from emu.report import (
 )
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
+from emu.state import Verdict
 from emu.traffic import TcpSource, parse_source
+from emu.watch import Finding, Watch
 from faults import Actor, Plan, ReconciledConsequence, Reconciliation, reconcile
 from faults.journal import Journal
 
@@ -159,6 +173,7 @@ class Session:
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
         self._stalled = False
+        self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._taken = [_Progress(stall_s) for _ in range(config.queues)]
         self._users = [1] * config.queues  # how many users each queue has had
@@ -201,6 +216,9 @@ class Session:
         self._queues = self._memory.views()
         rules = len(self.config.plan.rules)
         self._reconcilers = [Reconciler(queue, rules) for queue in self._queues]
+        names = [rule.fault.name for rule in self.config.plan.rules]
+        self._flight = FlightRecorder(self._queues, names)
+        self._watch = Watch(self._queues, self._reconcilers, self._flight)
         self._start_workers()
         self._setup.finish()
 
@@ -335,6 +353,36 @@ class Session:
                     reconciler.note_scrub_seen(seen)
                     self._scrubbing.remove(queue.index)
             reconciler.step()
+        self._watch.look()
+
+    def _set_state(self, state: RunState) -> None:
+        self._flight.note(EventKind.STATE, f"state {state.name}")
+        self._control.set_state(state)
+
+    def _notice_deaths(self) -> None:
+        """Keep who died and when; ends that a fault or ``respawn`` allows are not among them."""
+        for worker in self._deaths:
+            if worker.process.pid not in self._dead_since:
+                self._dead_since[worker.process.pid] = self._now_ms / 1000
+                self._watch.found(Finding("death", worker.queue, worker.death()))
+
+    def _problem(self, text: str) -> None:
+        """Something took too long."""
+        self._extra_problems.append(text)
+        self._watch.found(Finding("timeout", None, text))
+
+    def _act_chaos(self) -> None:
+        fired = list(self._chaos.fired)
+        self._chaos.act(self, self._now_ms)
+        if fired == self._chaos.fired:
+            return
+        for rule, (before, after) in enumerate(zip(fired, self._chaos.fired, strict=True)):
+            if after > before:
+                name = self.config.plan.rules[rule].fault.name
+                self._flight.note(
+                    EventKind.PROCESS_FAULT,
+                    f"fault: {name} (rule {rule + 1}) at {self._now_ms:.1f} ms of traffic",
+                )
 
     def interrupt(self, why: str = "interrupted") -> None:
         """End the run early, in order; callable from a signal handler."""
@@ -396,6 +444,7 @@ class Session:
             return "duration"
         if self._is_stuck(progress):
             self._stalled = True
+            self._watch.found(Finding("progress", None, "progress: nothing moves any more"))
             return "stalled"
         return None
 
@@ -412,16 +461,18 @@ class Session:
         self._started_at = time.monotonic()
         progress = _Progress(self._stall_s)
         next_sample = self._started_at + sample_every_s
-        self._control.set_state(RunState.TRAFFIC)
+        self._set_state(RunState.TRAFFIC)
         while True:
             self.crew.wait_event(TICK_S)
             self.crew.reap()
             for worker in self.crew.take_ended():
+                self._flight.note(EventKind.END, _end_of(worker), worker.queue)
                 if worker.role == "consumer":
                     self._user_is_gone(worker)
             self.crew.look_who_joined()
-            self._chaos.act(self, self._now_ms)
+            self._act_chaos()
             self._reconcile()
+            self._notice_deaths()
             ended = self._end_of_traffic(progress)
             if ended is not None:
                 break
@@ -455,6 +506,11 @@ class Session:
         references, buffers = self._queues[queue].scrub()
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers
+        self._flight.note(
+            EventKind.SCRUB,
+            f"scrubbed: {references} user references taken back, {buffers} buffers came home",
+            queue,
+        )
 
     def _user_is_gone(self, worker: Worker) -> None:
         """Scrub; and if the run is to survive it, let a new consumer take over."""
@@ -488,6 +544,7 @@ class Session:
         """
         for worker in self.crew.live("consumer"):
             if worker.queue == queue:
+                self._flight.note(EventKind.KILL, f"kills the {worker.label}", queue)
                 self.crew.kill(worker)
         self._replaced.add(queue)
         self._change_user(queue, 0)
@@ -556,6 +613,7 @@ class Session:
         )
 
     def _change_user(self, queue: int, user: int) -> None:
+        self._flight.note(EventKind.USER_CHANGE, f"wants user {user or 'nobody'}", queue)
         self._queues[queue].set_user(user)
         if not self._wait_for(
             f"the change of user of queue {queue}",
@@ -578,7 +636,7 @@ class Session:
             if self._kernel_side_died:
                 return False
             if time.monotonic() > deadline:
-                self._extra_problems.append(f"{what} took longer than {timeout_s:.0f} s")
+                self._problem(f"{what} took longer than {timeout_s:.0f} s")
                 return False
         return True
 
@@ -590,9 +648,10 @@ class Session:
             self.crew.wait_event(TICK_S)
             self.crew.reap()
             self._reconcile()
+            self._notice_deaths()
             if time.monotonic() > deadline:
                 for worker in self.crew.live("consumer"):
-                    self._extra_problems.append(
+                    self._problem(
                         f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s; killed"
                     )
                     self.crew.kill(worker)
@@ -603,7 +662,7 @@ class Session:
         if self._kernel_side_died:
             self._abort()
             return
-        self._control.set_state(RunState.QUIESCE)
+        self._set_state(RunState.QUIESCE)
         quiet = self._wait_for(
             "the NIC's quiesce", lambda: self._control.nic_ack >= RunState.QUIESCE, ACK_TIMEOUT_S
         )
@@ -614,9 +673,9 @@ class Session:
         if not quiet or self._kernel_side_died:
             self._abort()
             return
-        self._control.set_state(RunState.EXIT)
+        self._set_state(RunState.EXIT)
         for worker in self.crew.wait_exit(ACK_TIMEOUT_S):
-            self._extra_problems.append(f"{worker.label} did not exit; killed")
+            self._problem(f"{worker.label} did not exit; killed")
 
     def _drain(self) -> bool:
         inflight = [
@@ -624,7 +683,7 @@ class Session:
             for queue in self._queues
         ]
         self._netlink = dict(netlink.dumps(inflight, 1 << NIOV_SHIFT))
-        self._control.set_state(RunState.DRAIN)
+        self._set_state(RunState.DRAIN)
         for queue in self._queues:
             self._scrub(queue.index)
         if not self._wait_for(
@@ -633,7 +692,7 @@ class Session:
             ACK_TIMEOUT_S,
         ):
             return False
-        self._control.set_state(RunState.DESTROY)
+        self._set_state(RunState.DESTROY)
         done = self._wait_for(
             "the teardown", lambda: self._control.provider_ack >= RunState.DESTROY, ACK_TIMEOUT_S
         )
@@ -644,6 +703,8 @@ class Session:
     def _abort(self) -> None:
         """A process that owns buffers is dead: nobody is waited for any more."""
         self._stopped_at = self._stopped_at or time.monotonic()
+        self._notice_deaths()
+        self._flight.note(EventKind.KILL, "kills every process")
         self._control.abort()
         self.crew.kill_all()
         self._reconcile()
@@ -690,7 +751,7 @@ class Session:
             mismatch_count=sum(r.mismatch_count for r in self._reconcilers),
             mismatches=[
                 (
-                    *(item.queue, item.position, item.index, item.intent, item.verdict.label),
+                    *(item.queue, item.position, item.index, item.intent, _label(item.verdict)),
                     tuple(sorted(verdict.label for verdict in item.legal)),
                 )
                 for reconciler in self._reconcilers
@@ -777,9 +838,10 @@ class Session:
             self._notes += [f"journal: {note}" for note in journal.notes]
         queues = self._queue_reports()
         reconciliation = self._reconciliation(queues)
+        buffers = [queue.audit() for queue in self._queues]
         evidence = Evidence(
             queues=queues,
-            buffers=[queue.audit() for queue in self._queues],
+            buffers=buffers,
             num_niovs=self.config.area_buffers,
             reconciliation=reconciliation,
             stalled=self._stalled,
@@ -789,6 +851,9 @@ class Session:
         statements = self._setup.statements(audit(evidence))
         deaths = [worker.death() for worker in self._deaths]
         problems = (*deaths, *self._extra_problems, *failures(statements))
+        # A set-up that failed on purpose never came to a recorder.
+        was_run = self._setup.refused is None
+        log = self._flight_log(problems, statements) if problems and was_run else None
         report = Report(
             ok=not problems,
             seed=self.config.seed,
@@ -805,19 +870,78 @@ class Session:
             queues=tuple(queues),
             netlink=self._netlink,
             notes=(*self._notes, *self._setup.notes, *self._chaos.notes),
+            explanations=self._explain(log, statements, queues, buffers, reconciliation),
+            flight=None
+            if log is None or self.run_dir is None
+            else str(self.run_dir / "flight.txt"),
+            flight_lines=() if log is None else tuple(log.around(8, 4)),
             run_dir=None if self.run_dir is None else str(self.run_dir),
             versions=versions(),
         )
-        self._write(report, journal)
+        self._write(report, journal, log)
         return report
 
-    def _write(self, report: Report, journal: Journal | None) -> None:
+    def _flight_log(self, problems: Sequence[str], statements: Sequence[Statement]) -> FlightLog:
+        """What the recorders have around the first finding, which may be the audit's."""
+        self._notice_deaths()
+        for statement in statements:
+            if statement.holds is False:
+                text = f"{statement.name}: {statement.text}"
+                self._watch.found(Finding(statement.name, None, text))
+        log = self._watch.log()
+        assert log is not None, problems
+        return log
+
+    def _explain(
+        self,
+        log: FlightLog | None,
+        statements: Sequence[Statement],
+        queues: Sequence[QueueReport],
+        buffers: Sequence[AuditResult],
+        reconciliation: Reconciliation,
+    ) -> tuple[Explanation, ...]:
+        if log is None:
+            return ()
+        return explain(
+            Case(
+                config=self.config,
+                run_dir=None if self.run_dir is None else str(self.run_dir),
+                findings=self._watch.findings,
+                broken=[item.name for item in statements if item.holds is False],
+                timeouts=self._extra_problems,
+                deaths=[
+                    Death(
+                        worker.label,
+                        worker.death(),
+                        worker.queue,
+                        worker.role != "consumer",
+                        self._dead_since[worker.process.pid],
+                    )
+                    for worker in self._deaths
+                ],
+                queues=queues,
+                buffers=buffers,
+                flows={
+                    at: queue.flow(result.first_flow_wrong)
+                    for at, (queue, result) in enumerate(zip(self._queues, buffers, strict=True))
+                    if result.first_flow_wrong is not None
+                },
+                undrained=self._undrained(),
+                reconciliation=reconciliation,
+                events=log.events,
+            )
+        )
+
+    def _write(self, report: Report, journal: Journal | None, log: FlightLog | None) -> None:
         if self.run_dir is None:
             return
         if journal is not None:
             text = journal.as_toml(self._journal_comments())
             write_text(self.run_dir / JOURNAL, text)
         write_json(self.run_dir / "run.json", report.as_dict())
+        if log is not None:
+            write_text(self.run_dir / "flight.json", log.json_text())
+            write_text(self.run_dir / "flight.txt", log.text())
         tracebacks = [w.traceback for w in self.crew.workers if w.traceback]
         if tracebacks:
             (self.run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
@@ -832,6 +956,15 @@ def _never_fire(plan: Plan) -> list[str]:
         f"{', '.join(names)}: never fires here: NIC faults are done to replayed packets, and a "
         "tcp: source has none (a connection would notice what it lost)"
     ]
+
+
+def _label(verdict: Verdict | None) -> str:
+    return "unknown" if verdict is None else verdict.label
+
+
+def _end_of(worker: Worker) -> str:
+    """How a process ended, in words."""
+    return f"{worker.label} ended in order" if worker.exit_code == 0 else worker.death()
 
 
 def listen(source: TcpSource) -> socket.socket:

@@ -57,6 +57,8 @@ static void impossible_shapes_are_refused(void)
 	BAD(flows_max, 0);
 	GOOD(initial_index, 0, UINT32_MAX);
 	GOOD(ring_layout, 0, 1, UINT32_MAX);
+	GOOD(flight_entries, 0, 1, 8192, 1 << 20);
+	BAD(flight_entries, 3, 1 << 21, UINT32_MAX);
 }
 
 /* Offsets of an area have 48 bits; what is above them is the area's id. */
@@ -117,6 +119,15 @@ static void check_extents(struct extent *extents, size_t count, const void *base
 	CHECK(end <= (const uint8_t *)base + size);
 }
 
+static struct extent recorder(const struct zcrx_queue *queue, enum zcrx_writer writer)
+{
+	const struct zcrx_flight_shared *shared = queue->flights[writer].shared;
+
+	return (struct extent){shared,
+			       sizeof(*shared) + sizeof(struct zcrx_event) *
+							 (uint64_t)queue->shape.flight_entries};
+}
+
 static void check_objects(const struct zcrx_shape *shape)
 {
 	uint64_t niov_words = 4 * (uint64_t)shape->num_niovs;
@@ -143,6 +154,10 @@ static void check_objects(const struct zcrx_shape *shape)
 		kern[count++] = (struct extent){pool->shared, sizeof(*pool->shared)};
 		kern[count++] = (struct extent){pool->ring, 4 * (uint64_t)shape->ptr_ring_size};
 	}
+	if (shape->flight_entries) {
+		kern[count++] = recorder(queue, ZCRX_WRITER_NIC);
+		kern[count++] = recorder(queue, ZCRX_WRITER_PROVIDER);
+	}
 	check_extents(kern, count, memory.mapping.kern, sizes.kern);
 
 	struct extent rings[] = {
@@ -162,9 +177,11 @@ static void check_objects(const struct zcrx_shape *shape)
 		{queue->flows_received, 8 * (uint64_t)shape->flows_max},
 		{queue->ledger, 16 * (uint64_t)shape->cq_entries},
 		{queue->intents, 2 * (uint64_t)shape->log_entries},
+		recorder(queue, ZCRX_WRITER_CONSUMER),
 	};
 
-	check_extents(lab, COUNT_OF(lab), memory.mapping.lab, sizes.lab);
+	check_extents(lab, COUNT_OF(lab) - (shape->flight_entries == 0), memory.mapping.lab,
+		      sizes.lab);
 	CHECK_EQ(sizes.area, (uint64_t)shape->num_niovs << shape->niov_shift);
 	CHECK(queue->area.bytes == memory.mapping.area);
 	queue_memory_free(&memory);
@@ -172,8 +189,8 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64};
 	struct zcrx_shape small = small_shape();
 
 	check_objects(&tiny);

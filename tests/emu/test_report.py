@@ -33,6 +33,7 @@ FIELDS = {
     "ended": str,
     "problems": list,
     "notes": list,
+    "explanation": list,
     "versions": dict,
     "packets.offered": int,
     "packets.delivered": int,
@@ -104,6 +105,8 @@ def test_values_are_those_of_the_run(report: Report, plain: Any) -> None:
     assert plain["faults"]["injected"]["bad-pad"] > 0
     assert plain["faults"]["consequences"] == {"bad-pad": 0, "bad-area": 0}
     assert plain["faults"]["details"] == []
+    assert plain["explanation"] == []
+    assert plain["flight"] is None
     assert [row["consequences"] for row in plain["reconciliation"]["table"]] == [0, 0, 0]
     assert [row["name"] for row in plain["reconciliation"]["table"]] == [
         "valid",
