@@ -274,7 +274,7 @@ def test_clock_that_jumped_back_leaves_the_run_to_its_own_limit(
 def test_note_says_what_a_tcp_source_cannot_do() -> None:
     names = {name for name, fault in CATALOGUE.items() if fault.actor is Actor.NIC}
     (note,) = _never_fire(PROFILES["chaos"].plan)
-    assert set(note.partition(": never fires here")[0].split(", ")) == names
+    assert set(note.partition(": not injected")[0].split(", ")) == names
     assert _never_fire(PROFILES["hostile"].plan) == []
 
 
@@ -300,5 +300,5 @@ def test_nic_faults_never_fire_on_a_tcp_source() -> None:
     assert report.ok
     assert rows_of(report)["nic-drop"].injected == 0
     assert rows_of(report)["bad-pad"].injected > 0
-    notes: Sequence[str] = [note for note in report.notes if note.startswith("nic-drop: never")]
+    notes: Sequence[str] = [note for note in report.notes if note.startswith("nic-drop: not injected")]
     assert len(notes) == 1
