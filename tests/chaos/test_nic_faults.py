@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -300,5 +300,4 @@ def test_nic_faults_never_fire_on_a_tcp_source() -> None:
     assert report.ok
     assert rows_of(report)["nic-drop"].injected == 0
     assert rows_of(report)["bad-pad"].injected > 0
-    notes: Sequence[str] = [note for note in report.notes if note.startswith("nic-drop: not injected")]
-    assert len(notes) == 1
+    assert [note.partition(": NIC")[0] for note in report.notes] == ["nic-drop: not injected"]
