@@ -953,7 +953,7 @@ def _never_fire(plan: Plan) -> list[str]:
     if not names:
         return []
     return [
-        f"{', '.join(names)}: never fires here: NIC faults are done to replayed packets, and a "
+        f"{', '.join(names)}: not injected: NIC faults are done to replayed packets, and a "
         "tcp: source has none (a connection would notice what it lost)"
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,7 +184,7 @@ def test_held_buffers_come_home_through_the_pool(survive: Callable[..., Report])
     pool = queue.page_pool
     granted = sum(pool[f"rx_pp_alloc_{way}"] for way in ("fast", "slow", "refill"))
     unfilled = granted - queue.nic["grants_taken"]
-    assert N // 1000 // 2 < injected <= N // 1000
+    assert 0 < injected <= N // 1000
     assert pool["rx_pp_recycle_ring"] - queue.scrub["buffers"] == unfilled
     assert injected <= unfilled <= injected * 8 + 256
     assert pool["rx_pp_alloc_refill"] > 0, "held ones were granted again"
@@ -274,7 +274,7 @@ def test_clock_that_jumped_back_leaves_the_run_to_its_own_limit(
 def test_note_says_what_a_tcp_source_cannot_do() -> None:
     names = {name for name, fault in CATALOGUE.items() if fault.actor is Actor.NIC}
     (note,) = _never_fire(PROFILES["chaos"].plan)
-    assert set(note.partition(": never fires here")[0].split(", ")) == names
+    assert set(note.partition(": not injected")[0].split(", ")) == names
     assert _never_fire(PROFILES["hostile"].plan) == []
 
 
@@ -300,5 +300,4 @@ def test_nic_faults_never_fire_on_a_tcp_source() -> None:
     assert report.ok
     assert rows_of(report)["nic-drop"].injected == 0
     assert rows_of(report)["bad-pad"].injected > 0
-    notes: Sequence[str] = [note for note in report.notes if note.startswith("nic-drop: never")]
-    assert len(notes) == 1
+    assert [note.partition(": NIC")[0] for note in report.notes] == ["nic-drop: not injected"]
