@@ -350,31 +350,51 @@ static bool is_any_bound(const struct zcrx_area *area)
 	return false;
 }
 
-/*
- * A pool that a restart left behind is gone. Only we bind buffers: one that is
- * bound now was so while the destroy check ran, and not home. (A copied buffer
- * is bound to no pool, and may make the check warn beyond what is counted here.)
- */
-static void note_gone(struct zcrx_ifq *ifq)
+static bool has_inflight_elsewhere(struct zcrx_ifq *ifq, const struct zcrx_page_pool *pool)
 {
-	if (is_any_bound(ifq->area))
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		const struct zcrx_page_pool *other = &ifq->pools[slot];
+
+		if (other != pool && zcrx_pp_phase(other) != ZCRX_POOL_UNUSED &&
+		    zcrx_pp_inflight(other) != 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * End a pool that a restart left behind, and count the warning that is due when
+ * it is gone while another one has buffers; false while it lingers.
+ *
+ * Buffers go home meanwhile, but only we bind any: one that is bound afterwards
+ * was not home when the destroy check ran, so it must have warned; with all of
+ * them on the freelist beforehand it must not. In between it may. (A copied
+ * buffer is no pool's, and can make it warn beyond what is counted here.)
+ */
+static bool end_pool(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
+		     bool (*end)(struct zcrx_page_pool *pool, int *destroyed))
+{
+	bool before = has_inflight_elsewhere(ifq, pool);
+	int destroyed;
+
+	if (!end(pool, &destroyed))
+		return false;
+	if (is_any_bound(ifq->area) || (before && destroyed))
 		shm_count(&ifq->shared->warnings_due, 1);
+	return true;
 }
 
 void zcrx_ifq_retry_dying(struct zcrx_ifq *ifq)
 {
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
-		int destroyed;
 
 		if (!(ifq->dying & 1U << slot))
 			continue;
-		if (zcrx_pp_phase(pool) == ZCRX_POOL_DYING) {
-			if (!zcrx_pp_retry_release(pool, &destroyed))
-				continue;
-			note_gone(ifq);
-		}
-		ifq->dying &= ~(1U << slot);
+		/* Somebody else may have ended it: stepping does so pool by pool. */
+		if (zcrx_pp_phase(pool) != ZCRX_POOL_DYING ||
+		    end_pool(ifq, pool, zcrx_pp_retry_release))
+			ifq->dying &= ~(1U << slot);
 	}
 }
 
@@ -396,7 +416,7 @@ int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 {
 	struct zcrx_page_pool *old = zcrx_ifq_pool(ifq);
 	uint32_t slot = 0;
-	int error, destroyed;
+	int error;
 
 	while (slot < ZCRX_POOLS_MAX && zcrx_pp_phase(&ifq->pools[slot]) != ZCRX_POOL_UNUSED)
 		slot++;
@@ -410,9 +430,7 @@ int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 	if (!old)
 		return (int)slot;
 	shm_count(&ifq->shared->restarts, 1);
-	if (zcrx_pp_destroy(old, &destroyed))
-		note_gone(ifq);
-	else
+	if (!end_pool(ifq, old, zcrx_pp_destroy))
 		ifq->dying |= 1U << old->slot;
 	return (int)slot;
 }

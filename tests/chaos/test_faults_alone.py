@@ -5,12 +5,15 @@ The run must be ok, the fault must have fired, and what it led to must be told.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from emu.config import RunConfig
 from emu.report import Report
+from emu.session import Sample, Session
 from faults import CATALOGUE, Actor, Group, ReconciledRow, parse_plan
 
 #: One plan at least for every fault.
@@ -210,3 +213,122 @@ def test_replaced_consumers_are_processes_of_their_own(
     assert len(consumers) == 1 + rule_of(report).injected > 1
     codes = {process.exit_code for process in consumers[:-1]}
     assert codes == ({-9} if name == "kill-consumer" else {0})
+
+
+# ---- The provider, and what happens to whole processes -------------------------------------------
+
+
+def test_failed_allocations_are_counted_like_real_ones(survive: Callable[..., Report]) -> None:
+    report = survive("alloc-fail:every=1000:count=20", area_buffers=2048)
+    fired = rule_of(report).injected
+    assert fired > 5
+    assert report.total("provider", "alloc_failures") >= 20 * (fired - 1)
+
+
+@pytest.mark.parametrize("copy_every", [0, 5])
+def test_queue_goes_on_without_its_freelist(
+    survive: Callable[..., Report], copy_every: int
+) -> None:
+    """Copies need it, and the provider that hides it may have nothing to allocate meanwhile."""
+    report = survive("freelist-empty:every=100:count=300", copy_every=copy_every, area_buffers=2048)
+    assert rule_of(report).injected > 5
+    assert report.total("nic", "packets_dropped") == 0
+    assert (report.total("nic", "copied_packets") > 0) == (copy_every > 0)
+
+
+def test_ptr_ring_that_is_full_by_plan_sends_buffers_to_the_freelist(
+    survive: Callable[..., Report],
+) -> None:
+    """With as many refusals as this, no buffer goes to the ring at all, scrub included."""
+    report = survive("ptr-ring-full:every=1:count=4096", area_buffers=1024, ptr_ring_size=1024)
+    assert report.total("page_pool", "rx_pp_recycle_ring") == 0
+    assert report.total("page_pool", "rx_pp_recycle_ring_full") > 0
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_returns_of_an_old_pool_earn_other_pool(
+    survive: Callable[..., Report], queues: int
+) -> None:
+    report = survive("queue-restart:every=50", packets=0, duration_s=0.7, queues=queues)
+    fired = rule_of(report).injected
+    assert report.total("provider", "restarts") == fired > 3
+    assert report.total("provider", "other_pool") > 0
+    assert report.total("page_pool", "rx_pp_recycle_ring") >= report.total("provider", "other_pool")
+    (home,) = [item for item in report.statements if item.name == "all_home"]
+    assert f"are due to {fired} restarts)" in home.text
+
+
+def test_restart_is_put_off_while_every_slot_holds_a_pool(survive: Callable[..., Report]) -> None:
+    """What is hoarded keeps its pool from going; all of them come home with the last scrub."""
+    report = survive(
+        "hoard:0.5:max=65536,queue-restart:every=5",
+        packets=0,
+        duration_s=1.0,
+        area_buffers=100_000,
+        traffic="synthetic:kind=raw,size=4096,flows=4,packets=64",
+        wait_ms=100,
+    )
+    queue = report.queues[0].provider
+    restarts = report.reconciliation.rows[2].injected
+    assert queue["restarts"] == restarts
+    assert 7 <= restarts < 30, "a pool may have gone before anything of it was hoarded"
+    assert queue["destroy_warnings"] == queue["warnings_due"]
+
+
+def test_everything_comes_home_whatever_meets_a_restart(survive: Callable[..., Report]) -> None:
+    report = survive(
+        "queue-restart:every=30,kill-consumer:every=170,churn:every=290,stop-provider:every=110:ms=20,"
+        "alloc-fail:0.001,freelist-empty:0.001,ptr-ring-full:0.001,early-return:0.01,bad-pad:0.01",
+        packets=0,
+        duration_s=1.2,
+        queues=2,
+        copy_every=7,
+        area_buffers=2048,
+    )
+    rows = report.reconciliation.rows
+    assert all(row.injected > 0 for row in rows)
+    assert report.total("provider", "restarts") == rows[1].injected
+
+
+@pytest.mark.parametrize("pin", [True, False])
+def test_starved_processes_get_back_what_they_had(
+    monkeypatch: pytest.MonkeyPatch, pin: bool
+) -> None:
+    """Its time is longer than the traffic, and ends with it; nobody else was touched."""
+    found: list[dict[str, tuple[set[int], int]]] = []
+
+    def look(session: Session) -> None:
+        found.append(
+            {
+                label: (os.sched_getaffinity(pid), os.getpriority(os.PRIO_PROCESS, pid))
+                for label, pid in session.pids.items()
+            }
+        )
+
+    leave = Session._consumers_leave
+
+    def look_and_leave(session: Session) -> None:
+        look(session)
+        leave(session)
+
+    monkeypatch.setattr(Session, "_consumers_leave", look_and_leave)
+    plan = parse_plan("starve-nic:at=50:ms=10000:nice=1")
+    config = RunConfig(seed=1, plan=plan, queues=2, pin=pin, duration_s=60.0, wait_ms=60_000)
+    with Session(config) as session:
+        look(session)
+
+        def end(sample: Sample) -> None:
+            if len(found) == 1 and sum(session._chaos.fired):
+                look(session)
+                session.interrupt("enough")
+
+        report = session.run(end, sample_every_s=0.02)
+    assert report.problems == ()
+    before, meanwhile, after = found
+    assert after == before
+    assert rule_of(report).injected == 1
+    if len(os.sched_getaffinity(0)) > 1:
+        shared = meanwhile["nic"][0]
+        assert len(shared) == 1
+        assert [cores for cores, _ in meanwhile.values()].count(shared) > 1
+        assert len([label for label in before if before[label] != meanwhile[label]]) in (1, 2)

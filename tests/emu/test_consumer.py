@@ -18,8 +18,10 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +107,19 @@ def gives_back_in_batches(consumer: Consumer) -> int:
 
 def keeps_everything(consumer: Consumer) -> None:
     say(len(list(consumer)))
+
+
+def takes_and_keeps_on_queue_0(consumer: Consumer) -> None:
+    if consumer.queue == 0:
+        list(consumer)
+    consumes(consumer)
+
+
+def takes_nothing_on_queue_0(consumer: Consumer) -> None:
+    while consumer.queue == 0 and not consumer.should_stop:
+        time.sleep(0.005)
+    if consumer.queue != 0:
+        consumes(consumer)
 
 
 def leaves_early(consumer: Consumer) -> str:
@@ -388,6 +403,47 @@ def test_end_of_a_connection_is_a_completion_without_a_buffer(said: Path, reset:
     else:
         assert (int(size), digest) == (len(data), hashlib.sha256(data).hexdigest())
         assert int(result) == 0
+
+
+LARGE = "synthetic:kind=raw,size=65536,flows=32"
+NO_BUFFERS = {"area_buffers": 100}
+NO_ROOM = {"area_buffers": 1000, "cq_entries": 64}
+
+
+@pytest.mark.parametrize("consumer", [takes_and_keeps_on_queue_0, takes_nothing_on_queue_0])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**sizes, "queues": queues, "traffic": traffic}
+        for sizes in (NO_BUFFERS, NO_ROOM)
+        for queues, traffic in ((1, TRAFFIC), (1, LARGE), (2, TRAFFIC))
+    ],
+)
+def test_consumer_that_gives_nothing_back_starves_its_own_queue_only(
+    own: Own, consumer: Callable[[Consumer], object], fields: dict[str, Any]
+) -> None:
+    """That is no stall, however long it lasts; and a second queue goes on all the time."""
+    stall_s = 0.2
+    config = own(consumer, packets=0, **fields)
+    moved: list[tuple[float, int, int]] = []
+
+    def look(sample: Sample) -> None:
+        delivered = [queue.nic["packets_delivered"] for queue in sample.queues]
+        if not moved or moved[-1][1] != delivered[0]:
+            moved.append((sample.elapsed_s, delivered[0], delivered[-1]))
+        since, _, others = moved[-1]
+        goes_on = config.queues == 1 or delivered[1] > others + 2 * config.cq_entries
+        if delivered[0] and sample.elapsed_s - since > 5 * stall_s and goes_on:
+            session.interrupt("enough")
+
+    with Session(config, stall_s=stall_s) as session:
+        report = session.run(look, sample_every_s=0.02)
+    assert report.ended == "enough"
+    assert report.problems == ()
+    assert report.queues[0].provider["consumed"] == 0
+    assert report.queues[0].scrub["references"] == report.queues[0].nic["fragments_delivered"]
+    if config.queues == 2:
+        assert report.queues[1].nic["packets_delivered"] > 2 * config.cq_entries
 
 
 def gives_back_what_it_never_got(consumer: Consumer) -> None:
