@@ -76,9 +76,9 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	}
 	queue->nic_held = carve(&carver, sizeof(shm_u32) * (uint64_t)ZCRX_NIC_HELD_MAX);
 	queue->flows_sent = carve(&carver, sizeof(*queue->flows_sent) * (uint64_t)shape->flows_max);
-	ifq->verdict_log = carve(&carver, shape->log_entries);
 	queue->journals[ZCRX_JOURNAL_NIC] = carve(&carver, sizeof(struct zcrx_journal));
 	queue->journals[ZCRX_JOURNAL_PROVIDER] = carve(&carver, sizeof(struct zcrx_journal));
+	ifq->verdict_log = carve(&carver, shape->log_entries);
 	carve_flight(queue, ZCRX_WRITER_NIC, &carver, shape->flight_entries);
 	carve_flight(queue, ZCRX_WRITER_PROVIDER, &carver, shape->flight_entries);
 	return carver.used;
