@@ -30,10 +30,12 @@ ordinals = st.integers(0, ORDINAL_MAX - 1)
 def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
     """Any rule of a fault but for ``after``, which needs a plan around it."""
     first, at, last = sorted(draw(st.tuples(ordinals, ordinals, ordinals)))
+    several: tuple[int, ...] = tuple({first, at, last})
     if fault.asked_once:
         first = at = 0
+        several = (0,)
     trigger: dict[str, Any] = draw(
-        st.sampled_from([{"at": at}, {"at": tuple({first, at, last})}])
+        st.sampled_from([{"at": at}, {"at": several}])
         | st.builds(lambda n: {"every": n}, st.integers(1, ORDINAL_MAX))
         | st.builds(lambda p: {"probability": p}, st.floats(0.0, 1.0))
     )
