@@ -15,7 +15,7 @@
 
 #include "shm.h"
 
-#define ZCRX_FLIGHT_ENTRIES 8192U /* events of a recorder in a run */
+#define ZCRX_FLIGHT_ENTRIES 16384U /* events of a recorder in a run: over two ticks' worth */
 #define ZCRX_FLIGHT_ENTRIES_MAX (1U << 20)
 
 /* Kinds, and what a, b and c are. Shared with Python's emu.flight.EventKind. */

@@ -151,8 +151,8 @@ static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *sha
 		carve(&carver, sizeof(*queue->flows_received) * (uint64_t)shape->flows_max);
 	queue->ledger =
 		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
-	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
 	queue->journals[ZCRX_JOURNAL_CONSUMER] = carve(&carver, sizeof(struct zcrx_journal));
+	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
 	carve_flight(queue, ZCRX_WRITER_CONSUMER, &carver, shape->flight_entries);
 	return carver.used;
 }

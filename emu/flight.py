@@ -165,6 +165,7 @@ _FIELDS: dict[EventKind, Callable[[int, int, int], dict[str, Any]]] = {
     EventKind.TAKEN: lambda a, b, c: {"completions": a, "cq_head": b},
     EventKind.RETURNED: lambda a, b, c: {"rqes": a, "position": b, "tail": c},
     EventKind.RESTARTED: lambda a, b, c: {
+        "pool": a - 1 if a else None,
         "words": f"restarted the queue, page pool {a - 1} serves it" if a else "found no free pool",
     },
     EventKind.TAIL_LIE: lambda a, b, c: {"rule": a, "position": b, "tail": c},

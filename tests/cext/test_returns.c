@@ -911,7 +911,8 @@ static uint32_t rqes_of(const struct zcrx_fault_rule *rules, uint32_t count,
 	for (uint32_t i = 0; i < 400; i++) {
 		give(&giver, receive(&giver, i % 8, 1 + i / 8));
 		while (written(&giver) > 0) {
-			uint16_t intent = giver.queue->intents[found];
+			uint32_t slot = found & (giver.queue->shape.log_entries - 1);
+			uint16_t intent = giver.queue->intents[slot];
 
 			to[found++] = (struct written_rqe){.rqe = taken(&giver), .intent = intent};
 		}
