@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Why the verdicts of stray returns can be judged at all: the consumer cannot
- * know what the provider will find, since completions that it has not read yet
- * count as well. But it knows a lower bound. The user references of a buffer
- * are the fragments delivered less the RQEs that took one; at least as many
- * were delivered as were received, and at most as many RQEs took one as were
- * written. So if `balance` (received less written) is above 0 when an RQE is
- * written, it must succeed; otherwise it may also find nothing. Nothing else is
- * ever legal.
+ * A fragment goes back by stages: held for a while, then pending, then written
+ * when there is room. What is written is published with its batch. On the way it
+ * is looked at once more, since a fault that robbed the consumer of a buffer
+ * shows there, and is put down to the rule that did it.
  */
-#define _GNU_SOURCE
 #include "returns.h"
 #include "crc32c.h"
-#include "returns_impl.h"
+#include "injection.h"
 #include "ring_faults.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define FRAGMENT_MIN 64U /* the NIC starts fragments at multiples of this */
 #define SUSPECT_GENERATIONS 2U
@@ -179,7 +173,7 @@ void zcrx_returns_found(struct zcrx_returns *returns, const struct zcrx_held *he
 	blame(returns, held, kind, rule, 0);
 }
 
-static void suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
+void zcrx_returns_suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
 {
 	struct zcrx_known *known = &returns->known[niov];
 
@@ -259,6 +253,21 @@ void zcrx_returns_received(struct zcrx_returns *returns, const struct zcrx_held 
 		check_bytes(returns, held);
 }
 
+static void check_early(struct zcrx_returns *returns)
+{
+	while (returns->early_head != returns->early_tail) {
+		struct zcrx_early *early = &returns->early[returns->early_head % ZCRX_HISTORY];
+
+		if (early->due > returns->position)
+			return;
+		returns->early_head++;
+		if (returns->params.verify == ZCRX_VERIFY_CRC && !early->held.mark &&
+		    !bytes_match(returns, &early->held))
+			blame(returns, &early->held, ZCRX_BYTES_CHANGED, early->rule,
+			      early->position);
+	}
+}
+
 /* ---- holding ------------------------------------------------------------------------ */
 
 static void queue_return(struct zcrx_returns *returns, struct zcrx_held held)
@@ -302,491 +311,6 @@ void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held)
 	}
 	queue_return(returns, returns->hold[victim]);
 	returns->hold[victim] = held;
-}
-
-/* ---- what an entry means --------------------------------------------------------------- */
-
-/* The verdicts that an entry may earn that is written now: by its bytes, and by what is known. */
-static struct zcrx_legal legal_now(const struct zcrx_returns *returns,
-				   const struct io_uring_zcrx_rqe *rqe)
-{
-	struct zcrx_legal legal = zcrx_returns_legal(returns, rqe);
-
-	if (legal.names && returns->known[legal.niov].balance > 0)
-		legal.verdicts = SUCCEEDS;
-	return legal;
-}
-
-/* A return by the rules, of a buffer that was never returned against them, must succeed. */
-static bool must_succeed(const struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
-{
-	return rule == ZCRX_INTENT_VALID && !returns->known[niov].strayed;
-}
-
-static enum zcrx_fault_kind kind_of(const struct zcrx_returns *returns, uint32_t rule)
-{
-	return rule ? (enum zcrx_fault_kind)returns->plan.lanes[rule - 1].rule.kind :
-		      ZCRX_FAULT_NONE;
-}
-
-/*
- * What an entry of a user's own fault may earn: what the fault says, as far as
- * the bytes leave a choice. If they leave none of it, the fault is held to its
- * word all the same, and the mismatch tells. But of a buffer that another stray
- * return may have robbed already, no word can be kept.
- */
-static uint32_t declared_verdicts(const struct zcrx_returns *returns, uint32_t rule, uint32_t legal,
-				  bool spoiled)
-{
-	uint32_t declared = returns->plan.lanes[rule - 1].rule.custom_verdicts;
-
-	if (spoiled)
-		return legal;
-	return legal & declared ? legal & declared : declared;
-}
-
-/*
- * Note what the entry at the private tail means; it stands there or is put there
- * now. `spoiled`: the buffer that it names was strayed to before this entry.
- */
-static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule,
-		   bool spoiled)
-{
-	struct zcrx_legal legal = legal_now(returns, rqe);
-
-	if (legal.names && must_succeed(returns, legal.niov, rule))
-		legal.verdicts = SUCCEEDS;
-	if (kind_of(returns, rule) == ZCRX_FAULT_CUSTOM)
-		legal.verdicts =
-			declared_verdicts(returns, rule, legal.verdicts, legal.names && spoiled);
-	zcrx_intent_put(returns, returns->position, rule, legal.verdicts);
-	if (legal.names)
-		returns->known[legal.niov].balance--;
-	returns->position++;
-}
-
-void zcrx_returns_stray(struct zcrx_returns *returns, uint32_t niov, uint32_t rule)
-{
-	suspect(returns, niov, rule);
-	returns->known[niov].strayed = 1;
-}
-
-void zcrx_returns_claim(struct zcrx_returns *returns, uint32_t rule, bool late)
-{
-	struct io_uring_zcrx_rqe rqe = zcrx_slot_read(zcrx_next_slot(returns));
-	/*
-	 * Late: the provider may have taken it already, before what we know now. A
-	 * fragment received since then says nothing about the references of that time.
-	 */
-	struct zcrx_legal legal = late ? zcrx_returns_legal(returns, &rqe) :
-					 legal_now(returns, &rqe);
-
-	if (legal.names)
-		zcrx_returns_stray(returns, legal.niov, rule);
-	zcrx_intent_put(returns, returns->position++, rule, legal.verdicts);
-	returns->rq.cached_tail++;
-	if (legal.names)
-		returns->known[legal.niov].balance--;
-}
-
-static bool is_stray(enum zcrx_fault_kind kind)
-{
-	return kind == ZCRX_FAULT_DOUBLE_RETURN || kind == ZCRX_FAULT_STALE_RETURN ||
-	       kind == ZCRX_FAULT_NEIGHBOUR_RETURN || kind == ZCRX_FAULT_NEVER_GIVEN ||
-	       kind == ZCRX_FAULT_BAD_OFFSET;
-}
-
-/* `strays`: a rule that the entry is put down to if it names a buffer, whatever wrote it; or 0. */
-static void put_rqe(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule, uint32_t strays)
-{
-	uint32_t niov = zcrx_niov_of(returns, rqe->off);
-	bool spoiled = false;
-
-	if (!(rqe->off & IORING_ZCRX_AREA_MASK) && niov < returns->fault_area.num_niovs) {
-		spoiled = returns->known[niov].strayed && returns->known[niov].balance <= 0;
-		if (is_stray(kind_of(returns, rule)))
-			strays = rule;
-		if (strays)
-			zcrx_returns_stray(returns, niov, strays);
-	}
-	intend(returns, rqe, rule, spoiled);
-	zcrx_rq_user_put(&returns->rq, rqe->off, rqe->len, rqe->__pad);
-}
-
-/* ---- what the plan wants ------------------------------------------------------------------ */
-
-static void stage_how(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule,
-		      enum zcrx_put how)
-{
-	assert(returns->staged_count < sizeof(returns->staged) / sizeof(returns->staged[0]));
-
-	returns->staged[returns->staged_count].rqe = rqe;
-	returns->staged[returns->staged_count].strays = 0;
-	returns->staged[returns->staged_count].rule = (uint8_t)rule;
-	returns->staged[returns->staged_count++].how = (uint8_t)how;
-}
-
-static void stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
-{
-	stage_how(returns, rqe, rule, ZCRX_PUT);
-}
-
-/* A long pause ends when the run does. */
-void zcrx_returns_pause(struct zcrx_returns *returns, uint32_t us)
-{
-	const uint32_t step = 10000;
-
-	while (us) {
-		uint32_t now = us < step ? us : step;
-		const struct timespec pause = {.tv_nsec = (long)now * 1000};
-
-		if (us > step &&
-		    shm_load_relaxed_u32(&returns->queue->rings->stop, POINT_RUN_STATE))
-			return;
-		nanosleep(&pause, NULL);
-		us -= now;
-	}
-}
-
-/* A buffer of which nothing is held, or the given one if none was met by chance. */
-static uint32_t foreign_niov(const struct zcrx_returns *returns, struct zcrx_rng *rng,
-			     uint32_t fallback)
-{
-	for (int tries = 0; tries < 16; tries++) {
-		uint32_t niov = zcrx_rng_below(rng, returns->fault_area.num_niovs);
-
-		if (returns->known[niov].held == 0)
-			return niov;
-	}
-	return fallback;
-}
-
-static struct io_uring_zcrx_rqe return_of(const struct zcrx_returns *returns, uint32_t niov)
-{
-	return (struct io_uring_zcrx_rqe){
-		.off = (uint64_t)niov << returns->fault_area.niov_shift,
-		.len = 1U << returns->fault_area.niov_shift,
-	};
-}
-
-static void write_foreign(struct zcrx_returns *returns, uint32_t own, uint32_t bytes, uint32_t rule)
-{
-	uint32_t size = 1U << returns->fault_area.niov_shift;
-	struct zcrx_rng *rng = &returns->plan.lanes[rule - 1].rng;
-	uint32_t niov = foreign_niov(returns, rng, own);
-	uint32_t at;
-
-	if (niov == own)
-		return;
-	if (bytes > size)
-		bytes = size;
-	at = zcrx_rng_below(rng, size - bytes + 1);
-	suspect(returns, niov, rule);
-	for (uint32_t i = 0; i < bytes; i++)
-		zcrx_area_niov(&returns->queue->area, niov)[at + i] ^= 0xa5;
-}
-
-static void read_on(struct zcrx_returns *returns, const struct zcrx_held *held, uint32_t delay,
-		    uint32_t rule)
-{
-	if (returns->early_tail - returns->early_head == ZCRX_HISTORY)
-		return; /* enough of them are out; this one is returned like any other */
-	returns->early[returns->early_tail++ % ZCRX_HISTORY] = (struct zcrx_early){
-		.held = *held,
-		.due = returns->position + delay,
-		.position = returns->position,
-		.rule = rule,
-	};
-}
-
-static void check_early(struct zcrx_returns *returns)
-{
-	while (returns->early_head != returns->early_tail) {
-		struct zcrx_early *early = &returns->early[returns->early_head % ZCRX_HISTORY];
-
-		if (early->due > returns->position)
-			return;
-		returns->early_head++;
-		if (returns->params.verify == ZCRX_VERIFY_CRC && !early->held.mark &&
-		    !bytes_match(returns, &early->held))
-			blame(returns, &early->held, ZCRX_BYTES_CHANGED, early->rule,
-			      early->position);
-	}
-}
-
-/* ---- users' own faults -------------------------------------------------------------------- */
-
-void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask, void *context)
-{
-	returns->ask_custom = ask;
-	returns->custom_context = context;
-}
-
-void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
-			       const uint8_t *after)
-{
-	uint64_t size = (uint64_t)1 << returns->fault_area.niov_shift;
-
-	for (uint32_t niov = 0; niov < returns->fault_area.num_niovs; niov++) {
-		uint64_t at = niov * size;
-
-		if (memcmp(before + at, after + at, size) == 0)
-			continue;
-		suspect(returns, niov, returns->custom_call->rule + 1);
-		/* Byte by byte: the NIC may be writing into the rest of the buffer. */
-		for (uint64_t end = at + size; at < end; at++) {
-			if (before[at] != after[at])
-				returns->queue->area.bytes[at] = after[at];
-		}
-	}
-}
-
-static void stage_custom(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
-{
-	stage(returns, rqe, rule);
-	returns->staged[returns->staged_count - 1].strays = (uint8_t)rule;
-}
-
-/*
- * The entries replace the return: the last one takes its place. False when there
- * is none. The first that names the return's own buffer is that return; the
- * others stray.
- */
-static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custom_call *call,
-			   uint32_t own, struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
-{
-	bool returned = false;
-
-	if (call->count == 0) {
-		shm_count(&returns->queue->lab->hoarded, 1);
-		return false;
-	}
-	for (uint32_t i = 0; i < call->count; i++) {
-		uint32_t strays = call->rule + 1;
-		struct zcrx_legal legal = zcrx_returns_legal(returns, &call->entries[i]);
-
-		if (legal.names && legal.niov == own && !returned) {
-			returned = true;
-			strays = 0;
-		}
-		returns->valid_strays = (uint8_t)strays;
-		if (i + 1 == call->count)
-			break;
-		stage(returns, call->entries[i], call->rule + 1);
-		returns->staged[returns->staged_count - 1].strays = (uint8_t)strays;
-	}
-	*valid = call->entries[call->count - 1];
-	*valid_rule = call->rule + 1;
-	return true;
-}
-
-/* As commit_fault(). The slow path: it may run a user's Python. */
-static bool ask_custom(struct zcrx_returns *returns, uint32_t rule, uint32_t own,
-		       struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
-{
-	struct zcrx_custom_call call = {
-		.rule = rule - 1,
-		.queue = returns->queue->index,
-		.ordinal = returns->ordinal,
-		.position = returns->position + returns->staged_count,
-		.seed = zcrx_rng_next(&returns->plan.lanes[rule - 1].rng),
-		.valid = *valid,
-		.history = returns->history,
-		.history_count = returns->history_count,
-	};
-	int error;
-
-	if (!returns->ask_custom || returns->custom_failed)
-		return true;
-	returns->custom_call = &call;
-	error = returns->ask_custom(returns->custom_context, &call);
-	returns->custom_call = NULL;
-	if (error || call.count > ZCRX_CUSTOM_ENTRIES_MAX) {
-		returns->custom_failed = true;
-		return true;
-	}
-	if (call.in_place)
-		return replace_return(returns, &call, own, valid, valid_rule);
-	for (uint32_t i = 0; i < call.count; i++)
-		stage_custom(returns, call.entries[i], rule);
-	return true;
-}
-
-/*
- * Carry out one rule that is due before the return of `held`. Entries are
- * staged; *valid is the return itself, which some faults change. False when
- * the return is not to happen (hoarded).
- */
-static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const struct zcrx_held *held,
-			 struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule, enum zcrx_put *how)
-{
-	struct zcrx_fault_lane *lane = &returns->plan.lanes[rule - 1];
-	const uint32_t *params = lane->rule.params;
-	enum zcrx_fault_kind kind = (enum zcrx_fault_kind)lane->rule.kind;
-	uint32_t own = zcrx_niov_of(returns, held->off);
-
-	switch (kind) {
-	case ZCRX_FAULT_BAD_PAD:
-	case ZCRX_FAULT_BAD_AREA:
-	case ZCRX_FAULT_BAD_INDEX:
-	case ZCRX_FAULT_BAD_OFFSET:
-		stage(returns,
-		      zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area),
-		      rule);
-		break;
-	case ZCRX_FAULT_ALIAS:
-		if (returns->params.strict_alias) {
-			stage(returns,
-			      zcrx_fault_mutate(kind, 0, &lane->rng, valid, &returns->fault_area),
-			      rule);
-			break;
-		}
-		/* fall through */
-	case ZCRX_FAULT_MID_BUFFER:
-	case ZCRX_FAULT_LEN_GARBAGE:
-		*valid =
-			zcrx_fault_mutate(kind, params[0], &lane->rng, valid, &returns->fault_area);
-		*valid_rule = rule;
-		break;
-	case ZCRX_FAULT_DOUBLE_RETURN:
-		returns->doubles[returns->double_count++] = (uint8_t)rule;
-		break;
-	case ZCRX_FAULT_STALE_RETURN:
-		if (returns->history_count >= params[0])
-			stage(returns,
-			      returns->history[(returns->history_count - params[0]) % ZCRX_HISTORY],
-			      rule);
-		break;
-	case ZCRX_FAULT_EARLY_RETURN:
-		read_on(returns, held, params[0], rule);
-		*valid_rule = rule;
-		break;
-	case ZCRX_FAULT_NEIGHBOUR_RETURN:
-		stage(returns,
-		      return_of(returns, (own + params[0]) % returns->fault_area.num_niovs), rule);
-		break;
-	case ZCRX_FAULT_NEVER_GIVEN:
-		stage(returns, return_of(returns, foreign_niov(returns, &lane->rng, own)), rule);
-		break;
-	case ZCRX_FAULT_HOARD:
-		if (returns->hoarded >= params[0])
-			break;
-		returns->hoarded++;
-		shm_count(&returns->queue->lab->hoarded, 1);
-		return false;
-	case ZCRX_FAULT_TAIL_AHEAD:
-		returns->tail_ahead = params[0];
-		returns->tail_rule = (uint8_t)rule;
-		break;
-	case ZCRX_FAULT_TAIL_BACK:
-		zcrx_tail_lie(returns, params[0], false, rule);
-		break;
-	case ZCRX_FAULT_TAIL_RANDOM:
-		zcrx_tail_lie(returns, (uint32_t)zcrx_rng_next(&lane->rng), true, rule);
-		break;
-	case ZCRX_FAULT_TAIL_EARLY:
-		*how = ZCRX_PUT_EARLY;
-		*valid_rule = rule;
-		break;
-	case ZCRX_FAULT_RQE_REWRITE:
-		*how = ZCRX_PUT_REWRITTEN;
-		*valid_rule = rule;
-		break;
-	case ZCRX_FAULT_TAIL_STALL:
-		returns->is_stalled = true;
-		returns->stalled_until = zcrx_now_ns() + (uint64_t)params[0] * 1000;
-		break;
-	case ZCRX_FAULT_RQ_OVERRUN:
-		returns->over = params[0];
-		returns->over_rule = rule;
-		break;
-	case ZCRX_FAULT_DROP_WHEN_FULL:
-		returns->forget = params[0];
-		returns->forget_rule = rule;
-		break;
-	case ZCRX_FAULT_WRONG_RING:
-		if (returns->misdirected >= params[1] ||
-		    !zcrx_misdirect(returns, held->off, params[0], rule))
-			break;
-		returns->misdirected++;
-		shm_count(&returns->queue->lab->hoarded, 1);
-		return false;
-	case ZCRX_FAULT_HEAD_SCRIBBLE:
-		returns->scribble = (uint32_t)zcrx_rng_next(&lane->rng);
-		returns->has_scribbled = true;
-		shm_store_release_u32(returns->rq.head, returns->scribble, POINT_RQ_HEAD_STORE);
-		break;
-	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
-		shm_store_release_u32(returns->cq_head, (uint32_t)zcrx_rng_next(&lane->rng),
-				      POINT_CQ_HEAD_STORE);
-		break;
-	case ZCRX_FAULT_CQ_STALL:
-	case ZCRX_FAULT_SLOW:
-		zcrx_returns_pause(returns, params[0]);
-		break;
-	case ZCRX_FAULT_WRITE_FOREIGN:
-		write_foreign(returns, own, params[0], rule);
-		break;
-	case ZCRX_FAULT_CUSTOM:
-		return ask_custom(returns, rule, own, valid, valid_rule);
-	default: /* another actor's */
-		break;
-	}
-	return true;
-}
-
-/* The copies of a double return: of what was written, and behind it. */
-static void stage_copies(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *valid)
-{
-	for (uint32_t d = 0; d < returns->double_count; d++) {
-		uint32_t rule = returns->doubles[d];
-
-		for (uint32_t i = 0; i < returns->plan.lanes[rule - 1].rule.params[0] && i < 16;
-		     i++)
-			stage(returns, *valid, rule);
-	}
-	returns->double_count = 0;
-}
-
-static bool waits_for_full_ring(enum zcrx_fault_kind kind)
-{
-	return kind == ZCRX_FAULT_RQ_OVERRUN || kind == ZCRX_FAULT_DROP_WHEN_FULL;
-}
-
-/* Everything that goes into the ring for the return at the head of pending, in order. */
-static void stage_return(struct zcrx_returns *returns, const struct zcrx_held *held)
-{
-	struct io_uring_zcrx_rqe valid = {.off = held->off, .len = held->len};
-	uint64_t early = returns->early_tail;
-	enum zcrx_put how = ZCRX_PUT;
-	uint32_t valid_rule = 0;
-	bool happens = true;
-	int rule;
-
-	returns->is_staged = true;
-	returns->staged_at = returns->staged_count = 0;
-	returns->valid_strays = 0;
-	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
-	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
-		zcrx_flight_record(returns->flight, ZCRX_EVENT_FAULT, (uint32_t)rule,
-				   returns->ordinal, returns->position + returns->staged_count);
-		/* What waits for a full ring counts when it comes to it: it may never be. */
-		if (!waits_for_full_ring(kind_of(returns, (uint32_t)rule + 1)))
-			shm_count(&returns->queue->lab->injected[rule], 1);
-		happens &=
-			commit_fault(returns, (uint32_t)rule + 1, held, &valid, &valid_rule, &how);
-	}
-	/* A return that is read on stands behind all that was staged before it. */
-	for (; early != returns->early_tail; early++) {
-		returns->early[early % ZCRX_HISTORY].position += returns->staged_count;
-		returns->early[early % ZCRX_HISTORY].due += returns->staged_count;
-	}
-	if (happens) {
-		stage_how(returns, valid, valid_rule, how);
-		returns->staged[returns->staged_count - 1].strays = returns->valid_strays;
-	}
-	stage_copies(returns, &valid);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -883,7 +407,7 @@ static void put_how(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe
 {
 	switch (how) {
 	case ZCRX_PUT:
-		put_rqe(returns, rqe, rule, strays);
+		zcrx_returns_put(returns, rqe, rule, strays);
 		break;
 	case ZCRX_PUT_EARLY:
 		zcrx_put_early(returns, rqe, rule);
@@ -901,7 +425,7 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 	uint64_t written = 0;
 
 	if (!returns->is_staged)
-		stage_return(returns, held);
+		zcrx_stage_return(returns, held);
 	while (written < room && returns->staged_at < returns->staged_count) {
 		uint32_t at = returns->staged_at++;
 

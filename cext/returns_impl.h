@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What returns.c and ring_faults.c share, and nobody else needs. */
+/* What returns.c, intent.c, injection.c and ring_faults.c share, and nobody else needs. */
 #ifndef ZCRX_RETURNS_IMPL_H
 #define ZCRX_RETURNS_IMPL_H
 
@@ -9,6 +9,13 @@
 static inline uint32_t zcrx_niov_of(const struct zcrx_returns *returns, uint64_t off)
 {
 	return (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> returns->fault_area.niov_shift);
+}
+
+/* Of a rule + 1; 0 = a return by the rules. */
+static inline enum zcrx_fault_kind zcrx_kind_of(const struct zcrx_returns *returns, uint32_t rule)
+{
+	return rule ? (enum zcrx_fault_kind)returns->plan.lanes[rule - 1].rule.kind :
+		      ZCRX_FAULT_NONE;
 }
 
 static inline struct zcrx_legal zcrx_returns_legal(const struct zcrx_returns *returns,
@@ -36,6 +43,14 @@ static inline void zcrx_intent_put(struct zcrx_returns *returns, uint64_t positi
 uint64_t zcrx_returns_log_room(struct zcrx_returns *returns, uint64_t wanted);
 /* An entry that the rule has no right to names this buffer. */
 void zcrx_returns_stray(struct zcrx_returns *returns, uint32_t niov, uint32_t rule);
+/* The rule did something to this buffer: what happens to its fragments is put down to it. */
+void zcrx_returns_suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t rule);
+/*
+ * Write an entry where there is room for it, and note what it means. `strays`: a
+ * rule that the entry is put down to if it names a buffer, whatever wrote it; or 0.
+ */
+void zcrx_returns_put(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
+		      uint32_t rule, uint32_t strays);
 /*
  * Note what the entry at the private tail means, as it stands there, and pass it.
  * Late: it may have been taken before now.
@@ -45,6 +60,5 @@ void zcrx_returns_claim(struct zcrx_returns *returns, uint32_t rule, bool late);
 void zcrx_returns_note_written(struct zcrx_returns *returns);
 /* Publish the tail, unless a fault withholds it. */
 void zcrx_returns_publish(struct zcrx_returns *returns);
-void zcrx_returns_pause(struct zcrx_returns *returns, uint32_t us);
 
 #endif /* ZCRX_RETURNS_IMPL_H */

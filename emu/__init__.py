@@ -19,7 +19,8 @@ from emu.errors import (
 )
 from emu.model import ModelProvider
 from emu.report import Report, Statement
-from emu.session import Sample, Session, interruptible, run
+from emu.sample import Sample
+from emu.session import Session, interruptible, run
 from emu.state import Judgement, PoolPhase, PoolState, ProviderState, Verdict
 from emu.stepping import StepProvider
 

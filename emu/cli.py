@@ -28,8 +28,10 @@ from emu.doctor import examine
 from emu.errors import ConfigError, EmuError
 from emu.render import LiveView, print_report
 from emu.report import Report, write_json
-from emu.session import JOURNAL, Sample, Session, interruptible, listen, make_run_dir
-from emu.traffic import SOURCE_FORMS, TcpSource, parse_source
+from emu.rundir import JOURNAL, make_run_dir
+from emu.sample import Sample
+from emu.session import Session, interruptible
+from emu.traffic import SOURCE_FORMS, TcpSource, listen, parse_source
 from faults import (
     CATALOGUE,
     PROFILES,

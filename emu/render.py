@@ -19,7 +19,7 @@ from rich.table import Table
 
 from emu.config import RunConfig
 from emu.report import SETUP_FAILED, Report
-from emu.session import Sample
+from emu.sample import Sample
 from faults import VALID_VERDICTS
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")

@@ -8,125 +8,40 @@ at work, buffers come home, the queue is torn down and the destroy check runs.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from emu import custom, netlink
+from emu import netlink
 from emu.arena import Arena, make_arena
-from emu.audit import Evidence, audit
 from emu.chaos import Chaos
-from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import (
-    AuditResult,
-    CounterGroup,
-    JournalActor,
-    Places,
-    Queue,
-    Reconciler,
-    RunState,
-)
+from emu.config import NIOV_SHIFT, Pace, RunConfig
+from emu.core import CounterGroup, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
-from emu.errors import ConfigError, EnvironmentProblem, RefusedStep
-from emu.explain import Case, Death, explain
-from emu.flight import EventKind, FlightLog, FlightRecorder
+from emu.errors import EnvironmentProblem, RefusedStep
+from emu.explain import Death
+from emu.flight import EventKind, FlightRecorder
+from emu.judgement import FinishedRun, judge
 from emu.memory import RunMemory
-from emu.report import (
-    SETUP_FAILED,
-    Explanation,
-    Process,
-    QueueReport,
-    Report,
-    Statement,
-    failures,
-    versions,
-    write_json,
-    write_text,
-)
+from emu.progress import Progress
+from emu.report import SETUP_FAILED, Report
+from emu.role import consumer_setup, nic_setup, provider_setup
+from emu.sample import QueueSample, Sample
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
-from emu.state import Verdict
-from emu.traffic import TcpSource, parse_source
+from emu.traffic import TcpSource, listen, parse_source
 from emu.watch import Finding, Watch
-from faults import Actor, Plan, ReconciledConsequence, Reconciliation, reconcile
-from faults.journal import Journal
+from faults import Actor, Plan
 
 TCP_FLOWS_MAX = 4096
 ACK_TIMEOUT_S = 10.0
 CONSUMER_LEAVE_S = 10.0
 TICK_S = 0.01
-JOURNAL = "journal.toml"  #: in the run's folder
 STALL_S = 5.0
-
-_VERIFY = {Verify.NONE: 0, Verify.TOUCH: 1, Verify.CRC: 2}
-_ORDER = {ReturnOrder.FIFO: 0, ReturnOrder.LIFO: 1, ReturnOrder.SHUFFLE: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSample:
-    """Live counters of one queue."""
-
-    nic: dict[str, int]
-    provider: dict[str, int]
-    consumer: dict[str, int]
-    injected: int  #: malformed entries so far
-    places: Places
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Live counters of a run at one moment."""
-
-    elapsed_s: float
-    queues: tuple[QueueSample, ...]
-    cpu_s: dict[str, float]  #: process label: CPU time so far
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Notices a count that does not move any more."""
-
-    stall_s: float
-    count: int = -1
-    since: float = field(default_factory=time.monotonic)
-
-    def is_stuck(self, count: int, now: float) -> bool:
-        if count != self.count:
-            self.count, self.since = count, now
-        return now - self.since > self.stall_s
-
-
-def _dealt_with(nic: dict[str, int]) -> int:
-    """Packets that were delivered, or dropped for another reason than want of room."""
-    wanted = nic["dropped_no_buffer"] + nic["dropped_cq_full"]
-    return nic["packets_delivered"] + nic["packets_dropped"] - wanted
-
-
-def _could_go_on(queue: Queue, *, copies: bool, takes: bool) -> bool:
-    """Is there all that a packet of any size needs, as NIC and provider see it?
-
-    What the consumer says of itself does not count: it may never publish its tail, never read a
-    completion or keep every buffer. Then its own queue starves, and that is its own affair.
-
-    Args:
-        queue: Which.
-        copies: A packet may need a buffer of the freelist, too.
-        takes: The provider has lately taken RQEs; if they brought no buffer, that is their fault.
-    """
-    places = queue.places()
-    if places.in_flight + FRAGMENTS_MAX > queue.shape.cq_entries:
-        return False
-    spare = places.freelist + places.cache + places.ptr_ring + places.grant_ring
-    if spare >= FRAGMENTS_MAX and (places.freelist or not copies):
-        return True
-    return not takes and queue.rq_available() > 0
 
 
 class Session:
@@ -175,7 +90,6 @@ class Session:
         self._stalled = False
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
-        self._taken = [_Progress(stall_s) for _ in range(config.queues)]
         self._users = [1] * config.queues  # how many users each queue has had
         self._replaced: set[int] = set()
         self._netlink: dict[str, Any] = {}
@@ -270,78 +184,16 @@ class Session:
         )
 
     def _role_setup(self, role: str, queue: int | None) -> dict[str, Any]:
-        config = self.config
         if role == "nic":
-            wait_ms = config.wait_ms if config.overload is Overload.WAIT else 0
-            return {
-                "nic": {
-                    "packets_max": config.packets,
-                    "laps_max": config.laps,
-                    "wait_max_ns": wait_ms * 1_000_000,
-                    "paced": int(config.pace is Pace.ORIGINAL),
-                    "copy_every": config.copy_every,
-                    "connections_max": config.connections,
-                    "seed": config.seed,
-                },
-                "rules": self._rules(Actor.NIC),
-            }
-        if role == "provider":
-            return {
-                "strict_alias": config.strict_alias,
-                "seed": config.seed,
-                "rules": self._rules(Actor.PROVIDER),
-                "run_dir": None if self.run_dir is None else str(self.run_dir),
-                "config": config.as_dict(),
-            }
-        return {
-            "queue": queue,
-            "consumer": {
-                "verify": _VERIFY[config.verify],
-                "return_order": _ORDER[config.return_order],
-                "hold": config.hold,
-                "recheck_every": config.recheck_every,
-                "stop_at_end": self._stop_at_end,
-                "seed": config.seed,
-                "strict_alias": int(config.strict_alias),
-                "queues": config.queues,
-                "position": 0 if queue is None else self._queues[queue].consumed(),
-            },
-            "rules": self._rules(Actor.CONSUMER, queue),
-            "custom": [
-                custom.as_message(position, rule)
-                for position, rule in enumerate(config.plan.rules)
-                if rule.fault.source and rule.queue in (None, queue)
-            ],
-            "function": config.consumer,
-            "sys_path": [*sys.path, str(Path.cwd())],
-        }
-
-    def _rules(self, actor: Actor, queue: int | None = None) -> list[dict[str, Any]]:
-        """The plan as one actor gets it: the others' rules keep their place, and never fire."""
-        faults = [rule.fault for rule in self.config.plan.rules]
-        mine = [
-            rule.actor is actor and (queue is None or rule.queue in (-1, queue))
-            for rule in self.config.plan.compiled()
-        ]
-        return [
-            {
-                "kind": rule.number if is_mine else 0,
-                "probability": rule.probability,
-                "every": rule.every,
-                "at": rule.at,
-                "first": rule.first,
-                "last": rule.last,
-                "limit": rule.limit,
-                "after": rule.after,
-                "queue": rule.queue,
-                "params": rule.params,
-                # Long lists go only to whom they are about.
-                "at_list": rule.at_list if is_mine else (),
-                "custom": custom.identity(fault),
-                "custom_verdicts": custom.verdict_mask(fault),
-            }
-            for rule, fault, is_mine in zip(self.config.plan.compiled(), faults, mine, strict=True)
-        ]
+            return nic_setup(self.config)
+        if queue is None:
+            return provider_setup(self.config, self.run_dir)
+        return consumer_setup(
+            self.config,
+            queue,
+            position=self._queues[queue].consumed(),
+            stop_at_end=self._stop_at_end,
+        )
 
     # ---- watching ----------------------------------------------------------------
 
@@ -399,37 +251,17 @@ class Session:
         end = self._stopped_at or time.monotonic()
         return Sample(
             elapsed_s=end - self._started_at if self._started_at else 0.0,
-            queues=tuple(
-                QueueSample(
-                    nic=queue.counters(CounterGroup.NIC),
-                    provider=queue.counters(CounterGroup.PROVIDER),
-                    consumer=queue.counters(CounterGroup.CONSUMER),
-                    injected=sum(queue.injected(rules)),
-                    places=queue.places(),
-                )
-                for queue in self._queues
-            ),
+            queues=tuple(QueueSample.of(queue, rules) for queue in self._queues),
             cpu_s={worker.label: worker.sample_cpu() for worker in self.crew.workers},
         )
 
-    def _is_stuck(self, progress: _Progress) -> bool:
-        """Nothing delivered for long, although traffic, buffers and room are there."""
+    def _is_stuck(self, progress: Progress) -> bool:
+        """Does nothing move although traffic is there, and nobody who was stopped on purpose?"""
         if not self._replays or self.config.pace is Pace.ORIGINAL:
             return False
-        dealt_with = sum(_dealt_with(queue.counters(CounterGroup.NIC)) for queue in self._queues)
-        now = time.monotonic()
-        takes = [
-            not taken.is_stuck(queue.consumed(), now)
-            for taken, queue in zip(self._taken, self._queues, strict=True)
-        ]
-        if not progress.is_stuck(dealt_with, now) or self._chaos.disturbs:
-            return False
-        copies = self.config.copy_every > 0
-        return any(
-            _could_go_on(queue, copies=copies, takes=takes[queue.index]) for queue in self._queues
-        )
+        return progress.is_stuck() and not self._chaos.disturbs
 
-    def _end_of_traffic(self, progress: _Progress) -> str | None:
+    def _end_of_traffic(self, progress: Progress) -> str | None:
         """Why the traffic is over, None while it is not."""
         if self._deaths:
             return "died"
@@ -457,9 +289,9 @@ class Session:
             on_sample: Called with live counters about every ``sample_every_s`` seconds.
         """
         if self._setup.refused is not None:
-            return self._report(SETUP_FAILED)
+            return judge(self._finished(SETUP_FAILED))
         self._started_at = time.monotonic()
-        progress = _Progress(self._stall_s)
+        progress = Progress(self._queues, stall_s=self._stall_s, copies=self.config.copy_every > 0)
         next_sample = self._started_at + sample_every_s
         self._set_state(RunState.TRAFFIC)
         while True:
@@ -483,7 +315,7 @@ class Session:
         self._shut_down()
         if on_sample is not None:
             on_sample(self.sample())
-        return self._report(ended)
+        return judge(self._finished(ended))
 
     # ---- shutting down -----------------------------------------------------------
 
@@ -709,6 +541,40 @@ class Session:
         self.crew.kill_all()
         self._reconcile()
 
+    def _finished(self, ended: str) -> FinishedRun:
+        """All that the judgement rests on, once every process has ended."""
+        was_set_up = self._setup.refused is None
+        if was_set_up:
+            self._notice_deaths()
+        return FinishedRun(
+            config=self.config,
+            run_dir=self.run_dir,
+            ended=ended,
+            elapsed_s=self._stopped_at - self._started_at,
+            queues=tuple(self._queues),
+            reconcilers=tuple(self._reconcilers),
+            workers=tuple(self.crew.workers),
+            deaths=tuple(
+                Death(
+                    worker.label,
+                    worker.death(),
+                    worker.queue,
+                    worker.role != "consumer",
+                    self._dead_since.get(worker.process.pid, 0.0),
+                )
+                for worker in self._deaths
+            ),
+            timeouts=tuple(self._extra_problems),
+            stalled=self._stalled,
+            replaced=frozenset(self._replaced),
+            scrubs=tuple((references, buffers) for references, buffers in self._scrubs),
+            chaos=self._chaos,
+            setup=self._setup,
+            watch=self._watch if was_set_up else None,
+            netlink=self._netlink,
+            notes=tuple(self._notes),
+        )
+
     def close(self) -> None:
         """End every process, free every descriptor and mapping; safe to call twice."""
         self.crew.close()
@@ -722,230 +588,6 @@ class Session:
         if self.listener is not None:
             self.listener.close()
 
-    # ---- the report ----------------------------------------------------------------
-
-    def _reconciliation(self, queues: list[QueueReport]) -> Reconciliation:
-        rules = len(self.config.plan.rules)
-        injected = [queue.injected(rules) for queue in self._queues]
-        led_to = [queue.consequences(rules) for queue in self._queues]
-        return reconcile(
-            self.config.plan,
-            fired=[
-                sum(queue.consumer["rqe_valid"] for queue in queues),
-                *(
-                    sum(counts[rule] for counts in injected)
-                    + self._chaos.fired[rule]
-                    + self._setup.fired[rule]
-                    for rule in range(rules)
-                ),
-            ],
-            tables=[
-                [{verdict.label: n for verdict, n in row.items()} for row in reconciler.table]
-                for reconciler in self._reconcilers
-            ],
-            wrong=[sum(r.wrong[intent] for r in self._reconcilers) for intent in range(rules + 1)],
-            led_to=[sum(counts[rule] for counts in led_to) for rule in range(rules)],
-            submitted=sum(queue.consumer["rqe_submitted"] for queue in queues),
-            after_scrub=sum(r.after_scrub for r in self._reconcilers),
-            lost=sum(r.lost for r in self._reconcilers),
-            mismatch_count=sum(r.mismatch_count for r in self._reconcilers),
-            mismatches=[
-                (
-                    *(item.queue, item.position, item.index, item.intent, _label(item.verdict)),
-                    tuple(sorted(verdict.label for verdict in item.legal)),
-                )
-                for reconciler in self._reconcilers
-                for item in reconciler.mismatches
-            ],
-            consequences=[
-                ReconciledConsequence(
-                    queue=item.queue,
-                    fault=self.config.plan.rules[item.rule].fault.name,
-                    kind=item.kind.name.lower(),
-                    niov=item.niov,
-                    flow=item.flow,
-                    seq=item.seq,
-                    generation_held=item.generation_held,
-                    generation_now=item.generation_now,
-                    position=item.position,
-                )
-                for queue in self._queues
-                for item in queue.consequence_list()
-            ],
-        )
-
-    def _queue_reports(self) -> list[QueueReport]:
-        return [
-            QueueReport(
-                nic=queue.counters(CounterGroup.NIC),
-                provider=queue.counters(CounterGroup.PROVIDER),
-                page_pool={
-                    f"rx_pp_{name}": count
-                    for name, count in queue.counters(CounterGroup.POOL).items()
-                },
-                consumer=queue.counters(CounterGroup.CONSUMER),
-                places={name: getattr(queue.places(), name) for name in Places.__slots__},
-                scrub=dict(zip(("references", "buffers"), self._scrubs[queue.index], strict=True)),
-            )
-            for queue in self._queues
-        ]
-
-    def _undrained(self) -> frozenset[int]:
-        killed = {
-            worker.queue
-            for worker in self.crew.workers
-            if worker.role == "consumer" and worker.exit_code != 0 and worker.queue is not None
-        }
-        unread = {queue.index for queue in self._queues if queue.places().in_flight}
-        return frozenset(killed | unread | self._replaced)
-
-    def _journal(self) -> Journal:
-        """What fired, of all actors; they have stopped."""
-        journal = Journal(self.config.plan)
-        for queue in self._queues:
-            for actor in JournalActor:
-                part = queue.journal(actor)
-                for rule, ordinal in part.firings:
-                    journal.note(rule, queue.index, (ordinal,))
-                if part.missing_from is not None:
-                    who = f"queue {queue.index}, {actor.name.lower()}"
-                    journal.cut(who, len(part.firings), part.count, part.missing_from)
-        for rule, victim, ms in self._chaos.journal:
-            journal.note(rule, victim, (ms,))
-        if self._chaos.missing_from is not None:
-            noted = len(self._chaos.journal)
-            journal.cut("processes", noted, sum(self._chaos.fired), self._chaos.missing_from)
-        return journal
-
-    def _journal_comments(self) -> list[str]:
-        config = self.config
-        return [
-            "What fired in a run of zcrx-emu, as a plan: the same faults again, at the same",
-            "ordinals and with the same content, given the same seed and traffic.",
-            f"seed {config.seed}, traffic {config.traffic}, {config.queues} queue(s)",
-            "",
-            "The same configuration and seed with this plan: zcrx-emu replay RUN_FOLDER --journal",
-            "As any other plan, with the run's other options:",
-            f"zcrx-emu stress --seed {config.seed} --faults RUN_FOLDER/journal.toml",
-            "",
-            "Rules and ordinals may be taken out: what stays is the same. Milliseconds of process",
-            "faults are only as exact as a clock is.",
-        ]
-
-    def _report(self, ended: str) -> Report:
-        journal = self._journal() if self.config.plan.rules else None
-        if journal is not None:
-            self._notes += [f"journal: {note}" for note in journal.notes]
-        queues = self._queue_reports()
-        reconciliation = self._reconciliation(queues)
-        buffers = [queue.audit() for queue in self._queues]
-        evidence = Evidence(
-            queues=queues,
-            buffers=buffers,
-            num_niovs=self.config.area_buffers,
-            reconciliation=reconciliation,
-            stalled=self._stalled,
-            undrained=self._undrained(),
-            kernel_side_died=self._kernel_side_died,
-        )
-        statements = self._setup.statements(audit(evidence))
-        deaths = [worker.death() for worker in self._deaths]
-        problems = (*deaths, *self._extra_problems, *failures(statements))
-        # A set-up that failed on purpose never came to a recorder.
-        was_run = self._setup.refused is None
-        log = self._flight_log(problems, statements) if problems and was_run else None
-        report = Report(
-            ok=not problems,
-            seed=self.config.seed,
-            config=self.config.as_dict(),
-            elapsed_s=self._stopped_at - self._started_at,
-            ended=deaths[0] if ended == "died" else ended,
-            problems=problems,
-            processes=tuple(
-                Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s)
-                for w in self.crew.workers
-            ),
-            statements=statements,
-            reconciliation=reconciliation,
-            queues=tuple(queues),
-            netlink=self._netlink,
-            notes=(*self._notes, *self._setup.notes, *self._chaos.notes),
-            explanations=self._explain(log, statements, queues, buffers, reconciliation),
-            flight=None
-            if log is None or self.run_dir is None
-            else str(self.run_dir / "flight.txt"),
-            flight_lines=() if log is None else tuple(log.around(8, 4)),
-            run_dir=None if self.run_dir is None else str(self.run_dir),
-            versions=versions(),
-        )
-        self._write(report, journal, log)
-        return report
-
-    def _flight_log(self, problems: Sequence[str], statements: Sequence[Statement]) -> FlightLog:
-        """What the recorders have around the first finding, which may be the audit's."""
-        self._notice_deaths()
-        for statement in statements:
-            if statement.holds is False:
-                text = f"{statement.name}: {statement.text}"
-                self._watch.found(Finding(statement.name, None, text))
-        log = self._watch.log()
-        assert log is not None, problems
-        return log
-
-    def _explain(
-        self,
-        log: FlightLog | None,
-        statements: Sequence[Statement],
-        queues: Sequence[QueueReport],
-        buffers: Sequence[AuditResult],
-        reconciliation: Reconciliation,
-    ) -> tuple[Explanation, ...]:
-        if log is None:
-            return ()
-        return explain(
-            Case(
-                config=self.config,
-                run_dir=None if self.run_dir is None else str(self.run_dir),
-                findings=self._watch.findings,
-                broken=[item.name for item in statements if item.holds is False],
-                timeouts=self._extra_problems,
-                deaths=[
-                    Death(
-                        worker.label,
-                        worker.death(),
-                        worker.queue,
-                        worker.role != "consumer",
-                        self._dead_since[worker.process.pid],
-                    )
-                    for worker in self._deaths
-                ],
-                queues=queues,
-                buffers=buffers,
-                flows={
-                    at: queue.flow(result.first_flow_wrong)
-                    for at, (queue, result) in enumerate(zip(self._queues, buffers, strict=True))
-                    if result.first_flow_wrong is not None
-                },
-                undrained=self._undrained(),
-                reconciliation=reconciliation,
-                events=log.events,
-            )
-        )
-
-    def _write(self, report: Report, journal: Journal | None, log: FlightLog | None) -> None:
-        if self.run_dir is None:
-            return
-        if journal is not None:
-            text = journal.as_toml(self._journal_comments())
-            write_text(self.run_dir / JOURNAL, text)
-        write_json(self.run_dir / "run.json", report.as_dict())
-        if log is not None:
-            write_text(self.run_dir / "flight.json", log.json_text())
-            write_text(self.run_dir / "flight.txt", log.text())
-        tracebacks = [w.traceback for w in self.crew.workers if w.traceback]
-        if tracebacks:
-            (self.run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
-
 
 def _never_fire(plan: Plan) -> list[str]:
     """A note about the rules that a ``tcp:`` source leaves without anything to do."""
@@ -958,52 +600,9 @@ def _never_fire(plan: Plan) -> list[str]:
     ]
 
 
-def _label(verdict: Verdict | None) -> str:
-    return "unknown" if verdict is None else verdict.label
-
-
 def _end_of(worker: Worker) -> str:
     """How a process ended, in words."""
     return f"{worker.label} ended in order" if worker.exit_code == 0 else worker.death()
-
-
-def listen(source: TcpSource) -> socket.socket:
-    """Open the listening socket of a ``tcp:`` source.
-
-    Raises:
-        EnvironmentProblem: The address cannot be had (in use, not ours, privileged).
-    """
-    where = f"tcp:{source.host}:{source.port}"
-    try:
-        infos = socket.getaddrinfo(
-            source.host, source.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, address = infos[0]
-        listener = socket.create_server(address[:2], family=family, backlog=128)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise EnvironmentProblem(
-            f"listen: {where} cannot be had ({reason}); name a free port of this machine"
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def make_run_dir(path: Path) -> Path:
-    """Make the folder of a run.
-
-    Raises:
-        ConfigError: It cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise ConfigError(
-            f"run-dir: {str(path)!r} cannot be written ({error.strerror}); name a writable folder"
-        ) from None
-    return path
 
 
 @contextlib.contextmanager

@@ -3,8 +3,7 @@
 ``base``       what a flow, a packet and a source are; the SOURCE text
 ``synthetic``  packets made up from a seed
 ``pcap``       packets of a capture file (pcap or pcapng)
-
-Live traffic is only named here (:class:`TcpSource`); its socket is the NIC's.
+``tcp``        the socket of live traffic (:class:`TcpSource`), which the NIC gets
 """
 
 from emu.traffic.base import (
@@ -20,6 +19,7 @@ from emu.traffic.base import (
 )
 from emu.traffic.pcap import PcapSource, PcapSummary
 from emu.traffic.synthetic import SyntheticSource
+from emu.traffic.tcp import listen
 
 __all__ = [
     "PAYLOAD_MAX",
@@ -33,5 +33,6 @@ __all__ = [
     "SyntheticSource",
     "TcpSource",
     "TrafficSource",
+    "listen",
     "parse_source",
 ]

@@ -13,7 +13,8 @@ import pytest
 
 from emu.config import RunConfig
 from emu.report import Report
-from emu.session import Sample, Session
+from emu.sample import Sample
+from emu.session import Session
 from faults import CATALOGUE, Actor, Group, ReconciledRow, parse_plan
 
 #: One plan at least for every fault.

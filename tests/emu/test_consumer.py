@@ -30,8 +30,9 @@ from emu.config import RunConfig
 from emu.consumer import Completion, Consumer
 from emu.core import bells_size, layout_sizes
 from emu.report import Report
-from emu.session import Sample, Session, listen, run
-from emu.traffic import TcpSource, TrafficSource, parse_source
+from emu.sample import Sample
+from emu.session import Session, run
+from emu.traffic import TcpSource, TrafficSource, listen, parse_source
 from faults import parse_plan
 
 TRAFFIC = "synthetic:packets=3000,flows=20"

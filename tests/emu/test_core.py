@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import ipaddress
 import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from emu import core
 from emu.config import RunConfig
 from emu.core import (
     COUNTER_NAMES,
@@ -36,6 +39,45 @@ from faults import CATALOGUE, Fault, Group
 from faults.catalogue import VALID_VERDICTS
 
 SHAPE = RunConfig(area_buffers=40, rq_entries=8, initial_index=2**32 - 1).shape(flows_max=3)
+
+# ---- the package --------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports, and names that it imports from them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_only_the_package_reaches_for_cffi() -> None:
+    """Others import what ``emu.core`` exports, and none of its modules."""
+    package = ROOT / "emu" / "core"
+    for folder in ("emu", "faults", "tools"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if package in path.parents:
+                continue
+            inner = {
+                name
+                for name in imported(path)
+                if name.split(".")[0] == "cffi"
+                or name.startswith(("emu._core", "emu.core._"))
+                or (name.startswith("emu.core.") and name.split(".")[2] not in core.__all__)
+            }
+            assert inner == set(), path
+
+
+def test_core_exports_no_object_of_cffi() -> None:
+    assert all(hasattr(core, name) for name in core.__all__)
+    for name in core.__all__:
+        assert type(getattr(core, name)).__module__ not in ("_cffi_backend", "emu._core"), name
+
 
 # ---- CRC32C -------------------------------------------------------------------------------------
 

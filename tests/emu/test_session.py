@@ -11,18 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from emu import segment, session
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.core import Places
 from emu.errors import EnvironmentProblem, TrafficError
 from emu.report import Report
+from emu.sample import Sample
 from emu.session import Session
 from emu.traffic import PcapSource
 from faults import parse_plan
@@ -285,7 +283,7 @@ def test_session_that_never_runs_leaves_nothing() -> None:
 
 
 def test_samples_grow_and_the_last_one_is_final() -> None:
-    samples: list[session.Sample] = []
+    samples: list[Sample] = []
     with Session(RunConfig(seed=1, duration_s=0.5, plan=EACH_FIFTH)) as running:
         report = running.run(samples.append, sample_every_s=0.05)
     assert report.ok
@@ -313,7 +311,7 @@ def test_exception_of_a_watcher_ends_the_processes() -> None:
     class WatcherError(Exception):
         pass
 
-    def watch(_sample: session.Sample) -> None:
+    def watch(_sample: Sample) -> None:
         raise WatcherError
 
     with Session(RunConfig(seed=1, duration_s=60)) as running:
@@ -328,7 +326,7 @@ def test_consumer_may_be_replaced_while_the_run_goes_on() -> None:
     taken_back: list[int] = []
     with Session(RunConfig(seed=1, duration_s=1.0, queues=2, plan=EACH_FIFTH)) as running:
 
-        def replace(sample: session.Sample) -> None:
+        def replace(sample: Sample) -> None:
             if not taken_back and sample.queues[1].nic["packets_delivered"]:
                 before = running.pids["consumer of queue 1"]
                 taken_back.append(running.detach_consumer(1)[0])
@@ -349,7 +347,7 @@ def test_death_of_a_process_is_named_and_judged(victim: str) -> None:
         pid = running.pids[victim]
         killed: list[int] = []
 
-        def kill(_sample: session.Sample) -> None:
+        def kill(_sample: Sample) -> None:
             if not killed:
                 killed.append(pid)
                 os.kill(pid, signal.SIGKILL)
@@ -413,7 +411,7 @@ def test_progress_is_watched_by_the_session(monkeypatch: pytest.MonkeyPatch) -> 
     stopped: list[int] = []
     with Session(RunConfig(seed=1, duration_s=60), stall_s=0.2) as running:
 
-        def stop(sample: session.Sample) -> None:
+        def stop(sample: Sample) -> None:
             if not stopped and sample.queues[0].nic["packets_delivered"]:
                 stopped.append(running.pids["nic"])
                 os.kill(stopped[0], signal.SIGSTOP)
@@ -434,42 +432,3 @@ def test_packets_that_a_plan_drops_are_no_stall() -> None:
     assert report.problems == ()
     assert report.ended == "duration"
     assert report.total("nic", "packets_delivered") == 0
-
-
-@dataclass
-class FakeQueue:
-    """A queue of 64 completions as the control process sees it."""
-
-    freelist: int = 0
-    granted: int = 0
-    in_flight: int = 0
-    available: int = 0
-    shape: Any = field(default_factory=lambda: SimpleNamespace(cq_entries=64))
-
-    def places(self) -> Places:
-        return Places(self.freelist, 0, 0, self.granted, 0, 0, self.in_flight)
-
-    def rq_available(self) -> int:
-        return self.available
-
-
-@pytest.mark.parametrize(
-    ("queue", "copies", "takes", "could"),
-    [
-        (FakeQueue(granted=16), False, True, True),
-        (FakeQueue(granted=15), False, True, False),
-        (FakeQueue(granted=16, in_flight=48), False, True, True),
-        (FakeQueue(granted=16, in_flight=49), False, True, False),
-        (FakeQueue(granted=16), True, True, False),
-        (FakeQueue(granted=15, freelist=1), True, True, True),
-        (FakeQueue(available=1), False, False, True),
-        (FakeQueue(available=1), False, True, False),
-        (FakeQueue(available=1, in_flight=64), False, False, False),
-    ],
-)
-def test_queue_could_go_on_with_room_and_buffers_for_any_packet(
-    queue: FakeQueue, copies: bool, takes: bool, could: bool
-) -> None:
-    """A returned buffer that the provider does not take is as good as one that it has."""
-    judged = session._could_go_on(queue, copies=copies, takes=takes)  # type: ignore[arg-type]
-    assert judged is could

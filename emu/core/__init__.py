@@ -1,0 +1,115 @@
+"""The C core as Python types: the only package that touches cffi.
+
+``layout``    the shape of a queue, sizes of its shared objects, where they are mapped
+``control``   the states of a run
+``queue``     a queue as the control process sees it
+``faults``    rules and their reconciliation
+``loops``     what NIC, provider and consumer processes run
+``arena``     traffic to replay; ``checksum``, ``netlink``: what the core computes alone
+``step``      the provider in this process
+
+Each class here owns one C object and what it needs to stay alive. Nothing of
+``ffi`` (module ``_lib``) leaves the package.
+"""
+
+from emu.core._lib import core_path
+from emu.core.arena import ArenaPacket, build_arena
+from emu.core.checksum import crc32c, crc32c_kind, crc32c_portable, rss_hash
+from emu.core.control import RunControl, RunState
+from emu.core.faults import NEVER, Mismatch, Reconciler, Rule, mutate
+from emu.core.layout import (
+    FLIGHT_ENTRIES,
+    JOURNAL_MAX,
+    LAYOUT_VERSION,
+    PACKET_MAX,
+    QUEUES_MAX,
+    RULES_MAX,
+    Mapping,
+    Shape,
+    Sizes,
+    bells_size,
+    layout_sizes,
+    run_size,
+)
+from emu.core.loops import (
+    ConsumerLoop,
+    ConsumerParams,
+    CustomAnswer,
+    CustomCall,
+    NicLoop,
+    NicParams,
+    ProviderLoop,
+    RawFragment,
+)
+from emu.core.netlink import NetlinkDump, nl_fill
+from emu.core.queue import (
+    CONSEQUENCES_MAX,
+    COUNTER_NAMES,
+    Alarm,
+    AuditResult,
+    Consequence,
+    ConsequenceKind,
+    CounterGroup,
+    FlightClock,
+    FlightWriter,
+    JournalActor,
+    JournalPart,
+    Places,
+    Queue,
+    SlotView,
+)
+from emu.core.step import Step
+
+__all__ = [
+    "CONSEQUENCES_MAX",
+    "COUNTER_NAMES",
+    "FLIGHT_ENTRIES",
+    "JOURNAL_MAX",
+    "LAYOUT_VERSION",
+    "NEVER",
+    "PACKET_MAX",
+    "QUEUES_MAX",
+    "RULES_MAX",
+    "Alarm",
+    "ArenaPacket",
+    "AuditResult",
+    "Consequence",
+    "ConsequenceKind",
+    "ConsumerLoop",
+    "ConsumerParams",
+    "CounterGroup",
+    "CustomAnswer",
+    "CustomCall",
+    "FlightClock",
+    "FlightWriter",
+    "JournalActor",
+    "JournalPart",
+    "Mapping",
+    "Mismatch",
+    "NetlinkDump",
+    "NicLoop",
+    "NicParams",
+    "Places",
+    "ProviderLoop",
+    "Queue",
+    "RawFragment",
+    "Reconciler",
+    "Rule",
+    "RunControl",
+    "RunState",
+    "Shape",
+    "Sizes",
+    "SlotView",
+    "Step",
+    "bells_size",
+    "build_arena",
+    "core_path",
+    "crc32c",
+    "crc32c_kind",
+    "crc32c_portable",
+    "layout_sizes",
+    "mutate",
+    "nl_fill",
+    "rss_hash",
+    "run_size",
+]

@@ -1,0 +1,26 @@
+"""Checksums and hashes as the core computes them."""
+
+from __future__ import annotations
+
+from emu.core._lib import ffi, lib
+
+
+def crc32c(data: bytes | bytearray | memoryview) -> int:
+    """CRC32C of ``data``."""
+    return int(lib.zcrx_crc32c(ffi.from_buffer(data), len(data)))
+
+
+def crc32c_portable(data: bytes) -> int:
+    """The same, computed without special instructions."""
+    return int(lib.zcrx_crc32c_portable(ffi.from_buffer(data), len(data)))
+
+
+def crc32c_kind() -> str:
+    """What computes CRC32C here: ``sse4.2``, ``armv8-crc`` or ``portable``."""
+    text: bytes = ffi.string(lib.zcrx_crc32c_kind())
+    return text.decode()
+
+
+def rss_hash(data: bytes) -> int:
+    """Toeplitz hash of a flow's addresses and ports, u32."""
+    return int(lib.zcrx_rss_hash(ffi.from_buffer("uint8_t[]", data), len(data)))

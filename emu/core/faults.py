@@ -1,0 +1,161 @@
+"""Fault plans as the core is given them, and intents compared with verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emu.core._lib import ffi, lib, new_struct
+from emu.core.queue import Queue
+from emu.state import Verdict
+
+#: An ordinal that never comes.
+NEVER = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a compiled fault plan."""
+
+    kind: int  #: number of the fault, as in ``faults.catalogue``; 0 = not this actor's
+    probability: float = 0.0  #: for each ordinal, 0..1
+    every: int = 0  #: at each multiple of it; 0 = not so
+    at: int = NEVER  #: once, at this ordinal
+    first: int = 0  #: only from this ordinal …
+    last: int = NEVER  #: … to this one
+    limit: int = 0  #: at most that often; 0 = no limit
+    after: int = 0  #: only once that rule has fired: its position + 1
+    queue: int = -1  #: only on that queue; -1 = on each
+    params: tuple[int, ...] = ()  #: at most 4, u32
+    at_list: tuple[int, ...] = ()  #: once at each of these, ascending; empty = see ``at``
+    custom: int = 0  #: u32 that tells a user's own fault from others; 0 = none of them
+    custom_verdicts: int = 0  #: of such a fault: what its entries may earn, a bit each
+
+
+def raw_rules(rules: Sequence[Rule], keep: list[Any]) -> Any:
+    """The rules in C; ``keep`` gets what must live as long as what is made of them."""
+    if not rules:
+        return ffi.NULL
+    plain = []
+    for rule in rules:
+        values = asdict(rule)
+        values["at_count"] = len(rule.at_list)
+        values["at_list"] = ffi.NULL
+        if rule.at_list:
+            values["at_list"] = ffi.new("uint64_t[]", list(rule.at_list))
+            keep.append(values["at_list"])
+        plain.append(values)
+    return ffi.new("struct zcrx_fault_rule[]", plain)
+
+
+def mutate(
+    kind: int,
+    seed: int,
+    rqe: tuple[int, int, int],
+    num_niovs: int,
+    niov_shift: int,
+    value: int = 0,
+) -> tuple[int, int, int]:
+    """Apply a content fault's mutation to an RQE ``(off, len, pad)``, as the C applier does."""
+    area = new_struct("zcrx_fault_area", {"num_niovs": num_niovs, "niov_shift": niov_shift})
+    rng = ffi.new("struct zcrx_rng *", {"state": seed % 2**64})
+    valid = new_struct("io_uring_zcrx_rqe", {"off": rqe[0], "len": rqe[1], "__pad": rqe[2]})
+    result = lib.zcrx_fault_mutate(kind, value, rng, valid, area)
+    return int(result.off), int(result.len), int(getattr(result, "__pad"))
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """An RQE that earned a verdict which its intent does not allow."""
+
+    queue: int
+    position: int  #: RQEs before it since the run began
+    index: int  #: ring index, u32
+    intent: int  #: 0 = valid, r + 1 = rule r of the plan
+    legal: frozenset[Verdict]  #: what it might have earned
+    verdict: Verdict | None  #: None: the log has a number that is none
+
+
+def _verdict(number: int) -> Verdict | None:
+    return Verdict(number) if number < len(Verdict) else None
+
+
+class Reconciler:
+    """Compares intents with verdicts of one queue, incrementally."""
+
+    def __init__(self, queue: Queue, rules: int) -> None:
+        """For a plan of that many rules."""
+        self._queue = queue
+        self._raw = ffi.new("struct zcrx_reconciler *")
+        self._raw.scrubbed_from = NEVER
+        self._raw.scrubbed_until = NEVER
+        self._intents = rules + 1
+
+    def step(self) -> int:
+        """Compare what was consumed since the last call; how many entries."""
+        return int(lib.zcrx_reconcile(self._raw, self._queue._ptr))
+
+    def note_new_user(self) -> None:
+        """The rings were emptied for a new user: from here on every reference is its own."""
+        self._raw.scrubbed_from = NEVER
+
+    def note_scrub(self) -> None:
+        """A scrub begins: valid entries from here on may find their reference gone."""
+        self.step()
+        is_open = self._raw.scrubbed_from != NEVER and self._raw.scrubbed_until == NEVER
+        earlier = self._raw.scrubbed_from if is_open else NEVER
+        self._raw.scrubbed_from = min(earlier, self._queue.consumed())
+        self._raw.scrubbed_until = NEVER
+
+    def note_scrub_seen(self, position: int) -> None:
+        """The living user knows of the scrub since that RQE: what it writes now counts again."""
+        self._raw.scrubbed_until = position
+
+    @property
+    def table(self) -> list[dict[Verdict, int]]:
+        """By intent: how often each verdict was earned."""
+        return [
+            {verdict: int(self._raw.table[intent][int(verdict)]) for verdict in Verdict}
+            for intent in range(self._intents)
+        ]
+
+    @property
+    def wrong(self) -> list[int]:
+        """Mismatches, by intent: valid returns first, then each rule's."""
+        return [int(self._raw.wrong[intent]) for intent in range(self._intents)]
+
+    @property
+    def checked(self) -> int:
+        """Entries compared so far."""
+        return int(self._raw.checked)
+
+    @property
+    def mismatch_count(self) -> int:
+        """Entries whose verdict was not legal."""
+        return int(self._raw.mismatch_count)
+
+    @property
+    def after_scrub(self) -> int:
+        """Valid entries that came after the scrub had taken their reference (legal)."""
+        return int(self._raw.after_scrub)
+
+    @property
+    def lost(self) -> int:
+        """Entries whose log was overwritten before it was compared (must be 0)."""
+        return int(self._raw.lost)
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        """The first 64 of them."""
+        return [
+            Mismatch(
+                queue=self._queue.index,
+                position=int(raw.position),
+                index=int(raw.index),
+                intent=int(raw.intent) & 0xFF,
+                legal=frozenset(v for v in Verdict if raw.intent >> (8 + int(v)) & 1),
+                verdict=_verdict(raw.verdict & 7),
+            )
+            for raw in self._raw.mismatches[0 : min(self.mismatch_count, 64)]
+        ]

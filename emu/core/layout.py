@@ -1,0 +1,105 @@
+"""The shape of a queue, sizes of its shared objects, and where a process has mapped them."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from emu.core._lib import ffi, lib, new_struct
+from emu.errors import ConfigError
+from emu.state import POOLS_MAX, Verdict
+
+QUEUES_MAX: int = lib.ZCRX_QUEUES_MAX
+RULES_MAX: int = lib.ZCRX_RULES_MAX
+JOURNAL_MAX: int = lib.ZCRX_JOURNAL_MAX
+PACKET_MAX: int = lib.ZCRX_PACKET_MAX
+LAYOUT_VERSION: int = lib.ZCRX_LAYOUT_VERSION
+FLIGHT_ENTRIES: int = lib.ZCRX_FLIGHT_ENTRIES
+
+assert lib.ZCRX_POOLS_MAX == POOLS_MAX
+assert len(Verdict) == lib.ZCRX_VERDICT_COUNT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Sizes of one queue; all powers of two but ``num_niovs`` and ``ptr_ring_size``."""
+
+    num_niovs: int
+    niov_shift: int
+    rq_entries: int
+    cq_entries: int
+    ptr_ring_size: int
+    grant_entries: int
+    log_entries: int
+    flows_max: int
+    initial_index: int = 0
+    ring_layout: int = 0  #: of the rings object: 0 = the usual one, else what decides it, u32
+    flight_entries: int = 0  #: events of each flight recorder; 0 = none
+
+
+def raw_shape(shape: Shape) -> Any:
+    """The shape in C."""
+    return new_struct("zcrx_shape", asdict(shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of one queue's shared objects."""
+
+    kern: int
+    rings: int
+    area: int
+    lab: int
+
+
+def layout_sizes(shape: Shape) -> Sizes:
+    """Compute the sizes of a queue's shared objects; ConfigError for an impossible shape."""
+    sizes = ffi.new("struct zcrx_sizes *")
+    if lib.zcrx_layout_sizes(raw_shape(shape), sizes):
+        raise ConfigError.of("shape", shape, "sizes must be powers of two within their limits")
+    return Sizes(sizes.kern, sizes.rings, sizes.area, sizes.lab)
+
+
+def run_size() -> int:
+    """Bytes of the run object."""
+    return int(lib.zcrx_run_size())
+
+
+def bells_size() -> int:
+    """Bytes of the object with the doorbells."""
+    return int(lib.zcrx_bells_size())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """Where a process has mapped a queue's objects; None for what it must not map."""
+
+    run: mmap.mmap | None = None
+    bells: mmap.mmap | None = None
+    kern: mmap.mmap | None = None
+    rings: mmap.mmap | None = None
+    area: mmap.mmap | None = None
+    lab: mmap.mmap | None = None
+
+
+_MAPPED = tuple(field.name for field in fields(Mapping))
+
+
+def fill_mapping(target: Any, mapping: Mapping, keep: list[Any]) -> None:
+    """Write a mapping into its C struct; ``keep`` gets what must live as long as that is used."""
+    for name in _MAPPED:
+        memory = getattr(mapping, name)
+        if memory is not None:
+            view = ffi.from_buffer(memory)
+            keep.append(view)
+            setattr(target, name, ffi.cast("void *", view))
+
+
+def raw_mappings(mappings: Sequence[Mapping], keep: list[Any]) -> Any:
+    """Several of them, as an array in C."""
+    array = ffi.new("struct zcrx_mapping[]", len(mappings))
+    for target, mapping in zip(array, mappings, strict=True):
+        fill_mapping(target, mapping, keep)
+    return array

@@ -1,0 +1,368 @@
+"""One queue as the control process sees it: its users, counters, journals, recorders, its audit."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import struct
+from dataclasses import dataclass, fields
+from typing import Any
+
+from emu.core._lib import ffi, lib
+from emu.core.layout import JOURNAL_MAX, RULES_MAX, Mapping, Shape, fill_mapping, raw_shape
+from emu.errors import ConfigError, EmuError
+
+
+class CounterGroup(enum.IntEnum):
+    """Who writes a group of counters."""
+
+    NIC = 0
+    PROVIDER = 1
+    POOL = 2
+    CONSUMER = 3
+
+
+def _counter_names(group: CounterGroup) -> tuple[str, ...]:
+    count = lib.zcrx_counters_size(int(group))
+    return tuple(ffi.string(lib.zcrx_counters_name(int(group), i)).decode() for i in range(count))
+
+
+COUNTER_NAMES = {group: _counter_names(group) for group in CounterGroup}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Buffers by place; a fair sample while the run moves, exact when it rests."""
+
+    freelist: int
+    cache: int
+    ptr_ring: int
+    grant_ring: int
+    nic: int
+    user: int
+    in_flight: int  #: completions not read yet (fragments, not buffers)
+
+
+def _places(raw: Any) -> Places:
+    return Places(*(int(getattr(raw, field.name)) for field in fields(Places)))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """Where every buffer of a queue is, and whether each flow's fragments arrived."""
+
+    places: Places
+    lost: int
+    doubled: int
+    first_lost: int | None
+    first_doubled: int | None
+    user_refs: int
+    flows_wrong: int
+    first_flow_wrong: int | None
+    fragments_missing: int
+
+
+CONSEQUENCES_MAX = 256
+
+
+class ConsequenceKind(enum.IntEnum):
+    """What a fault did to the consumer that committed it."""
+
+    BYTES_CHANGED = 1  #: a fragment was overwritten while it was held
+    GIVEN_AGAIN = 2  #: its buffer was delivered again while it was held
+    CORRUPT_FOUND = 3  #: a payload that the NIC corrupted was found out
+    DUPLICATE_FOUND = 4  #: a fragment that was delivered before came again
+    LATE_FOUND = 5  #: a fragment came after others that were received behind it
+    TRUNCATED_FOUND = 6  #: a payload that the NIC cut short was found out
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """One thing that a fault led to."""
+
+    queue: int
+    rule: int  #: of the plan
+    kind: ConsequenceKind
+    niov: int
+    flow: int  #: of the fragment that suffered …
+    seq: int  #: … and its sequence in the flow
+    generation_held: int  #: how often the buffer had been granted when the fragment was delivered
+    generation_now: int  #: and by now
+    position: int  #: RQEs of the queue before the one that caused it
+
+
+class JournalActor(enum.IntEnum):
+    """Who notes which of its rules fired."""
+
+    CONSUMER = 0
+    NIC = 1
+    PROVIDER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPart:
+    """What one actor noted on one queue."""
+
+    firings: tuple[tuple[int, int], ...]  #: rule of the plan, ordinal; in the order of firing
+    count: int  #: firings in all
+    missing_from: int | None  #: ordinal of the first that was not noted; None if all were
+
+
+class FlightWriter(enum.IntEnum):
+    """Who writes a flight recorder."""
+
+    NIC = 0
+    PROVIDER = 1
+    CONSUMER = 2
+
+
+class FlightClock(enum.IntEnum):
+    """Where the times of a flight recorder are from."""
+
+    MONOTONIC = 0  #: ns
+    COUNTER = 1  #: ticks of the CPU's counter
+
+    @classmethod
+    def available(cls) -> bool:
+        """Does this build know a counter of the CPU?"""
+        return bool(lib.zcrx_flight_has_counter())
+
+    def read(self) -> tuple[int, int]:
+        """This clock and CLOCK_MONOTONIC in ns, read as nearly at once as can be."""
+        values = ffi.new("uint64_t[2]")
+        lib.zcrx_flight_read_clocks(int(self), values, values + 1)
+        return int(values[0]), int(values[1])
+
+
+class Alarm(enum.IntEnum):
+    """What makes a run a finding as soon as it is counted."""
+
+    INTEGRITY = 0  #: fragments that differ from what was sent, no fault to blame
+    OUTSIDE = 1  #: completions that do not lie in the area
+    OWNERSHIP = 2  #: buffers delivered again while held, no fault to blame
+    ORDER = 3  #: fragments out of order
+    GRANTED_HELD = 4  #: buffers granted while the user held a reference
+    FREELIST_OVERFLOW = 5
+    REF_UNDERFLOW = 6
+    DESTROY_WARNING = 7
+
+
+assert len(Alarm) == lib.ZCRX_ALARMS
+assert len(FlightWriter) == lib.ZCRX_WRITERS
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """One slot of a refill ring as it stood at one moment, and the buffer that it names."""
+
+    off: int
+    len: int
+    pad: int
+    tail: int  #: of the ring, as published then, u32
+    niov: int  #: as the kernel truncates it, u32
+    user_refs: int  #: of that buffer, at that moment; 0 if there is none
+    pp_refs: int
+
+    @property
+    def raw(self) -> bytes:
+        """The 16 bytes of the entry."""
+        return struct.pack("<QII", self.off, self.len, self.pad)
+
+
+class Queue:
+    """The control process's view of one queue."""
+
+    def __init__(self, shape: Shape, index: int, mapping: Mapping) -> None:
+        self._keep: list[Any] = []
+        self._memory = ffi.new("char[]", int(lib.zcrx_queue_size()) + 64)
+        address = int(ffi.cast("uintptr_t", self._memory))
+        # For this package only: the reconciler works on the same object.
+        self._ptr = ffi.cast("struct zcrx_queue *", (address + 63) & ~63)
+        self._alarms = ffi.new("uint64_t[]", len(Alarm))
+        self.index = index
+        self.shape = shape
+        target = ffi.new("struct zcrx_mapping *")
+        fill_mapping(target, mapping, self._keep)
+        if lib.zcrx_queue_attach(self._ptr, raw_shape(shape), index, target):
+            raise ConfigError.of("shape", shape, "sizes must be powers of two within their limits")
+
+    def format(self) -> None:
+        """Give fresh objects their first state, without a page pool."""
+        lib.zcrx_queue_format_objects(self._ptr)
+
+    def create_pool(self) -> None:
+        """Put the first page pool in charge; EmuError when its provider refuses it."""
+        result = lib.zcrx_queue_create_pool(self._ptr)
+        if result:
+            raise EmuError(f"queue {self.index}: {os.strerror(-result)} while it was set up")
+
+    def stop_consumer(self) -> None:
+        """Ask the consumer to read what is left and leave."""
+        lib.zcrx_queue_stop_consumer(self._ptr)
+
+    def set_user(self, user: int) -> None:
+        """Say who the user is: 0 = nobody, n = the n-th; NIC and provider follow."""
+        lib.zcrx_queue_set_user(self._ptr, user)
+
+    def user_is(self, user: int) -> bool:
+        """Have NIC and provider both followed?"""
+        return bool(lib.zcrx_queue_user_is(self._ptr, user))
+
+    def restart(self) -> None:
+        """Ask the provider for a new page pool on the queue; :meth:`restarted` is its answer."""
+        lib.zcrx_queue_restart(self._ptr)
+
+    def restarted(self) -> bool | None:
+        """What came of the last :meth:`restart`.
+
+        Returns:
+            None while the provider has not seen to it; False when it had no slot left, since
+            each holds a pool that waits for its buffers.
+        """
+        slot = int(lib.zcrx_queue_restarted(self._ptr))
+        return None if slot == -errno.EAGAIN else slot >= 0
+
+    def rq_available(self) -> int:
+        """RQEs that the provider could take now: published tail less its private head.
+
+        0 to the ring's entries, whatever the consumer wrote; 0 while the queue has no user.
+        """
+        return int(lib.zcrx_queue_rq_available(self._ptr))
+
+    def scrub(self) -> tuple[int, int]:
+        """Take back all user references; (references, buffers that came home by it)."""
+        buffers = ffi.new("uint64_t *")
+        return int(lib.zcrx_queue_scrub(self._ptr, buffers)), int(buffers[0])
+
+    def scrub_begin(self, rule: int) -> None:
+        """Announce a scrub of a living user, on behalf of a rule of the plan."""
+        lib.zcrx_queue_scrub_begin(self._ptr, rule + 1)
+
+    def nic_is_quiet(self) -> bool:
+        """Are all fragments that have their references visible to the user?"""
+        return bool(lib.zcrx_queue_nic_is_quiet(self._ptr))
+
+    def scrub_end(self) -> None:
+        """Tell the user that the announced scrub is over."""
+        lib.zcrx_queue_scrub_end(self._ptr)
+
+    def scrub_seen(self) -> int | None:
+        """RQEs that the user had written when it took note of the last scrub; None: not yet."""
+        position = ffi.new("uint64_t *")
+        seen = lib.zcrx_queue_scrub_seen(self._ptr, position)
+        return int(position[0]) if seen else None
+
+    def claim(self, *, strict_alias: bool) -> int:
+        """Account for what was consumed beyond what a gone user wrote; how many entries."""
+        return int(lib.zcrx_queue_claim(self._ptr, strict_alias))
+
+    def set_flight_clock(self, clock: FlightClock) -> None:
+        """Choose where the flight recorders take times from; before any of their writers starts."""
+        lib.zcrx_queue_set_flight_clock(self._ptr, int(clock))
+
+    def flight(self, writer: FlightWriter) -> tuple[int, bytes]:
+        """Copy a flight recorder while its writer goes on.
+
+        Returns:
+            The number of the first event copied (how many came before it), and the events,
+            32 bytes each, oldest first: u64 time, u16 kind, u16 reserved, u32 a, u64 b, u64 c.
+        """
+        first = ffi.new("uint64_t *")
+        copies = ffi.new("char[]", 32 * max(self.shape.flight_entries, 1))
+        count = lib.zcrx_queue_flight(self._ptr, int(writer), copies, first)
+        return int(first[0]), bytes(ffi.buffer(copies, 32 * count))
+
+    def alarms(self) -> tuple[int, ...]:
+        """Counters that are 0 in a run without a finding, in the order of :class:`Alarm`."""
+        lib.zcrx_alarms_read(self._ptr, self._alarms)
+        return tuple(self._alarms)
+
+    def flow(self, flow: int) -> tuple[int, int, int, int]:
+        """Fragments of one flow: delivered, dropped, received, and the gaps its reader saw."""
+        values = ffi.new("uint32_t[4]")
+        lib.zcrx_flow_read(self._ptr, flow, values)
+        return (int(values[0]), int(values[1]), int(values[2]), int(values[3]))
+
+    def peek(self, index: int) -> SlotView:
+        """What stands in the slot of a ring index (u32) now."""
+        raw = ffi.new("struct zcrx_peek *")
+        lib.zcrx_queue_peek(self._ptr, index, raw)
+        return SlotView(*(int(getattr(raw, field.name)) for field in fields(SlotView)))
+
+    def consumed(self) -> int:
+        """RQEs the provider has taken so far."""
+        return int(lib.zcrx_queue_consumed(self._ptr))
+
+    def counters(self, group: CounterGroup) -> dict[str, int]:
+        """A sample of one group of counters."""
+        names = COUNTER_NAMES[group]
+        values = ffi.new("uint64_t[]", len(names))
+        lib.zcrx_counters_read(self._ptr, int(group), values)
+        return dict(zip(names, values, strict=True))
+
+    def injected(self, rules: int) -> list[int]:
+        """Malformed entries put in so far, by rule of the plan."""
+        values = ffi.new("uint64_t[]", RULES_MAX)
+        lib.zcrx_injected_read(self._ptr, values)
+        return [int(values[i]) for i in range(rules)]
+
+    def consequences(self, rules: int) -> list[int]:
+        """What the faults led to, by rule of the plan."""
+        values = ffi.new("uint64_t[]", RULES_MAX)
+        lib.zcrx_consequences_read(self._ptr, values)
+        return [int(values[i]) for i in range(rules)]
+
+    def consequence_list(self) -> list[Consequence]:
+        """The first of them, in the order in which they were noticed."""
+        raw = ffi.new("struct zcrx_consequence[]", CONSEQUENCES_MAX)
+        count = lib.zcrx_consequence_list(self._ptr, raw, CONSEQUENCES_MAX)
+        return [
+            Consequence(
+                queue=self.index,
+                rule=item.rule,
+                kind=ConsequenceKind(item.kind),
+                niov=item.niov,
+                flow=item.flow,
+                seq=item.seq,
+                generation_held=item.generation_held,
+                generation_now=item.generation_now,
+                position=item.position,
+            )
+            for item in raw[0:count]
+        ]
+
+    def journal(self, actor: JournalActor) -> JournalPart:
+        """What an actor noted of its firings; whole once it has stopped."""
+        entries = ffi.new("uint64_t[]", JOURNAL_MAX)
+        count, missing_from = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        noted = lib.zcrx_journal_read(self._ptr, int(actor), entries, count, missing_from)
+        firings = (int(entry) for entry in entries[0:noted])
+        return JournalPart(
+            firings=tuple((entry >> 56, entry & 2**56 - 1) for entry in firings),
+            count=int(count[0]),
+            missing_from=int(missing_from[0]) if count[0] > noted else None,
+        )
+
+    def places(self) -> Places:
+        """Buffers by place, now."""
+        places = ffi.new("struct zcrx_places *")
+        lib.zcrx_places_read(self._ptr, places)
+        return _places(places)
+
+    def audit(self) -> AuditResult:
+        """Find every buffer; only when provider, NIC and consumer have stopped."""
+        result = ffi.new("struct zcrx_audit *")
+        if lib.zcrx_audit_run(self._ptr, result):
+            raise MemoryError
+        return AuditResult(
+            places=_places(result.places),
+            lost=result.lost,
+            doubled=result.doubled,
+            first_lost=result.first_lost if result.lost else None,
+            first_doubled=result.first_doubled if result.doubled else None,
+            user_refs=result.user_refs,
+            flows_wrong=result.flows_wrong,
+            first_flow_wrong=result.first_flow_wrong if result.flows_wrong else None,
+            fragments_missing=result.fragments_missing,
+        )

@@ -1,0 +1,274 @@
+"""The judgement of a finished run: reconciled, audited, explained, and written down.
+
+It is made when every process has ended, from what they left in memory and from
+what the control process noticed meanwhile (:class:`FinishedRun`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emu.audit import Evidence, audit
+from emu.chaos import Chaos
+from emu.config import RunConfig
+from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
+from emu.crew import Worker
+from emu.explain import Case, Death, explain
+from emu.flight import FlightLog
+from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
+from emu.rundir import FLIGHT, write_run
+from emu.setup_faults import SetupFaults
+from emu.state import Verdict
+from emu.watch import Finding, Watch
+from faults import ReconciledConsequence, Reconciliation, reconcile
+from faults.journal import Journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRun:
+    """What a run left behind; its processes have ended.
+
+    Of a run whose set-up failed on purpose ``queues``, ``reconcilers`` and ``workers`` are empty.
+    """
+
+    config: RunConfig
+    run_dir: Path | None  #: the run's folder; None: nothing is written
+    ended: str  #: why the traffic was over; ``died``: the first death says it
+    elapsed_s: float  #: of traffic
+    queues: Sequence[Queue]
+    reconcilers: Sequence[Reconciler]  #: one a queue, in the same order
+    workers: Sequence[Worker]  #: all that were ever started
+    deaths: Sequence[Death]  #: those of them whose end nobody wanted
+    timeouts: Sequence[str]  #: what took too long
+    stalled: bool  #: nothing moved any more
+    replaced: frozenset[int]  #: queues whose user was taken away while the run went on
+    scrubs: Sequence[tuple[int, int]]  #: of each queue: references taken back, buffers home by it
+    chaos: Chaos
+    setup: SetupFaults
+    watch: Watch | None  #: None: set-up failed before there was anything to watch
+    netlink: Mapping[str, Any]
+    notes: Sequence[str]
+
+    @property
+    def undrained(self) -> frozenset[int]:
+        """Queues whose consumer left before it had read everything."""
+        killed = {
+            worker.queue
+            for worker in self.workers
+            if worker.role == "consumer" and worker.exit_code != 0 and worker.queue is not None
+        }
+        unread = {queue.index for queue in self.queues if queue.places().in_flight}
+        return frozenset(killed | unread | self.replaced)
+
+
+def judge(run: FinishedRun) -> Report:
+    """Judge a finished run, and write what belongs into its folder.
+
+    Raises:
+        EnvironmentProblem: A file cannot be written.
+    """
+    journal = _journal(run) if run.config.plan.rules else None
+    notes = [*run.notes]
+    if journal is not None:
+        notes += [f"journal: {note}" for note in journal.notes]
+    queues = _queue_reports(run)
+    reconciliation = _reconciliation(run, queues)
+    buffers = [queue.audit() for queue in run.queues]
+    evidence = Evidence(
+        queues=queues,
+        buffers=buffers,
+        num_niovs=run.config.area_buffers,
+        reconciliation=reconciliation,
+        stalled=run.stalled,
+        undrained=run.undrained,
+        kernel_side_died=any(death.is_kernel_side for death in run.deaths),
+    )
+    statements = run.setup.statements(audit(evidence))
+    deaths = [death.text for death in run.deaths]
+    problems = (*deaths, *run.timeouts, *failures(statements))
+    log = _flight_log(run.watch, statements) if problems and run.watch is not None else None
+    report = Report(
+        ok=not problems,
+        seed=run.config.seed,
+        config=run.config.as_dict(),
+        elapsed_s=run.elapsed_s,
+        ended=deaths[0] if run.ended == "died" else run.ended,
+        problems=problems,
+        processes=tuple(
+            Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s) for w in run.workers
+        ),
+        statements=statements,
+        reconciliation=reconciliation,
+        queues=tuple(queues),
+        netlink=run.netlink,
+        notes=(*notes, *run.setup.notes, *run.chaos.notes),
+        explanations=_explain(run, log, evidence, statements),
+        flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
+        flight_lines=() if log is None else tuple(log.around(8, 4)),
+        run_dir=None if run.run_dir is None else str(run.run_dir),
+        versions=versions(),
+    )
+    if run.run_dir is not None:
+        write_run(
+            run.run_dir,
+            report,
+            journal=None if journal is None else journal.as_toml(_journal_comments(run.config)),
+            log=log,
+            tracebacks=[w.traceback for w in run.workers if w.traceback],
+        )
+    return report
+
+
+# ---- what was counted ------------------------------------------------------------------
+
+
+def _queue_reports(run: FinishedRun) -> list[QueueReport]:
+    return [
+        QueueReport(
+            nic=queue.counters(CounterGroup.NIC),
+            provider=queue.counters(CounterGroup.PROVIDER),
+            page_pool={
+                f"rx_pp_{name}": count for name, count in queue.counters(CounterGroup.POOL).items()
+            },
+            consumer=queue.counters(CounterGroup.CONSUMER),
+            places={name: getattr(queue.places(), name) for name in Places.__slots__},
+            scrub=dict(zip(("references", "buffers"), run.scrubs[queue.index], strict=True)),
+        )
+        for queue in run.queues
+    ]
+
+
+def _reconciliation(run: FinishedRun, queues: Sequence[QueueReport]) -> Reconciliation:
+    rules = len(run.config.plan.rules)
+    injected = [queue.injected(rules) for queue in run.queues]
+    led_to = [queue.consequences(rules) for queue in run.queues]
+    return reconcile(
+        run.config.plan,
+        fired=[
+            sum(queue.consumer["rqe_valid"] for queue in queues),
+            *(
+                sum(counts[rule] for counts in injected)
+                + run.chaos.fired[rule]
+                + run.setup.fired[rule]
+                for rule in range(rules)
+            ),
+        ],
+        tables=[
+            [{verdict.label: n for verdict, n in row.items()} for row in reconciler.table]
+            for reconciler in run.reconcilers
+        ],
+        wrong=[sum(r.wrong[intent] for r in run.reconcilers) for intent in range(rules + 1)],
+        led_to=[sum(counts[rule] for counts in led_to) for rule in range(rules)],
+        submitted=sum(queue.consumer["rqe_submitted"] for queue in queues),
+        after_scrub=sum(r.after_scrub for r in run.reconcilers),
+        lost=sum(r.lost for r in run.reconcilers),
+        mismatch_count=sum(r.mismatch_count for r in run.reconcilers),
+        mismatches=[
+            (
+                *(item.queue, item.position, item.index, item.intent, _label(item.verdict)),
+                tuple(sorted(verdict.label for verdict in item.legal)),
+            )
+            for reconciler in run.reconcilers
+            for item in reconciler.mismatches
+        ],
+        consequences=[
+            ReconciledConsequence(
+                queue=item.queue,
+                fault=run.config.plan.rules[item.rule].fault.name,
+                kind=item.kind.name.lower(),
+                niov=item.niov,
+                flow=item.flow,
+                seq=item.seq,
+                generation_held=item.generation_held,
+                generation_now=item.generation_now,
+                position=item.position,
+            )
+            for queue in run.queues
+            for item in queue.consequence_list()
+        ],
+    )
+
+
+def _label(verdict: Verdict | None) -> str:
+    return "unknown" if verdict is None else verdict.label
+
+
+# ---- what fired ------------------------------------------------------------------------
+
+
+def _journal(run: FinishedRun) -> Journal:
+    """What fired, of all actors."""
+    journal = Journal(run.config.plan)
+    for queue in run.queues:
+        for actor in JournalActor:
+            part = queue.journal(actor)
+            for rule, ordinal in part.firings:
+                journal.note(rule, queue.index, (ordinal,))
+            if part.missing_from is not None:
+                who = f"queue {queue.index}, {actor.name.lower()}"
+                journal.cut(who, len(part.firings), part.count, part.missing_from)
+    for rule, victim, ms in run.chaos.journal:
+        journal.note(rule, victim, (ms,))
+    if run.chaos.missing_from is not None:
+        noted = len(run.chaos.journal)
+        journal.cut("processes", noted, sum(run.chaos.fired), run.chaos.missing_from)
+    return journal
+
+
+def _journal_comments(config: RunConfig) -> list[str]:
+    return [
+        "What fired in a run of zcrx-emu, as a plan: the same faults again, at the same",
+        "ordinals and with the same content, given the same seed and traffic.",
+        f"seed {config.seed}, traffic {config.traffic}, {config.queues} queue(s)",
+        "",
+        "The same configuration and seed with this plan: zcrx-emu replay RUN_FOLDER --journal",
+        "As any other plan, with the run's other options:",
+        f"zcrx-emu stress --seed {config.seed} --faults RUN_FOLDER/journal.toml",
+        "",
+        "Rules and ordinals may be taken out: what stays is the same. Milliseconds of process",
+        "faults are only as exact as a clock is.",
+    ]
+
+
+# ---- what was found --------------------------------------------------------------------
+
+
+def _flight_log(watch: Watch, statements: Sequence[Statement]) -> FlightLog:
+    """What the recorders have around the first finding, which may be the audit's."""
+    for statement in statements:
+        if statement.holds is False:
+            text = f"{statement.name}: {statement.text}"
+            watch.found(Finding(statement.name, None, text))
+    log = watch.log()
+    assert log is not None, statements
+    return log
+
+
+def _explain(
+    run: FinishedRun, log: FlightLog | None, evidence: Evidence, statements: Sequence[Statement]
+) -> tuple[Explanation, ...]:
+    if log is None or run.watch is None:
+        return ()
+    return explain(
+        Case(
+            config=run.config,
+            run_dir=None if run.run_dir is None else str(run.run_dir),
+            findings=run.watch.findings,
+            broken=[item.name for item in statements if item.holds is False],
+            timeouts=run.timeouts,
+            deaths=run.deaths,
+            queues=evidence.queues,
+            buffers=evidence.buffers,
+            flows={
+                at: queue.flow(result.first_flow_wrong)
+                for at, (queue, result) in enumerate(zip(run.queues, evidence.buffers, strict=True))
+                if result.first_flow_wrong is not None
+            },
+            undrained=evidence.undrained,
+            reconciliation=evidence.reconciliation,
+            events=log.events,
+        )
+    )
