@@ -584,6 +584,50 @@ static void the_verdict_log_wraps(void)
 	rig_free(&rig);
 }
 
+/* A log of 8, of which the control process looks at some now and then. */
+static void a_checked_log_is_never_overtaken_whatever_the_user_says(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.log_entries = 8;
+	rig_init_with(&rig, &shape);
+	rig.ifq->is_checked = true;
+	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head - 1, POINT_RQ_TAIL_STORE);
+	/* The user's own word for how far it was looked at counts for nothing. */
+	shm_store_release_u64(&rig.queue->lab->checked, UINT64_MAX, POINT_LOG);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 8);
+	CHECK_EQ(refill(&rig), 8);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 0);
+	CHECK_EQ(refill(&rig), 0);
+	shm_store_release_u64(&rig.queue->lab->checked, 0, POINT_LOG);
+	shm_store_release_u64(&rig.ifq->shared->checked, 3, POINT_LOG);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 3);
+	CHECK_EQ(refill(&rig), 3);
+	CHECK_EQ(refill(&rig), 0);
+	shm_store_release_u64(&rig.ifq->shared->checked, 11, POINT_LOG);
+	CHECK_EQ(refill(&rig), 8);
+	rig_free(&rig);
+}
+
+static void a_log_that_nobody_checks_stops_nobody(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.log_entries = 8;
+	rig_init_with(&rig, &shape);
+	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head - 1, POINT_RQ_TAIL_STORE);
+	for (uint32_t i = 0; i < 4; i++) {
+		CHECK_EQ(zcrx_ifq_available(rig.ifq), shape.rq_entries);
+		CHECK_EQ(refill(&rig), 64);
+	}
+	rig.ifq->detached = true;
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 0);
+	CHECK_EQ(refill(&rig), 0);
+	rig_free(&rig);
+}
+
 static void judgements_that_find_no_room_are_counted(void)
 {
 	struct rig rig;
@@ -1076,7 +1120,8 @@ CHECK_MAIN(
 	CASE(the_head_moves_once_for_a_whole_refill_across_the_wrap),
 	CASE(a_tail_that_moved_back_is_full_and_stale_slots_are_judged_again),
 	CASE(a_tail_that_jumped_ahead_is_full_and_unwritten_slots_return_buffer_0),
-	CASE(the_verdict_log_wraps), CASE(judgements_that_find_no_room_are_counted),
+	CASE(the_verdict_log_wraps), CASE(a_checked_log_is_never_overtaken_whatever_the_user_says),
+	CASE(a_log_that_nobody_checks_stops_nobody), CASE(judgements_that_find_no_room_are_counted),
 	CASE(a_refill_whose_lock_holder_died_is_given_up), CASE(a_batch_is_judged_as_if_one_by_one),
 	CASE(a_scrub_takes_every_user_reference_in_index_order),
 	CASE(a_scrub_beyond_the_ptr_ring_fills_the_freelist),
