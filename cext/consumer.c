@@ -317,9 +317,11 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 		tally.bytes += (uint32_t)fragment.res;
 		kept++;
 	}
-	if (available == 0)
+	/* A NIC that found the scribble waits for the true head, and we for the NIC. */
+	if (available == 0 && !consumer->returns.has_scribbled_cq)
 		return 0;
 	zcrx_returns_record_taken(&consumer->returns, available, consumer->cq.cached_head);
+	consumer->returns.has_scribbled_cq = false;
 	zcrx_cq_user_release(&consumer->cq);
 	shm_count(&lab->fragments, tally.fragments);
 	shm_count(&lab->bytes, tally.bytes);

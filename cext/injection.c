@@ -294,13 +294,15 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		shm_count(&returns->queue->lab->hoarded, 1);
 		return false;
 	case ZCRX_FAULT_HEAD_SCRIBBLE:
-		returns->scribble = (uint32_t)zcrx_rng_next(&lane->rng);
-		returns->has_scribbled = true;
-		shm_store_release_u32(returns->rq.head, returns->scribble, POINT_RQ_HEAD_STORE);
+		zcrx_scribble_head(returns, (uint32_t)zcrx_rng_next(&lane->rng));
 		break;
 	case ZCRX_FAULT_CQ_HEAD_SCRIBBLE:
-		shm_store_release_u32(returns->cq_head, (uint32_t)zcrx_rng_next(&lane->rng),
-				      POINT_CQ_HEAD_STORE);
+		returns->has_scribbled_cq = true;
+		shm_store_release_u32(
+			returns->cq_head,
+			zcrx_scribble(shm_load_relaxed_u32(returns->cq_tail, POINT_CQ_TAIL_LOAD),
+				      (uint32_t)zcrx_rng_next(&lane->rng)),
+			POINT_CQ_HEAD_STORE);
 		break;
 	case ZCRX_FAULT_CQ_STALL:
 	case ZCRX_FAULT_SLOW:
@@ -366,5 +368,6 @@ void zcrx_stage_return(struct zcrx_returns *returns, const struct zcrx_held *hel
 		stage_how(returns, valid, valid_rule, how);
 		returns->staged[returns->staged_count - 1].strays = returns->valid_strays;
 	}
+	returns->staged_end = returns->staged_count;
 	stage_copies(returns, &valid);
 }

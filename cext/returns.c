@@ -53,10 +53,13 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	shm_store_relaxed_u32(&queue->lab->astray_rule, 0, POINT_LOG);
 	zcrx_returns_note_written(returns);
 	zcrx_fault_resume(&returns->plan, returns->ordinal, queue->lab->injected);
-	for (uint32_t i = 0; i < returns->plan.count; i++)
+	for (uint32_t i = 0; i < returns->plan.count; i++) {
+		/* Also those that fire on other queues only: they may send something here. */
+		returns->misdirecting[i] = rules[i].kind == ZCRX_FAULT_WRONG_RING;
 		returns->keeps_history |= returns->plan.lanes[i].rule.kind ==
 						  ZCRX_FAULT_STALE_RETURN ||
 					  returns->plan.lanes[i].rule.kind == ZCRX_FAULT_CUSTOM;
+	}
 	returns->ring_after = shape->num_niovs / 8 < shape->rq_entries / 4 ? shape->num_niovs / 8 :
 									     shape->rq_entries / 4;
 	returns->pending_mask =
@@ -270,11 +273,31 @@ static void check_early(struct zcrx_returns *returns)
 
 /* ---- holding ------------------------------------------------------------------------ */
 
+/*
+ * More returns wait than fragments can be out at a time: buffers were freed under
+ * them, by strays or by a scrub, and delivered again.
+ */
+static void grow_pending(struct zcrx_returns *returns)
+{
+	uint64_t count = returns->pending_mask + 1;
+	struct zcrx_held *more = malloc(sizeof(*more) * 2 * count);
+
+	assert(more); /* nothing may be forgotten that was delivered */
+	for (uint64_t i = 0; i < count; i++)
+		more[i] = returns->pending[(returns->pending_head + i) & returns->pending_mask];
+	free(returns->pending);
+	returns->pending = more;
+	returns->pending_mask = 2 * count - 1;
+	returns->pending_head = 0;
+	returns->pending_tail = count;
+}
+
 static void queue_return(struct zcrx_returns *returns, struct zcrx_held held)
 {
 	uint32_t recheck = returns->params.recheck_every;
 
-	assert(returns->pending_tail - returns->pending_head <= returns->pending_mask);
+	if (returns->pending_tail - returns->pending_head > returns->pending_mask)
+		grow_pending(returns);
 	/* Until now it was ours: what it holds must still be what was delivered. */
 	if (returns->params.verify == ZCRX_VERIFY_CRC && recheck && held.mark == 0 &&
 	    ++returns->rechecked % recheck == 0)
@@ -432,11 +455,15 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 		put_how(returns, &returns->staged[at].rqe, returns->staged[at].rule,
 			returns->staged[at].strays, (enum zcrx_put)returns->staged[at].how);
 		written++;
+		/* Not when its copies are written: it may be delivered again before there is room. */
+		if (returns->staged_at == returns->staged_end)
+			let_go(returns, held);
 	}
 	if (returns->staged_at < returns->staged_count)
 		return written;
 	remember(returns, held);
-	let_go(returns, held);
+	if (returns->staged_end == 0)
+		let_go(returns, held);
 	returns->is_staged = false;
 	returns->pending_head++;
 	returns->ordinal++;
@@ -484,26 +511,45 @@ static void forget(struct zcrx_returns *returns)
 	shm_count(&returns->queue->lab->hoarded, returns->ordinal - start);
 }
 
+/* How many returns an overrun may write now. No other rule may be due: it would miss its turn. */
+static uint64_t overrun_of(const struct zcrx_returns *returns)
+{
+	uint64_t count = returns->pending_tail - returns->pending_head;
+
+	/* A slot is written over once: with twice, one entry could be any of three. */
+	if (returns->is_staged || zcrx_fault_is_due(&returns->plan, returns->ordinal) ||
+	    returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
+		return 0;
+	if (count > returns->over)
+		count = returns->over;
+	if (count > returns->rq.entries)
+		count = returns->rq.entries;
+	if (count > returns->plan.next - returns->ordinal)
+		count = returns->plan.next - returns->ordinal;
+	return count;
+}
+
 /* The ring is full and a rule says not to care: returns over what is not consumed yet. */
 static void run_over(struct zcrx_returns *returns)
 {
-	uint32_t left = returns->over < returns->rq.entries ? returns->over : returns->rq.entries;
+	uint64_t count = overrun_of(returns);
+	uint64_t room = zcrx_returns_log_room(returns, count);
 
-	/* A slot is written over once: with twice, one entry could be any of three. */
-	if (!has_pending(returns) ||
-	    returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
+	if (count > room)
+		count = room;
+	if (count == 0)
 		return;
-	shm_count(&returns->queue->lab->injected[returns->over_rule - 1], 1);
-	for (; left && has_pending(returns); left--) {
+	zcrx_excuse_overrun(returns, count);
+	for (uint64_t i = 0; i < count; i++) {
 		struct zcrx_held *held =
 			&returns->pending[returns->pending_head & returns->pending_mask];
 		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
 
-		if (!zcrx_put_over(returns, &rqe, returns->over_rule))
-			break;
+		zcrx_put_over(returns, &rqe, returns->over_rule);
 		remember(returns, held);
 		pass(returns);
 	}
+	shm_count(&returns->queue->lab->injected[returns->over_rule - 1], 1);
 	returns->over = 0;
 }
 

@@ -44,6 +44,10 @@ struct zcrx_known {
 	uint32_t suspect; /* rule + 1 of the last stray return or write, 0 = none */
 	uint32_t suspect_age; /* generations seen since the provider took it */
 	uint64_t suspect_position;
+	/* Entries before either_end that name it at times: what their slots held, or hold now. */
+	uint32_t either_count;
+	uint64_t either_end;
+	uint64_t overrun; /* the overrun in which its return is written, as position + 1 */
 };
 
 #define ZCRX_CUSTOM_ENTRIES_MAX 16U
@@ -100,6 +104,7 @@ struct zcrx_returns {
 		uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
+	uint32_t staged_end; /* once so many are written, the fragment is not held any more */
 	uint8_t doubles[ZCRX_FAULT_RULES_MAX]; /* rules whose copies follow that return */
 	uint32_t double_count;
 	bool is_staged;
@@ -110,6 +115,8 @@ struct zcrx_returns {
 	struct zcrx_early *early; /* [ZCRX_HISTORY], FIFO */
 	uint64_t early_head, early_tail;
 	uint64_t hoarded, misdirected;
+	bool misdirecting
+		[ZCRX_FAULT_RULES_MAX]; /* rules of any queue that send returns elsewhere */
 
 	/* Faults of the ring itself: see ring_faults.h. */
 	uint32_t tail_ahead; /* entries to publish unwritten behind this batch */
@@ -122,9 +129,10 @@ struct zcrx_returns {
 	uint32_t astray; /* rule + 1 of a lie that the provider may still follow, 0 = none */
 	uint32_t scribble; /* what we last wrote into the head */
 	bool has_scribbled;
+	bool has_scribbled_cq; /* the completion queue's head is to be published again */
 	bool is_stalled; /* nothing is published before stalled_until */
 	uint64_t stalled_until;
-	/* A scrub of a living user: fragments up to this CQ index have no reference. */
+	/* A scrub of a living user: fragments up to this CQ index may have no reference. */
 	uint32_t scrubs_seen;
 	bool is_tainted;
 	uint32_t tainted_until;

@@ -27,10 +27,17 @@ void zcrx_put_rewritten(struct zcrx_returns *returns, const struct io_uring_zcrx
 			uint32_t rule);
 
 /*
- * The ring is full. Write the return all the same, over an entry that was not
- * consumed when we last looked. False if the intent log has no room.
+ * Before the first so many pending returns are written over what is not
+ * consumed: each is found at an earlier place than it was put at, too, and robs
+ * what is in between.
  */
-bool zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
+void zcrx_excuse_overrun(struct zcrx_returns *returns, uint64_t count);
+
+/*
+ * The ring is full. Write the return all the same, over an entry that was not
+ * consumed when we last looked. Room for one intent is there.
+ */
+void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
 		   uint32_t rule);
 
 /*
@@ -46,6 +53,11 @@ void zcrx_tail_publish_lie(struct zcrx_returns *returns);
  * true tail. True when nothing written from now on can be overtaken.
  */
 bool zcrx_returns_recover(struct zcrx_returns *returns);
+
+/* A value for an index word that cannot be mistaken for one near `index`. */
+uint32_t zcrx_scribble(uint32_t index, uint32_t random);
+/* Scribble on the refill ring's head. */
+void zcrx_scribble_head(struct zcrx_returns *returns, uint32_t random);
 
 /* Give a fragment to the user of another queue, whose ring it does not belong in. */
 bool zcrx_misdirect(struct zcrx_returns *returns, uint64_t off, uint32_t by, uint32_t rule);

@@ -103,7 +103,10 @@ class Reconciler:
     def note_scrub(self) -> None:
         """A scrub begins: valid entries from here on may find their reference gone."""
         self.step()
-        is_open = self._raw.scrubbed_from != NEVER and self._raw.scrubbed_until == NEVER
+        # An earlier scrub's excuse goes on while entries wait that it may have robbed.
+        is_open = self._raw.scrubbed_from != NEVER and (
+            self._raw.scrubbed_until > self._raw.checked
+        )
         earlier = self._raw.scrubbed_from if is_open else NEVER
         self._raw.scrubbed_from = min(earlier, self._queue.consumed())
         self._raw.scrubbed_until = NEVER

@@ -179,7 +179,8 @@ FAULTS = (
             "When it comes to a full ring (with few --rq-entries it does), entries are written "
             "over those that the provider has not taken. The distance of tail and head is clamped, "
             "so no index leaves the ring; but what was written over is lost, and what was written "
-            "there is found twice."
+            "there is found twice. It counts as injected when it comes to that, which depends on "
+            "timing; a rule that is due before the ring is full waits for it."
         ),
         params=(Param(name="count", doc="entries too many", default=16, low=1, high=32768),),
         verdicts=EVERY_VERDICT,

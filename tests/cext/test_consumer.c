@@ -678,6 +678,25 @@ static void faults_are_not_lost_when_the_ring_is_full_between_them(void)
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
+/* The NIC sees no room in it, so there will be nothing to read: nobody else puts it right. */
+static void a_scribbled_completion_head_is_put_right_by_an_idle_consumer(void)
+{
+	const struct zcrx_fault_rule rule = rule_at(ZCRX_FAULT_CQ_HEAD_SCRIBBLE, 0);
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_fragment fragment;
+	struct user user;
+	uint32_t read;
+
+	user_init(&user, &shape, &plain, &rule, 1);
+	send_plain(&user, 3, 0);
+	take_and_give_back(&user);
+	read = shape.initial_index + 1;
+	CHECK(word_of(user.queue->cq.head) != read);
+	CHECK_EQ(zcrx_consumer_take(user.consumer, &fragment, 1), 0);
+	CHECK_EQ(word_of(user.queue->cq.head), read);
+	user_free(&user);
+}
+
 static void the_loop_ends_when_it_is_asked_and_has_read_everything(void)
 {
 	struct user user;
@@ -880,6 +899,7 @@ CHECK_MAIN(CASE(a_fragment_arrives_as_it_was_sent), CASE(no_more_are_taken_than_
 	   CASE(the_user_never_runs_ahead_of_the_reconciler),
 	   CASE(malformed_entries_stand_before_the_valid_one_with_their_intents),
 	   CASE(faults_are_not_lost_when_the_ring_is_full_between_them),
+	   CASE(a_scribbled_completion_head_is_put_right_by_an_idle_consumer),
 	   CASE(the_loop_ends_when_it_is_asked_and_has_read_everything),
 	   CASE(the_loop_ends_after_as_many_flows_as_asked_for),
 	   CASE(waiting_ends_at_once_when_there_is_something),

@@ -9,6 +9,11 @@
 #include "consumer.h"
 #include "nic_queue.h"
 #include "queue_memory.h"
+#include "reconcile.h"
+#include "returns.h"
+#include "rules.h"
+
+#include <setjmp.h>
 
 #define INTRUDERS_MAX 2U
 
@@ -744,6 +749,189 @@ static void a_dying_pool_is_not_gone_before_its_last_buffer_is_home(void)
 	queue_memory_free(&dying.memory);
 }
 
+/* ---- a user that lies, recovers, rewrites, or dies ---------------------------------------------- */
+
+struct liar {
+	struct queue_memory memory; /* the user's view */
+	struct zcrx_queue provider, control;
+	struct zcrx_returns returns;
+	struct zcrx_reconciler reconciler;
+	const struct zcrx_fault_rule *rules;
+	jmp_buf death;
+	bool made, is_dead;
+};
+
+static void free_liar(struct liar *liar)
+{
+	zcrx_returns_destroy(&liar->returns);
+	queue_memory_free(&liar->memory);
+}
+
+static void give_next(struct liar *liar, uint32_t niov, uint32_t count)
+{
+	while (count--)
+		zcrx_returns_give(&liar->returns, (struct zcrx_held){.off = (uint64_t)niov << 12,
+								     .len = 64,
+								     .generation = 1});
+	zcrx_returns_flush(&liar->returns);
+}
+
+static void refill_liar(void *scene)
+{
+	struct zcrx_ifq *ifq = &((struct liar *)scene)->provider.ifq;
+
+	zcrx_ifq_refill_ring(ifq, &ifq->pools[0]);
+}
+
+static void reconcile_liar(void *scene)
+{
+	struct liar *liar = scene;
+
+	zcrx_reconcile(&liar->reconciler, &liar->control);
+}
+
+static void refill_and_reconcile(void *scene)
+{
+	refill_liar(scene);
+	reconcile_liar(scene);
+}
+
+/*
+ * Four buffers with the user, four fragments each, a ring of eight. Three
+ * returns are over; all rules fire at the fourth.
+ */
+static void set_liar(void *scene)
+{
+	const struct zcrx_consumer_params params = {.output_fd = -1};
+	struct zcrx_shape shape = small_shape();
+	struct liar *liar = scene;
+	const struct zcrx_fault_rule *rules = liar->rules;
+
+	if (liar->made)
+		free_liar(liar);
+	memset(liar, 0, sizeof(*liar));
+	liar->rules = rules;
+	shape.num_niovs = NIOVS;
+	shape.rq_entries = 8;
+	queue_memory_init(&liar->memory, &shape);
+	liar->made = true;
+	REQUIRE(zcrx_queue_attach(&liar->provider, &shape, 0, &liar->memory.mapping) == 0);
+	REQUIRE(zcrx_queue_attach(&liar->control, &shape, 0, &liar->memory.mapping) == 0);
+	liar->provider.ifq.is_checked = true;
+	liar->reconciler.scrubbed_from = liar->reconciler.scrubbed_until = UINT64_MAX;
+	REQUIRE(zcrx_returns_init(&liar->returns, &liar->memory.queue, &params, rules, 3) == 0);
+	liar->returns.rq = user_of(&liar->memory.queue);
+	for (uint32_t i = 0; i < NIOVS; i++) {
+		uint32_t niov = (uint32_t)zcrx_pp_alloc(&liar->provider.ifq.pools[0]);
+
+		deliver(&liar->provider, niov, 4);
+		for (uint32_t k = 0; k < 4; k++)
+			zcrx_returns_received(
+				&liar->returns,
+				&(struct zcrx_held){.off = (uint64_t)niov << 12, .generation = 1},
+				shape.initial_index);
+	}
+	give_next(liar, 1, 3);
+	refill_liar(scene);
+}
+
+/* The rules fire. */
+static void commit(void *scene)
+{
+	give_next(scene, 2, 2);
+}
+
+/* What follows it: a lie is put right first, then more is written, to the end of the ring. */
+static void go_on(void *scene)
+{
+	give_next(scene, 3, 4);
+	give_next(scene, 0, 4);
+}
+
+static void commit_and_go_on(void *scene)
+{
+	struct liar *liar = scene;
+
+	if (setjmp(liar->death)) {
+		stage.inside = false;
+		return;
+	}
+	commit(scene);
+	go_on(scene);
+}
+
+static void set_committed(void *scene)
+{
+	set_liar(scene);
+	commit(scene);
+}
+
+/* Killed, before the point at which it is. */
+static void die(void *scene)
+{
+	struct liar *liar = scene;
+
+	if (liar->is_dead)
+		return;
+	liar->is_dead = true;
+	if (stage.armed)
+		longjmp(liar->death, 1);
+}
+
+static void judge_liar(void *scene)
+{
+	struct liar *liar = scene;
+	struct zcrx_reconciler *reconciler = &liar->reconciler;
+
+	for (uint32_t i = 0; i < 20; i++) {
+		refill_liar(scene);
+		reconcile_liar(scene);
+		if (!liar->is_dead)
+			zcrx_returns_flush(&liar->returns);
+	}
+	if (!liar->is_dead)
+		CHECK_EQ(liar->returns.pending_tail, liar->returns.pending_head);
+	zcrx_queue_claim(&liar->control, false);
+	reconcile_liar(scene);
+	CHECK_EQ(reconciler->mismatch_count, 0);
+	CHECK_EQ(reconciler->lost, 0);
+	CHECK_EQ(reconciler->checked, zcrx_queue_consumed(&liar->control));
+}
+
+static void every_verdict_was_foreseen_wherever_a_refill_and_its_hostile_user_meet(void)
+{
+	const struct zcrx_fault_rule idle = rule_of(ZCRX_FAULT_NONE);
+	struct zcrx_fault_rule rewrite = rule_with(ZCRX_FAULT_RQE_REWRITE, 3, 2);
+	const struct zcrx_fault_rule variants[][3] = {
+		{rule_with(ZCRX_FAULT_TAIL_BACK, 3, 3), idle, idle},
+		{rule_at(ZCRX_FAULT_TAIL_RANDOM, 3), rule_at(ZCRX_FAULT_BAD_PAD, 3), idle},
+		{rule_at(ZCRX_FAULT_HEAD_SCRIBBLE, 3), rule_with(ZCRX_FAULT_TAIL_BACK, 3, 4), idle},
+		{rule_with(ZCRX_FAULT_TAIL_EARLY, 3, 0), rule_with(ZCRX_FAULT_TAIL_BACK, 4, 4),
+		 idle},
+		{rewrite, rule_with(ZCRX_FAULT_DOUBLE_RETURN, 3, 1), idle},
+		{rule_with(ZCRX_FAULT_RQ_OVERRUN, 3, 3), rule_with(ZCRX_FAULT_BAD_PAD, 3, 2), idle},
+		{rule_with(ZCRX_FAULT_TAIL_AHEAD, 3, 9), rule_with(ZCRX_FAULT_TAIL_BACK, 4, 4),
+		 idle},
+	};
+	const struct play plays[] = {
+		/* A refill, in whose middle the tail lies and is put right. */
+		{set_liar, refill_liar, {commit, go_on}, judge_liar, 0},
+		{set_committed, refill_liar, {go_on, reconcile_liar}, judge_liar, 0},
+		/* The user, in whose middle it is refilled and looked at. */
+		{set_liar, commit_and_go_on, {refill_and_reconcile}, judge_liar, 0},
+		{set_liar, commit_and_go_on, {refill_liar, reconcile_liar}, judge_liar, 40},
+		{set_liar, commit_and_go_on, {refill_liar, die}, judge_liar, 40},
+		{set_liar, commit_and_go_on, {die}, judge_liar, 0},
+	};
+	struct liar liar = {.made = false};
+
+	for (size_t i = 0; i < COUNT_OF(variants) * COUNT_OF(plays); i++) {
+		liar.rules = variants[i / COUNT_OF(plays)];
+		perform_everywhere(&plays[i % COUNT_OF(plays)], &liar);
+	}
+	free_liar(&liar);
+}
+
 CHECK_MAIN(CASE(user_references_add_up_wherever_others_take_and_give),
 	   CASE(one_of_two_drops_the_last_reference_wherever_they_meet),
 	   CASE(refill_and_scrub_bring_each_buffer_home_once_wherever_they_meet),
@@ -753,4 +941,5 @@ CHECK_MAIN(CASE(user_references_add_up_wherever_others_take_and_give),
 	   CASE(a_post_is_seen_or_rung_wherever_it_falls),
 	   CASE(a_buffer_that_is_cut_comes_home_once_wherever_the_scrub_falls),
 	   CASE(a_consumer_reads_everything_whenever_it_is_asked_to_leave),
-	   CASE(a_dying_pool_is_not_gone_before_its_last_buffer_is_home))
+	   CASE(a_dying_pool_is_not_gone_before_its_last_buffer_is_home),
+	   CASE(every_verdict_was_foreseen_wherever_a_refill_and_its_hostile_user_meet))

@@ -584,6 +584,50 @@ static void the_verdict_log_wraps(void)
 	rig_free(&rig);
 }
 
+/* A log of 8, of which the control process looks at some now and then. */
+static void a_checked_log_is_never_overtaken_whatever_the_user_says(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.log_entries = 8;
+	rig_init_with(&rig, &shape);
+	rig.ifq->is_checked = true;
+	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head - 1, POINT_RQ_TAIL_STORE);
+	/* The user's own word for how far it was looked at counts for nothing. */
+	shm_store_release_u64(&rig.queue->lab->checked, UINT64_MAX, POINT_LOG);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 8);
+	CHECK_EQ(refill(&rig), 8);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 0);
+	CHECK_EQ(refill(&rig), 0);
+	shm_store_release_u64(&rig.queue->lab->checked, 0, POINT_LOG);
+	shm_store_release_u64(&rig.ifq->shared->checked, 3, POINT_LOG);
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 3);
+	CHECK_EQ(refill(&rig), 3);
+	CHECK_EQ(refill(&rig), 0);
+	shm_store_release_u64(&rig.ifq->shared->checked, 11, POINT_LOG);
+	CHECK_EQ(refill(&rig), 8);
+	rig_free(&rig);
+}
+
+static void a_log_that_nobody_checks_stops_nobody(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.log_entries = 8;
+	rig_init_with(&rig, &shape);
+	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head - 1, POINT_RQ_TAIL_STORE);
+	for (uint32_t i = 0; i < 4; i++) {
+		CHECK_EQ(zcrx_ifq_available(rig.ifq), shape.rq_entries);
+		CHECK_EQ(refill(&rig), 64);
+	}
+	rig.ifq->detached = true;
+	CHECK_EQ(zcrx_ifq_available(rig.ifq), 0);
+	CHECK_EQ(refill(&rig), 0);
+	rig_free(&rig);
+}
+
 static void judgements_that_find_no_room_are_counted(void)
 {
 	struct rig rig;
@@ -1186,4 +1230,6 @@ CHECK_MAIN(CASE(a_return_of_the_last_fragment_is_accepted),
 	   CASE(teardown_with_a_buffer_missing_warns_and_keeps_the_reference),
 	   CASE(an_idle_pool_fails_the_destroy_check_while_a_copy_is_out),
 	   CASE(netlink_dumps_get_an_empty_io_uring_nest),
-	   CASE(refill_and_scrub_at_once_bring_each_buffer_home_once))
+	   CASE(refill_and_scrub_at_once_bring_each_buffer_home_once),
+	   CASE(a_checked_log_is_never_overtaken_whatever_the_user_says),
+	   CASE(a_log_that_nobody_checks_stops_nobody))

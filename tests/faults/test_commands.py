@@ -25,8 +25,8 @@ Call = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables 200 columns wide, so that no cell is wrapped."""
-    monkeypatch.setenv("COLUMNS", "200")
+    """Tables 300 columns wide, so that no cell is wrapped."""
+    monkeypatch.setenv("COLUMNS", "300")
 
 
 def test_list_has_every_fault_and_profile(call: Call) -> None:
