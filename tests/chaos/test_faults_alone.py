@@ -123,7 +123,7 @@ def alone(request: Any, survive: Callable[..., Report]) -> Report:
     if rule.fault.actor is Actor.PROCESS:
         return survive(plan, packets=0, duration_s=0.7)
     if rule.fault.name in ("rq-overrun", "drop-when-full"):
-        return survive(plan, rq_entries=64)
+        return survive(plan, rq_entries=8)
     if rule.fault.name == "wrong-ring":
         return survive(plan, queues=2)
     return survive(plan)
@@ -272,7 +272,7 @@ def test_restart_is_put_off_while_every_slot_holds_a_pool(survive: Callable[...,
     queue = report.queues[0].provider
     restarts = report.reconciliation.rows[2].injected
     assert queue["restarts"] == restarts
-    assert 7 <= restarts < 30, "a pool may have gone before anything of it was hoarded"
+    assert 7 <= restarts < 100, "a pool may have gone before anything of it was hoarded"
     assert queue["destroy_warnings"] == queue["warnings_due"]
 
 

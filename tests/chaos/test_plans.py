@@ -30,7 +30,8 @@ def test_all_a_consumer_can_do_at_once_is_survived(
     assert {rule.fault.name for rule in parse_plan(HOSTILE).rules} == names
     report = survive(HOSTILE, packets=200_000, queues=queues)
     rows = {row.name: row for row in report.reconciliation.rows[1:]}
-    often = names - {"tail-ahead", "cq-stall"}  # those are rare
+    rare = {"tail-ahead", "tail-random", "tail-stall", "cq-stall"}
+    often = names - rare - AS_IT_HAPPENS
     assert {name for name in often if not rows[name].injected} == set()
 
 
