@@ -41,7 +41,7 @@ class Worker:
     queue: int | None
     process: subprocess.Popen[bytes]
     channel: Channel
-    pidfd: int
+    pidfd: int  #: -1 once it has ended
     barrier: Barrier  #: where it counts once it has attached
     exit_code: int | None = None  #: negative: the signal that killed it; None: it lives
     cpu_s: float = 0.0
@@ -65,6 +65,13 @@ class Worker:
                 text = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
                 self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
         return self.cpu_s
+
+    def release(self) -> None:
+        """Give back what it was talked to and watched by: a long run may have had thousands."""
+        self.channel.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
 
     def death(self) -> str:
         """How it ended, in words."""
@@ -277,6 +284,7 @@ class Crew:
                 worker.message = message["text"]
                 worker.traceback = message.get("traceback")
         worker.exit_code = worker.process.returncode
+        worker.release()
 
     # ---- ending ------------------------------------------------------------------
 
@@ -311,6 +319,5 @@ class Crew:
         self.kill_all()
         for worker in self.workers:
             worker.barrier.close()
-            worker.channel.close()
-            os.close(worker.pidfd)
+            worker.release()
         self.workers = []
