@@ -392,6 +392,10 @@ class FlightRecorder:
         self._end = self.clock.read()
         self._copies = copies
 
+    def close(self) -> None:
+        """Let go of the queues, and with them of their mappings; what was copied stays."""
+        self._queues = ()
+
     def _ns(self, ticks: int) -> int:
         if self.clock is FlightClock.MONOTONIC:
             return ticks

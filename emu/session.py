@@ -578,6 +578,9 @@ class Session:
     def close(self) -> None:
         """End every process, free every descriptor and mapping; safe to call twice."""
         self.crew.close()
+        with contextlib.suppress(AttributeError):  # they were never set up
+            self._flight.close()
+            self._watch.close()
         self._reconcilers = []
         self._queues = []  # the last that holds the mappings: they go with it
         if self._memory is not None:

@@ -152,6 +152,10 @@ class Watch:
         event = self._flight.note(EventKind.FINDING, f"noticed: {finding.text}", finding.queue)
         self.findings[finding.kind] = replace(finding, noticed_ns=event.time_ns)
 
+    def close(self) -> None:
+        """Let go of the queues, and with them of their mappings; the findings stay."""
+        self._watched = []
+
     def log(self) -> FlightLog | None:
         """The flight log around the first finding; None without any."""
         first = next(iter(self.findings.values()), None)

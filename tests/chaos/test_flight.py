@@ -314,3 +314,14 @@ def test_finding_without_a_run_folder_is_still_told() -> None:
     assert report.flight is None
     assert report.flight_lines
     assert "give --run-dir" in report.explanations[0].text
+
+
+@pytest.mark.parametrize("consumer", ["builtin", f"{__name__}:fails"])
+def test_closed_session_keeps_no_mapping_with_or_without_a_finding(consumer: str) -> None:
+    """The session itself is still held: what it has copied stays, what it had mapped goes."""
+    session = Session(RunConfig(seed=3, packets=2000, traffic=TRAFFIC, consumer=consumer))
+    with session:
+        report = session.run()
+        assert f"/zcrx-emu.{os.getpid()}." in Path("/proc/self/maps").read_text()
+    assert report.ok is (consumer == "builtin")
+    assert f"/zcrx-emu.{os.getpid()}." not in Path("/proc/self/maps").read_text()
