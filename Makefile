@@ -12,7 +12,8 @@ DURATION ?= 10
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: stress test test-c test-python test-asan lint format bench bench-smoke clean help
+.PHONY: stress test test-c test-python test-asan lint format bench bench-smoke robust robust-smoke
+.PHONY: clean help
 
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
@@ -24,6 +25,7 @@ help:
 	@echo 'make test     C tests (plain and sanitized), Python tests, property tests sanitized'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
+	@echo 'make robust   chaos, kills, attacks on a neighbour (an hour); make robust-smoke: a minute'
 	@echo 'make clean    remove everything that was built'
 
 # ---- set-up ------------------------------------------------------------------
@@ -87,6 +89,17 @@ bench: $(READY)
 
 bench-smoke: $(READY)
 	python -m tools.bench --quick
+
+# What a hostile, dying or starving process must not be able to do to the others.
+robust: $(READY)
+	zcrx-emu stress --duration 600 --queues 2 --faults chaos
+	python -m tools.attack --malformed 1000000000
+	python -m tools.kills --count 1000
+
+robust-smoke: $(READY)
+	zcrx-emu stress --duration 5 --queues 2 --faults chaos
+	python -m tools.attack --rounds 1 --seconds 1
+	python -m tools.kills --count 8 --within 5
 
 clean:
 	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
