@@ -33,13 +33,20 @@ def _label(role: str, queue: int | None) -> str:
     return role if queue is None else f"{role} of queue {queue}"
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What stays of a process: a run that replaces its consumers has thousands of them."""
+
+    pid: int
+
+
 @dataclass(slots=True)
 class Worker:
     """One process and what is known of it."""
 
     role: str  #: nic, provider or consumer
     queue: int | None
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Gone
     channel: Channel
     pidfd: int  #: -1 once it has ended
     barrier: Barrier  #: where it counts once it has attached
@@ -69,6 +76,7 @@ class Worker:
     def release(self) -> None:
         """Give back what it was talked to and watched by: a long run may have had thousands."""
         self.channel.close()
+        self.process = Gone(self.process.pid)
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
@@ -261,8 +269,9 @@ class Crew:
         """Notice who has ended since the last call; ends out of order become deaths."""
         for worker in self.live():
             worker.sample_cpu()
-            if worker.process.poll() is not None:
-                self._note_end(worker)
+            process = worker.process
+            if isinstance(process, subprocess.Popen) and process.poll() is not None:
+                self._note_end(worker, process.returncode)
                 self._ended.append(worker)
                 if worker.exit_code != 0:
                     self.deaths.append(worker)
@@ -272,7 +281,7 @@ class Crew:
         ended, self._ended = self._ended, []
         return ended
 
-    def _note_end(self, worker: Worker) -> None:
+    def _note_end(self, worker: Worker, exit_code: int) -> None:
         poller = select.poll()
         poller.register(worker.channel.fileno(), select.POLLIN)
         while poller.poll(0):
@@ -283,20 +292,20 @@ class Crew:
             if message.get("event") == "error":
                 worker.message = message["text"]
                 worker.traceback = message.get("traceback")
-        worker.exit_code = worker.process.returncode
+        worker.exit_code = exit_code
         worker.release()
 
     # ---- ending ------------------------------------------------------------------
 
     def kill(self, worker: Worker) -> None:
         """End one worker at once; not counted as a death."""
-        if worker.exit_code is not None:
+        process = worker.process
+        if isinstance(process, Gone):
             return
         worker.sample_cpu()
         with contextlib.suppress(ProcessLookupError):
-            worker.process.kill()
-        worker.process.wait()
-        self._note_end(worker)
+            process.kill()
+        self._note_end(worker, process.wait())
 
     def wait_exit(self, timeout_s: float) -> list[Worker]:
         """Wait until all have ended by themselves; those that had to be killed."""
