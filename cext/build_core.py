@@ -84,6 +84,7 @@ struct zcrx_fault_rule {
     const uint64_t *at_list;
     uint64_t first, last, limit;
     int32_t queue;
+    uint32_t flow;
     uint32_t params[4];
     uint32_t at_count, custom, custom_verdicts;
 };

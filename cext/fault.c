@@ -208,13 +208,27 @@ static struct zcrx_rng draws_of(const struct zcrx_fault_plan *plan,
 	return zcrx_rng_for(rng.state, place);
 }
 
+#define ANY_FLOW UINT32_MAX
+
 int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal)
 {
+	return zcrx_fault_take_of(plan, ordinal, ANY_FLOW);
+}
+
+int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t flow)
+{
+	bool passed = false;
+
 	for (uint32_t i = 0; i < plan->count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
 
 		if (lane->next > ordinal)
 			continue;
+		if (lane->rule.flow && flow != ANY_FLOW && lane->rule.flow != flow + 1) {
+			lane->next = next_firing(lane, ordinal + 1);
+			passed = true;
+			continue;
+		}
 		lane->rng = draws_of(plan, lane, ordinal);
 		lane->fired_at = ordinal;
 		if (plan->journal)
@@ -225,6 +239,8 @@ int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal)
 		find_next(plan);
 		return (int)i;
 	}
+	if (passed)
+		find_next(plan);
 	return -1;
 }
 

@@ -91,6 +91,7 @@ struct zcrx_fault_rule {
 	uint64_t first, last; /* only from .. until, ordinals */
 	uint64_t limit; /* at most that often; 0 = no limit */
 	int32_t queue; /* -1 = each */
+	uint32_t flow; /* only what is of that flow: its number + 1; 0 = each */
 	uint32_t params[ZCRX_FAULT_PARAMS];
 	uint32_t at_count; /* once at each of so many ordinals; 0 = no list */
 	uint32_t custom; /* which of a user's own faults: a hash of its name; 0 = none of them */
@@ -147,6 +148,8 @@ static inline bool zcrx_fault_is_due(const struct zcrx_fault_plan *plan, uint64_
  * before: a plan that names the ordinals draws what one with probabilities drew.
  */
 int zcrx_fault_take(struct zcrx_fault_plan *plan, uint64_t ordinal);
+/* The same where the ordinal is about something of that flow: rules of others pass it by. */
+int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t flow);
 
 /*
  * Take a plan over at `ordinal`, from a consumer that is gone: what its rules

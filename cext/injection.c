@@ -350,7 +350,7 @@ void zcrx_stage_return(struct zcrx_returns *returns, const struct zcrx_held *hel
 	returns->staged_at = returns->staged_count = 0;
 	returns->valid_strays = 0;
 	while (zcrx_fault_is_due(&returns->plan, returns->ordinal) &&
-	       (rule = zcrx_fault_take(&returns->plan, returns->ordinal)) >= 0) {
+	       (rule = zcrx_fault_take_of(&returns->plan, returns->ordinal, held->flow)) >= 0) {
 		zcrx_flight_record(returns->flight, ZCRX_EVENT_FAULT, (uint32_t)rule,
 				   returns->ordinal, returns->position + returns->staged_count);
 		/* What waits for a full ring counts when it comes to it: it may never be. */

@@ -201,7 +201,8 @@ void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *
 	int taken;
 
 	nq->faults.asked = true;
-	while ((taken = zcrx_fault_take(&nq->faults.plan, nq->packets_seen)) >= 0) {
+	while ((taken = zcrx_fault_take_of(&nq->faults.plan, nq->packets_seen, packet->flow)) >=
+	       0) {
 		const struct zcrx_fault_rule *rule = &nq->faults.plan.lanes[taken].rule;
 		bool done = true;
 

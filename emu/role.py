@@ -95,6 +95,7 @@ def _rules(plan: Plan, actor: Actor, queue: int | None = None) -> list[dict[str,
             "limit": rule.limit,
             "after": rule.after,
             "queue": rule.queue,
+            "flow": rule.flow,
             "params": rule.params,
             # Long lists go only to whom they are about.
             "at_list": rule.at_list if is_mine else (),

@@ -19,7 +19,7 @@ U32_MAX = 2**32 - 1
 _SHOWN_MAX = 60
 
 #: What a rule of a plan may say besides the parameters of its fault.
-FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue")
+FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue", "flow")
 
 #: What the audit states about a run.
 AUDIT_STATEMENTS = frozenset(
@@ -167,6 +167,11 @@ class Fault:
     def ordinal(self) -> str:
         """What the triggers of a rule count."""
         return "set-up" if self.asked_once else self.actor.ordinal
+
+    @property
+    def per_flow(self) -> bool:
+        """May a rule be about one flow only? A packet or a return belongs to one."""
+        return self.actor in (Actor.CONSUMER, Actor.NIC)
 
     @property
     def breaks_contract(self) -> bool:

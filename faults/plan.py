@@ -24,6 +24,7 @@ from faults.fault import FIELDS, PARAMS_MAX, VALID_VERDICTS, Actor, Fault, neare
 RULES_MAX = 254  #: an RQE's intent has a byte for its rule
 AT_MAX = 65536  #: ordinals of one rule, at most
 QUEUES_MAX = 64
+FLOWS_MAX = 2**24
 ORDINAL_MAX = 2**64 - 1  #: as ``last``: no end
 NO_ORDINAL = ORDINAL_MAX  #: as a compiled ``at``: none
 
@@ -78,6 +79,7 @@ class PlanRule:
     limit: int = 0  #: firings at most; 0 = no limit
     after: str | None = None  #: asleep until this other fault of the plan has fired
     queue: int | None = None  #: this queue only; None = each
+    flow: int | None = None  #: where it is about this flow of the queue only; None = each
     params: tuple[int, ...] = ()  #: as compiled, in the order in which the fault declares them
 
     def __post_init__(self) -> None:
@@ -96,6 +98,11 @@ class PlanRule:
             if not self.fault.per_queue:
                 text = f"{self.fault.name}: queue: it concerns all queues; leave queue out"
                 raise PlanError(text, field="queue")
+        if self.flow is not None:
+            self._check_int("flow", self.flow, 0, FLOWS_MAX - 1)
+            if not self.fault.per_flow:
+                text = f"{self.fault.name}: flow: it is about no flow; leave flow out"
+                raise PlanError(text, field="flow")
         if self.fault.asked_once:
             self._check_asked_once()
         self._fill_params()
@@ -192,6 +199,8 @@ class PlanRule:
             items.append(f"after={self.after}")
         if self.queue is not None:
             items.append(f"queue={self.queue}")
+        if self.flow is not None:
+            items.append(f"flow={self.flow}")
         for param, value in zip(self.fault.params, self.params, strict=True):
             if value != param.default:
                 items.append(f"{param.name}={param.text(value)}")
@@ -226,6 +235,8 @@ class PlanRule:
             text += f", after {self.after} has fired"
         if self.fault.per_queue:
             text += ", on each queue" if self.queue is None else f", on queue {self.queue}"
+        if self.flow is not None:
+            text += f", where it is of flow {self.flow}"
         return text
 
     @property
@@ -248,6 +259,7 @@ class PlanRule:
             "limit": self.limit or None,
             "after": self.after,
             "queue": self.queue,
+            "flow": self.flow,
             "params": self.named_params,
             "verdicts": sorted(self.fault.verdicts),
             "text": str(self),
@@ -269,6 +281,7 @@ class CompiledRule:
     limit: int  #: 0 = no limit
     after: int  #: position of the other rule + 1; 0 = none
     queue: int  #: -1 = each
+    flow: int  #: number + 1; 0 = each
     params: tuple[int, int, int, int]  #: those that the fault does not have are 0
     at_list: tuple[int, ...] = ()  #: ascending; empty = at most one ordinal
 
@@ -352,6 +365,7 @@ class Plan:
             limit=rule.limit,
             after=0 if after is None else after + 1,
             queue=-1 if rule.queue is None else rule.queue,
+            flow=0 if rule.flow is None else rule.flow + 1,
             params=(one, two, three, four),
             at_list=rule.at if isinstance(rule.at, tuple) else (),
         )
@@ -420,6 +434,7 @@ def make_rule(fault: Fault, fields: Mapping[str, object], params: Mapping[str, o
         "last": fields.get("until", ORDINAL_MAX),
         "limit": 1 if once else limit,
         "queue": fields.get("queue"),
+        "flow": fields.get("flow"),
     }
     return PlanRule(fault, after=after, params=_compile_params(fault, params), **values)
 

@@ -27,6 +27,7 @@ class Rule:
     limit: int = 0  #: at most that often; 0 = no limit
     after: int = 0  #: only once that rule has fired: its position + 1
     queue: int = -1  #: only on that queue; -1 = on each
+    flow: int = 0  #: only what is of that flow: its number + 1; 0 = each
     params: tuple[int, ...] = ()  #: at most 4, u32
     at_list: tuple[int, ...] = ()  #: once at each of these, ascending; empty = see ``at``
     custom: int = 0  #: u32 that tells a user's own fault from others; 0 = none of them

@@ -586,6 +586,30 @@ static void a_rule_may_wait_for_one_behind_it(void)
 	CHECK_EQ(plan.next, 5);
 }
 
+/* Passed by, it neither counts as fired nor uses up its limit, and is due again. */
+static void a_rule_of_a_flow_passes_the_others_by(void)
+{
+	struct zcrx_fault_rule rules[] = {
+		rule_every(ZCRX_FAULT_BAD_PAD, 2),
+		rule_every(ZCRX_FAULT_BAD_AREA, 3),
+	};
+	struct zcrx_fault_plan plan;
+
+	rules[0].flow = 8;
+	rules[0].limit = 1;
+	plan = compiled(rules, 2, 1);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 0, 5), 1);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 0, 5), -1);
+	CHECK_EQ(plan.next, 2);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 2, 6), -1);
+	CHECK_EQ(plan.next, 3);
+	CHECK_EQ(plan.lanes[0].fired, 0);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 4, 7), 0);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 4, 7), 1); /* due since 3 */
+	CHECK_EQ(zcrx_fault_take_of(&plan, 6, 7), 1);
+	CHECK_EQ(zcrx_fault_take_of(&plan, 6, 7), -1);
+}
+
 static void a_rule_that_waits_for_nothing_that_happens_is_silent(void)
 {
 	struct zcrx_fault_rule rules[] = {
@@ -1115,7 +1139,7 @@ CHECK_MAIN(CASE(every_kind_earns_its_verdict_for_any_area),
 	   CASE(a_rule_fires_at_each_multiple_within_its_window),
 	   CASE(a_window_without_a_multiple_is_silent), CASE(a_probability_keeps_to_its_window),
 	   CASE(a_limit_ends_a_rule), CASE(a_rule_waits_for_the_first_firing_of_another),
-	   CASE(a_rule_may_wait_for_one_behind_it),
+	   CASE(a_rule_may_wait_for_one_behind_it), CASE(a_rule_of_a_flow_passes_the_others_by),
 	   CASE(a_rule_that_waits_for_nothing_that_happens_is_silent),
 	   CASE(a_rule_keeps_to_its_queue), CASE(another_actors_rule_never_fires),
 	   CASE(queues_draw_different_numbers),

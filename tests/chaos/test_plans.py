@@ -137,3 +137,26 @@ def test_follower_stays_awake_across_consumers(survive: Callable[..., Report]) -
     assert (first.injected, kill.injected) == (1, 1)
     valid = report.reconciliation.rows[0].injected
     assert abs(follower.injected - valid // 1000) <= 2
+
+
+def test_rules_of_a_flow_leave_the_others_alone(survive: Callable[..., Report]) -> None:
+    report = survive(
+        "nic-corrupt:0.2:flow=2,write-foreign:0,nic-drop:0.1:flow=1",
+        traffic="synthetic:kind=raw,size=1000,flows=4,packets=64",
+    )
+    corrupted, _, dropped = report.reconciliation.rows[1:]
+    assert corrupted.consequences == corrupted.injected > 0
+    assert {item.flow for item in report.reconciliation.consequences} == {2}
+    assert dropped.injected == report.total("nic", "packets_dropped") > 0
+
+
+def test_returns_of_a_flow_are_met_and_no_others(survive: Callable[..., Report]) -> None:
+    traffic = "synthetic:kind=raw,size=1000,flows=4,packets=64"
+    each, one, none = (
+        survive(f"early-return:1:delay=1{scope}", traffic=traffic, packets=8000)
+        .reconciliation.rows[1]
+        .injected
+        for scope in ("", ":flow=1", ":flow=77")
+    )
+    assert none == 0
+    assert 0 < one < each

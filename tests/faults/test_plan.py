@@ -39,6 +39,9 @@ def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
         | st.builds(lambda n: {"every": n}, st.integers(1, ORDINAL_MAX))
         | st.builds(lambda p: {"probability": p}, st.floats(0.0, 1.0))
     )
+    scope: dict[str, Any] = {}
+    if fault.per_flow and draw(st.booleans()):
+        scope["flow"] = draw(st.integers(0, 2**24 - 1))
     values = (
         st.integers(0, len(param.choices) - 1)
         if param.choices
@@ -48,6 +51,7 @@ def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
     return PlanRule(
         fault,
         **trigger,
+        **scope,
         first=draw(st.sampled_from([0, first])),
         last=draw(st.sampled_from([ORDINAL_MAX, last])),
         limit=draw(st.sampled_from([0, 1, ORDINAL_MAX])),
@@ -483,3 +487,15 @@ def test_dependence_is_said_in_words() -> None:
 
 def test_fields_are_documented_names() -> None:
     assert set(parse_plan("bad-pad:1").rules[0].as_dict()) >= set(FIELDS) - {"once"}
+
+
+def test_flow_is_a_scope_of_what_belongs_to_one() -> None:
+    plan = parse_plan("bad-pad:1%:flow=3,nic-drop:every=10:flow=0")
+    assert [rule.flow for rule in plan.rules] == [3, 0]
+    assert [rule.flow for rule in plan.compiled()] == [4, 1]
+    assert "where it is of flow 3" in plan.rules[0].words
+    for text in ("bad-pad:1%:flow=-1", "bad-pad:1%:flow=x", f"bad-pad:1%:flow={2**24}"):
+        with pytest.raises(PlanError, match=r"flow: .* is not allowed; it must be a whole number"):
+            parse_plan(text)
+    with pytest.raises(PlanError, match="stop-nic: flow: it is about no flow; leave flow out"):
+        parse_plan("stop-nic:every=10:flow=1")
