@@ -179,8 +179,23 @@ def _entry_bytes(case: Case, mismatch: Mismatch, slot: SlotView) -> str:
     return text
 
 
+def _own_fault(case: Case, mismatch: Mismatch) -> str:
+    """The name of the user's own fault that wrote the entry; empty if none of these did."""
+    rules = case.config.plan.rules
+    if not 0 < mismatch.intent <= len(rules):
+        return ""
+    fault = rules[mismatch.intent - 1].fault
+    return fault.name if fault.source else ""
+
+
 def _why_legal(case: Case, mismatch: Mismatch) -> str:
     labels = " or ".join(sorted(verdict.label for verdict in mismatch.legal)) or "nothing"
+    own = _own_fault(case, mismatch)
+    if own:
+        return (
+            f"It had to earn {labels}, since that is what {own} declares. If its bytes decide "
+            "otherwise, then that declaration is wrong, and not the provider."
+        )
     if mismatch.legal == _TAKEN:
         certain = (
             "the consumer had received more fragments of the buffer than it had written entries "
@@ -241,6 +256,8 @@ def _what_it_means(case: Case, mismatch: Mismatch) -> str:
             )
         return text
     if legal & {Verdict.BAD_PAD, Verdict.BAD_AREA, Verdict.BAD_INDEX}:
+        if _own_fault(case, mismatch):
+            return "It was rejected, but by another test than the one that is declared."
         return (
             "It was rejected, but by another test than the first that it fails: the order of the "
             "tests, or one of them, is not the contract's."

@@ -143,6 +143,8 @@ def test_wrong_idea_of_a_verdict_is_found_out() -> None:
     )
     assert not report.ok
     assert [row.mismatches for row in report.reconciliation.rows] == [0, 3]
+    (explained,) = report.explanations
+    assert "then that declaration is wrong, and not the provider" in explained.text
     told = str(report.reconciliation.mismatches[0])
     assert told.endswith(f"written as {HERE}:Misjudged, earned bad_pad instead of bad_area")
 
