@@ -25,7 +25,7 @@ from emu.core import ConsequenceKind, FlightClock, FlightWriter, Queue
 
 SCHEMA = 1
 CONTROL_MAX = 8192  #: events that the control process keeps
-JSON_MAX = 20_000  #: events in ``flight.json``, those nearest to the finding
+JSON_MAX = 5_000  #: events in ``flight.json``, those nearest to the finding
 BEFORE_MAX = 200  #: events before the finding in ``flight.txt``
 _EVENT = struct.Struct("<QHHIQQ")
 _CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
