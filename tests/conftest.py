@@ -94,6 +94,8 @@ class Running:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=folder,
+                # Whoever starts the tests in the background may have made them ignore it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         _control_pids.add(self.process.pid)
         self.pid = self.process.pid
