@@ -25,7 +25,7 @@ help:
 	@echo 'make test     C tests (plain and sanitized), Python tests, property tests sanitized'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
-	@echo 'make robust   chaos, kills, attacks on a neighbour (an hour); make robust-smoke: a minute'
+	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
 	@echo 'make clean    remove everything that was built'
 
 # ---- set-up ------------------------------------------------------------------

@@ -491,42 +491,46 @@ static void pass(struct zcrx_returns *returns)
 	returns->ordinal++;
 }
 
-static bool has_pending(const struct zcrx_returns *returns)
+/*
+ * How many returns, at most `wanted`, may be dealt with in another way than by
+ * writing them in turn. No other rule may be due: it would miss its turn.
+ */
+static uint64_t out_of_turn(const struct zcrx_returns *returns, uint64_t wanted)
 {
-	return returns->pending_head != returns->pending_tail && !returns->is_staged;
+	uint64_t count = returns->pending_tail - returns->pending_head;
+
+	if (returns->is_staged || zcrx_fault_is_due(&returns->plan, returns->ordinal))
+		return 0;
+	if (count > wanted)
+		count = wanted;
+	if (count > returns->plan.next - returns->ordinal)
+		count = returns->plan.next - returns->ordinal;
+	return count;
 }
 
 /* The ring is full and a rule says to forget what finds no room. */
 static void forget(struct zcrx_returns *returns)
 {
-	uint64_t start = returns->ordinal;
+	uint64_t count = out_of_turn(returns, returns->forget);
 
-	if (!has_pending(returns) ||
-	    returns->rq.cached_tail - returns->rq.cached_head < returns->rq.entries)
+	if (count == 0 || returns->rq.cached_tail - returns->rq.cached_head < returns->rq.entries)
 		return;
-	for (; returns->forget && has_pending(returns); returns->forget--)
+	for (uint64_t i = 0; i < count; i++)
 		pass(returns);
 	returns->forget = 0;
 	shm_count(&returns->queue->lab->injected[returns->forget_rule - 1], 1);
-	shm_count(&returns->queue->lab->hoarded, returns->ordinal - start);
+	shm_count(&returns->queue->lab->hoarded, count);
 }
 
-/* How many returns an overrun may write now. No other rule may be due: it would miss its turn. */
+/* How many returns an overrun may write now. */
 static uint64_t overrun_of(const struct zcrx_returns *returns)
 {
-	uint64_t count = returns->pending_tail - returns->pending_head;
+	uint32_t entries = returns->rq.entries;
 
 	/* A slot is written over once: with twice, one entry could be any of three. */
-	if (returns->is_staged || zcrx_fault_is_due(&returns->plan, returns->ordinal) ||
-	    returns->rq.cached_tail - returns->rq.cached_head != returns->rq.entries)
+	if (returns->rq.cached_tail - returns->rq.cached_head != entries)
 		return 0;
-	if (count > returns->over)
-		count = returns->over;
-	if (count > returns->rq.entries)
-		count = returns->rq.entries;
-	if (count > returns->plan.next - returns->ordinal)
-		count = returns->plan.next - returns->ordinal;
-	return count;
+	return out_of_turn(returns, returns->over < entries ? returns->over : entries);
 }
 
 /* The ring is full and a rule says not to care: returns over what is not consumed yet. */

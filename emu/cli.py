@@ -14,10 +14,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -506,9 +506,9 @@ def _root(
         raise typer.Exit(EXIT_USAGE)
 
 
-def _fail(text: str) -> int:
+def _fail(name: str, text: str) -> int:
     line = " ".join(text.split())
-    print(f"zcrx-emu: error: {line}", file=sys.stderr)
+    print(f"{name}: error: {line}", file=sys.stderr)
     return EXIT_USAGE
 
 
@@ -529,8 +529,8 @@ def _interrupt(_signum: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    """Run the command line and exit with its code."""
+def run_app(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command line and exit with its code; a wrong use is answered in one line."""
     # SIGTERM, too, must give back what was made; a run has its own way to end in order.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -539,12 +539,24 @@ def main() -> None:
         if code == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt
     except _WrongUse as error:
-        code = _fail(_wrong_use(error))
+        code = _fail(name, _wrong_use(error))
     except EmuError as error:
-        code = _fail(str(error))
+        code = _fail(name, str(error))
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted before there was a verdict")
+        code = _fail(name, "interrupted before there was a verdict")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_USAGE
     sys.exit(code)
+
+
+def run_function(function: Callable[..., None], name: str) -> NoReturn:
+    """Run a function as a command line of its own, as the programs in ``tools`` are."""
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command()(function)
+    run_app(command, name)
+
+
+def main() -> None:
+    """Run ``zcrx-emu``."""
+    run_app(app, "zcrx-emu")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 import statistics
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emu.cli import run_function
 from emu.config import Overload, RunConfig, Verify
-from emu.errors import EmuError
 from emu.report import Report
 from emu.session import run
 from faults import VALID_VERDICTS, parse_plan
@@ -148,8 +147,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except EmuError as error:
-        print(f"attack: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_function(main, "attack")

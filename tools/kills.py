@@ -26,6 +26,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emu.cli import run_function
 from emu.segment import PREFIX, SHM_DIR, process_start_time
 
 KINDS = ("control", "provider", "nic", "consumer")
@@ -162,4 +163,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_function(main, "kills")

@@ -598,20 +598,30 @@ static void held_buffers_go_back_through_the_pool_in_time(void)
 	wire_free(&wire);
 }
 
-static void held_buffers_are_with_the_nic(void)
+/*
+ * The rule holds `count` of 8 granted buffers back at the first packet; then a
+ * completion queue of so many entries brings the traffic to a halt.
+ */
+static void init_halted(struct wire *wire, uint32_t count, uint32_t cq_entries)
 {
 	struct zcrx_shape shape = small_shape();
 	struct zcrx_nic_params params = plain;
-	struct zcrx_fault_rule rule = with(ZCRX_FAULT_NIC_HOLD, 1, 3, 1000);
-	struct zcrx_audit audit;
-	struct wire wire;
+	struct zcrx_fault_rule rule = with(ZCRX_FAULT_NIC_HOLD, 0, count, 1000);
 
 	params.laps_max = 0;
 	params.wait_max_ns = UINT64_MAX;
-	shape.cq_entries = 4; /* the traffic comes to a halt while buffers are there */
-	wire_init_faulty(&wire, &shape, &params, LENS(4096), &rule, 1);
-	grant(wire.queue, 8);
-	run(&wire);
+	shape.cq_entries = cq_entries;
+	wire_init_faulty(wire, &shape, &params, LENS(4096), &rule, 1);
+	grant(wire->queue, 8);
+	run(wire);
+}
+
+static void held_buffers_are_with_the_nic(void)
+{
+	struct zcrx_audit audit;
+	struct wire wire;
+
+	init_halted(&wire, 3, 4); /* it comes to a halt while buffers are there */
 	CHECK_EQ(word_of(&wire.queue->nic->held_count), 3);
 	CHECK_EQ(places_of(&wire).nic, 4); /* and the last one that was filled, still open */
 	CHECK_EQ(places_of(&wire).grant_ring, 1);
@@ -624,17 +634,9 @@ static void held_buffers_are_with_the_nic(void)
 
 static void half_of_the_grants_are_never_held(void)
 {
-	struct zcrx_shape shape = small_shape();
-	struct zcrx_nic_params params = plain;
-	struct zcrx_fault_rule rule = with(ZCRX_FAULT_NIC_HOLD, 0, 4096, 1000);
 	struct wire wire;
 
-	params.laps_max = 0;
-	params.wait_max_ns = UINT64_MAX;
-	shape.cq_entries = 1;
-	wire_init_faulty(&wire, &shape, &params, LENS(4096), &rule, 1);
-	grant(wire.queue, 8);
-	run(&wire);
+	init_halted(&wire, 4096, 1);
 	CHECK_EQ(word_of(&wire.queue->nic->held_count), 4);
 	CHECK_EQ(unread(&wire), 1);
 	wire_free(&wire);
@@ -672,17 +674,9 @@ static void with_nothing_to_hold_nothing_is_counted(void)
 
 static void held_buffers_are_back_before_the_drain(void)
 {
-	struct zcrx_shape shape = small_shape();
-	struct zcrx_nic_params params = plain;
-	struct zcrx_fault_rule rule = with(ZCRX_FAULT_NIC_HOLD, 0, 3, 1000);
 	struct wire wire;
 
-	params.laps_max = 0;
-	params.wait_max_ns = UINT64_MAX;
-	shape.cq_entries = 1;
-	wire_init_faulty(&wire, &shape, &params, LENS(4096), &rule, 1);
-	grant(wire.queue, 8);
-	run(&wire);
+	init_halted(&wire, 3, 1);
 	CHECK_EQ(word_of(&wire.queue->nic->held_count), 3);
 	zcrx_run_set_state(wire.run, wire.bells, ZCRX_RUN_QUIESCE);
 	run(&wire);

@@ -339,6 +339,39 @@ static void an_overrun_waits_for_a_full_ring_and_for_the_other_rules(void)
 	giver_free(&giver);
 }
 
+/* What finds no room is gone: no entry, no buffer, and the next return has its turn. */
+static void returns_are_forgotten_when_the_ring_is_full_and_not_before(void)
+{
+	const struct zcrx_fault_rule rules[] = {
+		rule_with(ZCRX_FAULT_DROP_WHEN_FULL, 0, 100),
+		rule_at(ZCRX_FAULT_BAD_PAD, 10),
+	};
+	struct zcrx_shape shape = small_shape();
+	struct giver giver;
+
+	shape.rq_entries = 8;
+	giver_init(&giver, &shape, &plain, rules, 2);
+	for (uint32_t niov = 0; niov < 8; niov++)
+		receive_and_give(&giver, niov, 1);
+	CHECK_EQ(LAB(&giver, injected[0]), 0);
+	CHECK_EQ(LAB(&giver, hoarded), 0);
+	for (uint32_t niov = 0; niov < 4; niov++)
+		zcrx_returns_give(&giver.returns, receive(&giver, niov, 2));
+	/* Two go before the other rule's turn; it and what follows wait for room. */
+	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2);
+	CHECK_EQ(LAB(&giver, injected[0]), 1);
+	CHECK_EQ(LAB(&giver, hoarded), 2);
+	CHECK_EQ(LAB(&giver, injected[1]), 0);
+	CHECK_EQ(giver.returns.position, 8);
+	CHECK_EQ(giver.returns.ordinal, 10);
+	CHECK_EQ(giver.returns.known[0].held, 0);
+	CHECK_EQ(giver.returns.known[0].balance, 1); /* its reference is still out */
+	CHECK_EQ(giver.returns.known[2].held, 1);
+	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2); /* once is all */
+	CHECK_EQ(LAB(&giver, hoarded), 2);
+	giver_free(&giver);
+}
+
 static void an_overrun_ends_where_the_log_does(void)
 {
 	struct giver giver;
@@ -747,6 +780,7 @@ CHECK_MAIN(CASE(what_was_taken_beyond_the_tail_is_claimed_by_its_bytes),
 	   CASE(an_entry_that_is_rewritten_may_be_malformed_in_its_way),
 	   CASE(a_return_over_another_is_found_twice_and_may_rob_those_between),
 	   CASE(an_overrun_waits_for_a_full_ring_and_for_the_other_rules),
+	   CASE(returns_are_forgotten_when_the_ring_is_full_and_not_before),
 	   CASE(an_overrun_ends_where_the_log_does),
 	   CASE(a_stalled_tail_publishes_nothing_before_its_time_and_then_everything),
 	   CASE(a_buffer_comes_again_before_the_copies_of_its_return_find_room),

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from emu.cli import run_function
+
 from . import machine, report, rounds, yardstick
 from .report import Outcome
 from .yardstick import BenchError, Group, Yardstick
@@ -96,4 +98,4 @@ def _take_rounds(console: Console, run: rounds.Run, count: int) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_function(main, "bench")
