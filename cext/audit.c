@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "audit.h"
+#include "legal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -183,17 +184,15 @@ uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void
 void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx_peek *peek)
 {
 	const struct zcrx_rq *rq = &queue->ifq.rq;
-	const struct zcrx_rqe_slot *slot = &rq->rqes[index & rq->mask];
-	/* Relaxed: the provider is long past it, and what its writer does now is what we report. */
-	uint64_t off = shm_load_relaxed_u64(&slot->off, POINT_RQE_LOAD);
-	uint64_t len_pad = shm_load_relaxed_u64(&slot->len_pad, POINT_RQE_LOAD);
+	/* The provider is long past it, and what its writer does now is what we report. */
+	struct io_uring_zcrx_rqe rqe = zcrx_slot_read(&rq->rqes[index & rq->mask]);
 
 	memset(peek, 0, sizeof(*peek));
-	peek->off = off;
-	peek->len = (uint32_t)len_pad;
-	peek->pad = (uint32_t)(len_pad >> 32);
+	peek->off = rqe.off;
+	peek->len = rqe.len;
+	peek->pad = rqe.__pad;
 	peek->tail = shm_load_relaxed_u32(rq->tail, POINT_RQ_TAIL_LOAD);
-	peek->niov = (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> queue->area.niov_shift);
+	peek->niov = (uint32_t)((rqe.off & ~IORING_ZCRX_AREA_MASK) >> queue->area.niov_shift);
 	if (peek->niov >= queue->area.num_niovs)
 		return;
 	peek->user_refs =
