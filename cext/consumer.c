@@ -160,48 +160,14 @@ static void close_gap(struct zcrx_flow_received *received, struct tally *tally)
 	tally->closed++;
 }
 
-/*
- * A fragment that bears the mark of having come twice, or late, and is indeed
- * behind what came before it: what it is found to be. 0 for all others, whose
- * order is to be checked.
- */
-static uint32_t find_out_of_order(struct zcrx_consumer *consumer,
-				  const struct zcrx_fragment *fragment, struct tally *tally)
+/* Sequence numbers must go up; a gap is what was dropped. */
+static void check_order(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
+			struct tally *tally)
 {
 	uint64_t flow = fragment->user_data;
-	uint32_t kind = mark_kind(consumer, fragment->mark);
-	bool is_behind = consumer->flow_known[flow] &&
-			 fragment->seq - consumer->next_seq[flow] > INT32_MAX;
+	struct zcrx_flow_received *received = &consumer->queue.flows_received[flow];
+	uint32_t gap = consumer->flow_known[flow] ? fragment->seq - consumer->next_seq[flow] : 0;
 
-	if (kind == ZCRX_FAULT_NIC_DUPLICATE && is_behind)
-		return ZCRX_DUPLICATE_FOUND;
-	if (kind == ZCRX_FAULT_NIC_REORDER && is_behind) {
-		close_gap(&consumer->queue.flows_received[flow], tally);
-		return ZCRX_LATE_FOUND;
-	}
-	return 0;
-}
-
-/* Sequence numbers must go up; what was told of the fragment is returned, 0 = nothing. */
-static uint32_t check_order(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
-			    struct tally *tally)
-{
-	uint64_t flow = fragment->user_data;
-	struct zcrx_flow_received *received;
-	uint32_t gap, found = 0;
-
-	if (flow >= consumer->queue.shape.flows_max) {
-		shm_count(&consumer->queue.lab->bad_completions, 1);
-		return 0;
-	}
-	received = &consumer->queue.flows_received[flow];
-	if (fragment->mark)
-		found = find_out_of_order(consumer, fragment, tally);
-	if (found) {
-		count_up(&received->received);
-		return found;
-	}
-	gap = consumer->flow_known[flow] ? fragment->seq - consumer->next_seq[flow] : 0;
 	consumer->flow_known[flow] = 1;
 	if (gap > INT32_MAX) {
 		shm_count(&consumer->queue.lab->order_errors, 1);
@@ -215,15 +181,32 @@ static uint32_t check_order(struct zcrx_consumer *consumer, const struct zcrx_fr
 	}
 	consumer->next_seq[flow] = fragment->seq + 1;
 	count_up(&received->received);
-	switch (mark_kind(consumer, fragment->mark)) {
-	case ZCRX_FAULT_NIC_DUPLICATE: /* of something that never came */
-		shm_count(&consumer->queue.lab->order_errors, 1);
-		return 0;
-	case ZCRX_FAULT_NIC_REORDER: /* behind others of its queue, but none of its flow */
-		return ZCRX_LATE_FOUND;
-	default:
-		return 0;
+}
+
+/*
+ * A fragment that bears a mark may have come twice, or late, and so be behind
+ * what came before it: what it is found to be. 0 for what is in its order.
+ */
+static uint32_t check_marked(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
+			     struct tally *tally)
+{
+	uint64_t flow = fragment->user_data;
+	uint32_t kind = mark_kind(consumer, fragment->mark);
+	struct zcrx_flow_received *received = &consumer->queue.flows_received[flow];
+	bool is_behind = consumer->flow_known[flow] &&
+			 fragment->seq - consumer->next_seq[flow] > INT32_MAX;
+
+	if (is_behind && is_order_mark(kind)) {
+		if (kind == ZCRX_FAULT_NIC_REORDER)
+			close_gap(received, tally);
+		count_up(&received->received);
+		return kind == ZCRX_FAULT_NIC_REORDER ? ZCRX_LATE_FOUND : ZCRX_DUPLICATE_FOUND;
 	}
+	check_order(consumer, fragment, tally);
+	if (kind == ZCRX_FAULT_NIC_DUPLICATE) /* of something that never came */
+		shm_count(&consumer->queue.lab->order_errors, 1);
+	/* Late ones may be behind others of their queue, but none of their flow. */
+	return kind == ZCRX_FAULT_NIC_REORDER ? ZCRX_LATE_FOUND : 0;
 }
 
 static struct zcrx_fragment take_one(struct zcrx_consumer *consumer)
@@ -259,11 +242,19 @@ static struct zcrx_held held_of(const struct zcrx_fragment *fragment)
 	};
 }
 
-static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
-		    struct tally *tally)
+static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held)
 {
 	uint32_t index = consumer->cq.cached_head - 1; /* it was taken */
-	uint32_t found = check_order(consumer, fragment, tally);
+
+	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
+		consumer->sink += consumer->queue.area.bytes[held->off];
+	zcrx_returns_received(&consumer->returns, held, index);
+}
+
+static void receive_marked(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
+			   struct tally *tally)
+{
+	uint32_t found = check_marked(consumer, fragment, tally);
 	uint32_t rule = fragment->mark;
 	struct zcrx_held held;
 
@@ -271,11 +262,25 @@ static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragme
 	if (is_order_mark(mark_kind(consumer, rule)))
 		fragment->mark = 0;
 	held = held_of(fragment);
-	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
-		consumer->sink += consumer->queue.area.bytes[fragment->off];
-	zcrx_returns_received(&consumer->returns, &held, index);
+	hold(consumer, &held);
 	if (found)
 		zcrx_returns_found(&consumer->returns, &held, found, rule);
+}
+
+static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
+		    struct tally *tally)
+{
+	struct zcrx_held held = held_of(fragment);
+
+	if (fragment->user_data >= consumer->queue.shape.flows_max) {
+		shm_count(&consumer->queue.lab->bad_completions, 1);
+		hold(consumer, &held);
+	} else if (fragment->mark) {
+		receive_marked(consumer, fragment, tally);
+	} else {
+		check_order(consumer, fragment, tally);
+		hold(consumer, &held);
+	}
 }
 
 /* A consumer that was killed may have left a gap uncounted that is closed here. */
@@ -301,21 +306,20 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 	for (uint32_t i = 0; i < available; i++) {
 		struct zcrx_fragment fragment = take_one(consumer);
 
-		fragments[kept] = fragment;
 		if (!(fragment.flags & IORING_CQE_F_MORE)) {
 			/* The end of a flow, or an error: no buffer comes with it. */
 			tally.ends++;
-			kept++;
+			fragments[kept++] = fragment;
 			continue;
 		}
 		if (!lies_in_area(consumer, &fragment)) {
 			count_outside(consumer, &fragment);
 			continue;
 		}
-		receive(consumer, &fragments[kept], &tally);
+		receive(consumer, &fragment, &tally);
 		tally.fragments++;
 		tally.bytes += (uint32_t)fragment.res;
-		kept++;
+		fragments[kept++] = fragment;
 	}
 	/* A NIC that found the scribble waits for the true head, and we for the NIC. */
 	if (available == 0 && !consumer->returns.has_scribbled_cq)
