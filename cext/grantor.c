@@ -217,27 +217,10 @@ static void acknowledge(struct zcrx_grantor *grantor, uint32_t state)
 	zcrx_bell_ring(&grantor->bells->nic, UINT32_MAX);
 }
 
-/*
- * The queue goes down: judge what still waits in the refill ring, so that each
- * entry has its verdict. One ring full at most: a tail that was moved back
- * would make us read stale slots almost for ever.
- */
+/* The queue goes down: judge what still waits in the refill ring, so that each entry has its verdict. */
 static void drain_ring(struct zcrx_queue *queue)
 {
-	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
-	uint32_t left = queue->shape.rq_entries;
-
-	while (pool && left > 0) {
-		uint32_t consumed;
-
-		zcrx_pp_empty_cache(pool);
-		consumed = zcrx_ifq_refill_ring(&queue->ifq, pool);
-		if (consumed == 0)
-			break;
-		left -= consumed < left ? consumed : left;
-	}
-	if (pool)
-		zcrx_pp_empty_cache(pool);
+	zcrx_ifq_flush(&queue->ifq);
 	zcrx_flight_record(queue->ifq.flight, ZCRX_EVENT_DRAIN, 0,
 			   shm_load_relaxed_u64(&queue->ifq.shared->consumed, POINT_LOG), 0);
 }

@@ -5,7 +5,7 @@
  * Every entry is consumed and earns exactly one verdict, the bad ones too;
  * otherwise one malformed entry would block the ring for good.
  */
-#include "provider.h"
+#include "foreign.h"
 
 #include <errno.h>
 
@@ -77,13 +77,7 @@ static inline bool judge_run(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool, 
 	return false;
 }
 
-/* What one call has judged. */
-struct batch {
-	uint32_t niovs[ZCRX_PP_REFILL]; /* as the kernel truncates them */
-	uint32_t verdicts[ZCRX_PP_REFILL]; /* as logged: enum zcrx_verdict | ZCRX_LOG_ALIAS */
-};
-
-static void trace_all(struct zcrx_trace *trace, const struct batch *batch, uint32_t count,
+static void trace_all(struct zcrx_trace *trace, const struct zcrx_batch *batch, uint32_t count,
 		      uint32_t index)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -100,8 +94,7 @@ static void trace_all(struct zcrx_trace *trace, const struct batch *batch, uint3
 	}
 }
 
-/* Log and count what `count` entries earned; the first had ring index `index`. */
-static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint32_t count,
+static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
 			  uint32_t index)
 {
 	struct zcrx_ifq_shared *shared = ifq->shared;
@@ -141,6 +134,12 @@ static inline void record(struct zcrx_ifq *ifq, const struct batch *batch, uint3
 	shm_store_release_u64(&shared->consumed, consumed + count, POINT_LOG);
 }
 
+void zcrx_ifq_record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
+		     uint32_t index)
+{
+	record(ifq, batch, count, index);
+}
+
 /*
  * How many verdicts fit into the log before those that nobody has looked at yet.
  * A user who keeps to its own log's bounds never gets us there; one that lets us
@@ -156,6 +155,11 @@ static inline uint64_t log_room(const struct zcrx_ifq *ifq)
 	unchecked = shm_load_relaxed_u64(&ifq->shared->consumed, POINT_LOG) -
 		    shm_load_acquire_u64(&ifq->shared->checked, POINT_LOG);
 	return unchecked <= ifq->log_mask ? ifq->log_mask + 1 - unchecked : 0;
+}
+
+uint64_t zcrx_ifq_may_read(const struct zcrx_ifq *ifq)
+{
+	return ifq->detached ? 0 : log_room(ifq);
 }
 
 uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq)
@@ -178,7 +182,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	uint32_t niov_shift = ifq->area->niov_shift;
 	bool strict_alias = ifq->strict_alias;
 	struct zcrx_rq rq = ifq->rq;
-	struct batch batch;
+	struct zcrx_batch batch;
 	struct run run;
 
 	if (count == 0)
@@ -215,11 +219,32 @@ uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	uint32_t count;
 
+	if (ifq->foreign)
+		return zcrx_foreign_refill(ifq->foreign, pool);
 	if (ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
 		return 0;
 	count = refill_locked(ifq, pool);
 	zcrx_unlock(&ifq->shared->rq_lock);
 	return count;
+}
+
+uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(ifq);
+	uint32_t flushed = 0;
+
+	while (pool && flushed < ifq->rq.entries) {
+		uint32_t consumed;
+
+		zcrx_pp_empty_cache(pool);
+		consumed = zcrx_ifq_refill_ring(ifq, pool);
+		if (consumed == 0)
+			break;
+		flushed += consumed;
+	}
+	if (pool)
+		zcrx_pp_empty_cache(pool);
+	return flushed;
 }
 
 /* The provider process is the one writer; relaxed, since nothing else depends on the word. */
@@ -478,6 +503,8 @@ uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 	struct zcrx_area *area = ifq->area;
 	uint64_t taken = 0;
 
+	if (ifq->foreign)
+		return zcrx_foreign_scrub(ifq->foreign, buffers);
 	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
 		uint32_t refs = zcrx_user_ref_take_all(area, niov);
 
@@ -497,6 +524,8 @@ int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq)
 {
 	uint32_t niov;
 
+	if (ifq->foreign)
+		return zcrx_foreign_copy_buffer(ifq->foreign);
 	if (zcrx_ifq_is_hidden(ifq) || zcrx_area_pop_free(ifq->area, &niov, 1) == 0)
 		return -ENOMEM;
 	zcrx_pp_ref_init(ifq->area, niov);

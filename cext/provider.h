@@ -44,6 +44,12 @@ struct zcrx_trace {
 	uint32_t lost; /* entries that found no room */
 };
 
+/* What one call of the provider has judged: entries in a row. */
+struct zcrx_batch {
+	uint32_t niovs[ZCRX_PP_REFILL]; /* as the kernel truncates them */
+	uint32_t verdicts[ZCRX_PP_REFILL]; /* as logged: enum zcrx_verdict | ZCRX_LOG_ALIAS */
+};
+
 /* Kernel-side shared state of an ifq. The provider process is its one writer. */
 struct zcrx_ifq_shared {
 	_Alignas(SHM_CACHE_LINE) struct zcrx_lock rq_lock;
@@ -72,6 +78,7 @@ struct zcrx_ifq {
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	struct zcrx_flight *flight; /* the provider's recorder, or NULL */
+	struct zcrx_foreign *foreign; /* a provider in the place of this one, or NULL */
 	uint32_t device;
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */
@@ -132,6 +139,20 @@ uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 
 /* How many RQEs could be judged now, the verdict log's room included. */
 uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq);
+/* How many there may be at most, whatever the ring holds: 0 without a user, else the log's room. */
+uint64_t zcrx_ifq_may_read(const struct zcrx_ifq *ifq);
+
+/* Log and count what `count` entries earned; the first had ring index `index`. */
+void zcrx_ifq_record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
+		     uint32_t index);
+
+/*
+ * Judge all that waits in the refill ring, past what an allocation would take;
+ * the buffers go to the freelist, with what the alloc cache held. One ring full at
+ * most: a tail that was moved back would make us read stale slots almost for ever.
+ * How many RQEs were consumed.
+ */
+uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq);
 
 /*
  * A fault: the freelist looks empty for `count` calls of the provider; buffers

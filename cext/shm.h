@@ -6,7 +6,8 @@
  * through one of these functions. Each names its memory order and its point: a
  * place where a scheduler may switch to another actor. In the live build a
  * point compiles to nothing. A build that defines ZCRX_POINT_HOOK supplies
- * zcrx_point_hook() and is called at each of them, before the access.
+ * zcrx_point_hook() and is called at each of them, before the access; one that
+ * watches a few points only names a header that defines SHM_AT itself.
  *
  * What is a plain variable elsewhere in the core is private to one process,
  * or written before it was published by one of the releases below.
@@ -80,7 +81,11 @@ enum zcrx_point {
 		ZCRX_POINT_COUNT,
 };
 
-#ifdef ZCRX_POINT_HOOK
+#if defined(ZCRX_POINT_HEADER)
+#define SHM_HAS_POINTS
+#include ZCRX_POINT_HEADER
+#elif defined(ZCRX_POINT_HOOK)
+#define SHM_HAS_POINTS
 void zcrx_point_hook(enum zcrx_point point, const volatile void *word);
 #define SHM_AT(point, word) zcrx_point_hook((point), (word))
 #else

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The services are thin: what the provider may get wrong is done by the same
+ * functions that serve ours, and those count what must not happen. Nothing that
+ * it says of an index is used to reach memory before it was bounded.
+ */
+#include "foreign.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+_Static_assert(sizeof(struct zcrx_provider_rqe) == sizeof(struct io_uring_zcrx_rqe), "rqe");
+_Static_assert(sizeof(struct zcrx_provider_niov) == sizeof(struct zcrx_niov) &&
+		       offsetof(struct zcrx_provider_niov, user_refs) ==
+			       offsetof(struct zcrx_niov, user_refs) &&
+		       offsetof(struct zcrx_provider_niov, pp_refs) ==
+			       offsetof(struct zcrx_niov, pp_refs) &&
+		       offsetof(struct zcrx_provider_niov, pool) ==
+			       offsetof(struct zcrx_niov, pool),
+	       "niov");
+_Static_assert((int)ZCRX_PROVIDER_ACCEPTED == (int)ZCRX_ACCEPTED &&
+		       (int)ZCRX_PROVIDER_STILL_REFERENCED == (int)ZCRX_STILL_REFERENCED &&
+		       (int)ZCRX_PROVIDER_OTHER_POOL == (int)ZCRX_OTHER_POOL &&
+		       (int)ZCRX_PROVIDER_BAD_PAD == (int)ZCRX_BAD_PAD &&
+		       (int)ZCRX_PROVIDER_BAD_AREA == (int)ZCRX_BAD_AREA &&
+		       (int)ZCRX_PROVIDER_BAD_INDEX == (int)ZCRX_BAD_INDEX &&
+		       (int)ZCRX_PROVIDER_NO_USER_REF == (int)ZCRX_NO_USER_REF,
+	       "verdicts");
+_Static_assert(ZCRX_PROVIDER_REFILL == ZCRX_PP_REFILL, "refill");
+
+static struct zcrx_foreign *foreign_of(struct zcrx_provider_queue *queue)
+{
+	return queue->host;
+}
+
+static struct zcrx_area *area_of(struct zcrx_provider_queue *queue)
+{
+	return foreign_of(queue)->ifq->area;
+}
+
+/*
+ * A number that leads nowhere is the provider's mistake, not the user's, and
+ * going on would only hide it: the process ends, and whoever watches it says so.
+ */
+static void require(bool condition, const char *service, uint32_t value)
+{
+	if (condition)
+		return;
+	fprintf(stderr, "zcrx_provider: %s() was called with %u\n", service, value);
+	abort();
+}
+
+static struct zcrx_page_pool *pool_of(struct zcrx_provider_queue *queue, const char *service,
+				      uint32_t pool)
+{
+	require(pool < ZCRX_POOLS_MAX, service, pool);
+	return &foreign_of(queue)->ifq->pools[pool];
+}
+
+static uint32_t niov_of(struct zcrx_provider_queue *queue, const char *service, uint32_t niov)
+{
+	require(niov < queue->num_niovs, service, niov);
+	return niov;
+}
+
+/* ---- services ------------------------------------------------------------------ */
+
+static uint32_t cache_count(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+	return zcrx_pp_cache_count(pool_of(queue, "cache_count", pool));
+}
+
+static void cache_push(struct zcrx_provider_queue *queue, uint32_t pool, uint32_t niov)
+{
+	struct zcrx_page_pool *to = pool_of(queue, "cache_push", pool);
+	uint32_t count = zcrx_pp_cache_count(to);
+
+	require(count < ZCRX_PP_CACHE_SIZE, "cache_push", niov);
+	to->shared->cache[count] = niov_of(queue, "cache_push", niov);
+	zcrx_pp_cache_set_count(to, count + 1);
+}
+
+static void bind(struct zcrx_provider_queue *queue, uint32_t pool, uint32_t niov)
+{
+	zcrx_pp_bind(pool_of(queue, "bind", pool), niov_of(queue, "bind", niov));
+}
+
+static void unbind(struct zcrx_provider_queue *queue, uint32_t pool, uint32_t niov)
+{
+	zcrx_pp_unbind(pool_of(queue, "unbind", pool), niov_of(queue, "unbind", niov));
+}
+
+static void take_unbound(struct zcrx_provider_queue *queue, uint32_t niov)
+{
+	zcrx_pp_ref_init(area_of(queue), niov_of(queue, "take_unbound", niov));
+}
+
+static bool pp_ref_put(struct zcrx_provider_queue *queue, uint32_t niov, uint32_t count)
+{
+	return zcrx_pp_ref_put(area_of(queue), niov_of(queue, "pp_ref_put", niov), count);
+}
+
+static void return_niov(struct zcrx_provider_queue *queue, uint32_t niov)
+{
+	zcrx_ifq_return_niov(foreign_of(queue)->ifq, niov_of(queue, "return_niov", niov));
+}
+
+static uint32_t free_pop(struct zcrx_provider_queue *queue, uint32_t *niovs, uint32_t max)
+{
+	return zcrx_area_pop_free(area_of(queue), niovs, max);
+}
+
+static int free_push(struct zcrx_provider_queue *queue, uint32_t niov)
+{
+	return zcrx_area_push_free(area_of(queue), niov_of(queue, "free_push", niov));
+}
+
+static uint32_t free_count(struct zcrx_provider_queue *queue)
+{
+	return zcrx_area_free_count(area_of(queue));
+}
+
+static void instance_get(struct zcrx_provider_queue *queue)
+{
+	shm_fetch_add_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
+}
+
+static void instance_put(struct zcrx_provider_queue *queue)
+{
+	shm_fetch_sub_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
+}
+
+static bool rq_lock(struct zcrx_provider_queue *queue)
+{
+	return zcrx_lock(&foreign_of(queue)->ifq->shared->rq_lock, area_of(queue)->aborted);
+}
+
+static void rq_unlock(struct zcrx_provider_queue *queue)
+{
+	zcrx_unlock(&foreign_of(queue)->ifq->shared->rq_lock);
+}
+
+static void record(struct zcrx_foreign *foreign)
+{
+	if (foreign->count)
+		zcrx_ifq_record(foreign->ifq, &foreign->batch, foreign->count, foreign->index);
+	foreign->count = 0;
+}
+
+static void judged(struct zcrx_provider_queue *queue, uint32_t index,
+		   enum zcrx_provider_verdict verdict, uint32_t niov, bool alias)
+{
+	struct zcrx_foreign *foreign = foreign_of(queue);
+
+	require((uint32_t)verdict < ZCRX_VERDICT_COUNT, "judged", (uint32_t)verdict);
+	/* A batch is of entries in a row: whoever reports others gets them noted as they are. */
+	if (foreign->count == ZCRX_PP_REFILL ||
+	    (foreign->count && index != foreign->index + foreign->count))
+		record(foreign);
+	if (foreign->count == 0)
+		foreign->index = index;
+	foreign->batch.niovs[foreign->count] = niov;
+	foreign->batch.verdicts[foreign->count] = (uint32_t)verdict | (alias ? ZCRX_LOG_ALIAS : 0);
+	foreign->count++;
+}
+
+#ifdef SHM_HAS_POINTS
+static void at_point(struct zcrx_provider_queue *queue, enum zcrx_provider_point point,
+		     const volatile void *word)
+{
+	(void)queue;
+	switch (point) {
+	case ZCRX_PROVIDER_TAIL_LOAD:
+		SHM_AT(POINT_RQ_TAIL_LOAD, word);
+		break;
+	case ZCRX_PROVIDER_RQE_LOAD:
+		SHM_AT(POINT_RQE_LOAD, word);
+		break;
+	case ZCRX_PROVIDER_HEAD_STORE:
+		SHM_AT(POINT_RQ_HEAD_STORE, word);
+		break;
+	case ZCRX_PROVIDER_USER_REF:
+		SHM_AT(POINT_USER_REF_LOAD, word);
+		break;
+	case ZCRX_PROVIDER_FREELIST:
+		SHM_AT(POINT_FREELIST, word);
+		break;
+	case ZCRX_PROVIDER_POINTS:
+		break;
+	}
+}
+#endif
+
+static const struct zcrx_provider_services services = {
+	.cache_count = cache_count,
+	.cache_push = cache_push,
+	.bind = bind,
+	.unbind = unbind,
+	.take_unbound = take_unbound,
+	.pp_ref_put = pp_ref_put,
+	.return_niov = return_niov,
+	.free_pop = free_pop,
+	.free_push = free_push,
+	.free_count = free_count,
+	.instance_get = instance_get,
+	.instance_put = instance_put,
+	.rq_lock = rq_lock,
+	.rq_unlock = rq_unlock,
+	.judged = judged,
+#ifdef SHM_HAS_POINTS
+	.at_point = at_point,
+#endif
+};
+
+/* ---- behind a page pool ---------------------------------------------------------- */
+
+/*
+ * What of the ring it may read: all of it, or as much as the verdict log has room
+ * for, or nothing when the ring has no user. It loads the tail itself, so that
+ * what it must not see is kept from it by another word in the tail's place.
+ */
+static void show_ring(struct zcrx_foreign *foreign)
+{
+	struct zcrx_ifq *ifq = foreign->ifq;
+
+	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries) {
+		foreign->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
+		return;
+	}
+	foreign->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
+	foreign->queue.rq_tail = &foreign->shown_tail;
+}
+
+static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool)
+{
+	bool filled;
+
+	show_ring(foreign);
+	filled = foreign->ops->alloc_netmems(&foreign->queue, pool->slot);
+	record(foreign);
+	return filled && zcrx_pp_cache_count(pool) > 0;
+}
+
+static int64_t foreign_alloc_netmems(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+	uint32_t count;
+
+	if (!fill_cache(ifq->foreign, pool)) {
+		shm_count(&ifq->shared->alloc_failures, 1);
+		return -ENOMEM;
+	}
+	count = zcrx_pp_cache_count(pool);
+	zcrx_pp_cache_set_count(pool, count - 1);
+	return pool->shared->cache[count - 1];
+}
+
+static void foreign_release_netmem(struct zcrx_page_pool *pool, void *provider, uint32_t niov)
+{
+	struct zcrx_foreign *foreign = ((struct zcrx_ifq *)provider)->foreign;
+
+	foreign->ops->release_netmem(&foreign->queue, pool->slot, niov);
+}
+
+static int foreign_init(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+
+	if (!ifq || pool->params.device != ifq->device)
+		return -EINVAL;
+	if (pool->params.dma_map || pool->params.order != 0)
+		return -EOPNOTSUPP;
+	return ifq->foreign->ops->init(&ifq->foreign->queue, pool->slot);
+}
+
+static int foreign_destroy(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+	int error = ifq->foreign->ops->destroy(&ifq->foreign->queue, pool->slot);
+
+	if (error)
+		shm_count(&ifq->shared->destroy_warnings, 1);
+	return error;
+}
+
+const struct zcrx_mp_ops zcrx_foreign_mp_ops = {
+	.alloc_netmems = foreign_alloc_netmems,
+	.release_netmem = foreign_release_netmem,
+	.init = foreign_init,
+	.destroy = foreign_destroy,
+};
+
+uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool)
+{
+	uint32_t before = foreign->ifq->rq.cached_head;
+
+	fill_cache(foreign, pool);
+	return foreign->ifq->rq.cached_head - before;
+}
+
+uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
+{
+	(void)buffers; /* how many came home is not asked of it */
+	return foreign->ops->scrub(&foreign->queue);
+}
+
+int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign)
+{
+	int64_t niov = foreign->ops->copy_buffer(&foreign->queue);
+
+	if (niov >= 0)
+		require(niov < foreign->queue.num_niovs, "copy_buffer", (uint32_t)niov);
+	return niov;
+}
+
+/* ---- loading ----------------------------------------------------------------------- */
+
+static const char *missing_operation(const struct zcrx_provider_ops *ops)
+{
+	if (!ops->init)
+		return "init";
+	if (!ops->alloc_netmems)
+		return "alloc_netmems";
+	if (!ops->release_netmem)
+		return "release_netmem";
+	if (!ops->destroy)
+		return "destroy";
+	if (!ops->scrub)
+		return "scrub";
+	return ops->copy_buffer ? NULL : "copy_buffer";
+}
+
+const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size)
+{
+	const struct zcrx_provider_ops *ops;
+	const char *missing;
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library) {
+		snprintf(why, size, "it cannot be opened: %s", dlerror());
+		return NULL;
+	}
+	ops = dlsym(library, ZCRX_PROVIDER_SYMBOL);
+	if (!ops) {
+		snprintf(why, size, "it does not define the symbol " ZCRX_PROVIDER_SYMBOL);
+	} else if (ops->abi != ZCRX_PROVIDER_ABI) {
+		snprintf(why, size, "its ABI version is %u; this program speaks %u", ops->abi,
+			 ZCRX_PROVIDER_ABI);
+	} else if (ops->size != sizeof(*ops)) {
+		snprintf(why, size, "its struct zcrx_provider_ops has %u bytes; ABI %u has %zu",
+			 ops->size, ZCRX_PROVIDER_ABI, sizeof(*ops));
+	} else if ((missing = missing_operation(ops))) {
+		snprintf(why, size, "it has no %s()", missing);
+	} else {
+		return ops;
+	}
+	dlclose(library);
+	return NULL;
+}
+
+void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provider_ops *ops,
+			 struct zcrx_ifq *ifq)
+{
+	memset(foreign, 0, sizeof(*foreign));
+	foreign->ops = ops;
+	foreign->ifq = ifq;
+	foreign->queue = (struct zcrx_provider_queue){
+		.services = &services,
+		.host = foreign,
+		.num_niovs = ifq->area->num_niovs,
+		.niov_shift = ifq->area->niov_shift,
+		.rq_entries = ifq->rq.entries,
+		.strict_alias = ifq->strict_alias,
+		.rq_head = (uint32_t *)ifq->rq.head,
+		.rq_tail = (const uint32_t *)ifq->rq.tail,
+		.rqes = (const struct zcrx_provider_rqe *)ifq->rq.rqes,
+		.cached_rq_head = &ifq->rq.cached_head,
+		.niovs = (struct zcrx_provider_niov *)ifq->area->niovs,
+	};
+	ifq->foreign = foreign;
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		ifq->pools[slot].ops = &zcrx_foreign_mp_ops;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A provider of somebody else's in the place of ours: it sits behind our page
+ * pools by the interface of zcrx_provider.h, and what it says of each RQE goes
+ * into the same log and the same counters.
+ */
+#ifndef ZCRX_FOREIGN_H
+#define ZCRX_FOREIGN_H
+
+#include "provider.h"
+#include "zcrx_provider.h"
+
+struct zcrx_foreign {
+	struct zcrx_provider_queue queue; /* as it sees us */
+	const struct zcrx_provider_ops *ops;
+	struct zcrx_ifq *ifq;
+	struct zcrx_batch batch; /* what it said in this call and is not recorded yet */
+	uint32_t count; /* of the batch */
+	uint32_t index; /* ring index of the batch's first */
+	uint32_t shown_tail; /* stands for the user's tail when not all of it may be read */
+};
+
+extern const struct zcrx_mp_ops zcrx_foreign_mp_ops;
+
+/*
+ * Open a library. NULL and a line in `why` (at most `size` bytes) when it cannot
+ * be opened, lacks the symbol or one of the operations, or has another ABI. Never
+ * closed: its code may be running in a signal handler or a sanitizer's report.
+ */
+const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size);
+
+/* Put it behind all pools of an ifq that zcrx_ifq_setup() has seen. `foreign` stays the ifq's. */
+void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provider_ops *ops,
+			 struct zcrx_ifq *ifq);
+
+/* What ifq functions of the same names do, by the other provider. */
+uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool);
+uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers);
+int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign);
+
+#endif /* ZCRX_FOREIGN_H */
