@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The codec is one walk over an operation's arguments, in both directions, so
+ * that reading and writing cannot disagree.
+ */
+#include "program.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FUZZ_OP_ARGUMENTS(name, word, arguments, modes) arguments,
+const uint8_t fuzz_arguments[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_ARGUMENTS)};
+#define FUZZ_OP_MODES(name, word, arguments, modes) modes,
+const uint8_t fuzz_modes[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_MODES)};
+#define FUZZ_OP_WORD(name, word, arguments, modes) word,
+const char *const fuzz_words[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_WORD)};
+
+#define KIND_QUEUE 0x80U /* of an operation's first byte: the second queue */
+
+#define FLAG_STRICT 1U
+#define FLAG_TWO_QUEUES 2U
+#define FLAG_CHECKED 4U
+#define FLAG_RECORDS 8U
+#define FLAGS 15U
+
+#define RQ_ORDERS 9U /* 2^0 .. 2^8 entries */
+
+struct reader {
+	const uint8_t *at, *end;
+};
+
+/* Missing bytes are zeros. */
+static void take(struct reader *reader, void *to, size_t size)
+{
+	size_t left = (size_t)(reader->end - reader->at);
+
+	if (size > left) {
+		memset(to, 0, size);
+		size = left;
+	}
+	if (size)
+		memcpy(to, reader->at, size);
+	reader->at += size;
+}
+
+static uint8_t take_byte(struct reader *reader)
+{
+	return reader->at < reader->end ? *reader->at++ : 0;
+}
+
+static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
+{
+	uint8_t flags;
+
+	shape->num_niovs = 1U + take_byte(reader);
+	shape->rq_entries = 1U << take_byte(reader) % RQ_ORDERS;
+	shape->ptr_ring_size = 1U + take_byte(reader);
+	flags = take_byte(reader);
+	take(reader, &shape->initial_index, sizeof(shape->initial_index));
+	shape->queues = flags & FLAG_TWO_QUEUES ? 2 : 1;
+	shape->strict_alias = flags & FLAG_STRICT;
+	shape->is_checked = flags & FLAG_CHECKED;
+	shape->records = flags & FLAG_RECORDS;
+}
+
+void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size)
+{
+	struct reader reader = {.at = bytes, .end = bytes + size};
+
+	decode_shape(&program->shape, &reader);
+	program->count = 0;
+	while (reader.at < reader.end && program->count < FUZZ_OPS_MAX) {
+		struct fuzz_op *op = &program->ops[program->count++];
+		uint8_t first = take_byte(&reader);
+		uint32_t arguments;
+
+		memset(op, 0, sizeof(*op));
+		op->kind = (first & ~KIND_QUEUE) % FUZZ_OP_KINDS;
+		op->queue = first & KIND_QUEUE && program->shape.queues > 1;
+		arguments = fuzz_arguments[op->kind];
+		if (arguments & FUZZ_ARG_COUNT)
+			op->count = 1U + take_byte(&reader);
+		if (arguments & FUZZ_ARG_PICK)
+			op->pick = take_byte(&reader);
+		if (arguments & FUZZ_ARG_MODE)
+			op->mode = take_byte(&reader) % fuzz_modes[op->kind];
+		if (arguments & FUZZ_ARG_VALUE)
+			take(&reader, &op->value, sizeof(op->value));
+		if (arguments & FUZZ_ARG_RQE)
+			take(&reader, &op->rqe, sizeof(op->rqe));
+	}
+}
+
+struct writer {
+	uint8_t *at, *end;
+	bool full;
+};
+
+static void put(struct writer *writer, const void *from, size_t size)
+{
+	if (size > (size_t)(writer->end - writer->at)) {
+		writer->full = true;
+		return;
+	}
+	memcpy(writer->at, from, size);
+	writer->at += size;
+}
+
+static void put_byte(struct writer *writer, uint32_t value)
+{
+	uint8_t byte = (uint8_t)value;
+
+	put(writer, &byte, 1);
+}
+
+static void encode_shape(const struct fuzz_shape *shape, struct writer *writer)
+{
+	put_byte(writer, shape->num_niovs - 1);
+	put_byte(writer, (uint32_t)__builtin_ctz(shape->rq_entries));
+	put_byte(writer, shape->ptr_ring_size - 1);
+	put_byte(writer, (shape->strict_alias ? FLAG_STRICT : 0) |
+				 (shape->queues > 1 ? FLAG_TWO_QUEUES : 0) |
+				 (shape->is_checked ? FLAG_CHECKED : 0) |
+				 (shape->records ? FLAG_RECORDS : 0));
+	put(writer, &shape->initial_index, sizeof(shape->initial_index));
+}
+
+size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max)
+{
+	struct writer writer = {.at = bytes, .end = bytes + max};
+
+	encode_shape(&program->shape, &writer);
+	for (uint32_t i = 0; i < program->count; i++) {
+		const struct fuzz_op *op = &program->ops[i];
+		uint32_t arguments = fuzz_arguments[op->kind];
+
+		put_byte(&writer, op->kind | (op->queue ? KIND_QUEUE : 0));
+		if (arguments & FUZZ_ARG_COUNT)
+			put_byte(&writer, op->count - 1);
+		if (arguments & FUZZ_ARG_PICK)
+			put_byte(&writer, op->pick);
+		if (arguments & FUZZ_ARG_MODE)
+			put_byte(&writer, op->mode);
+		if (arguments & FUZZ_ARG_VALUE)
+			put(&writer, &op->value, sizeof(op->value));
+		if (arguments & FUZZ_ARG_RQE)
+			put(&writer, &op->rqe, sizeof(op->rqe));
+	}
+	return writer.full ? 0 : (size_t)(writer.at - bytes);
+}
+
+/* ---- in words -------------------------------------------------------------------- */
+
+struct text {
+	char *at;
+	size_t left;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *format, ...)
+{
+	__builtin_va_list arguments;
+	int size;
+
+	__builtin_va_start(arguments, format);
+	size = vsnprintf(text->at, text->left, format, arguments);
+	__builtin_va_end(arguments);
+	if (size < 0 || (size_t)size >= text->left)
+		size = text->left ? (int)text->left - 1 : 0;
+	text->at += size;
+	text->left -= (size_t)size;
+}
+
+static void say_rqe(struct text *text, const struct io_uring_zcrx_rqe *rqe)
+{
+	say(text, " off=0x%" PRIx64, rqe->off);
+	if (rqe->len)
+		say(text, " len=%u", rqe->len);
+	if (rqe->__pad)
+		say(text, " pad=0x%x", rqe->__pad);
+}
+
+void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *to, size_t size)
+{
+	static const char *const tails[] = {"moves by", "is behind the head by", "="};
+	static const char *const returns[] = {"a fragment each", "all fragments",
+					      "a fragment each, from inside the buffer",
+					      "a fragment each, as an alias"};
+	static const char *const wrong[] = {"of another device", "that maps for DMA", "of order 1",
+					    "without an ifq"};
+	struct text text = {to, size};
+
+	if (queues > 1)
+		say(&text, "queue %u: ", op->queue);
+	say(&text, "%s", fuzz_words[op->kind]);
+	switch ((enum fuzz_op_kind)op->kind) {
+	case FUZZ_ALLOC:
+	case FUZZ_COPY:
+		say(&text, " %u", op->count);
+		break;
+	case FUZZ_DELIVER:
+		say(&text, " %u buffer(s) from niov %u on, %u fragment(s) each%s", op->count,
+		    op->pick, 1U + op->mode % 4U, op->mode >= 4 ? ", stack keeps its own" : "");
+		break;
+	case FUZZ_DROP:
+		say(&text, " %u buffer(s) from niov %u on", op->count, op->pick);
+		break;
+	case FUZZ_RETURN:
+		say(&text, " %u buffer(s) from niov %u on, %s", op->count, op->pick,
+		    returns[op->mode]);
+		break;
+	case FUZZ_PUSH:
+		if (op->count > 1)
+			say(&text, " %u times", op->count);
+		say_rqe(&text, &op->rqe);
+		break;
+	case FUZZ_WRITE:
+		say(&text, " slot %u:", op->pick);
+		say_rqe(&text, &op->rqe);
+		break;
+	case FUZZ_TAIL:
+		say(&text, " %s ", tails[op->mode]);
+		if (op->mode == FUZZ_TAIL_ABSOLUTE)
+			say(&text, "%u", op->value);
+		else
+			say(&text, "%" PRId32, (int32_t)op->value);
+		break;
+	case FUZZ_HEAD:
+		say(&text, " = %u", op->value);
+		break;
+	case FUZZ_REWRITE:
+		say(&text, " before load %u of the ring, the slot %u further on:", op->count,
+		    op->pick);
+		say_rqe(&text, &op->rqe);
+		break;
+	case FUZZ_RETRY:
+		if (op->mode)
+			say(&text, " all dying pools");
+		else
+			say(&text, " pool %u", op->pick % 8U);
+		break;
+	case FUZZ_HIDE:
+		say(&text, " the freelist for %u call(s)", op->count);
+		break;
+	case FUZZ_REFUSE:
+		say(&text, " the next %u in the ptr ring", op->count);
+		break;
+	case FUZZ_WRONG_POOL:
+		say(&text, " %s", wrong[op->mode]);
+		break;
+	case FUZZ_NETLINK:
+		say(&text, " %s, room for %u bytes", op->mode ? "page-pool-get" : "queue-get",
+		    op->pick);
+		break;
+	case FUZZ_SCRUB:
+	case FUZZ_FLUSH:
+	case FUZZ_RESTART:
+	case FUZZ_DESTROY:
+	case FUZZ_RECREATE:
+	case FUZZ_DETACH:
+	case FUZZ_ATTACH:
+	case FUZZ_CHECK:
+	case FUZZ_OP_KINDS:
+		break;
+	}
+}
+
+void fuzz_shape_text(const struct fuzz_shape *shape, char *to, size_t size)
+{
+	struct text text = {to, size};
+
+	say(&text, "%u queue(s) of %u buffer(s), refill ring of %u from index %u, ptr ring of %u",
+	    shape->queues, shape->num_niovs, shape->rq_entries, shape->initial_index,
+	    shape->ptr_ring_size);
+	if (shape->strict_alias)
+		say(&text, ", strict about aliases");
+	if (shape->is_checked)
+		say(&text, ", verdicts are checked");
+	if (shape->records)
+		say(&text, ", with a flight recorder");
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a fuzzer makes up: an instance's shape, and what happens to it.
+ *
+ * Any byte string is a program (docs/fuzzing.md has the codec): numbers out of
+ * range are folded into it, missing bytes are zeros, what is too much is left
+ * out. zcrx_program_encode() gives the one canonical form; decoding that gives
+ * the same program again.
+ */
+#ifndef ZCRX_FUZZ_PROGRAM_H
+#define ZCRX_FUZZ_PROGRAM_H
+
+#include "../abi.h"
+
+#include <stdbool.h>
+
+#define FUZZ_CODEC 1U /* changes whenever old bytes would mean something else */
+#define FUZZ_OPS_MAX 128U
+#define FUZZ_QUEUES_MAX 2U
+#define FUZZ_NIOVS_MAX 256U
+#define FUZZ_RQ_ENTRIES_MAX 256U
+#define FUZZ_PTR_RING_MAX 256U
+#define FUZZ_PROGRAM_BYTES (8U + FUZZ_OPS_MAX * 20U) /* of the longest canonical form */
+
+struct fuzz_shape {
+	uint32_t num_niovs; /* 1 .. FUZZ_NIOVS_MAX */
+	uint32_t rq_entries; /* a power of two, 1 .. FUZZ_RQ_ENTRIES_MAX */
+	uint32_t ptr_ring_size; /* 1 .. FUZZ_PTR_RING_MAX */
+	uint32_t initial_index;
+	uint32_t queues; /* instances beside each other, 1 .. FUZZ_QUEUES_MAX */
+	bool strict_alias;
+	bool is_checked; /* verdicts wait for somebody to look at them */
+	bool records; /* a flight recorder runs */
+};
+
+/* Which arguments an operation has, in the order in which they are encoded. */
+#define FUZZ_ARG_COUNT 1U /* 1 .. 256, one byte */
+#define FUZZ_ARG_PICK 2U /* 0 .. 255 */
+#define FUZZ_ARG_MODE 4U /* 0 .. modes - 1 */
+#define FUZZ_ARG_VALUE 8U /* u32 */
+#define FUZZ_ARG_RQE 16U /* 16 bytes as they stand in the ring */
+
+/* X(NAME, word, arguments, modes). */
+#define FUZZ_OPS(X)                                                              \
+	/* NIC and stack */                                                      \
+	X(ALLOC, "alloc", FUZZ_ARG_COUNT, 1)                                     \
+	X(DELIVER, "deliver", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 8) \
+	X(DROP, "drop", FUZZ_ARG_PICK | FUZZ_ARG_COUNT, 1)                       \
+	X(COPY, "copy", FUZZ_ARG_COUNT, 1)                                       \
+	/* the user */                                                           \
+	X(RETURN, "return", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 4)   \
+	X(PUSH, "push", FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)                        \
+	X(WRITE, "write", FUZZ_ARG_PICK | FUZZ_ARG_RQE, 1)                       \
+	X(TAIL, "tail", FUZZ_ARG_MODE | FUZZ_ARG_VALUE, 3)                       \
+	X(HEAD, "head", FUZZ_ARG_VALUE, 1)                                       \
+	X(REWRITE, "rewrite", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)  \
+	/* control */                                                            \
+	X(SCRUB, "scrub", 0, 1)                                                  \
+	X(FLUSH, "flush", 0, 1)                                                  \
+	X(RESTART, "restart", 0, 1)                                              \
+	X(RETRY, "retry", FUZZ_ARG_PICK | FUZZ_ARG_MODE, 2)                      \
+	X(DESTROY, "destroy", 0, 1)                                              \
+	X(RECREATE, "recreate", 0, 1)                                            \
+	X(DETACH, "detach", 0, 1)                                                \
+	X(ATTACH, "attach", 0, 1)                                                \
+	X(CHECK, "check", 0, 1)                                                  \
+	/* what else is the kernel's own */                                      \
+	X(HIDE, "hide", FUZZ_ARG_COUNT, 1)                                       \
+	X(REFUSE, "refuse", FUZZ_ARG_COUNT, 1)                                   \
+	X(WRONG_POOL, "wrong-pool", FUZZ_ARG_MODE, 4)                            \
+	X(NETLINK, "netlink", FUZZ_ARG_MODE | FUZZ_ARG_PICK, 2)
+
+enum fuzz_op_kind {
+#define FUZZ_OP_ENUM(name, word, arguments, modes) FUZZ_##name,
+	FUZZ_OPS(FUZZ_OP_ENUM)
+#undef FUZZ_OP_ENUM
+		FUZZ_OP_KINDS,
+};
+
+enum fuzz_tail_mode { FUZZ_TAIL_MOVED, FUZZ_TAIL_PAST_HEAD, FUZZ_TAIL_ABSOLUTE };
+
+/* How RETURN writes an entry. */
+enum fuzz_return_mode { FUZZ_RETURN_ONE, FUZZ_RETURN_ALL, FUZZ_RETURN_INSIDE, FUZZ_RETURN_ALIAS };
+
+/* What is wrong with the pool that WRONG_POOL tries to make. */
+enum fuzz_wrong_pool { FUZZ_POOL_DEVICE, FUZZ_POOL_DMA, FUZZ_POOL_ORDER, FUZZ_POOL_NO_IFQ };
+
+struct fuzz_op {
+	uint8_t kind; /* enum fuzz_op_kind */
+	uint8_t queue;
+	uint8_t mode;
+	uint8_t pick;
+	uint32_t count;
+	uint32_t value;
+	struct io_uring_zcrx_rqe rqe;
+};
+
+struct fuzz_program {
+	struct fuzz_shape shape;
+	uint32_t count;
+	struct fuzz_op ops[FUZZ_OPS_MAX];
+};
+
+extern const uint8_t fuzz_arguments[FUZZ_OP_KINDS]; /* FUZZ_ARG_… */
+extern const uint8_t fuzz_modes[FUZZ_OP_KINDS];
+extern const char *const fuzz_words[FUZZ_OP_KINDS];
+
+void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size);
+/* The canonical form; its size, or 0 if it does not fit into max bytes. */
+size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max);
+
+/* One operation in words, its arguments included; the shape likewise. */
+void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *text, size_t size);
+void fuzz_shape_text(const struct fuzz_shape *shape, char *text, size_t size);
+
+#endif /* ZCRX_FUZZ_PROGRAM_H */

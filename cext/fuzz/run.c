@@ -1,0 +1,836 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two halves: what each operation does to the instance and to the judge, and the
+ * comparison. The comparison of everything runs after every operation in which
+ * code of the provider, the page pool or the area ran; what the user alone
+ * writes cannot change what is not the user's.
+ *
+ * Nothing that the instance answered is used to reach memory: where a number is
+ * needed, the judge's is taken.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+_Static_assert(sizeof(struct judge_niov) == sizeof(struct zcrx_niov), "compared at once");
+_Static_assert(offsetof(struct judge_niov, user_refs) == offsetof(struct zcrx_niov, user_refs) &&
+		       offsetof(struct judge_niov, pp_refs) ==
+			       offsetof(struct zcrx_niov, pp_refs) &&
+		       offsetof(struct judge_niov, pool) == offsetof(struct zcrx_niov, pool),
+	       "compared at once");
+_Static_assert((int)JUDGE_ACCEPTED == (int)ZCRX_ACCEPTED &&
+		       (int)JUDGE_STILL_REFERENCED == (int)ZCRX_STILL_REFERENCED &&
+		       (int)JUDGE_OTHER_POOL == (int)ZCRX_OTHER_POOL &&
+		       (int)JUDGE_BAD_PAD == (int)ZCRX_BAD_PAD &&
+		       (int)JUDGE_BAD_AREA == (int)ZCRX_BAD_AREA &&
+		       (int)JUDGE_BAD_INDEX == (int)ZCRX_BAD_INDEX &&
+		       (int)JUDGE_NO_USER_REF == (int)ZCRX_NO_USER_REF &&
+		       (int)JUDGE_VERDICTS == (int)ZCRX_VERDICT_COUNT,
+	       "verdicts");
+_Static_assert((int)JUDGE_UNUSED == (int)ZCRX_POOL_UNUSED &&
+		       (int)JUDGE_CURRENT == (int)ZCRX_POOL_CURRENT &&
+		       (int)JUDGE_DYING == (int)ZCRX_POOL_DYING,
+	       "phases");
+_Static_assert(JUDGE_POOLS == ZCRX_POOLS_MAX && JUDGE_BATCH == ZCRX_PP_REFILL, "sizes");
+
+#define FINDING_WORD(name, word, meaning) word,
+const char *const fuzz_finding_words[FUZZ_FINDING_KINDS] = {"nothing", FUZZ_FINDINGS(FINDING_WORD)};
+#define FINDING_MEANING(name, word, meaning) meaning,
+const char *const fuzz_finding_meanings[FUZZ_FINDING_KINDS] = {"nothing",
+							       FUZZ_FINDINGS(FINDING_MEANING)};
+
+static const char *const verdict_words[JUDGE_VERDICTS] = {
+	"accepted", "still_referenced", "other_pool",  "bad_pad",
+	"bad_area", "bad_index",	"no_user_ref",
+};
+static const char *const phase_words[] = {"unused", "current", "dying"};
+
+/* The two sides of one queue. */
+struct bout {
+	struct fuzz_runner *runner;
+	struct fuzz_subject *subject;
+	struct judge *judge;
+	const struct fuzz_op *op;
+};
+
+/* ---- findings ------------------------------------------------------------------------ */
+
+/* False, so that a comparison can end with it. */
+__attribute__((format(printf, 5, 6))) static bool found(struct bout *bout,
+							enum fuzz_finding_kind kind,
+							const char *expected, const char *actual,
+							const char *format, ...)
+{
+	struct fuzz_finding *finding = &bout->runner->finding;
+	__builtin_va_list arguments;
+
+	finding->kind = kind;
+	__builtin_va_start(arguments, format);
+	vsnprintf(finding->what, sizeof(finding->what), format, arguments);
+	__builtin_va_end(arguments);
+	snprintf(finding->expected, sizeof(finding->expected), "%s", expected);
+	snprintf(finding->actual, sizeof(finding->actual), "%s", actual);
+	/* A verdict's signature is which for which: numbers differ from program to program. */
+	if (kind == FUZZ_FOUND_VERDICT)
+		snprintf(finding->signature, sizeof(finding->signature), "%s:%.24s:%.24s",
+			 fuzz_finding_words[kind], expected, actual);
+	else
+		snprintf(finding->signature, sizeof(finding->signature), "%s:%s",
+			 fuzz_finding_words[kind], fuzz_words[bout->op->kind]);
+	return false;
+}
+
+static bool same(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
+		 uint64_t expected, uint64_t actual)
+{
+	char words[2][24];
+
+	if (expected == actual)
+		return true;
+	snprintf(words[0], sizeof(words[0]), "%" PRIu64, expected);
+	snprintf(words[1], sizeof(words[1]), "%" PRIu64, actual);
+	return found(bout, kind, words[0], words[1], "%s", what);
+}
+
+static bool same_of(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
+		    uint32_t number, uint64_t expected, uint64_t actual)
+{
+	char words[64];
+
+	if (expected == actual)
+		return true;
+	snprintf(words, sizeof(words), "%s %u", what, number);
+	return same(bout, kind, words, expected, actual);
+}
+
+/* A list of niovs, as much of it as fits. */
+static void list_text(const uint32_t *niovs, uint32_t count, char *text, size_t size)
+{
+	size_t used = (size_t)snprintf(text, size, count ? "" : "empty");
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (used + 16 > size) {
+			snprintf(text + used, size - used, "…");
+			return;
+		}
+		used += (size_t)snprintf(text + used, size - used, i ? " %u" : "%u", niovs[i]);
+	}
+}
+
+struct niov_list {
+	const uint32_t *niovs;
+	uint32_t count;
+};
+
+static bool same_list(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
+		      uint32_t number, struct niov_list expected, struct niov_list actual)
+{
+	char words[2][FUZZ_WORDS];
+
+	if (expected.count == actual.count &&
+	    memcmp(expected.niovs, actual.niovs, sizeof(uint32_t) * expected.count) == 0)
+		return true;
+	list_text(expected.niovs, expected.count, words[0], sizeof(words[0]));
+	list_text(actual.niovs, actual.count, words[1], sizeof(words[1]));
+	return found(bout, kind, words[0], words[1], "%s of queue or pool %u", what, number);
+}
+
+/* ---- the comparison --------------------------------------------------------------------- */
+
+static bool same_niovs(struct bout *bout)
+{
+	const struct judge_niov *expected = bout->judge->niovs;
+	const struct zcrx_niov *actual = bout->subject->area.niovs;
+	uint32_t count = bout->judge->shape.num_niovs;
+
+	if (memcmp(expected, actual, sizeof(*expected) * count) == 0)
+		return true;
+	for (uint32_t niov = 0; niov < count; niov++) {
+		struct judge_niov now;
+
+		memcpy(&now, &actual[niov], sizeof(now));
+		if (!same_of(bout, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
+			     expected[niov].user_refs, now.user_refs) ||
+		    !same_of(bout, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
+			     expected[niov].pp_refs, now.pp_refs) ||
+		    !same_of(bout, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov,
+			     expected[niov].pool, now.pool))
+			return false;
+	}
+	return found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written", "reserved word of a niov");
+}
+
+static bool same_freelist(struct bout *bout)
+{
+	const struct fuzz_subject *subject = bout->subject;
+	const struct judge *judge = bout->judge;
+	uint32_t count = zcrx_area_free_count(&subject->area);
+
+	if (count > judge->shape.num_niovs)
+		return same(bout, FUZZ_FOUND_FREELIST, "buffers on the freelist", judge->free_count,
+			    count);
+	return same_list(bout, FUZZ_FOUND_FREELIST, "freelist (top last)", bout->op->queue,
+			 (struct niov_list){judge->freelist, judge->free_count},
+			 (struct niov_list){(const uint32_t *)subject->area.freelist, count});
+}
+
+static bool same_ptr_ring(struct bout *bout, uint32_t slot)
+{
+	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
+	const struct judge_pool *wanted = &bout->judge->pools[slot];
+	const uint32_t *ring = (const uint32_t *)pool->ring;
+	uint32_t at = shm_load_relaxed_u32(&pool->shared->ring_head, POINT_PTR_RING_INDEX);
+	uint32_t expected[FUZZ_NIOVS_MAX], actual[FUZZ_NIOVS_MAX], count;
+
+	if (at >= pool->ring_size)
+		return same_of(bout, FUZZ_FOUND_PTR_RING, "head of ptr ring", slot,
+			       pool->ring_size - 1, at);
+	/* The usual case first: what should be there is, and nothing behind it. */
+	for (count = 0; count < wanted->ring_count; count++) {
+		if (ring[at] != wanted->ring[(wanted->ring_first + count) % FUZZ_NIOVS_MAX] + 1)
+			break;
+		at = at + 1 < pool->ring_size ? at + 1 : 0;
+	}
+	if (count == wanted->ring_count && (count == pool->ring_size || ring[at] == 0))
+		return true;
+	count = zcrx_pp_ring_snapshot(pool, actual, FUZZ_NIOVS_MAX);
+	for (uint32_t i = 0; i < wanted->ring_count; i++)
+		expected[i] = wanted->ring[(wanted->ring_first + i) % FUZZ_NIOVS_MAX];
+	return same_list(bout, FUZZ_FOUND_PTR_RING, "ptr ring (oldest first)", slot,
+			 (struct niov_list){expected, wanted->ring_count},
+			 (struct niov_list){actual, count});
+}
+
+static bool same_pool(struct bout *bout, uint32_t slot)
+{
+	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
+	const struct judge_pool *wanted = &bout->judge->pools[slot];
+	uint32_t phase = zcrx_pp_phase(pool);
+	char words[32];
+
+	if (phase != wanted->phase) {
+		snprintf(words, sizeof(words), "%u", phase);
+		return found(bout, FUZZ_FOUND_POOL, phase_words[wanted->phase],
+			     phase <= ZCRX_POOL_DYING ? phase_words[phase] : words,
+			     "phase of pool %u", slot);
+	}
+	if (phase == ZCRX_POOL_UNUSED)
+		return true;
+	return same_list(bout, FUZZ_FOUND_CACHE, "alloc cache (top last)", slot,
+			 (struct niov_list){wanted->cache, wanted->cache_count},
+			 (struct niov_list){pool->shared->cache, zcrx_pp_cache_count(pool)}) &&
+	       same_ptr_ring(bout, slot) &&
+	       same_of(bout, FUZZ_FOUND_POOL, "buffers bound to pool", slot, wanted->bound,
+		       zcrx_pp_inflight(pool)) &&
+	       same_of(bout, FUZZ_FOUND_LOCK, "producer lock of pool", slot, 0,
+		       pool->shared->producer_lock.word);
+}
+
+static bool same_indices(struct bout *bout)
+{
+	const struct zcrx_rq *rq = &bout->subject->ifq.rq;
+	const struct judge *judge = bout->judge;
+
+	return same(bout, FUZZ_FOUND_HEAD, "published head", judge->head, *rq->head) &&
+	       same(bout, FUZZ_FOUND_HEAD, "the provider's own head", judge->cached_head,
+		    rq->cached_head) &&
+	       same(bout, FUZZ_FOUND_HEAD, "tail", judge->tail, *rq->tail);
+}
+
+static bool same_counters(struct bout *bout)
+{
+	const struct zcrx_ifq_shared *shared = bout->subject->ifq.shared;
+	const struct judge *judge = bout->judge;
+
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
+		if (!same(bout, FUZZ_FOUND_COUNTER, verdict_words[verdict],
+			  judge->verdicts[verdict], shared->verdicts[verdict]))
+			return false;
+	}
+	return same(bout, FUZZ_FOUND_COUNTER, "RQEs consumed", judge->consumed, shared->consumed) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "aliases", judge->aliases, shared->aliases) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "failed allocations", judge->alloc_failures,
+		    shared->alloc_failures) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "destroy warnings", judge->destroy_warnings,
+		    shared->destroy_warnings) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "references on the instance", judge->instance_refs,
+		    shared->refs) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "head as shown to others", judge->cached_head,
+		    judge->consumed ? shared->cached_rq_head : judge->cached_head) &&
+	       same(bout, FUZZ_FOUND_COUNTER, "current pool (+ 1)", judge->current,
+		    shared->current_pool);
+}
+
+/* What the core itself counts as wrong, and locks that nobody may hold between operations. */
+static bool is_sound(struct bout *bout, bool all_zones)
+{
+	const struct zcrx_area_shared *area = bout->subject->area.shared;
+	const char *zone = subject_broken_zone(bout->subject, all_zones);
+
+	if (zone)
+		return found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written", "memory behind: %s",
+			     zone);
+	return same(bout, FUZZ_FOUND_FREELIST, "pushes on a full freelist", 0,
+		    area->freelist_overflows) &&
+	       same(bout, FUZZ_FOUND_PP_REFS, "page-pool references dropped that nobody held", 0,
+		    area->ref_underflows) &&
+	       same(bout, FUZZ_FOUND_LOCK, "freelist lock", 0, area->freelist_lock.word) &&
+	       same(bout, FUZZ_FOUND_LOCK, "lock of the refill ring", 0,
+		    bout->subject->ifq.shared->rq_lock.word);
+}
+
+static bool same_state(struct bout *bout, bool at_end)
+{
+	if (!is_sound(bout, at_end) || !same_niovs(bout) || !same_freelist(bout) ||
+	    !same_indices(bout) || !same_counters(bout))
+		return false;
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		if (!same_pool(bout, slot))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what entries earned ------------------------------------------------------------------- */
+
+static bool names_niov(uint32_t verdict)
+{
+	return verdict != JUDGE_BAD_PAD && verdict != JUDGE_BAD_AREA;
+}
+
+static bool same_entry(struct bout *bout, const struct judge_said *expected,
+		       const struct zcrx_judgement *actual)
+{
+	if (expected->index != actual->index)
+		return same(bout, FUZZ_FOUND_CONSUMED, "ring index of the next entry judged",
+			    expected->index, actual->index);
+	if (expected->verdict != actual->verdict)
+		return found(bout, FUZZ_FOUND_VERDICT, verdict_words[expected->verdict],
+			     actual->verdict < JUDGE_VERDICTS ? verdict_words[actual->verdict] :
+								"?",
+			     "verdict of the entry at index %u (niov %u)", expected->index,
+			     expected->niov);
+	if (names_niov(expected->verdict) && expected->niov != actual->niov)
+		return same_of(bout, FUZZ_FOUND_VERDICT, "niov of the entry at index",
+			       expected->index, expected->niov, actual->niov);
+	return same_of(bout, FUZZ_FOUND_VERDICT, "alias flag of the entry at index",
+		       expected->index, expected->alias, actual->alias);
+}
+
+static bool same_verdicts(struct bout *bout)
+{
+	const struct judge *judge = bout->judge;
+	const struct zcrx_trace *trace = &bout->subject->trace;
+	const struct fuzz_watch *watch = &bout->subject->watch;
+	uint32_t count = trace->count < judge->said_count ? trace->count : judge->said_count;
+
+	if (watch->read_twice)
+		return found(bout, FUZZ_FOUND_READ_TWICE, "loaded once", "loaded twice",
+			     "entry in slot %u", watch->offence_slot);
+	if (watch->read_late)
+		return found(bout, FUZZ_FOUND_READ_LATE, "read before head was published",
+			     "read afterwards", "entry in slot %u", watch->offence_slot);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!same_entry(bout, &judge->said[i], &trace->entries[i]))
+			return false;
+	}
+	return same(bout, FUZZ_FOUND_CONSUMED, "entries judged", judge->said_count,
+		    trace->count + trace->lost);
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+/* Note what both sides answered; false if they differ. */
+static bool answer(struct bout *bout, int64_t expected, int64_t actual)
+{
+	struct fuzz_runner *runner = bout->runner;
+	char words[2][24];
+
+	if (runner->expected.count < FUZZ_RESULTS_MAX) {
+		runner->expected.values[runner->expected.count++] = expected;
+		runner->actual.values[runner->actual.count++] = actual;
+	}
+	if (expected == actual)
+		return true;
+	/* Why it differs is often told by an entry. */
+	if (!same_verdicts(bout))
+		return false;
+	snprintf(words[0], sizeof(words[0]), "%" PRId64, expected);
+	snprintf(words[1], sizeof(words[1]), "%" PRId64, actual);
+	return found(bout, FUZZ_FOUND_RESULT, words[0], words[1], "answer of %s",
+		     fuzz_words[bout->op->kind]);
+}
+
+/* The judge saw what the provider saw. */
+static void show_what_was_seen(struct bout *bout)
+{
+	struct fuzz_watch *watch = &bout->subject->watch;
+
+	bout->judge->seen = watch->seen;
+	bout->judge->seen_count = watch->is_noting ? watch->seen_count : 0;
+}
+
+static bool do_alloc(struct bout *bout)
+{
+	for (uint32_t i = 0; i < bout->op->count; i++) {
+		int64_t actual = zcrx_pp_alloc(subject_pool(bout->subject));
+		int64_t expected;
+
+		show_what_was_seen(bout);
+		expected = judge_alloc(bout->judge);
+		if (!answer(bout, expected, actual))
+			return false;
+		/* Each call can judge a batch; what is judged in one operation has a bound. */
+		if (expected < 0 || bout->judge->said_count + JUDGE_BATCH > JUDGE_SAID_MAX)
+			break;
+	}
+	return true;
+}
+
+/* The next buffer from *niov on for which `refs` counts something; false after a whole round. */
+static bool find_held(const struct bout *bout, bool by_user, uint32_t *niov, uint32_t *left)
+{
+	const struct judge *judge = bout->judge;
+
+	for (; *left > 0; (*left)--) {
+		uint32_t now = *niov;
+
+		*niov = now + 1 < judge->shape.num_niovs ? now + 1 : 0;
+		if (by_user ? judge->niovs[now].user_refs : judge->stack_refs[now]) {
+			(*left)--;
+			*niov = now;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void do_drop_one(struct bout *bout, uint32_t niov)
+{
+	zcrx_ifq_drop(&bout->subject->ifq, niov, 1);
+	judge_drop(bout->judge, niov);
+}
+
+static void do_deliver_one(struct bout *bout, uint32_t niov)
+{
+	uint32_t fragments = 1U + bout->op->mode % 4U;
+
+	zcrx_pp_ref_get(&bout->subject->area, niov, fragments);
+	zcrx_user_ref_give(&bout->subject->area, niov, fragments);
+	judge_deliver(bout->judge, niov, fragments);
+	if (bout->op->mode < 4)
+		do_drop_one(bout, niov);
+}
+
+static void push_entry(struct bout *bout, const struct io_uring_zcrx_rqe *rqe)
+{
+	struct judge *judge = bout->judge;
+	uint32_t slot = judge->tail & (judge->shape.rq_entries - 1);
+
+	judge->rqes[slot] = *rqe;
+	memcpy(&bout->subject->ifq.rq.rqes[slot], rqe, sizeof(*rqe));
+	judge->tail++;
+}
+
+/* The user publishes what it wrote: the word is set as it stands. */
+static void publish(struct bout *bout)
+{
+	*bout->subject->ifq.rq.tail = bout->judge->tail;
+}
+
+static void do_return_one(struct bout *bout, uint32_t niov)
+{
+	struct io_uring_zcrx_rqe rqe = {.off = (uint64_t)niov << 12};
+	uint32_t times = 1;
+
+	switch ((enum fuzz_return_mode)bout->op->mode) {
+	case FUZZ_RETURN_ONE:
+		break;
+	case FUZZ_RETURN_ALL:
+		times = bout->judge->niovs[niov].user_refs;
+		break;
+	case FUZZ_RETURN_INSIDE:
+		rqe.off |= 0xfff;
+		rqe.len = UINT32_MAX;
+		break;
+	case FUZZ_RETURN_ALIAS:
+		rqe.off |= (uint64_t)1 << 44;
+		break;
+	}
+	/* More than a ring full would only be written over itself. */
+	for (uint32_t i = 0; i < times && i <= bout->judge->shape.rq_entries; i++)
+		push_entry(bout, &rqe);
+}
+
+/* For `count` buffers that the stack or the user holds, from the picked one on. */
+static void for_held(struct bout *bout, bool by_user, void (*visit)(struct bout *, uint32_t niov))
+{
+	uint32_t niovs = bout->judge->shape.num_niovs;
+	uint32_t niov = bout->op->pick % niovs;
+	uint32_t left = niovs;
+
+	for (uint32_t i = 0; i < bout->op->count && find_held(bout, by_user, &niov, &left); i++) {
+		uint32_t held = niov;
+
+		niov = niov + 1 < niovs ? niov + 1 : 0;
+		visit(bout, held);
+	}
+}
+
+static bool do_copy(struct bout *bout)
+{
+	for (uint32_t i = 0; i < bout->op->count; i++) {
+		int64_t actual = zcrx_ifq_take_copy_buffer(&bout->subject->ifq);
+		int64_t expected = judge_copy(bout->judge);
+
+		if (!answer(bout, expected, actual))
+			return false;
+		if (expected < 0)
+			break;
+	}
+	return true;
+}
+
+static void do_tail(struct bout *bout)
+{
+	struct judge *judge = bout->judge;
+
+	switch ((enum fuzz_tail_mode)bout->op->mode) {
+	case FUZZ_TAIL_MOVED:
+		judge->tail += bout->op->value;
+		break;
+	case FUZZ_TAIL_PAST_HEAD:
+		judge->tail = judge->cached_head + bout->op->value;
+		break;
+	case FUZZ_TAIL_ABSOLUTE:
+		judge->tail = bout->op->value;
+		break;
+	}
+	publish(bout);
+}
+
+static void arm_rewrite(struct bout *bout)
+{
+	struct fuzz_watch *watch = &bout->subject->watch;
+
+	watch->is_armed = true;
+	watch->loads_left = bout->op->count;
+	watch->slots_ahead = bout->op->pick;
+	watch->rewrite = bout->op->rqe;
+}
+
+static bool do_flush(struct bout *bout)
+{
+	uint32_t actual = zcrx_ifq_flush(&bout->subject->ifq);
+
+	show_what_was_seen(bout);
+	return answer(bout, judge_flush(bout->judge), actual);
+}
+
+static bool do_retry(struct bout *bout)
+{
+	uint32_t slot = bout->op->pick % JUDGE_POOLS;
+	struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
+	int destroyed;
+
+	if (bout->op->mode) {
+		zcrx_ifq_retry_release(&bout->subject->ifq);
+		judge_retry_all(bout->judge);
+		return true;
+	}
+	if (bout->judge->pools[slot].phase != JUDGE_DYING)
+		return true;
+	return answer(bout, judge_retry(bout->judge, slot),
+		      zcrx_pp_retry_release(pool, &destroyed));
+}
+
+/* The first unused pool gets parameters that no provider can serve, for one try. */
+static bool do_wrong_pool(struct bout *bout)
+{
+	struct zcrx_ifq *ifq = &bout->subject->ifq;
+	uint32_t slot = 0;
+	int64_t expected = -EOPNOTSUPP;
+	struct zcrx_page_pool kept;
+	int actual;
+
+	while (slot < JUDGE_POOLS && bout->judge->pools[slot].phase != JUDGE_UNUSED)
+		slot++;
+	if (slot == JUDGE_POOLS)
+		return answer(bout, -ENOSPC, zcrx_ifq_restart(ifq));
+	kept = ifq->pools[slot];
+	switch ((enum fuzz_wrong_pool)bout->op->mode) {
+	case FUZZ_POOL_DEVICE:
+		ifq->pools[slot].params.device++;
+		expected = -EINVAL;
+		break;
+	case FUZZ_POOL_DMA:
+		ifq->pools[slot].params.dma_map = true;
+		break;
+	case FUZZ_POOL_ORDER:
+		ifq->pools[slot].params.order = 1;
+		break;
+	case FUZZ_POOL_NO_IFQ:
+		ifq->pools[slot].provider = NULL;
+		expected = -EINVAL;
+		break;
+	}
+	actual = zcrx_ifq_restart(ifq);
+	ifq->pools[slot].params = kept.params;
+	ifq->pools[slot].provider = kept.provider;
+	return answer(bout, expected, actual);
+}
+
+static bool do_netlink(struct bout *bout)
+{
+	static const uint8_t nests[2][4] = {{4, 0, 6, 0x80}, {4, 0, 8, 0x80}};
+	uint8_t bytes[4] = {0};
+	int actual = zcrx_nl_fill(bout->op->mode ? ZCRX_NL_PAGE_POOL_GET : ZCRX_NL_QUEUE_GET, bytes,
+				  bout->op->pick);
+
+	if (!answer(bout, bout->op->pick < sizeof(bytes) ? -EMSGSIZE : 4, actual))
+		return false;
+	return actual < 0 || memcmp(bytes, nests[bout->op->mode], sizeof(bytes)) == 0 ||
+	       found(bout, FUZZ_FOUND_RESULT, "the empty nest", "other bytes", "netlink attribute");
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+static bool do_control(struct bout *bout)
+{
+	struct zcrx_ifq *ifq = &bout->subject->ifq;
+	struct judge *judge = bout->judge;
+
+	switch ((enum fuzz_op_kind)bout->op->kind) {
+	case FUZZ_SCRUB: {
+		uint64_t actual = zcrx_ifq_scrub(ifq, NULL);
+
+		return answer(bout, (int64_t)judge_scrub(judge), (int64_t)actual);
+	}
+	case FUZZ_FLUSH:
+		return do_flush(bout);
+	case FUZZ_RESTART: {
+		int actual = zcrx_ifq_restart(ifq);
+
+		return answer(bout, judge_restart(judge), actual);
+	}
+	case FUZZ_RETRY:
+		return do_retry(bout);
+	case FUZZ_DESTROY:
+		return !judge->current ||
+		       answer(bout, judge_destroy(judge), zcrx_ifq_teardown(ifq));
+	case FUZZ_DETACH:
+		judge->is_detached = ifq->detached = true;
+		return true;
+	case FUZZ_ATTACH:
+		zcrx_ifq_reset_ring(ifq);
+		judge->head = judge->tail = judge->cached_head;
+		judge->is_detached = ifq->detached = false;
+		return true;
+	case FUZZ_CHECK:
+		ifq->shared->checked = judge->checked = judge->consumed;
+		return true;
+	case FUZZ_HIDE:
+		zcrx_ifq_hide_freelist(ifq, bout->op->count);
+		judge->hidden = most(judge->hidden, bout->op->count);
+		return true;
+	case FUZZ_REFUSE:
+		if (judge->current) {
+			struct judge_pool *pool = &judge->pools[judge->current - 1];
+
+			zcrx_pp_refuse_ring(subject_pool(bout->subject), bout->op->count);
+			pool->refusals = most(pool->refusals, bout->op->count);
+		}
+		return true;
+	case FUZZ_WRONG_POOL:
+		return do_wrong_pool(bout);
+	case FUZZ_NETLINK:
+		return do_netlink(bout);
+	default:
+		return true;
+	}
+}
+
+/* Faults of our own provider, and what is not the provider's: no matter for somebody else's. */
+static bool is_ours_alone(uint32_t kind)
+{
+	return kind == FUZZ_HIDE || kind == FUZZ_NETLINK;
+}
+
+static bool do_subject(struct bout *bout)
+{
+	switch ((enum fuzz_op_kind)bout->op->kind) {
+	case FUZZ_ALLOC:
+		return !bout->judge->current || do_alloc(bout);
+	case FUZZ_DELIVER:
+		for_held(bout, false, do_deliver_one);
+		return true;
+	case FUZZ_DROP:
+		for_held(bout, false, do_drop_one);
+		return true;
+	case FUZZ_COPY:
+		return do_copy(bout);
+	default:
+		return do_control(bout);
+	}
+}
+
+/* What the user does on its own; false if it is not the user's to do. */
+static bool do_user(struct bout *bout)
+{
+	struct judge *judge = bout->judge;
+	struct zcrx_rq *rq = &bout->subject->ifq.rq;
+
+	switch ((enum fuzz_op_kind)bout->op->kind) {
+	case FUZZ_RETURN:
+		for_held(bout, true, do_return_one);
+		publish(bout);
+		return true;
+	case FUZZ_PUSH:
+		for (uint32_t i = 0; i < bout->op->count; i++)
+			push_entry(bout, &bout->op->rqe);
+		publish(bout);
+		return true;
+	case FUZZ_WRITE: {
+		uint32_t slot = bout->op->pick & (judge->shape.rq_entries - 1);
+
+		judge->rqes[slot] = bout->op->rqe;
+		memcpy(&rq->rqes[slot], &bout->op->rqe, sizeof(bout->op->rqe));
+		return true;
+	}
+	case FUZZ_TAIL:
+		do_tail(bout);
+		return true;
+	case FUZZ_HEAD:
+		judge->head = bout->op->value;
+		*rq->head = bout->op->value;
+		return true;
+	case FUZZ_REWRITE:
+		arm_rewrite(bout);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void recreate(struct fuzz_runner *runner, const struct fuzz_shape *shape, uint32_t queue)
+{
+	struct fuzz_subject *subject = &runner->subjects[queue];
+	struct judge *judge = &runner->judges[queue];
+
+	subject_format(subject, shape, runner->ops, judge);
+	judge->flush_takes_free = runner->ops != NULL;
+	judge_reset(judge, shape);
+}
+
+/* A new instance has its first pool; what came of that is compared like anything else. */
+static bool start(struct bout *bout, const struct fuzz_shape *shape)
+{
+	int actual;
+
+	recreate(bout->runner, shape, bout->op->queue);
+	subject_enter(bout->subject);
+	actual = zcrx_ifq_restart(&bout->subject->ifq);
+	subject_leave(bout->subject);
+	return answer(bout, 0, actual) && same_state(bout, false);
+}
+
+static bool step(struct bout *bout, const struct fuzz_shape *shape)
+{
+	bool good;
+
+	bout->runner->expected.count = bout->runner->actual.count = 0;
+	bout->judge->said_count = 0;
+	bout->judge->seen_at = bout->judge->seen_count = 0;
+	bout->subject->trace.count = 0;
+	if (do_user(bout))
+		return true;
+	if (bout->op->kind == FUZZ_RECREATE)
+		return start(bout, shape);
+	if (bout->runner->ops && is_ours_alone(bout->op->kind))
+		return true;
+	subject_enter(bout->subject);
+	good = do_subject(bout);
+	subject_leave(bout->subject);
+	return good && same_verdicts(bout) && same_state(bout, false);
+}
+
+static const struct fuzz_op creation[FUZZ_QUEUES_MAX] = {
+	{.kind = FUZZ_RECREATE},
+	{.kind = FUZZ_RECREATE, .queue = 1},
+};
+
+static struct bout bout_of(struct fuzz_runner *runner, const struct fuzz_op *op)
+{
+	return (struct bout){runner, &runner->subjects[op->queue], &runner->judges[op->queue], op};
+}
+
+/* At the end all is looked at: idle pools' zones, and the queue that was left alone. */
+static bool good_at_end(struct fuzz_runner *runner, uint32_t queues)
+{
+	for (uint32_t queue = 0; queue < queues; queue++) {
+		struct bout bout = bout_of(runner, &creation[queue]);
+
+		if (!same_state(&bout, true))
+			return false;
+	}
+	return true;
+}
+
+bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program)
+{
+	runner->finding.kind = FUZZ_NOTHING;
+	runner->finding.step = 0;
+	for (uint32_t queue = 0; queue < program->shape.queues; queue++) {
+		struct bout bout = bout_of(runner, &creation[queue]);
+
+		runner->expected.count = runner->actual.count = 0;
+		if (!start(&bout, &program->shape))
+			return false;
+	}
+	for (uint32_t i = 0; i < program->count; i++) {
+		struct bout bout = bout_of(runner, &program->ops[i]);
+		bool good;
+
+		if (runner->progress)
+			*runner->progress = i;
+		good = step(&bout, &program->shape);
+		runner->finding.step = i;
+		if (runner->after)
+			runner->after(runner, program, i);
+		if (!good)
+			return false;
+	}
+	return good_at_end(runner, program->shape.queues);
+}
+
+/* ---- in words ----------------------------------------------------------------------------------- */
+
+void fuzz_answer_text(const struct fuzz_runner *runner, const struct fuzz_op *op, bool expected,
+		      char *text, size_t size)
+{
+	const struct fuzz_results *results = expected ? &runner->expected : &runner->actual;
+	const struct judge *judge = &runner->judges[op->queue];
+	const struct zcrx_trace *trace = &runner->subjects[op->queue].trace;
+	uint32_t entries = expected ? judge->said_count : trace->count;
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; i < results->count && used + 32 < size; i++)
+		used += (size_t)snprintf(text + used, size - used, i ? " %" PRId64 : "%" PRId64,
+					 results->values[i]);
+	for (uint32_t i = 0; i < entries && used + 48 < size; i++) {
+		uint32_t verdict = expected ? judge->said[i].verdict : trace->entries[i].verdict;
+		uint32_t niov = expected ? judge->said[i].niov : trace->entries[i].niov;
+
+		used += (size_t)snprintf(text + used, size - used, "%s%s",
+					 i ? ", " : (results->count ? "; entries: " : "entries: "),
+					 verdict < JUDGE_VERDICTS ? verdict_words[verdict] : "?");
+		if (names_niov(verdict))
+			used += (size_t)snprintf(text + used, size - used, " (niov %u)", niov);
+	}
+}

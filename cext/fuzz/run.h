@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Running a program: each operation is done by the instance and by the judge,
+ * and whatever differs afterwards is a finding.
+ */
+#ifndef ZCRX_FUZZ_RUN_H
+#define ZCRX_FUZZ_RUN_H
+
+#include "subject.h"
+
+/* X(NAME, word, what it means). */
+#define FUZZ_FINDINGS(X)                                                                        \
+	X(RESULT, "result", "an operation answered something else")                             \
+	X(VERDICT, "verdict", "an entry earned another verdict")                                \
+	X(CONSUMED, "consumed", "too many or too few entries were consumed")                    \
+	X(READ_TWICE, "read-twice", "a word of an entry was loaded twice in one refill")        \
+	X(READ_LATE, "read-late", "an entry was read after head had been published")            \
+	X(HEAD, "head", "the ring's indices are wrong")                                         \
+	X(USER_REFS, "user-refs", "user references are wrong")                                  \
+	X(PP_REFS, "pp-refs", "page-pool references are wrong")                                 \
+	X(BINDING, "binding", "a buffer is bound to the wrong pool")                            \
+	X(FREELIST, "freelist", "the freelist is wrong: buffers lost, doubled or out of order") \
+	X(CACHE, "cache", "an alloc cache is wrong")                                            \
+	X(PTR_RING, "ptr-ring", "a ptr ring is wrong")                                          \
+	X(POOL, "pool", "a page pool's phase or count of buffers is wrong")                     \
+	X(COUNTER, "counter", "something was counted wrongly")                                  \
+	X(LOCK, "lock", "a lock was left taken")                                                \
+	X(RED_ZONE, "red-zone", "somebody wrote outside of an array")
+
+enum fuzz_finding_kind {
+	FUZZ_NOTHING,
+#define FUZZ_FINDING_ENUM(name, word, meaning) FUZZ_FOUND_##name,
+	FUZZ_FINDINGS(FUZZ_FINDING_ENUM)
+#undef FUZZ_FINDING_ENUM
+		FUZZ_FINDING_KINDS,
+};
+
+extern const char *const fuzz_finding_words[FUZZ_FINDING_KINDS];
+extern const char *const fuzz_finding_meanings[FUZZ_FINDING_KINDS];
+
+#define FUZZ_WORDS 160U
+#define FUZZ_SIGNATURE 64U
+
+struct fuzz_finding {
+	enum fuzz_finding_kind kind;
+	uint32_t step; /* the operation after which it showed */
+	char signature[FUZZ_SIGNATURE]; /* same mistake, same signature, as a rule */
+	char what[FUZZ_WORDS], expected[FUZZ_WORDS], actual[FUZZ_WORDS];
+};
+
+#define FUZZ_RESULTS_MAX 512U
+
+/* What one operation answered, call by call. */
+struct fuzz_results {
+	int64_t values[FUZZ_RESULTS_MAX];
+	uint32_t count;
+};
+
+struct fuzz_runner {
+	const struct zcrx_provider_ops *ops; /* of somebody else's provider, or NULL */
+	struct fuzz_subject subjects[FUZZ_QUEUES_MAX];
+	struct judge judges[FUZZ_QUEUES_MAX];
+	struct fuzz_results expected, actual; /* of this operation */
+	struct fuzz_finding finding;
+	/* Called after each operation if not NULL; the finding is there if it was the last. */
+	void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
+		      uint32_t step);
+	void *context; /* the callback's own */
+	uint32_t *progress; /* if not NULL: the operation that is being done */
+};
+
+/* Run a program from its start; true if nothing was found. */
+bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program);
+
+/* What the last operation answered and what its entries earned, in words. */
+void fuzz_answer_text(const struct fuzz_runner *runner, const struct fuzz_op *op, bool expected,
+		      char *text, size_t size);
+
+#endif /* ZCRX_FUZZ_RUN_H */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a fuzzing process leaves what it found, whatever engine drives it. The
+ * process goes on afterwards; what it cannot survive stands in a file that it
+ * shares with whoever watches it: the program that it was running.
+ */
+#ifndef ZCRX_FUZZ_SINK_H
+#define ZCRX_FUZZ_SINK_H
+
+#include "run.h"
+
+#define SINK_SIGNATURES_MAX 256U
+
+/* The file of the program that is being run: this, and behind it the bytes. */
+struct fuzz_current {
+	uint64_t executions;
+	uint64_t findings; /* of all kinds, each time */
+	uint32_t size; /* 0 while nothing runs */
+	uint32_t reserved;
+	uint8_t bytes[FUZZ_PROGRAM_BYTES];
+};
+
+struct fuzz_sink {
+	struct fuzz_runner runner;
+	struct fuzz_program program;
+	const char *folder; /* for findings; NULL = a finding ends the process */
+	struct fuzz_current *current;
+	struct fuzz_current own; /* when nobody shares it */
+	char signatures[SINK_SIGNATURES_MAX][FUZZ_SIGNATURE];
+	uint32_t signature_count;
+};
+
+/*
+ * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
+ * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file.
+ * Ends the process with a line and code 2 when something of that is no use.
+ */
+void sink_open(struct fuzz_sink *sink);
+
+/* Run one program, in bytes; true if nothing was found. */
+bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size);
+
+#endif /* ZCRX_FUZZ_SINK_H */

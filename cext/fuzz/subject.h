@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The instance under attack: the real ifq, page pools and area on memory of the
+ * fuzzer's, with red zones around every array, and a watch on how the ring is read.
+ */
+#ifndef ZCRX_FUZZ_SUBJECT_H
+#define ZCRX_FUZZ_SUBJECT_H
+
+#include "../foreign.h"
+#include "judge.h"
+
+#define SUBJECT_ZONES_MAX 32U
+#define SUBJECT_ZONE_BYTES 64U
+#define SUBJECT_BYTES (1U << 16)
+#define SUBJECT_SEEN_MAX 2048U
+#define SUBJECT_FLIGHT_ENTRIES 16U
+
+struct fuzz_zone {
+	uint64_t *words; /* SUBJECT_ZONE_BYTES of them, filled with a pattern */
+	const char *behind; /* what stands before it */
+};
+
+/* How the provider reads the ring in one operation, and what the user does meanwhile. */
+struct fuzz_watch {
+	const uint8_t *rqes; /* of the subject */
+	uint32_t rqes_size;
+	uint32_t epoch; /* one refill each */
+	uint32_t loaded[FUZZ_RQ_ENTRIES_MAX * 4U]; /* by u32: the epoch in which it was loaded */
+	bool has_published; /* in this refill */
+	bool read_twice, read_late; /* in this operation */
+	uint32_t offence_slot;
+	/* A rewrite that waits for its load. */
+	bool is_armed;
+	uint32_t loads_left;
+	uint32_t slots_ahead;
+	struct io_uring_zcrx_rqe rewrite;
+	struct judge *judge; /* whose ring follows */
+	struct judge_seen seen[SUBJECT_SEEN_MAX];
+	uint32_t seen_count;
+	bool is_noting; /* what was seen is noted: a rewrite was armed when the operation began */
+};
+
+struct fuzz_subject {
+	struct zcrx_ifq ifq;
+	struct zcrx_area area;
+	struct zcrx_flight flight;
+	struct zcrx_foreign foreign;
+	struct zcrx_trace trace;
+	struct zcrx_judgement judgements[JUDGE_SAID_MAX];
+	struct fuzz_watch watch;
+	struct fuzz_zone zones[SUBJECT_ZONES_MAX];
+	uint32_t zone_count, zones_of_pools; /* the latter are the last ones, two a pool */
+	uint32_t used;
+	struct fuzz_shape laid_out; /* for which sizes; queues = 0: for none yet */
+	_Alignas(SHM_CACHE_LINE) uint8_t memory[SUBJECT_BYTES];
+};
+
+/* A fresh instance; ops is NULL for our own provider. */
+void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape,
+		    const struct zcrx_provider_ops *ops, struct judge *judge);
+
+/*
+ * The name of an array behind which somebody wrote, or NULL. Looked at are `all`
+ * zones and all of them, or the beginnings of those that can have been in use.
+ */
+const char *subject_broken_zone(const struct fuzz_subject *subject, bool all);
+
+/* Around each operation of the subject. */
+void subject_enter(struct fuzz_subject *subject);
+void subject_leave(struct fuzz_subject *subject);
+
+static inline struct zcrx_page_pool *subject_pool(struct fuzz_subject *subject)
+{
+	return zcrx_ifq_pool(&subject->ifq);
+}
+
+#endif /* ZCRX_FUZZ_SUBJECT_H */

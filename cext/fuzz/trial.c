@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* A child shares one page with us: how far it came, and what it found. */
+#define _GNU_SOURCE /* sigabbrev_np */
+#include "trial.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct report {
+	uint32_t progress;
+	bool is_over;
+	struct fuzz_finding finding;
+};
+
+struct fuzz_court {
+	struct fuzz_runner runner;
+	struct report *report;
+	uint32_t timeout_s;
+	int quiet_fd;
+};
+
+struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
+				   int quiet_fd)
+{
+	struct fuzz_court *court = aligned_alloc(SHM_CACHE_LINE, sizeof(*court));
+
+	if (!court)
+		return NULL;
+	memset(court, 0, sizeof(*court));
+	court->report = mmap(NULL, sizeof(*court->report), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (court->report == MAP_FAILED) {
+		free(court);
+		return NULL;
+	}
+	court->runner.ops = ops;
+	court->runner.progress = &court->report->progress;
+	court->timeout_s = timeout_s;
+	court->quiet_fd = quiet_fd;
+	return court;
+}
+
+void fuzz_court_close(struct fuzz_court *court)
+{
+	if (!court)
+		return;
+	munmap(court->report, sizeof(*court->report));
+	free(court);
+}
+
+static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
+{
+	int quiet = court->quiet_fd;
+
+	if (quiet < 0)
+		quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (quiet >= 0)
+		dup2(quiet, STDERR_FILENO);
+	/* A fuzzer's runtime may have its own idea of what a signal means. */
+	for (int number = 1; number < 32; number++)
+		signal(number, SIG_DFL);
+	alarm(court->timeout_s);
+	fuzz_run(&court->runner, program);
+	court->report->finding = court->runner.finding;
+	court->report->is_over = true;
+	fflush(stdout);
+	_exit(0);
+}
+
+static void name_end(struct fuzz_trial *trial, const struct report *report, int status)
+{
+	struct fuzz_finding *finding = &trial->finding;
+
+	memset(finding, 0, sizeof(*finding));
+	finding->step = report->progress;
+	snprintf(finding->expected, sizeof(finding->expected), "the operation ends");
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+		trial->outcome = FUZZ_HUNG;
+		snprintf(finding->signature, sizeof(finding->signature), "hang");
+		snprintf(finding->what, sizeof(finding->what), "the operation did not end in time");
+		snprintf(finding->actual, sizeof(finding->actual), "it was cut off");
+		return;
+	}
+	trial->outcome = FUZZ_CRASHED;
+	if (WIFSIGNALED(status)) {
+		snprintf(finding->signature, sizeof(finding->signature), "crash:%s",
+			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
+		snprintf(finding->what, sizeof(finding->what), "the process was killed by SIG%s",
+			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
+	} else {
+		snprintf(finding->signature, sizeof(finding->signature), "crash:exit-%d",
+			 WEXITSTATUS(status));
+		snprintf(finding->what, sizeof(finding->what),
+			 "the process ended itself with code %d (a sanitizer's report)",
+			 WEXITSTATUS(status));
+	}
+	snprintf(finding->actual, sizeof(finding->actual), "it ended the process");
+}
+
+void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
+	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
+			    uint32_t step),
+	      struct fuzz_trial *trial)
+{
+	int status = 0;
+	pid_t child;
+
+	memset(court->report, 0, sizeof(*court->report));
+	court->runner.after = after;
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		hold_trial(court, program);
+	memset(trial, 0, sizeof(*trial));
+	if (child < 0 || waitpid(child, &status, 0) < 0) {
+		perror("fork");
+		exit(2);
+	}
+	if (!court->report->is_over) {
+		name_end(trial, court->report, status);
+		return;
+	}
+	trial->finding = court->report->finding;
+	trial->outcome = trial->finding.kind == FUZZ_NOTHING ? FUZZ_CLEAN : FUZZ_FOUND;
+}
+
+/* ---- the shortest program --------------------------------------------------------- */
+
+struct search {
+	struct fuzz_court *court;
+	struct fuzz_program *best;
+	const char *signature;
+	uint32_t trials, trials_max;
+	bool has_improved; /* in this round */
+};
+
+static bool is_same(const struct fuzz_program *one, const struct fuzz_program *other)
+{
+	return one->count == other->count &&
+	       memcmp(&one->shape, &other->shape, sizeof(one->shape)) == 0 &&
+	       memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
+}
+
+/* Keep the candidate if it does the same. */
+static bool consider(struct search *search, const struct fuzz_program *candidate)
+{
+	struct fuzz_trial trial;
+
+	if (search->trials >= search->trials_max || is_same(candidate, search->best))
+		return false;
+	search->trials++;
+	fuzz_try(search->court, candidate, NULL, &trial);
+	if (trial.outcome == FUZZ_CLEAN || strcmp(trial.finding.signature, search->signature) != 0)
+		return false;
+	*search->best = *candidate;
+	/* What comes after the finding has no part in it. */
+	if (trial.finding.step + 1 < search->best->count)
+		search->best->count = trial.finding.step + 1;
+	search->has_improved = true;
+	return true;
+}
+
+static void remove_operations(struct search *search)
+{
+	struct fuzz_program candidate;
+
+	for (uint32_t size = search->best->count / 2; size > 0; size /= 2) {
+		for (uint32_t at = search->best->count; at-- > 0;) {
+			const struct fuzz_program *best = search->best;
+
+			if (at + size > best->count)
+				continue;
+			candidate = *best;
+			memmove(&candidate.ops[at], &best->ops[at + size],
+				sizeof(best->ops[0]) * (best->count - at - size));
+			candidate.count -= size;
+			consider(search, &candidate);
+		}
+	}
+}
+
+/* Try plainer values of one number: the plainest first, then halfway there. */
+#define PLAINER(search, field, plainest)                                           \
+	do {                                                                       \
+		struct fuzz_program tried = *(search)->best;                       \
+                                                                                   \
+		if (tried.field == (plainest))                                     \
+			break;                                                     \
+		tried.field = (plainest);                                          \
+		if (consider((search), &tried))                                    \
+			break;                                                     \
+		while (tried = *(search)->best, tried.field > (plainest)) {        \
+			tried.field = (plainest) + (tried.field - (plainest)) / 2; \
+			if (!consider((search), &tried))                           \
+				break;                                             \
+		}                                                                  \
+		tried = *(search)->best;                                           \
+		if (tried.field > (plainest)) {                                    \
+			tried.field--;                                             \
+			consider((search), &tried);                                \
+		}                                                                  \
+	} while (0)
+
+static void simplify_shape(struct search *search)
+{
+	struct fuzz_program candidate = *search->best;
+
+	if (candidate.shape.queues > 1) {
+		candidate.shape.queues = 1;
+		for (uint32_t i = 0; i < candidate.count; i++)
+			candidate.ops[i].queue = 0;
+		consider(search, &candidate);
+	}
+	PLAINER(search, shape.num_niovs, 1);
+	PLAINER(search, shape.initial_index, 0);
+	PLAINER(search, shape.ptr_ring_size, 8);
+	candidate = *search->best;
+	candidate.shape.strict_alias = candidate.shape.is_checked = candidate.shape.records = false;
+	consider(search, &candidate);
+	candidate = *search->best;
+	candidate.shape.records = false;
+	consider(search, &candidate);
+	while (candidate = *search->best, candidate.shape.rq_entries > 1) {
+		candidate.shape.rq_entries /= 2;
+		if (!consider(search, &candidate))
+			break;
+	}
+}
+
+static void simplify_entry(struct search *search, uint32_t at)
+{
+	struct fuzz_program candidate = *search->best;
+
+	PLAINER(search, ops[at].rqe.len, 0);
+	PLAINER(search, ops[at].rqe.__pad, 0);
+	PLAINER(search, ops[at].rqe.off, 0);
+	/* Bits that do not matter: the offset in the page first. */
+	candidate = *search->best;
+	if (candidate.ops[at].rqe.off & 0xfff) {
+		candidate.ops[at].rqe.off &= ~(uint64_t)0xfff;
+		consider(search, &candidate);
+	}
+	for (uint32_t bit = 64; bit-- > 12;) {
+		candidate = *search->best;
+		if (!(candidate.ops[at].rqe.off >> bit & 1))
+			continue;
+		candidate.ops[at].rqe.off &= ~((uint64_t)1 << bit);
+		consider(search, &candidate);
+	}
+}
+
+static void simplify_operation(struct search *search, uint32_t at)
+{
+	uint32_t arguments = fuzz_arguments[search->best->ops[at].kind];
+
+	if (arguments & FUZZ_ARG_COUNT)
+		PLAINER(search, ops[at].count, 1);
+	if (arguments & FUZZ_ARG_PICK && at < search->best->count)
+		PLAINER(search, ops[at].pick, 0);
+	if (arguments & FUZZ_ARG_MODE && at < search->best->count)
+		PLAINER(search, ops[at].mode, 0);
+	if (arguments & FUZZ_ARG_VALUE && at < search->best->count)
+		PLAINER(search, ops[at].value, 0);
+	if (arguments & FUZZ_ARG_RQE && at < search->best->count)
+		simplify_entry(search, at);
+}
+
+uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
+		       const char *signature, uint32_t trials_max)
+{
+	struct search search = {
+		.court = court,
+		.best = program,
+		.signature = signature,
+		.trials_max = trials_max,
+	};
+
+	do {
+		search.has_improved = false;
+		remove_operations(&search);
+		simplify_shape(&search);
+		for (uint32_t at = 0; at < program->count; at++)
+			simplify_operation(&search, at);
+	} while (search.has_improved && search.trials < trials_max);
+	return search.trials;
+}

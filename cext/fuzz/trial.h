@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program in a process of its own, for what may crash or never end; and the
+ * search for the shortest program that still does the same.
+ */
+#ifndef ZCRX_FUZZ_TRIAL_H
+#define ZCRX_FUZZ_TRIAL_H
+
+#include "run.h"
+
+enum fuzz_outcome { FUZZ_CLEAN, FUZZ_FOUND, FUZZ_CRASHED, FUZZ_HUNG };
+
+struct fuzz_trial {
+	enum fuzz_outcome outcome;
+	struct fuzz_finding finding; /* a crash and a hang have a signature too */
+};
+
+struct fuzz_court; /* where trials are held */
+
+/* NULL without memory. What the child prints goes to quiet_fd, or nowhere if that is -1. */
+struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
+				   int quiet_fd);
+void fuzz_court_close(struct fuzz_court *court);
+
+/* Run it in a child. `after` is called there, after each operation, if not NULL. */
+void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
+	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
+			    uint32_t step),
+	      struct fuzz_trial *trial);
+
+/*
+ * Make the program as short and its numbers as plain as it can be with the same
+ * signature, in at most `trials_max` trials; how many there were.
+ */
+uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
+		       const char *signature, uint32_t trials_max);
+
+#endif /* ZCRX_FUZZ_TRIAL_H */

@@ -1,0 +1,1 @@
+"""Fuzzing a memory provider: programs of operations, judged after each of them."""
