@@ -160,15 +160,24 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* One refill on behalf of a pool; how many entries were consumed. */
-static uint32_t consume(struct judge *judge, uint32_t slot)
+uint32_t judge_available(const struct judge *judge)
 {
 	uint32_t count = least(judge->tail - judge->cached_head, judge->shape.rq_entries);
 
-	count = least(count, JUDGE_BATCH - judge->pools[slot].cache_count);
+	if (judge->is_detached)
+		return 0;
 	if (judge->shape.is_checked)
 		count = least(count, (uint32_t)(judge->checked + JUDGE_LOG - judge->consumed));
-	if (count == 0 || judge->is_detached)
+	return count;
+}
+
+/* One refill on behalf of a pool; how many entries were consumed. */
+static uint32_t consume(struct judge *judge, uint32_t slot)
+{
+	uint32_t count =
+		least(judge_available(judge), JUDGE_BATCH - judge->pools[slot].cache_count);
+
+	if (count == 0)
 		return 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct judge_said *said = &judge->said[judge->said_count++];
@@ -239,19 +248,28 @@ int64_t judge_copy(struct judge *judge)
 
 /* ---- control ------------------------------------------------------------------------- */
 
-uint64_t judge_scrub(struct judge *judge)
+uint64_t judge_scrub(struct judge *judge, uint64_t *buffers)
 {
 	uint64_t taken = 0;
+
+	*buffers = 0;
 
 	for (uint32_t niov = 0; niov < judge->shape.num_niovs; niov++) {
 		uint32_t refs = judge->niovs[niov].user_refs;
 
 		judge->niovs[niov].user_refs = 0;
 		taken += refs;
-		if (refs && drop_refs(judge, niov, refs))
+		if (refs && drop_refs(judge, niov, refs)) {
 			go_home(judge, niov);
+			(*buffers)++;
+		}
 	}
 	return taken;
+}
+
+uint32_t judge_refill(struct judge *judge)
+{
+	return judge->current ? consume(judge, judge->current - 1) : 0;
 }
 
 static void empty_cache(struct judge *judge, uint32_t slot)

@@ -100,7 +100,9 @@ int64_t judge_alloc(struct judge *judge);
 void judge_deliver(struct judge *judge, uint32_t niov, uint32_t fragments);
 void judge_drop(struct judge *judge, uint32_t niov);
 int64_t judge_copy(struct judge *judge);
-uint64_t judge_scrub(struct judge *judge);
+uint64_t judge_scrub(struct judge *judge, uint64_t *buffers); /* how many came home by it */
+uint32_t judge_refill(struct judge *judge); /* whatever the cache holds */
+uint32_t judge_available(const struct judge *judge);
 uint32_t judge_flush(struct judge *judge);
 int64_t judge_restart(struct judge *judge);
 int64_t judge_destroy(struct judge *judge);

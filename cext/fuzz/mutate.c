@@ -210,6 +210,22 @@ static void draw_round(struct fuzz_program *program, struct zcrx_rng *rng)
 	}
 }
 
+/* A pool after the other is left behind with a buffer out, until there is no slot for one more. */
+static void draw_restarts(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	uint8_t queue = (uint8_t)below(rng, program->shape.queues);
+	uint32_t count = 2 * (1 + below(rng, 9));
+
+	for (uint32_t i = 0; i < count && program->count < FUZZ_OPS_MAX; i++) {
+		struct fuzz_op *op = &program->ops[program->count++];
+
+		memset(op, 0, sizeof(*op));
+		op->kind = i % 2 ? FUZZ_RESTART : FUZZ_ALLOC;
+		op->queue = queue;
+		op->count = i % 2 ? 0 : 1;
+	}
+}
+
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
 {
 	draw_shape(&program->shape, rng);
@@ -217,6 +233,8 @@ void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng
 	while (program->count < count && program->count < FUZZ_OPS_MAX) {
 		if (happens(rng, 15))
 			draw_round(program, rng);
+		else if (happens(rng, 1))
+			draw_restarts(program, rng);
 		else
 			draw_op(&program->ops[program->count++], &program->shape, rng);
 	}
@@ -345,8 +363,10 @@ void fuzz_mutate(struct fuzz_program *program, struct zcrx_rng *rng)
 			swap(program, rng);
 		else if (draw < 84)
 			change_argument(program, rng);
-		else if (draw < 94)
+		else if (draw < 93)
 			draw_round(program, rng);
+		else if (draw < 94)
+			draw_restarts(program, rng);
 		else
 			change_shape(program, rng);
 	}

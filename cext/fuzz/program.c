@@ -253,6 +253,9 @@ void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *to, size_t si
 		    op->pick);
 		break;
 	case FUZZ_SCRUB:
+		say(&text, "%s", op->mode ? ", counting buffers" : "");
+		break;
+	case FUZZ_REFILL:
 	case FUZZ_FLUSH:
 	case FUZZ_RESTART:
 	case FUZZ_DESTROY:

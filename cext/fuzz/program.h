@@ -55,7 +55,8 @@ struct fuzz_shape {
 	X(HEAD, "head", FUZZ_ARG_VALUE, 1)                                       \
 	X(REWRITE, "rewrite", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)  \
 	/* control */                                                            \
-	X(SCRUB, "scrub", 0, 1)                                                  \
+	X(SCRUB, "scrub", FUZZ_ARG_MODE, 2)                                      \
+	X(REFILL, "refill", 0, 1)                                                \
 	X(FLUSH, "flush", 0, 1)                                                  \
 	X(RESTART, "restart", 0, 1)                                              \
 	X(RETRY, "retry", FUZZ_ARG_PICK | FUZZ_ARG_MODE, 2)                      \

@@ -176,7 +176,7 @@ static bool same_freelist(struct bout *bout)
 			 (struct niov_list){(const uint32_t *)subject->area.freelist, count});
 }
 
-static bool same_ptr_ring(struct bout *bout, uint32_t slot)
+static bool same_ptr_ring(struct bout *bout, uint32_t slot, bool at_end)
 {
 	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
 	const struct judge_pool *wanted = &bout->judge->pools[slot];
@@ -193,7 +193,7 @@ static bool same_ptr_ring(struct bout *bout, uint32_t slot)
 			break;
 		at = at + 1 < pool->ring_size ? at + 1 : 0;
 	}
-	if (count == wanted->ring_count && (count == pool->ring_size || ring[at] == 0))
+	if (!at_end && count == wanted->ring_count && (count == pool->ring_size || ring[at] == 0))
 		return true;
 	count = zcrx_pp_ring_snapshot(pool, actual, FUZZ_NIOVS_MAX);
 	for (uint32_t i = 0; i < wanted->ring_count; i++)
@@ -203,7 +203,7 @@ static bool same_ptr_ring(struct bout *bout, uint32_t slot)
 			 (struct niov_list){actual, count});
 }
 
-static bool same_pool(struct bout *bout, uint32_t slot)
+static bool same_pool(struct bout *bout, uint32_t slot, bool at_end)
 {
 	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
 	const struct judge_pool *wanted = &bout->judge->pools[slot];
@@ -221,7 +221,7 @@ static bool same_pool(struct bout *bout, uint32_t slot)
 	return same_list(bout, FUZZ_FOUND_CACHE, "alloc cache (top last)", slot,
 			 (struct niov_list){wanted->cache, wanted->cache_count},
 			 (struct niov_list){pool->shared->cache, zcrx_pp_cache_count(pool)}) &&
-	       same_ptr_ring(bout, slot) &&
+	       same_ptr_ring(bout, slot, at_end) &&
 	       same_of(bout, FUZZ_FOUND_POOL, "buffers bound to pool", slot, wanted->bound,
 		       zcrx_pp_inflight(pool)) &&
 	       same_of(bout, FUZZ_FOUND_LOCK, "producer lock of pool", slot, 0,
@@ -287,7 +287,7 @@ static bool same_state(struct bout *bout, bool at_end)
 	    !same_indices(bout) || !same_counters(bout))
 		return false;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
-		if (!same_pool(bout, slot))
+		if (!same_pool(bout, slot, at_end))
 			return false;
 	}
 	return true;
@@ -521,6 +521,27 @@ static void arm_rewrite(struct bout *bout)
 	watch->rewrite = bout->op->rqe;
 }
 
+static bool do_scrub(struct bout *bout)
+{
+	uint64_t buffers = 0, wanted;
+	bool counts = bout->op->mode && !bout->runner->ops; /* others' are not asked for it */
+	uint64_t actual = zcrx_ifq_scrub(&bout->subject->ifq, counts ? &buffers : NULL);
+	uint64_t expected = judge_scrub(bout->judge, &wanted);
+
+	return answer(bout, (int64_t)expected, (int64_t)actual) &&
+	       (!counts || same(bout, FUZZ_FOUND_RESULT, "buffers that came home by the scrub",
+				wanted, buffers));
+}
+
+static bool do_refill(struct bout *bout)
+{
+	struct zcrx_page_pool *pool = subject_pool(bout->subject);
+	uint32_t actual = pool ? zcrx_ifq_refill_ring(&bout->subject->ifq, pool) : 0;
+
+	show_what_was_seen(bout);
+	return answer(bout, judge_refill(bout->judge), actual);
+}
+
 static bool do_flush(struct bout *bout)
 {
 	uint32_t actual = zcrx_ifq_flush(&bout->subject->ifq);
@@ -606,11 +627,10 @@ static bool do_control(struct bout *bout)
 	struct judge *judge = bout->judge;
 
 	switch ((enum fuzz_op_kind)bout->op->kind) {
-	case FUZZ_SCRUB: {
-		uint64_t actual = zcrx_ifq_scrub(ifq, NULL);
-
-		return answer(bout, (int64_t)judge_scrub(judge), (int64_t)actual);
-	}
+	case FUZZ_SCRUB:
+		return do_scrub(bout);
+	case FUZZ_REFILL:
+		return do_refill(bout);
 	case FUZZ_FLUSH:
 		return do_flush(bout);
 	case FUZZ_RESTART: {
@@ -621,11 +641,11 @@ static bool do_control(struct bout *bout)
 	case FUZZ_RETRY:
 		return do_retry(bout);
 	case FUZZ_DESTROY:
-		return !judge->current ||
-		       answer(bout, judge_destroy(judge), zcrx_ifq_teardown(ifq));
+		return answer(bout, judge->current ? judge_destroy(judge) : -ENOENT,
+			      zcrx_ifq_teardown(ifq));
 	case FUZZ_DETACH:
 		judge->is_detached = ifq->detached = true;
-		return true;
+		return answer(bout, judge_available(judge), zcrx_ifq_available(ifq));
 	case FUZZ_ATTACH:
 		zcrx_ifq_reset_ring(ifq);
 		judge->head = judge->tail = judge->cached_head;
@@ -633,7 +653,7 @@ static bool do_control(struct bout *bout)
 		return true;
 	case FUZZ_CHECK:
 		ifq->shared->checked = judge->checked = judge->consumed;
-		return true;
+		return answer(bout, judge_available(judge), zcrx_ifq_available(ifq));
 	case FUZZ_HIDE:
 		zcrx_ifq_hide_freelist(ifq, bout->op->count);
 		judge->hidden = most(judge->hidden, bout->op->count);
@@ -655,10 +675,10 @@ static bool do_control(struct bout *bout)
 	}
 }
 
-/* Faults of our own provider, and what is not the provider's: no matter for somebody else's. */
+/* Faults of our own provider, and steps that only ours can take alone. */
 static bool is_ours_alone(uint32_t kind)
 {
-	return kind == FUZZ_HIDE || kind == FUZZ_NETLINK;
+	return kind == FUZZ_HIDE || kind == FUZZ_NETLINK || kind == FUZZ_REFILL;
 }
 
 static bool do_subject(struct bout *bout)

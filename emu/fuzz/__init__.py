@@ -1,1 +1,44 @@
 """Fuzzing a memory provider: programs of operations, judged after each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emu.bugs import find_bug
+from emu.bugs.content import CONTENT_BUGS
+from emu.fuzz.harness import Harness, Target
+
+__all__ = ["check_program"]
+
+
+def check_program(
+    program: bytes,
+    *,
+    provider: Path | None = None,
+    bug: str | None = None,
+    sanitize: bool = True,
+) -> None:
+    """Run a program against a provider: what a test that was written out by the fuzzer calls.
+
+    Args:
+        program: Any bytes; docs/fuzzing.md has the codec.
+        provider: A shared library or the C source of one; None for our own provider.
+        bug: The name of a seeded bug to put into ours.
+        sanitize: Use the sanitized harness.
+
+    Raises:
+        AssertionError: Something was found; the text has the program, step by step.
+        EnvironmentProblem: There is no compiler to build the harness with.
+    """
+    known = find_bug(bug, CONTENT_BUGS) if bug is not None else None
+    harness = Harness(Target(bug=known, provider=provider, sanitize=sanitize))
+    harness.check()
+    trial = harness.run(program)
+    if not trial.is_clean:
+        steps = "\n".join(
+            f"{step.number:3} {step.operation}: {step.actual}" for step in trial.steps
+        )
+        raise AssertionError(
+            f"{trial.signature} after operation {trial.step}: {trial.what}: expected "
+            f"{trial.expected}, got {trial.actual}\n{trial.shape}\n{steps}\n{trial.report}"
+        )

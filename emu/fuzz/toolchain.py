@@ -62,10 +62,10 @@ def any_compiler() -> Compiler:
 def _compiles(path: str, *flags: str) -> bool:
     source = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n)\n{(void)d; return !n;}\n"
     with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-        command = [path, "-x", "c", "-", "-o", str(Path(folder) / "probe"), *flags]
-        return (
-            subprocess.run(command, input=source.encode(), capture_output=True, check=False)
-        ).returncode == 0
+        probe = Path(folder) / "probe.c"
+        probe.write_text(source)
+        command = [path, str(probe), "-o", str(probe.with_suffix("")), *flags]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @functools.cache

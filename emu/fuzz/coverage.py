@@ -1,0 +1,204 @@
+"""Which lines and branches of the provider a corpus reaches: by clang's source coverage."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emu.errors import EnvironmentProblem
+from emu.fuzz.build import Kind, core_sources
+from emu.fuzz.harness import Harness, Target
+from emu.fuzz.toolchain import libfuzzer_compiler, llvm_tool
+
+#: What of the core is the provider's business: its own files and what is inline in them.
+_COUNTED = ("provider.c", "page_pool.c", "area.c", "area.h", "page_pool.h", "provider.h")
+_RING_PARTS = ("ring.h", "lock.h")  #: provider's side only; shown, not counted
+_BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much is reached."""
+
+    lines: int
+    lines_reached: int
+    branches: int  #: each outcome of each condition
+    branches_reached: int
+
+    @property
+    def text(self) -> str:
+        """Both as percentages."""
+
+        def percent(part: int, whole: int) -> str:
+            return f"{100 * part / whole:.1f} %" if whole else "-"
+
+        return (
+            f"lines {percent(self.lines_reached, self.lines)}, "
+            f"branches {percent(self.branches_reached, self.branches)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An outcome of a condition that was never seen."""
+
+    file: str
+    line: int
+    outcome: bool  #: which outcome is missing
+    source: str  #: the line
+    reason: str  #: why it cannot be reached, or empty
+
+
+#: Why some outcomes cannot come up: text of the line, the missing outcome (None: both), reason.
+UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
+    (
+        "lock.h",
+        "zcrx_lock",
+        None,
+        "one process alone never finds a lock taken; the races are another tool's",
+    ),
+)
+
+
+class CoverageMeter:
+    """Runs programs in a build that counts, and reads the counts.
+
+    Args:
+        target: What is attacked.
+        scratch: A folder for the counts; its owner removes it.
+
+    Raises:
+        EnvironmentProblem: There is no clang with its llvm tools.
+    """
+
+    def __init__(self, target: Target, scratch: Path) -> None:
+        clang = libfuzzer_compiler()
+        if clang is None:
+            raise EnvironmentProblem("coverage: it needs clang, which is not installed")
+        tools = [llvm_tool(name, clang) for name in ("llvm-profdata", "llvm-cov")]
+        if tools[0] is None or tools[1] is None:
+            raise EnvironmentProblem(
+                "coverage: it needs llvm-profdata and llvm-cov of clang's version; on Debian: "
+                "apt install llvm"
+            )
+        self._profdata, self._cov = tools[0], tools[1]
+        self._harness = Harness(target, Kind.COVERAGE)
+        self._executable = self._harness.prepare()
+        self._total = scratch / "total.profdata"
+        self._scratch = scratch
+        self._counted: set[str] = set()
+
+    def _tool(self, *arguments: str) -> str:
+        process = subprocess.run(
+            arguments, capture_output=True, text=True, check=False, errors="replace"
+        )
+        if process.returncode:
+            lines = process.stderr.strip().splitlines() or ["no message"]
+            raise EnvironmentProblem(f"coverage: {Path(arguments[0]).name}: {lines[0]}")
+        return process.stdout
+
+    def _merge(self, raw: Path) -> None:
+        if not raw.exists():  # the process died of a program: what it counted is lost
+            return
+        inputs = [str(raw)] + ([str(self._total)] if self._total.exists() else [])
+        part = self._total.with_suffix(".part")
+        self._tool(self._profdata, "merge", "-sparse", *inputs, "-o", str(part))
+        os.replace(part, self._total)
+        raw.unlink()
+
+    def _execute(self, arguments: Sequence[str]) -> None:
+        raw = self._scratch / "counts.profraw"
+        environment = {**self._harness.environment(findings=str(self._scratch))}
+        environment["LLVM_PROFILE_FILE"] = str(raw)
+        subprocess.run(
+            [str(self._executable), *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        self._merge(raw)
+
+    def add(self, corpus: Path) -> bool:
+        """Count what the programs of a folder reach that were not counted yet; were there any?"""
+        files = [
+            path for path in sorted(corpus.iterdir())
+            if path.is_file() and path.name not in self._counted
+        ]  # fmt: skip
+        for at in range(0, len(files), _BATCH):
+            self._execute(["execute", *map(str, files[at : at + _BATCH])])
+        self._counted.update(path.name for path in files)
+        return bool(files)
+
+    def add_generated(self, seed: int, programs: int) -> None:
+        """Count what programs that were made up reach."""
+        self._execute(["generate", str(seed), "0", str(programs), "0"])
+
+    def _export(self) -> list[dict[str, Any]]:
+        if not self._total.exists():
+            return []
+        text = self._tool(
+            self._cov, "export", str(self._executable), f"-instr-profile={self._total}"
+        )
+        files: list[dict[str, Any]] = json.loads(text)["data"][0]["files"]
+        return files
+
+    def _outcomes(self) -> dict[tuple[str, int, int, bool], int]:
+        """How often each outcome of each condition was seen: by file, line, column, outcome.
+
+        What is inline in a header is counted once for each file that has it; here it is one.
+        """
+        outcomes: collections.Counter[tuple[str, int, int, bool]] = collections.Counter()
+        for file in self._export():
+            name = Path(file["filename"]).name
+            if name not in _COUNTED:
+                continue
+            for branch in file["branches"]:
+                for outcome, count in ((True, branch[4]), (False, branch[5])):
+                    outcomes[name, branch[0], branch[1], outcome] += count
+        return dict(outcomes)
+
+    def measure(self) -> Coverage:
+        """Read the counts."""
+        lines = reached = 0
+        for file in self._export():
+            if Path(file["filename"]).name in _COUNTED:
+                lines += file["summary"]["lines"]["count"]
+                reached += file["summary"]["lines"]["covered"]
+        outcomes = self._outcomes()
+        return Coverage(lines, reached, len(outcomes), sum(map(bool, outcomes.values())))
+
+    def gaps(self) -> list[Gap]:
+        """Each outcome that was not seen, with the reason if there is one."""
+        sources = {name: (core_sources() / name).read_text().splitlines() for name in _COUNTED}
+        return [
+            Gap(name, line, outcome, source, _reason(name, source, outcome))
+            for (name, line, _, outcome), count in sorted(self._outcomes().items())
+            if count == 0
+            for source in [sources[name][line - 1].strip()]
+        ]
+
+    def write_report(self, folder: Path) -> Path:
+        """Write the annotated sources as HTML; the page to open."""
+        shutil.rmtree(folder, ignore_errors=True)
+        sources = [str(core_sources() / name) for name in (*_COUNTED, *_RING_PARTS)]
+        self._tool(
+            self._cov, "show", str(self._executable), f"-instr-profile={self._total}",
+            "-format=html", "-show-branches=count", "-show-line-counts",
+            f"-output-dir={folder}", *sources,
+        )  # fmt: skip
+        return folder / "index.html"
+
+
+def _reason(file: str, source: str, outcome: bool) -> str:
+    for name, text, missing, reason in UNREACHABLE:
+        if name == file and text in source and missing in (None, outcome):
+            return reason
+    return ""

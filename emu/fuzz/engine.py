@@ -1,0 +1,234 @@
+"""The engines that make programs up: libFuzzer, AFL++ and our own generator.
+
+Each runs as worker processes; what they find, and what they were at when they died, they leave
+in files (``cext/fuzz/sink.h``), the same for all of them.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import enum
+import mmap
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emu.errors import EnvironmentProblem
+from emu.fuzz.build import Kind, build_mutator
+from emu.fuzz.harness import Target, fuzz_environment
+from emu.fuzz.toolchain import libfuzzer_compiler
+
+#: Of the longest program (``FUZZ_PROGRAM_BYTES``).
+PROGRAM_BYTES = 8 + 128 * 20
+#: ``struct fuzz_current``: executions, findings, size, reserved; the bytes follow.
+_CURRENT = struct.Struct("<QQII")
+_KEPT_LINES = 200
+_COVERAGE = re.compile(r"\bcov: (\d+)")
+_END_S = 3.0
+
+
+class EngineName(enum.StrEnum):
+    """What ``--engine`` takes."""
+
+    LIBFUZZER = "libfuzzer"
+    AFL = "afl"
+    GENERATE = "generate"
+
+
+def default_engine() -> EngineName:
+    """The best engine of this machine."""
+    return EngineName.LIBFUZZER if libfuzzer_compiler() else EngineName.GENERATE
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is to do.
+
+    Attributes:
+        target: What is attacked.
+        seed: Of this worker.
+        corpus: Folder of programs: read, and added to by engines with feedback.
+        scratch: Folder of the campaign's own; each worker has its files in it.
+        folder_of_findings: Where workers leave programs in which something was found.
+        operations: Operations of a program that is made up; 0 = as it comes.
+    """
+
+    target: Target
+    seed: int
+    corpus: Path
+    scratch: Path
+    folder_of_findings: Path
+    operations: int = 0
+
+
+def _kind(engine: EngineName) -> Kind:
+    return {
+        EngineName.LIBFUZZER: Kind.LIBFUZZER,
+        EngineName.AFL: Kind.AFL,
+        EngineName.GENERATE: Kind.TOOL,
+    }[engine]
+
+
+def prepare(engine: EngineName, target: Target) -> None:
+    """Build all that workers of an engine need.
+
+    Raises:
+        EnvironmentProblem: Something cannot be built on this machine.
+    """
+    target.executable(_kind(engine))
+    target.library(_kind(engine))
+    if engine is EngineName.AFL:
+        if shutil.which("afl-fuzz") is None:
+            raise EnvironmentProblem("engine: afl-fuzz is not installed; use another engine")
+        build_mutator()
+
+
+class Worker:
+    """One process of an engine, and the files through which it is watched."""
+
+    def __init__(self, engine: EngineName, number: int, order: Order) -> None:
+        self.number = number
+        self.edges = 0  #: as the engine counts them
+        self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._engine = engine
+        current = order.scratch / f"current-{number}"
+        current.write_bytes(b"\0" * (_CURRENT.size + PROGRAM_BYTES))
+        with current.open("r+b") as file:
+            self._current = mmap.mmap(file.fileno(), 0)
+        self._afl_out = order.corpus.parent / ".afl" if engine is EngineName.AFL else None
+        environment = fuzz_environment(
+            order.target.library(_kind(engine)),
+            current=str(current),
+            findings=str(order.folder_of_findings),
+        )
+        self._process = subprocess.Popen(
+            self._command(order, environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            errors="replace",
+            # Its own group: Ctrl-C is the campaign's business, and AFL has children.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _command(self, order: Order, environment: dict[str, str]) -> list[str]:
+        executable = str(order.target.executable(_kind(self._engine)))
+        seed = str(order.seed)
+        if self._engine is EngineName.GENERATE:
+            files = sorted(str(path) for path in order.corpus.iterdir() if path.is_file())
+            return [executable, "generate", seed, "0", "0", str(order.operations), *files[:4096]]
+        if self._engine is EngineName.LIBFUZZER:
+            return [
+                executable,
+                str(order.corpus),
+                f"-seed={order.seed % 2**31 or 1}",
+                f"-max_len={PROGRAM_BYTES}",
+                "-len_control=0",
+                "-reload=1",
+                "-timeout=60",
+                "-print_final_stats=0",
+                f"-artifact_prefix={order.scratch}/",
+            ]
+        environment.update(
+            AFL_NO_UI="1",
+            AFL_SKIP_CPUFREQ="1",
+            AFL_NO_AFFINITY="1",
+            AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES="1",
+            AFL_CUSTOM_MUTATOR_LIBRARY=str(build_mutator()),
+            AFL_CUSTOM_MUTATOR_ONLY="1",
+            AFL_AUTORESUME="1",
+            AFL_DISABLE_TRIM="1",
+            # AFL insists on these when a sanitizer is in.
+            ASAN_OPTIONS="abort_on_error=1:symbolize=0:detect_leaks=0",
+            UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1",
+        )
+        role = ["-M", f"w{self.number}"] if self.number == 0 else ["-S", f"w{self.number}"]
+        out = str(self._afl_out)
+        return ["afl-fuzz", "-i", str(order.corpus), "-o", out, *role, "-s", seed, "-m", "none",
+                "--", executable]  # fmt: skip
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._lines.append(line.rstrip())
+            found = _COVERAGE.search(line)
+            if found:
+                self.edges = max(self.edges, int(found[1]))
+
+    def _numbers(self) -> tuple[int, int, int, int]:
+        numbers: tuple[int, int, int, int] = _CURRENT.unpack(self._current[: _CURRENT.size])
+        return numbers
+
+    @property
+    def executions(self) -> int:
+        """Programs run so far."""
+        return self._numbers()[0]
+
+    @property
+    def findings(self) -> int:
+        """Programs in which something was found, each time."""
+        return self._numbers()[1]
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.poll()
+
+    def program_at_work(self) -> bytes:
+        """The program that is being run, or that the process died of; empty if none is."""
+        size = self._numbers()[2]
+        return bytes(self._current[_CURRENT.size : _CURRENT.size + min(size, PROGRAM_BYTES)])
+
+    def last_words(self) -> list[str]:
+        """The last lines that it wrote."""
+        self._reader.join(timeout=_END_S)
+        return list(self._lines)
+
+    def refresh(self) -> None:
+        """Read what the engine publishes in files of its own."""
+        if self._afl_out is None:
+            return
+        with contextlib.suppress(OSError):
+            text = (self._afl_out / f"w{self.number}" / "fuzzer_stats").read_text()
+            found = re.search(r"edges_found\s*:\s*(\d+)", text)
+            self.edges = int(found[1]) if found else self.edges
+
+    def kill(self) -> None:
+        """End it at once, with all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end, wait a little, then end it."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_END_S)
+        self.kill()
+        self._reader.join(timeout=_END_S)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._current.close()
+
+
+def collect_afl(corpus: Path, names: Sequence[str]) -> None:
+    """Copy what AFL++ kept into the corpus, and forget its own folders."""
+    out = corpus.parent / ".afl"
+    for name in names:
+        for path in sorted((out / name / "queue").glob("id:*")):
+            shutil.copyfile(path, corpus / f"{name}-{path.name.split(',')[0].replace(':', '')}")
+    shutil.rmtree(out, ignore_errors=True)

@@ -1,0 +1,180 @@
+"""Findings as files: what was attacked, the program, and what it showed.
+
+A finding is a JSON file that a person can read and ``zcrx-emu replay`` can run. It carries the
+program's bytes and a digest of them, so that a file that was cut or edited is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emu.bugs import find_bug
+from emu.bugs.content import CONTENT_BUGS
+from emu.errors import ConfigError
+from emu.fuzz.harness import CODEC, Target, Trial
+from emu.report import write_text
+
+FORMAT = "zcrx-emu fuzz finding"
+VERSION = 1
+SUFFIX = ".finding.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        program: The program, in its canonical bytes.
+        target: What was attacked.
+        trial: What came of it when it was written.
+        found_by: Engine, seed, seconds and executions: for people.
+    """
+
+    program: bytes
+    target: Target
+    trial: Trial
+    found_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A file name made from the signature and the program."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.trial.signature.lower()).strip("-")
+        return f"{slug}-{hashlib.sha256(self.program).hexdigest()[:8]}"
+
+    def write(self, folder: Path) -> Path:
+        """Write it into a folder; the file.
+
+        Raises:
+            EnvironmentProblem: It cannot be written.
+        """
+        path = folder / f"{self.name}{SUFFIX}"
+        trial = {key: value for key, value in asdict(self.trial).items() if key != "steps"}
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "codec": CODEC,
+            "target": {
+                "bug": self.target.bug.name if self.target.bug else None,
+                "provider": str(self.target.provider) if self.target.provider else None,
+                "sanitize": self.target.sanitize,
+            },
+            "program": self.program.hex(),
+            "sha256": hashlib.sha256(self.program).hexdigest(),
+            **trial,
+            "steps": [asdict(step) for step in self.trial.steps],
+            "found_by": self.found_by,
+        }
+        write_text(path, json.dumps(content, indent=2) + "\n")
+        return path
+
+
+def is_finding(path: Path) -> bool:
+    """Whether a file claims to be a finding (which need not be a sound one)."""
+    if path.name.endswith(SUFFIX):
+        return True
+    try:
+        return FORMAT in path.read_text(errors="replace")[:200] if path.is_file() else False
+    except OSError:
+        return False
+
+
+def _wrong(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"finding: {str(path)!r} {why}")
+
+
+def read_finding(path: Path) -> Finding:
+    """Read a finding.
+
+    Raises:
+        ConfigError: The file cannot be read, was cut off, is of another version, or names a
+            bug that does not exist.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise _wrong(path, f"cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise _wrong(path, "is cut off, or no finding at all: it is not whole JSON") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise _wrong(path, f"is no finding: its format is not {FORMAT!r}")
+    for name, known in (("version", VERSION), ("codec", CODEC)):
+        if content.get(name) != known:
+            raise _wrong(
+                path, f"has {name} {content.get(name)!r}; this program reads {name} {known}"
+            )
+    try:
+        program = bytes.fromhex(content["program"])
+        digest = str(content["sha256"])
+        target = content["target"]
+        bug = target["bug"]
+        provider = target["provider"]
+        sanitize = bool(target["sanitize"])
+        trial = Trial(
+            outcome=str(content["outcome"]),
+            shape=str(content["shape"]),
+            signature=str(content["signature"]),
+            what=str(content["what"]),
+            operations=int(content["operations"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong(path, f"is damaged: {error}") from None
+    if hashlib.sha256(program).hexdigest() != digest:
+        raise _wrong(path, "is damaged: the program is not the one that its digest is of")
+    return Finding(
+        program,
+        Target(
+            bug=find_bug(bug, CONTENT_BUGS) if bug is not None else None,
+            provider=Path(provider) if provider is not None else None,
+            sanitize=sanitize,
+        ),
+        trial,
+    )
+
+
+def read_program(path: Path) -> tuple[bytes, Target | None]:
+    """Read a program: of a finding, with its target, or as plain bytes.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if is_finding(path):
+        finding = read_finding(path)
+        return finding.program, finding.target
+    try:
+        return path.read_bytes(), None
+    except OSError as error:
+        raise ConfigError(
+            f"file: {str(path)!r} cannot be read ({error.strerror}); name a program or a finding"
+        ) from None
+
+
+def emitted_test(finding: Finding) -> str:
+    """A pytest test that holds the program against its target again, in a file of its own."""
+    trial, target = finding.trial, finding.target
+    name = re.sub(r"[^a-z0-9]+", "_", finding.name).strip("_")
+    lines = [f"    {step.number:3} {step.operation}" for step in trial.steps]
+    if trial.outcome != "finding":  # the operation that did not end was not printed
+        lines.append(f"    {trial.step:3} (ends the process)")
+    provider = f"Path({str(target.provider)!r})" if target.provider else "None"
+    arguments = [f"sanitize={target.sanitize}"]
+    if target.provider:
+        arguments.append(f"provider={provider}")
+    if target.bug:
+        arguments.append(f"bug={target.bug.name!r}")
+    imports = "from pathlib import Path\n\n" if target.provider else ""
+    return (
+        f'"""{trial.signature}: {trial.meaning or trial.what}.\n\n'
+        f"{trial.shape}\n\n" + "\n".join(lines) + "\n\n"
+        f"{trial.what}: expected {trial.expected}, got {trial.actual}.\n"
+        '"""\n\n'
+        f"{imports}"
+        "from emu.fuzz import check_program\n\n"
+        f'PROGRAM = bytes.fromhex(\n    "{finding.program.hex()}"\n)\n\n\n'
+        f"def test_{name}() -> None:\n"
+        f"    check_program(PROGRAM, {', '.join(arguments)})\n"
+    )

@@ -1,0 +1,240 @@
+"""Talking to a built harness: one program in, what came of it out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emu.bugs import Bug
+from emu.errors import ConfigError, EnvironmentProblem
+from emu.fuzz.build import Kind, Recipe, build, build_provider
+
+#: Of the byte format of programs (``FUZZ_CODEC`` in ``cext/fuzz/program.h``).
+CODEC = 1
+#: How many lines of a sanitizer's report are kept.
+_REPORT_LINES = 60
+_MINIMISE_TRIALS = 6000
+_TRIAL_TIMEOUT_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is attacked.
+
+    Attributes:
+        bug: A seeded bug in our own provider, or None.
+        provider: A provider of somebody else's: a shared library, or the C source of one.
+        sanitize: Whether the harness (and a provider given as source) is sanitized.
+    """
+
+    bug: Bug | None = None
+    provider: Path | None = None
+    sanitize: bool = True
+
+    def executable(self, kind: Kind) -> Path:
+        """Build the harness of a kind for this target."""
+        return build(Recipe(kind, self.sanitize, self.bug))
+
+    def library(self, kind: Kind) -> Path | None:
+        """The provider's shared library as a harness of a kind takes it; None for ours.
+
+        Raises:
+            ConfigError: There is no such file.
+            EnvironmentProblem: It is a source that does not compile.
+        """
+        if self.provider is None:
+            return None
+        if not self.provider.is_file():
+            raise ConfigError.of(
+                "provider", str(self.provider), "name a shared library, or the C source of one"
+            )
+        if self.provider.suffix == ".c":
+            return build_provider(self.provider, kind, sanitize=self.sanitize)
+        return self.provider.resolve()
+
+    @property
+    def label(self) -> str:
+        """The target in a few words."""
+        if self.provider is not None:
+            return f"provider {self.provider}"
+        return "our provider" + (f" with the seeded bug {self.bug.name}" if self.bug else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a program that was run."""
+
+    number: int
+    operation: str
+    expected: str  #: what the judge says it must answer, and what its entries must earn
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of running one program.
+
+    Attributes:
+        outcome: ``clean``, ``finding``, ``crash`` or ``hang``.
+        signature: The same mistake has the same signature, as a rule; empty if clean.
+        step: The operation after which it showed.
+        report: What the process said on stderr: a sanitizer's report, an assertion.
+    """
+
+    outcome: str
+    shape: str = ""
+    steps: tuple[Step, ...] = ()
+    signature: str = ""
+    step: int = 0
+    meaning: str = ""
+    what: str = ""
+    expected: str = ""
+    actual: str = ""
+    report: str = ""
+    operations: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return self.outcome == "clean"
+
+
+@dataclass(slots=True)
+class Harness:
+    """The tool build of a target."""
+
+    target: Target
+    kind: Kind = Kind.TOOL
+    _path: Path | None = field(default=None, repr=False)
+    _library: Path | None = field(default=None, repr=False)
+
+    def prepare(self) -> Path:
+        """Build what is missing; the executable."""
+        if self._path is None:
+            self._library = self.target.library(self.kind)
+            self._path = self.target.executable(self.kind)
+        return self._path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment in which any engine of this target runs."""
+        self.prepare()
+        return fuzz_environment(self._library, **more)
+
+    def check(self) -> None:
+        """Run an empty program: is the provider's library of any use?
+
+        Raises:
+            ConfigError: It is not; says why.
+        """
+        with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
+            empty = Path(folder) / "empty.program"
+            empty.write_bytes(b"")
+            process = self.call(["execute", str(empty)])
+        if process.returncode == 2:
+            lines = process.stderr.strip().splitlines() or ["no message"]
+            raise ConfigError(lines[-1])
+
+    def call(
+        self, arguments: Sequence[str], **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Call the executable and wait for it."""
+        return subprocess.run(
+            [str(self.prepare()), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=self.environment(**environment),
+        )
+
+    def _events(self, arguments: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
+        process = self.call(arguments)
+        if process.returncode not in (0, 1):
+            lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+            raise EnvironmentProblem(f"harness: {lines[-1]}")
+        return [json.loads(line) for line in process.stdout.splitlines()], process.stderr
+
+    def run(self, program: bytes) -> Trial:
+        """Run a program step by step, in a process of its own."""
+        with _program_file(program) as path:
+            return _trial_of(*self._events(["run", str(path)]))
+
+    def states(self, program: bytes) -> list[dict[str, Any]]:
+        """Run a program; its shape, the whole state after each step, and how it ended."""
+        with _program_file(program) as path:
+            return self._events(["state", str(path)])[0]
+
+    def minimise(
+        self,
+        program: bytes,
+        *,
+        trials: int = _MINIMISE_TRIALS,
+        timeout_s: int = _TRIAL_TIMEOUT_S,
+    ) -> tuple[bytes, Trial]:
+        """Find the shortest program that does the same; the program, and its trial.
+
+        A program in which nothing is found comes back as it is, in its canonical form.
+        """
+        with _program_file(program) as path:
+            out = path.with_suffix(".short")
+            events, _ = self._events(["minimise", str(path), str(out), str(trials), str(timeout_s)])
+            short = out.read_bytes()
+        if events[-1]["outcome"] == "clean":
+            return short, _trial_of(events, "")
+        return short, self.run(short)
+
+
+@contextlib.contextmanager
+def _program_file(program: bytes) -> Iterator[Path]:
+    """Have a program in a file of its own, for as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
+        path = Path(folder) / "a.program"
+        path.write_bytes(program)
+        yield path
+
+
+def fuzz_environment(library: Path | None, **more: str) -> dict[str, str]:
+    """Settings of the sanitizers and of the harness (``cext/fuzz/sink.h``)."""
+    environment = {
+        **os.environ,
+        # Leaks are of no interest: nothing is allocated but once.
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:handle_abort=0:symbolize=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    }
+    if library is not None:
+        environment["ZCRX_FUZZ_PROVIDER"] = str(library)
+    for name, value in more.items():
+        environment[f"ZCRX_FUZZ_{name.upper()}"] = value
+    return environment
+
+
+def _steps(events: Sequence[dict[str, Any]]) -> Iterator[Step]:
+    for event in events:
+        if event["event"] == "step":
+            yield Step(event["step"], event["operation"], event["expected"], event["actual"])
+
+
+def _trial_of(events: Sequence[dict[str, Any]], report: str) -> Trial:
+    end = events[-1]
+    shapes = [event for event in events if event["event"] == "shape"]
+    lines = report.strip().splitlines()
+    return Trial(
+        outcome=end["outcome"],
+        shape=shapes[0]["shape"] if shapes else "",
+        operations=shapes[0]["operations"] if shapes else 0,
+        steps=tuple(_steps(events)),
+        signature=end.get("signature", ""),
+        step=end.get("step", 0),
+        meaning=end.get("meaning", ""),
+        what=end.get("what", ""),
+        expected=end.get("expected", ""),
+        actual=end.get("actual", ""),
+        report="\n".join(lines[:_REPORT_LINES]),
+    )
