@@ -203,10 +203,11 @@ static void draw_round(struct fuzz_program *program, struct zcrx_rng *rng)
 		struct fuzz_op *op = &program->ops[program->count++];
 
 		memset(op, 0, sizeof(*op));
-		op->kind = kinds[i];
+		op->kind = i == 3 && happens(rng, 20) ? FUZZ_REFILL : kinds[i];
 		op->queue = queue;
 		draw_arguments(op, program->shape.num_niovs, UINT32_MAX, rng);
-		op->count = happens(rng, 80) ? count : op->count;
+		if (op->kind != FUZZ_REFILL && happens(rng, 80))
+			op->count = count;
 	}
 }
 

@@ -183,7 +183,9 @@ class _Compilation:
         """Compile what is missing and link it."""
         main = _MAIN if self._kind in (Kind.TOOL, Kind.COVERAGE) else ("libfuzzer.c",)
         wanted = [(name, _subject_flags(self._kind)) for name in SUBJECT]
-        wanted += [(f"fuzz/{name}", ()) for name in (*_HARNESS, *main)]
+        # What is inline in the core's headers is called by the harness too, and counted there.
+        others = _subject_flags(self._kind) if self._kind is Kind.COVERAGE else ()
+        wanted += [(f"fuzz/{name}", others) for name in (*_HARNESS, *main)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda item: self._object(*item), wanted))
         flags = [*self._checks, *_link_flags(self._kind), "-rdynamic"]

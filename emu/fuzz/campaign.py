@@ -1,0 +1,359 @@
+"""A fuzzing campaign: workers are started, watched and replaced; findings are cut down and kept."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from emu.errors import ConfigError, EnvironmentProblem
+from emu.fuzz.coverage import Coverage, CoverageMeter
+from emu.fuzz.engine import EngineName, Order, Worker, collect_afl, prepare
+from emu.fuzz.finding import Finding
+from emu.fuzz.harness import Harness, Target
+
+#: A worker whose program makes no progress for so long is taken to hang.
+HANG_S = 10.0
+#: One that dies so often in a row without a program to show for it is not started again.
+_DEATHS_MAX = 5
+_TICK_S = 0.25
+_COVERAGE_EVERY_S = 3.0
+#: Programs of which our own generator's coverage is measured.
+_GENERATED = 20_000
+#: A hang takes a timeout for each trial: fewer of them.
+_HANG_TRIALS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign is to do.
+
+    Attributes:
+        target: What is attacked.
+        engine: Who makes programs up.
+        corpus: Folder of programs; engines with feedback add to it.
+        findings: Folder for findings.
+        seconds: How long; 0 = until somebody ends it.
+        jobs: Worker processes.
+        seed: Of the first worker; the others follow from it.
+        findings_max: End after so many different ones; 0 = go on.
+    """
+
+    target: Target
+    engine: EngineName
+    corpus: Path
+    findings: Path
+    seconds: float
+    jobs: int
+    seed: int
+    findings_max: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a campaign stands."""
+
+    seconds: float = 0.0
+    executions: int = 0
+    per_second: float = 0.0
+    edges: int = 0
+    edge_age_s: float = 0.0  #: since the last new edge
+    corpus: int = 0  #: programs
+    coverage: Coverage | None = None
+    findings: list[tuple[Finding, Path]] = field(default_factory=list)
+    repeats: int = 0  #: programs that showed what is known already
+    unconfirmed: int = 0  #: programs in which nothing is found when they run alone
+    deaths: int = 0  #: workers that died or hung and were replaced
+    workers: int = 0
+
+
+class Campaign:
+    """One campaign; a context manager, so that no process and no file of it is left.
+
+    Raises:
+        EnvironmentProblem: An engine cannot be built, or cannot run.
+        ConfigError: The provider's library is of no use.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.progress = Progress()
+        self._stopped = False
+        self._workers: list[Worker] = []
+        self._harness = Harness(plan.target)
+        self._signatures: set[str] = set()
+        self._seen: set[str] = set()
+        self._started = 0
+        self._silent_deaths = 0
+        self._spent = 0  #: executions of workers that are gone
+        self._marks: dict[int, tuple[int, float]] = {}
+
+    def __enter__(self) -> Self:
+        self._harness.check()
+        prepare(self.plan.engine, self.plan.target)
+        self._scratch = Path(tempfile.mkdtemp(prefix="zcrx-emu-fuzz-"))
+        self._raw = self._scratch / "raw"
+        self._raw.mkdir()
+        self._pool = concurrent.futures.ThreadPoolExecutor(1)
+        self._judging: list[concurrent.futures.Future[None]] = []
+        self._meter: CoverageMeter | None = None
+        with contextlib.suppress(EnvironmentProblem):  # then coverage is not shown
+            self._meter = CoverageMeter(self.plan.target, self._scratch)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end_workers()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self.plan.engine is EngineName.AFL:
+            collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Let the campaign end in order; from a signal handler, too."""
+        self._stopped = True
+
+    # ---- workers --------------------------------------------------------------------------
+
+    def _start_worker(self) -> None:
+        if self.plan.engine is EngineName.AFL and not any(self.plan.corpus.iterdir()):
+            # AFL++ does not start from nothing; an empty program is the nearest to it.
+            (self.plan.corpus / "empty").write_bytes(b"\0")
+        order = Order(
+            target=self.plan.target,
+            seed=self.plan.seed + self._started,
+            corpus=self.plan.corpus,
+            scratch=self._scratch,
+            folder_of_findings=self._raw,
+        )
+        self._workers.append(Worker(self.plan.engine, self._started, order))
+        self._started += 1
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            self._spent += worker.executions
+            worker.stop()
+        self._workers.clear()
+
+    def _replace(self, worker: Worker) -> None:
+        self._spent += worker.executions
+        self.progress.edges = max(self.progress.edges, worker.edges)
+        worker.stop()
+        self._workers.remove(worker)
+        self._start_worker()
+
+    def _bury(self, worker: Worker) -> None:
+        """A worker has ended: keep what it died of, start another one."""
+        program = worker.program_at_work()
+        self.progress.deaths += 1
+        if program:
+            self._silent_deaths = 0
+            self._judge(program)
+        else:
+            self._silent_deaths += 1
+            if self._silent_deaths >= _DEATHS_MAX:
+                words = [line for line in worker.last_words() if line.strip()] or ["no message"]
+                raise EnvironmentProblem(
+                    f"engine: {self.plan.engine} ended with code {worker.exit_code} "
+                    f"{_DEATHS_MAX} times in a row: {words[-1]}"
+                )
+        self._replace(worker)
+
+    def _is_hung(self, worker: Worker, now: float) -> bool:
+        executions, since = self._marks.get(worker.number, (-1, now))
+        if worker.executions != executions or not worker.program_at_work():
+            self._marks[worker.number] = (worker.executions, now)
+            return False
+        return now - since > HANG_S
+
+    def _watch(self, now: float) -> None:
+        for worker in list(self._workers):
+            worker.refresh()
+            if worker.exit_code is not None:
+                self._bury(worker)
+            elif self._is_hung(worker, now):
+                worker.kill()
+                self._bury(worker)
+
+    # ---- findings -------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        for path in sorted(self._raw.glob("*.program")):
+            program = path.read_bytes()
+            path.unlink()
+            self._judge(program)
+
+    def _judge(self, program: bytes) -> None:
+        digest = hashlib.sha256(program).hexdigest()
+        if digest not in self._seen:
+            self._seen.add(digest)
+            self._judging.append(self._pool.submit(self._cut_down, program))
+
+    def _cut_down(self, program: bytes) -> None:
+        trial = self._harness.run(program)
+        if trial.is_clean:
+            self.progress.unconfirmed += 1
+            return
+        if trial.signature in self._signatures:
+            self.progress.repeats += 1
+            return
+        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == "hang" else {}
+        short, trial = self._harness.minimise(program, **trials)
+        if trial.is_clean:
+            self.progress.unconfirmed += 1
+            return
+        self._signatures.add(trial.signature)
+        finding = Finding(
+            short,
+            self.plan.target,
+            trial,
+            {
+                "engine": str(self.plan.engine),
+                "seed": self.plan.seed,
+                "seconds": round(self.progress.seconds, 2),
+                "executions": self.progress.executions,
+            },
+        )
+        self.progress.findings.append((finding, finding.write(self.plan.findings)))
+
+    def _finish_judging(self) -> None:
+        """Raise what went wrong with a finding; forget those that are done."""
+        for future in [future for future in self._judging if future.done()]:
+            self._judging.remove(future)
+            future.result()
+
+    # ---- the campaign ---------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        if self._meter is None or self.plan.engine is EngineName.GENERATE:
+            return
+        if self._meter.add(self.plan.corpus):
+            self.progress.coverage = self._meter.measure()
+
+    def _update(self, began: float) -> None:
+        progress, now = self.progress, time.monotonic()
+        executions = self._spent + sum(worker.executions for worker in self._workers)
+        seconds = now - began
+        passed = seconds - progress.seconds
+        if passed > 0:
+            progress.per_second = (executions - progress.executions) / passed
+        progress.executions, progress.seconds = executions, seconds
+        edges = max([progress.edges, *(worker.edges for worker in self._workers)])
+        if edges > progress.edges:
+            progress.edges, self._edge_at = edges, now
+        progress.edge_age_s = now - self._edge_at
+        progress.corpus = sum(1 for path in self.plan.corpus.iterdir() if path.is_file())
+        progress.workers = len(self._workers)
+
+    def _is_over(self) -> bool:
+        plan, progress = self.plan, self.progress
+        return (
+            self._stopped
+            or (plan.seconds > 0 and progress.seconds >= plan.seconds)
+            or (0 < plan.findings_max <= len(progress.findings))
+        )
+
+    def run(self, watch: Callable[[Progress], None]) -> Progress:
+        """Fuzz until the time is up; ``watch`` is called several times a second.
+
+        Raises:
+            EnvironmentProblem: Workers end again and again without a program to show for it.
+        """
+        began = self._edge_at = time.monotonic()
+        measured = began
+        for _ in range(self.plan.jobs):
+            self._start_worker()
+        while not self._is_over():
+            time.sleep(_TICK_S)  # nothing waits for us: counters are sampled
+            now = time.monotonic()
+            self._watch(now)
+            self._collect()
+            self._finish_judging()
+            self._update(began)
+            if now - measured > _COVERAGE_EVERY_S:
+                self._measure()
+                measured = time.monotonic()
+            watch(self.progress)
+        self._end_workers()
+        self._collect()
+        concurrent.futures.wait(self._judging)
+        self._finish_judging()
+        self._measure()
+        watch(self.progress)
+        return self.progress
+
+    def meter(self) -> CoverageMeter:
+        """The coverage of this campaign, for a report.
+
+        Raises:
+            EnvironmentProblem: It cannot be measured on this machine.
+        """
+        if self._meter is None:
+            self._meter = CoverageMeter(self.plan.target, self._scratch)
+        self._meter.add(self.plan.corpus)
+        if self.plan.engine is EngineName.GENERATE:
+            self._meter.add_generated(self.plan.seed, _GENERATED)
+        return self._meter
+
+
+def fresh_seed() -> int:
+    """A seed for whoever gave none."""
+    return secrets.randbits(31)
+
+
+def corpus_folder(given: Path | None, default: Path) -> Path:
+    """The folder of the corpus: one that was named must be there, the default is made.
+
+    Raises:
+        ConfigError: It does not exist, or cannot be written.
+    """
+    folder = given or default
+    if given is None:
+        with _writable("corpus", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        raise ConfigError.of("corpus", str(folder), "name a folder that exists")
+    with _writable("corpus", folder):
+        probe = folder / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    return folder
+
+
+def findings_folder(given: Path | None, default: Path) -> Path:
+    """The folder for findings; it is made.
+
+    Raises:
+        ConfigError: It cannot be made or written.
+    """
+    folder = given or default
+    with _writable("findings", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    return folder
+
+
+@contextlib.contextmanager
+def _writable(field_name: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"{field_name}: {str(folder)!r} cannot be written ({error.strerror}); "
+            "name a writable folder"
+        ) from None

@@ -1,0 +1,170 @@
+"""What a person sees of a campaign, and a finding in words."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from emu.fuzz.campaign import Plan, Progress
+from emu.fuzz.coverage import Gap
+from emu.fuzz.finding import Finding
+from emu.fuzz.harness import Trial
+from emu.render import short
+
+PLAIN_EVERY_S = 5.0
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+class CampaignView:
+    """The view of a running campaign: redrawn on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console = console
+        self._plan = plan
+        self._live: Live | None = None
+        self._next_plain_s = PLAIN_EVERY_S
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show where the campaign stands; a new finding is named at once."""
+        for finding, path in progress.findings[self._told :]:
+            self._console.print(
+                f"finding {finding.trial.signature} in {finding.trial.operations} operations: "
+                f"{path}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+        self._told = len(progress.findings)
+        if self._live is not None:
+            self._live.update(self._table(progress))
+        elif progress.seconds >= self._next_plain_s:
+            self._next_plain_s = progress.seconds + PLAIN_EVERY_S
+            text = ", ".join(f"{name} {value}" for name, value in self._rows(progress))
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _rows(self, progress: Progress) -> list[tuple[str, str]]:
+        limit = f" of {self._plan.seconds:.0f}" if self._plan.seconds else ""
+        rows = [
+            ("time", f"{progress.seconds:.0f}{limit} s"),
+            ("executions", short(progress.executions)),
+            ("rate", short(progress.per_second, "/s")),
+        ]
+        if progress.coverage is not None:
+            rows.append(("coverage", progress.coverage.text))
+        if progress.edges:
+            rows.append(("edges", f"{progress.edges} (last new {_age(progress.edge_age_s)} ago)"))
+        rows += [
+            ("corpus", f"{progress.corpus} programs"),
+            ("findings", f"{len(progress.findings)}"),
+        ]
+        if progress.deaths:
+            rows.append(("workers replaced", f"{progress.deaths}"))
+        return rows
+
+    def _table(self, progress: Progress) -> Table:
+        table = Table(show_header=False, title=f"{self._plan.engine}: {self._plan.target.label}")
+        for name, value in self._rows(progress):
+            table.add_row(name, value)
+        return table
+
+
+def print_summary(console: Console, plan: Plan, progress: Progress) -> None:
+    """Say what a campaign came to."""
+    rate = progress.executions / progress.seconds if progress.seconds else 0.0
+    console.print(
+        f"{plan.engine}, seed {plan.seed}: {progress.executions} executions in "
+        f"{progress.seconds:.1f} s ({short(rate, '/s')}), {progress.corpus} programs in the corpus",
+        highlight=False,
+    )
+    if progress.coverage is not None:
+        console.print(f"coverage: {progress.coverage.text}", highlight=False)
+    if progress.unconfirmed:
+        console.print(
+            f"{progress.unconfirmed} programs showed something that they do not show alone",
+            highlight=False,
+        )
+    if progress.findings:
+        console.print(f"[bold red]FINDINGS: {len(progress.findings)}[/]")
+    else:
+        console.print("[bold green]no finding[/]")
+
+
+def print_trial(console: Console, trial: Trial) -> None:
+    """Show a program step by step: what each operation must answer, and what it answered."""
+    console.print(trial.shape, highlight=False)
+    table = Table(header_style="bold")
+    for name in ("", "operation", "expected", "actual"):
+        table.add_column(name, overflow="fold")
+    for step in trial.steps:
+        wrong = step.expected != step.actual
+        colour = "[bold red]" if wrong else ""
+        table.add_row(
+            str(step.number),
+            escape(step.operation),
+            escape(step.expected or "-"),
+            f"{colour}{escape(step.actual or '-')}",
+        )
+    if trial.outcome in ("crash", "hang"):
+        table.add_row(str(trial.step), "…", "the operation ends", f"[bold red]{trial.outcome}")
+    console.print(table)
+    if trial.is_clean:
+        console.print("[bold green]no finding[/]")
+        return
+    console.print(f"[bold red]{trial.signature}[/]: {escape(trial.meaning)}", highlight=False)
+    console.print(
+        f"after operation {trial.step}: {trial.what}: expected {trial.expected}, got "
+        f"{trial.actual}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if trial.report:
+        console.print(trial.report, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_finding(console: Console, finding: Finding) -> None:
+    """Show a finding and what was attacked."""
+    console.print(finding.target.label, highlight=False, markup=False)
+    print_trial(console, finding.trial)
+
+
+def print_gaps(console: Console, gaps: list[Gap]) -> None:
+    """List the outcomes of conditions that no program reached."""
+    if not gaps:
+        console.print("every outcome of every condition was reached")
+        return
+    table = Table(header_style="bold", title="outcomes that no program reached")
+    for name in ("where", "missing", "condition", "reason"):
+        table.add_column(name, overflow="fold")
+    for gap in gaps:
+        table.add_row(
+            f"{gap.file}:{gap.line}",
+            "true" if gap.outcome else "false",
+            escape(gap.source),
+            gap.reason or "[bold yellow]not found yet[/]",
+        )
+    console.print(table)
