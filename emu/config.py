@@ -170,7 +170,7 @@ class RunConfig:
     def _check_provider(self) -> None:
         if self.provider is None:
             return
-        if not isinstance(self.provider, str) or not self.provider:
+        if not isinstance(self.provider, str) or not self.provider or "\0" in self.provider:
             raise ConfigError.of("provider", self.provider, "name a shared library, or None")
         object.__setattr__(self, "provider", os.path.abspath(self.provider))
 

@@ -77,7 +77,9 @@ class Session:
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
         #: The provider of somebody else's that is run, if any.
-        self.provider = None if config.provider is None else ProviderLibrary(config.provider)
+        self.provider = (
+            None if config.provider is None else ProviderLibrary.open_with_care(config.provider)
+        )
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
         self.crew = Crew(self._setup)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,12 @@ from emu.core._lib import ffi, lib
 from emu.errors import ConfigError
 
 _WHY_MAX = 1024
+#: What cannot be opened is no news here: the one who asks finds that out, with the reason.
+_TRY = """
+import contextlib, ctypes, os, sys
+with contextlib.suppress(OSError):
+    ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW)
+"""
 
 
 class ProviderLibrary:
@@ -34,6 +42,20 @@ class ProviderLibrary:
             raise ConfigError.of(
                 "provider", path, f"name a shared library made for zcrx_provider.h ({why})"
             )
+
+    @classmethod
+    def open_with_care(cls, path: str) -> ProviderLibrary:
+        """Open it in a process of its own first: some end the process that opens them.
+
+        A library with AddressSanitizer does, unless the sanitizer's runtime was loaded before.
+        """
+        command = [sys.executable, "-I", "-c", _TRY, os.path.abspath(path)]
+        tried = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if tried.returncode:
+            said = os.fsdecode(tried.stderr).strip().rpartition("\n")[2]
+            why = said or f"exit code {tried.returncode}"
+            raise ConfigError.of("provider", path, f"opening it ends the process ({why})")
+        return cls(path)
 
     @property
     def name(self) -> str:

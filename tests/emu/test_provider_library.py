@@ -222,6 +222,26 @@ def test_file_that_is_no_library_is_refused(script: Any) -> None:
     refuse(script, "libc.so.6", "there is no such file")  # it is not searched for
 
 
+def test_library_that_ends_the_process_is_refused(script: Any, build_provider: Build) -> None:
+    """As one with AddressSanitizer does that finds no runtime of it."""
+    source = """
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void leave(void)
+{
+    fputs("first words\\nnot here\\n", stderr);
+    _Exit(1);
+}
+"""
+    library = build_provider("leaves", source)
+    ended = script.run("stress", "--provider", library, "--packets", "10")
+    assert ended.code == 2
+    assert ended.stderr == (
+        f"zcrx-emu: error: provider: {library!r} is not allowed; "
+        "opening it ends the process (not here)\n"
+    )
+
+
 def refuse(script: Any, library: str, why: str) -> None:
     ended = script.run("stress", "--provider", library, "--packets", "10")
     assert ended.code == 2
@@ -235,7 +255,7 @@ def refuse(script: Any, library: str, why: str) -> None:
     assert script.leftovers() == []
 
 
-@pytest.mark.parametrize("value", ["", 7, b"x.so", True])
+@pytest.mark.parametrize("value", ["", 7, b"x.so", True, "x\0.so"])
 def test_provider_that_is_no_path_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match=r"^provider: .* is not allowed; name a shared library"):
         RunConfig(provider=value)  # type: ignore[arg-type]
