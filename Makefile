@@ -71,7 +71,7 @@ test-asan: $(ASAN)/build.ninja
 
 # ---- quality -----------------------------------------------------------------
 
-C_FILES := $(wildcard cext/*.[ch]) $(wildcard tests/cext/*.[ch])
+C_FILES := $(wildcard cext/*.[ch]) $(wildcard tests/cext/*.[ch]) $(wildcard docs/examples/*.c)
 
 lint: $(READY)
 	ruff check .

@@ -19,7 +19,11 @@ struct zcrx_shape {
              grant_entries, log_entries, flows_max, initial_index, ring_layout, flight_entries;
 };
 struct zcrx_sizes { uint64_t kern, rings, area, lab; };
-struct zcrx_mapping { void *run, *bells, *kern, *rings, *area, *lab; };
+struct zcrx_provider_ops { const char *name; ...; };
+struct zcrx_mapping {
+    void *run, *bells, *kern, *rings, *area, *lab;
+    const struct zcrx_provider_ops *provider;
+};
 struct zcrx_run_shared;
 struct zcrx_bells;
 struct zcrx_queue;
@@ -32,6 +36,7 @@ struct zcrx_queue;
 #define ZCRX_PACKET_MAX ...
 #define ZCRX_LAYOUT_VERSION ...
 
+const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size);
 int zcrx_layout_sizes(const struct zcrx_shape *shape, struct zcrx_sizes *sizes);
 
 /* control process */
@@ -221,7 +226,8 @@ uint32_t zcrx_rss_hash(const uint8_t *input, uint32_t size);
 struct zcrx_judgement { uint32_t index, niov; uint8_t verdict, alias; };
 struct zcrx_step_pool { uint32_t phase, cache_count, ring_count, inflight; };
 struct zcrx_step;
-struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape, bool strict_alias);
+struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_alias,
+                                   const struct zcrx_provider_ops *provider);
 void zcrx_step_free(struct zcrx_step *step);
 int64_t zcrx_step_alloc(struct zcrx_step *step);
 void zcrx_step_deliver(struct zcrx_step *step, uint32_t niov, uint32_t fragments);

@@ -104,11 +104,14 @@ static bool pp_ref_put(struct zcrx_provider_queue *queue, uint32_t niov, uint32_
 
 static void return_niov(struct zcrx_provider_queue *queue, uint32_t niov)
 {
+	foreign_of(queue)->returned++;
 	zcrx_ifq_return_niov(foreign_of(queue)->ifq, niov_of(queue, "return_niov", niov));
 }
 
 static uint32_t free_pop(struct zcrx_provider_queue *queue, uint32_t *niovs, uint32_t max)
 {
+	if (foreign_of(queue)->is_freelist_shut)
+		return 0;
 	return zcrx_area_pop_free(area_of(queue), niovs, max);
 }
 
@@ -225,6 +228,8 @@ static void show_ring(struct zcrx_foreign *foreign)
 {
 	struct zcrx_ifq *ifq = foreign->ifq;
 
+	/* Whoever attached the queue may have set it since. */
+	foreign->queue.strict_alias = ifq->strict_alias;
 	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries) {
 		foreign->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
 		return;
@@ -233,12 +238,15 @@ static void show_ring(struct zcrx_foreign *foreign)
 	foreign->queue.rq_tail = &foreign->shown_tail;
 }
 
-static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool)
+static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool,
+		       bool is_freelist_shut)
 {
 	bool filled;
 
 	show_ring(foreign);
+	foreign->is_freelist_shut = is_freelist_shut;
 	filled = foreign->ops->alloc_netmems(&foreign->queue, pool->slot);
+	foreign->is_freelist_shut = false;
 	record(foreign);
 	return filled && zcrx_pp_cache_count(pool) > 0;
 }
@@ -248,7 +256,7 @@ static int64_t foreign_alloc_netmems(struct zcrx_page_pool *pool, void *provider
 	struct zcrx_ifq *ifq = provider;
 	uint32_t count;
 
-	if (!fill_cache(ifq->foreign, pool)) {
+	if (!fill_cache(ifq->foreign, pool, zcrx_ifq_pass_hidden(ifq))) {
 		shm_count(&ifq->shared->alloc_failures, 1);
 		return -ENOMEM;
 	}
@@ -292,24 +300,33 @@ const struct zcrx_mp_ops zcrx_foreign_mp_ops = {
 	.destroy = foreign_destroy,
 };
 
+/* Only the ring is wanted: buffers of the freelist would be bound and given up again for nothing. */
 uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool)
 {
 	uint32_t before = foreign->ifq->rq.cached_head;
 
-	fill_cache(foreign, pool);
+	fill_cache(foreign, pool, true);
 	return foreign->ifq->rq.cached_head - before;
 }
 
 uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
 {
-	(void)buffers; /* how many came home is not asked of it */
-	return foreign->ops->scrub(&foreign->queue);
+	uint64_t before = foreign->returned;
+	uint64_t references = foreign->ops->scrub(&foreign->queue);
+
+	/* Only return_niov() brings one home, and a process does nothing else meanwhile. */
+	if (buffers)
+		*buffers += foreign->returned - before;
+	return references;
 }
 
 int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign)
 {
-	int64_t niov = foreign->ops->copy_buffer(&foreign->queue);
+	int64_t niov;
 
+	if (zcrx_ifq_is_hidden(foreign->ifq))
+		return -ENOMEM;
+	niov = foreign->ops->copy_buffer(&foreign->queue);
 	if (niov >= 0)
 		require(niov < foreign->queue.num_niovs, "copy_buffer", (uint32_t)niov);
 	return niov;

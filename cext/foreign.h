@@ -18,6 +18,8 @@ struct zcrx_foreign {
 	uint32_t count; /* of the batch */
 	uint32_t index; /* ring index of the batch's first */
 	uint32_t shown_tail; /* stands for the user's tail when not all of it may be read */
+	uint64_t returned; /* buffers that it sent home */
+	bool is_freelist_shut; /* in this call the freelist gives nothing */
 };
 
 extern const struct zcrx_mp_ops zcrx_foreign_mp_ops;

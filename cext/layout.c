@@ -203,6 +203,8 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
 		queue->ifq.pools[slot].ring_size = shape->ptr_ring_size;
 	zcrx_ifq_setup(&queue->ifq);
+	if (mapping->provider)
+		zcrx_foreign_attach(&queue->foreign, mapping->provider, &queue->ifq);
 
 	queue->grants.entries = shape->grant_entries;
 	queue->grants.mask = shape->grant_entries - 1;

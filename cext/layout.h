@@ -22,8 +22,8 @@
 
 #include "bell.h"
 #include "flight.h"
+#include "foreign.h"
 #include "journal.h"
-#include "provider.h"
 
 #define ZCRX_LAYOUT_VERSION 1U
 #define ZCRX_QUEUES_MAX 64U
@@ -271,11 +271,13 @@ struct zcrx_queue {
 	struct zcrx_rings_header *rings;
 	/* kern and lab: of each writer; a process records in its own and in no other */
 	struct zcrx_flight flights[ZCRX_WRITERS];
+	struct zcrx_foreign foreign; /* used when somebody else's provider serves the queue */
 };
 
 /* Where the objects are mapped in this process; NULL for those that are not. */
 struct zcrx_mapping {
 	void *run, *bells, *kern, *rings, *area, *lab;
+	const struct zcrx_provider_ops *provider; /* in the place of ours, or NULL; needs kern */
 };
 
 /*

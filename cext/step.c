@@ -23,8 +23,14 @@ static void *zeroed(uint64_t size)
 
 struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape, bool strict_alias)
 {
+	return zcrx_step_new_of(shape, strict_alias, NULL);
+}
+
+struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_alias,
+				   const struct zcrx_provider_ops *provider)
+{
 	struct zcrx_step *step = calloc(1, sizeof(*step));
-	struct zcrx_mapping mapping = {0};
+	struct zcrx_mapping mapping = {.provider = provider};
 	struct zcrx_sizes sizes;
 
 	if (!step)

@@ -16,9 +16,10 @@
  * holds each verdict and the whole state against it after each operation.
  *
  * In a real run three processes load the library: the provider process calls
- * everything; the NIC release_netmem() and copy_buffer(), the control process
- * scrub() and release_netmem(), all three at any time. State that they share must
- * lie in the memory offered here, and be changed by the accessors below.
+ * everything but these; the NIC release_netmem() and copy_buffer(), the control
+ * process init() of the first pool, scrub() and release_netmem(). release_netmem()
+ * is the provider process's, too; and all three run at any time. State that they
+ * share must lie in the memory offered here, and be changed by the accessors below.
  */
 #ifndef ZCRX_PROVIDER_ABI_H
 #define ZCRX_PROVIDER_ABI_H

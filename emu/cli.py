@@ -204,6 +204,10 @@ def stress(
         bool, typer.Option("--strict-alias", help="Reject indices whose upper bits would vanish.")
     ] = False,
     faults: FaultsOption = "none",
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Shared library with a provider of your own: see docs/provider.md."),
+    ] = None,
     consumer: Annotated[
         str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
     ] = "builtin",
@@ -241,6 +245,7 @@ def stress(
         strict_alias=strict_alias,
         pin=pin,
         plan=_plan(faults, queues),
+        provider=provider,
         consumer=consumer,
         respawn=respawn,
     )
@@ -268,7 +273,8 @@ def _print_start(console: Console, config: RunConfig) -> None:
     console.print(f"seed {config.seed}", highlight=False)
     console.print(
         f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
-        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan.brief}",
+        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan.brief}"
+        + (f", provider {config.provider}" if config.provider else ""),
         highlight=False,
         markup=False,
         soft_wrap=True,

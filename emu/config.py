@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -102,6 +103,7 @@ class RunConfig:
     strict_alias: bool = False  #: reject an index whose upper bits would vanish
     pin: bool = True  #: bind the processes to cores
     plan: Plan = field(default_factory=Plan)  #: faults to inject
+    provider: str | None = None  #: shared library in the place of our provider; made absolute
     consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
     respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
     connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
@@ -139,6 +141,7 @@ class RunConfig:
                 self.initial_index,
                 "the plan's index-wrap decides where the indices start; leave it at 0",
             )
+        self._check_provider()
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):
@@ -163,6 +166,13 @@ class RunConfig:
         except ValueError:
             allowed = ", ".join(repr(str(member)) for member in kind)
             raise ConfigError.of(name, value, f"it must be one of {allowed}") from None
+
+    def _check_provider(self) -> None:
+        if self.provider is None:
+            return
+        if not isinstance(self.provider, str) or not self.provider or "\0" in self.provider:
+            raise ConfigError.of("provider", self.provider, "name a shared library, or None")
+        object.__setattr__(self, "provider", os.path.abspath(self.provider))
 
     def shape(self, flows_max: int) -> Shape:
         """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""

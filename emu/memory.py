@@ -9,7 +9,16 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass, replace
 
-from emu.core import Mapping, Queue, RunControl, Shape, bells_size, layout_sizes, run_size
+from emu.core import (
+    Mapping,
+    ProviderLibrary,
+    Queue,
+    RunControl,
+    Shape,
+    bells_size,
+    layout_sizes,
+    run_size,
+)
 from emu.segment import Segment, check_room, create_segment
 from emu.setup_faults import SetupFaults
 
@@ -48,6 +57,7 @@ class RunMemory:
         queues: How many queues.
         arena: The traffic to replay, or None.
         setup: Asked before each step; it may refuse one.
+        provider: What is behind the control process's page pools; None: ours.
 
     Raises:
         ConfigError: Shared memory cannot hold it.
@@ -55,9 +65,15 @@ class RunMemory:
     """
 
     def __init__(
-        self, shape: Shape, queues: int, arena: bytearray | None, setup: SetupFaults
+        self,
+        shape: Shape,
+        queues: int,
+        arena: bytearray | None,
+        setup: SetupFaults,
+        provider: ProviderLibrary | None = None,
     ) -> None:
         self.shape = shape
+        self._provider = provider
         self._setup = setup
         self._segments: list[Segment] = []
         sizes = layout_sizes(shape)
@@ -117,6 +133,7 @@ class RunMemory:
                 kern=self._map(objects["kern"], f"kern of queue {index}"),
                 rings=self._map(objects["rings"], f"rings of queue {index}"),
                 lab=self._map(objects["lab"], f"lab of queue {index}"),
+                provider=self._provider,
             )
             assert mapping.rings is not None
             self._setup.fill_rings(self.shape, index, mapping.rings)

@@ -269,4 +269,6 @@ def print_report(console: Console, report: Report) -> None:
         return
     for problem in report.problems:
         console.print(f"[bold red]FAIL[/]: {escape(problem)}", highlight=False, soft_wrap=True)
-    console.print(f"same again: --seed {report.seed}", highlight=False)
+    provider = report.config.get("provider")
+    again = f"same again: --seed {report.seed}" + (f" --provider {provider}" if provider else "")
+    console.print(again, highlight=False, markup=False, soft_wrap=True)

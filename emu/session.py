@@ -20,7 +20,7 @@ from emu import netlink
 from emu.arena import Arena, make_arena
 from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Pace, RunConfig
-from emu.core import CounterGroup, Queue, Reconciler, RunState
+from emu.core import CounterGroup, ProviderLibrary, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import EnvironmentProblem, RefusedStep
 from emu.explain import Death
@@ -76,6 +76,10 @@ class Session:
         self.listener = listener
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
+        #: The provider of somebody else's that is run, if any.
+        self.provider = (
+            None if config.provider is None else ProviderLibrary.open_with_care(config.provider)
+        )
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
         self.crew = Crew(self._setup)
@@ -84,6 +88,8 @@ class Session:
         self._reconcilers: list[Reconciler] = []
         self._interrupted: str | None = None
         self._notes = list(config.roundings)
+        if self.provider is not None:
+            self._notes.append(f"the provider is {self.provider.name}, from {self.provider.path}")
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
@@ -124,7 +130,9 @@ class Session:
         arena = self._make_traffic()
         shape = self.config.shape(TCP_FLOWS_MAX if arena is None else arena.flows_max)
         data = None if arena is None else arena.data
-        self._memory = RunMemory(self._setup.shape(shape), self.config.queues, data, self._setup)
+        self._memory = RunMemory(
+            self._setup.shape(shape), self.config.queues, data, self._setup, self.provider
+        )
         self._replays = arena is not None
         self._control = self._memory.control()
         self._queues = self._memory.views()
@@ -176,6 +184,7 @@ class Session:
             {
                 "shape": {name: getattr(shape, name) for name in shape.__slots__},
                 "cpu": self._placed.get((role, queue)),
+                "provider": None if role == "consumer" else self.config.provider,
                 **self._role_setup(role, queue),
             },
             self._memory.shared_for(role),

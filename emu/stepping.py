@@ -17,7 +17,7 @@ unrestricted: any entry, any index, at any time.
 
 from __future__ import annotations
 
-from emu.core import Shape, Step
+from emu.core import ProviderLibrary, Shape, Step
 from emu.errors import ConfigError, StateError
 from emu.state import POOLS_MAX, Judgement, ProviderState
 
@@ -41,9 +41,11 @@ class StepProvider:
         initial_index: Where head and tail start, u32.
         strict_alias: Reject an RQE whose niov index loses bits in the kernel's
             32-bit truncation, instead of accepting it as another buffer's.
+        provider: A shared library with a provider that takes the place of ours, see
+            ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of its range, or the library cannot be used.
 
     Source: ``io_uring/zcrx.c`` and ``net/core/page_pool.c`` of Linux 6.15.
     """
@@ -56,6 +58,7 @@ class StepProvider:
         ptr_ring_size: int = 1024,
         initial_index: int = 0,
         strict_alias: bool = False,
+        provider: str | None = None,
     ) -> None:
         _check("num_niovs", num_niovs, 1, 2**20)
         _check("rq_entries", rq_entries, 1, 32768)
@@ -79,6 +82,7 @@ class StepProvider:
                 initial_index=initial_index,
             ),
             strict_alias=strict_alias,
+            provider=None if provider is None else ProviderLibrary(provider),
         )
 
     def alloc(self, count: int = 1) -> list[int]:

@@ -88,10 +88,12 @@ def receive_setup(channel: Channel) -> Setup:
     shared = _map_all(message["names"], message["sizes"], fds[: len(message["names"])])
     extra = dict(zip(message["extra"], fds[len(message["names"]) :], strict=True))
     arena = shared.pop("arena", None)
+    provider = None if message["provider"] is None else core.ProviderLibrary(message["provider"])
     mappings = []
     for _ in range(message["queue_messages"]):
         part, part_fds = _receive(channel)
-        mappings.append(core.Mapping(**shared, **_map_all(part["names"], part["sizes"], part_fds)))
+        mapped = _map_all(part["names"], part["sizes"], part_fds)
+        mappings.append(core.Mapping(**shared, **mapped, provider=provider))
     return Setup(message, mappings, arena, extra)
 
 

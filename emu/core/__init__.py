@@ -31,6 +31,7 @@ from emu.core.layout import (
     layout_sizes,
     run_size,
 )
+from emu.core.library import ProviderLibrary
 from emu.core.loops import (
     ConsumerLoop,
     ConsumerParams,
@@ -90,6 +91,7 @@ __all__ = [
     "NicLoop",
     "NicParams",
     "Places",
+    "ProviderLibrary",
     "ProviderLoop",
     "Queue",
     "RawFragment",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from emu.core._lib import ffi, lib, new_struct
+from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
 from emu.state import POOLS_MAX, Verdict
 
@@ -82,9 +83,10 @@ class Mapping:
     rings: mmap.mmap | None = None
     area: mmap.mmap | None = None
     lab: mmap.mmap | None = None
+    provider: ProviderLibrary | None = None  #: in the place of ours; not for a consumer
 
 
-_MAPPED = tuple(field.name for field in fields(Mapping))
+_MAPPED = tuple(field.name for field in fields(Mapping) if field.name != "provider")
 
 
 def fill_mapping(target: Any, mapping: Mapping, keep: list[Any]) -> None:
@@ -95,6 +97,8 @@ def fill_mapping(target: Any, mapping: Mapping, keep: list[Any]) -> None:
             view = ffi.from_buffer(memory)
             keep.append(view)
             setattr(target, name, ffi.cast("void *", view))
+    if mapping.provider is not None:
+        target.provider = mapping.provider.raw()
 
 
 def raw_mappings(mappings: Sequence[Mapping], keep: list[Any]) -> Any:

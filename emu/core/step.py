@@ -7,6 +7,7 @@ from typing import Any
 
 from emu.core._lib import ffi, lib
 from emu.core.layout import Shape, raw_shape
+from emu.core.library import ProviderLibrary
 from emu.core.queue import COUNTER_NAMES, CounterGroup
 from emu.errors import ConfigError, StateError
 from emu.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
@@ -15,8 +16,11 @@ from emu.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState,
 class Step:
     """The provider in this process, operation by operation (``cext/step.h``)."""
 
-    def __init__(self, shape: Shape, *, strict_alias: bool) -> None:
-        ptr = lib.zcrx_step_new(raw_shape(shape), strict_alias)
+    def __init__(
+        self, shape: Shape, *, strict_alias: bool, provider: ProviderLibrary | None = None
+    ) -> None:
+        ops = ffi.NULL if provider is None else provider.raw()
+        ptr = lib.zcrx_step_new_of(raw_shape(shape), strict_alias, ops)
         if ptr == ffi.NULL:
             raise ConfigError.of("shape", shape, "sizes must be within their limits")
         self._ptr = ffi.gc(ptr, lib.zcrx_step_free)

@@ -1,8 +1,11 @@
-"""Shared by the tests of ``emu``: a small run, judged."""
+"""Shared by the tests of ``emu``: a small run, judged; and providers in shared libraries."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from emu.config import RunConfig
 from emu.report import Report
 from emu.session import run
 
+ROOT = Path(__file__).parents[2]
 #: A packet waits for room as long as it takes: a busy machine drops nothing, and a stall shows.
 SMALL = {"seed": 1, "packets": 20_000, "wait_ms": 60_000}
 
@@ -57,3 +61,38 @@ def run_sound(run_small: Callable[..., Report]) -> Callable[..., Report]:
         return report
 
     return run_it
+
+
+@pytest.fixture(scope="session")
+def build_provider(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+    """Compile C source into a shared library of that name; its path."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+
+    def build(name: str, source: str) -> str:
+        path = tmp_path_factory.mktemp(name) / f"{name}.so"
+        subprocess.run(
+            [
+                *(compiler, "-std=gnu11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"),
+                *("-I", ROOT / "cext", "-I", ROOT / "docs" / "examples", "-xc", "-", "-o", path),
+            ],
+            input=source,
+            text=True,
+            check=True,
+        )
+        return str(path)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def plain_provider(build_provider: Callable[[str, str], str]) -> str:
+    """The documentation's provider that is right."""
+    return build_provider("plain", '#include "plain_provider.c"\n')
+
+
+@pytest.fixture(scope="session")
+def broken_provider(build_provider: Callable[[str, str], str]) -> str:
+    """The documentation's provider that is wrong."""
+    return build_provider("broken", '#include "broken_provider.c"\n')

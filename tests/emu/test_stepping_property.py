@@ -354,6 +354,15 @@ TestAgreement = Agreement.TestCase
 TestAgreement.settings = LIMITS
 
 
+def test_provider_in_a_library_agrees(plain_provider: str) -> None:
+    """The documentation's example, in the place of ours."""
+
+    class LibraryAgreement(Agreement):
+        subject = partial(StepProvider, provider=plain_provider)  # type: ignore[assignment]
+
+    run_state_machine_as_test(LibraryAgreement, settings=LIMITS)
+
+
 # ---- the machine finds what it should -------------------------------------------------------
 
 
@@ -451,6 +460,24 @@ def test_seeded_bug_is_found(bug: type[ModelProvider]) -> None:
             settings=settings(
                 LIMITS,
                 max_examples=1000,
+                phases=[Phase.generate],
+                derandomize=True,
+                database=None,
+                report_multiple_bugs=False,
+            ),
+        )
+    assert found.traceback[-1].path == Path(__file__)
+
+
+def test_broken_provider_in_a_library_is_found(broken_provider: str) -> None:
+    class LibraryDisagreement(Agreement):
+        subject = partial(StepProvider, provider=broken_provider)  # type: ignore[assignment]
+
+    with pytest.raises(AssertionError) as found:
+        run_state_machine_as_test(
+            LibraryDisagreement,
+            settings=settings(
+                LIMITS,
                 phases=[Phase.generate],
                 derandomize=True,
                 database=None,

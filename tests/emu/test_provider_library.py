@@ -1,0 +1,277 @@
+"""A provider of somebody else's, as a shared library: run, stepped, refused, crashing.
+
+That the plain one does what the specification says is in test_stepping_property.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emu.config import RunConfig
+from emu.errors import ConfigError
+from emu.report import Report
+from emu.state import Verdict
+from emu.stepping import StepProvider
+from faults import parse_plan
+from faults.profiles import PROFILES
+
+Build = Callable[[str, str], str]
+
+#: plain_provider.c under another name, to take its operations from.
+PLAIN = """
+#include "zcrx_provider.h"
+#define zcrx_provider plain_operations
+#include "plain_provider.c"
+#undef zcrx_provider
+"""
+TABLE = """
+const struct zcrx_provider_ops zcrx_provider = {{
+    .abi = {abi}, .size = {size},
+    .init = {init}, .alloc_netmems = {alloc_netmems}, .release_netmem = {release_netmem},
+    .destroy = {destroy}, .scrub = {scrub}, .copy_buffer = {copy_buffer},
+}};
+"""
+OPERATIONS = ("init", "alloc_netmems", "release_netmem", "destroy", "scrub", "copy_buffer")
+
+
+def table(**changed: str) -> str:
+    """The plain provider with some of its table's members replaced."""
+    members = {name: f"plain_{name}" for name in OPERATIONS}
+    members |= {"abi": "ZCRX_PROVIDER_ABI", "size": "sizeof(struct zcrx_provider_ops)"}
+    return TABLE.format(**{**members, **changed})
+
+
+# ---- in whole runs --------------------------------------------------------------------------
+
+
+def test_plain_provider_serves_a_run(run_sound: Callable[..., Report], plain_provider: str) -> None:
+    report = run_sound(provider=plain_provider, queues=2)
+    assert report.config["provider"] == plain_provider
+    assert f"the provider is plain, from {plain_provider}" in report.notes
+    assert report.total("provider", "accepted") > 0
+
+
+@pytest.mark.parametrize("profile", ["malformed", "hostile", "chaos"])
+def test_plain_provider_stands_what_ours_does(
+    run_small: Callable[..., Report], plain_provider: str, profile: str
+) -> None:
+    report = run_small(provider=plain_provider, packets=100_000, plan=PROFILES[profile].plan)
+    assert report.problems == ()
+    assert report.ok
+
+
+@pytest.mark.parametrize("fault", ["alloc-fail", "freelist-empty", "ptr-ring-full"])
+def test_faults_within_the_provider_work_with_another(
+    run_sound: Callable[..., Report], plain_provider: str, fault: str
+) -> None:
+    report = run_sound(
+        provider=plain_provider, plan=parse_plan(f"{fault}:every=200"), area_buffers=4096
+    )
+    assert sum(row.injected for row in report.reconciliation.rows if row.name == fault) > 0
+
+
+def test_hidden_freelist_is_hidden_from_another_provider(
+    run_sound: Callable[..., Report], plain_provider: str
+) -> None:
+    """Buffers then come from the refill ring alone, and sooner or later it is empty."""
+    plan = parse_plan("freelist-empty:at=600:count=1000")
+    report = run_sound(provider=plain_provider, plan=plan, area_buffers=4096, copy_every=50)
+    assert report.total("provider", "alloc_failures") > 0
+
+
+def test_scrub_counts_the_buffers_that_came_home(
+    run_sound: Callable[..., Report], plain_provider: str
+) -> None:
+    """A consumer that keeps 200 fragments has them taken back; each filled a buffer."""
+    scrub = (
+        run_sound(provider=plain_provider, hold=200, traffic="synthetic:kind=raw,size=4096")
+        .queues[0]
+        .scrub
+    )
+    assert scrub["references"] >= 200
+    assert scrub["buffers"] == scrub["references"]
+
+
+def test_strict_alias_reaches_another_provider(
+    run_sound: Callable[..., Report], plain_provider: str
+) -> None:
+    report = run_sound(provider=plain_provider, plan=parse_plan("alias:0.1"), strict_alias=True)
+    assert report.total("provider", "bad_index") > 0
+
+
+def test_broken_provider_is_found_when_consumers_lie(
+    run_small: Callable[..., Report], broken_provider: str
+) -> None:
+    report = run_small(provider=broken_provider, plan=PROFILES["hostile"].plan)
+    assert not report.ok
+    assert "ownership" in {item.name for item in report.statements if item.holds is False}
+
+
+def test_run_with_a_provider_can_be_replayed(script: Any, plain_provider: str) -> None:
+    """By its folder alone, from anywhere: the path in it is absolute."""
+    shutil.copy(plain_provider, Path(script.folder) / "mine.so")
+    ended = script.run("stress", "--packets", "2000", "--provider", "mine.so", "--run-dir", "one")
+    path = str(Path(script.folder) / "mine.so")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1].endswith(f", provider {path}")
+    assert f"note: the provider is plain, from {path}" in ended.stdout
+    ended = script.run("replay", "one", "--run-dir", "two")
+    assert ended.code == 0
+    for folder in ("one", "two"):
+        report = json.loads((Path(script.folder) / folder / "run.json").read_text())
+        assert report["config"]["provider"] == path
+
+
+# ---- libraries that crash -------------------------------------------------------------------
+
+CRASH = (
+    PLAIN
+    + """
+#include <signal.h>
+static bool crashing_alloc_netmems(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+    static int calls;
+    if (++calls > 20)
+        raise(SIGSEGV);
+    return plain_alloc_netmems(queue, pool);
+}
+static int64_t lying_copy_buffer(struct zcrx_provider_queue *queue)
+{
+    return queue->num_niovs;
+}
+static uint64_t crashing_scrub(struct zcrx_provider_queue *queue)
+{
+    raise(SIGSEGV);
+    return plain_scrub(queue);
+}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "death"),
+    [
+        ({"alloc_netmems": "crashing_alloc_netmems"}, (), "provider was killed by SIGSEGV"),
+        (
+            {"copy_buffer": "lying_copy_buffer"},
+            ("--copy-every", "10"),
+            "nic was killed by SIGABRT",
+        ),
+    ],
+)
+def test_crash_ends_the_run_with_a_verdict(
+    script: Any,
+    build_provider: Build,
+    changed: dict[str, str],
+    options: tuple[str, ...],
+    death: str,
+) -> None:
+    library = build_provider("crash", _unused(CRASH) + table(**changed))
+    ended = script.run("stress", "--provider", library, "--duration", "60", "--seed", "5", *options)
+    assert ended.code == 1
+    assert f"FAIL: {death}" in ended.stdout
+    assert f"same again: --seed 5 --provider {library}" in ended.stdout.splitlines()
+    assert script.leftovers() == []
+
+
+def test_crash_in_the_control_process_leaves_a_last_word(
+    script: Any, build_provider: Build
+) -> None:
+    library = build_provider("crash", _unused(CRASH) + table(scrub="crashing_scrub"))
+    ended = script.run("stress", "--provider", library, "--packets", "2000")
+    assert ended.code < 0
+    assert "FAIL: the control process died" in ended.stderr
+    assert script.wait_until(lambda: script.leftovers() == [])
+
+
+def _unused(source: str) -> str:
+    """What a variant does not use is no mistake in it."""
+    return '#pragma GCC diagnostic ignored "-Wunused-function"\n' + source
+
+
+# ---- libraries that are refused -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("int x;\n", "it does not define the symbol zcrx_provider"),
+        (PLAIN + table(abi="2"), "its ABI version is 2; this program speaks 1"),
+        (PLAIN + table(size="8"), "its struct zcrx_provider_ops has 8 bytes; ABI 1 has 64"),
+        *((PLAIN + table(**{name: "0"}), f"it has no {name}()") for name in OPERATIONS),
+    ],
+)
+def test_library_that_cannot_be_used_is_refused(
+    script: Any, build_provider: Build, source: str, why: str
+) -> None:
+    library = build_provider("wrong", _unused(source))
+    refuse(script, library, why)
+
+
+def test_file_that_is_no_library_is_refused(script: Any) -> None:
+    folder = Path(script.folder)
+    (folder / "text.so").write_text("not a library\n")
+    refuse(script, "text.so", "it cannot be opened: ")
+    refuse(script, str(folder), "it cannot be opened: ")
+    refuse(script, "libc.so.6", "there is no such file")  # it is not searched for
+
+
+def test_library_that_ends_the_process_is_refused(script: Any, build_provider: Build) -> None:
+    """As one with AddressSanitizer does that finds no runtime of it."""
+    source = """
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void leave(void)
+{
+    fputs("first words\\nnot here\\n", stderr);
+    _Exit(1);
+}
+"""
+    library = build_provider("leaves", source)
+    ended = script.run("stress", "--provider", library, "--packets", "10")
+    assert ended.code == 2
+    assert ended.stderr == (
+        f"zcrx-emu: error: provider: {library!r} is not allowed; "
+        "opening it ends the process (not here)\n"
+    )
+
+
+def refuse(script: Any, library: str, why: str) -> None:
+    ended = script.run("stress", "--provider", library, "--packets", "10")
+    assert ended.code == 2
+    (line,) = ended.stderr.splitlines()
+    path = str(Path(script.folder) / library)
+    assert line.startswith(
+        f"zcrx-emu: error: provider: {path!r} is not allowed; "
+        f"name a shared library made for zcrx_provider.h ({why}"
+    )
+    assert not (Path(script.folder) / "runs").exists()
+    assert script.leftovers() == []
+
+
+@pytest.mark.parametrize("value", ["", 7, b"x.so", True, "x\0.so"])
+def test_provider_that_is_no_path_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"^provider: .* is not allowed; name a shared library"):
+        RunConfig(provider=value)  # type: ignore[arg-type]
+
+
+def test_name_with_a_zero_byte_is_no_file(plain_provider: str) -> None:
+    with pytest.raises(ConfigError, match="there is no such file"):
+        StepProvider(num_niovs=1, rq_entries=1, provider=f"{plain_provider}\0")
+
+
+# ---- step by step ---------------------------------------------------------------------------
+
+
+def test_broken_provider_believes_a_return_of_what_was_never_given(broken_provider: str) -> None:
+    provider = StepProvider(num_niovs=4, rq_entries=8, provider=broken_provider)
+    assert provider.alloc(4) == [0, 1, 2, 3]
+    provider.push_rqe(2 << 12)  # the NIC has it
+    assert provider.alloc() == [2]
+    assert [judgement.verdict for judgement in provider.take_verdicts()] == [Verdict.ACCEPTED]
