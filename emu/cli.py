@@ -26,6 +26,9 @@ from rich.table import Table
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.doctor import examine
 from emu.errors import ConfigError, EmuError
+from emu.fuzz.cli import command as fuzz_command
+from emu.fuzz.cli import replay_finding
+from emu.fuzz.finding import is_finding
 from emu.render import LiveView, print_report
 from emu.report import Report, write_json
 from emu.rundir import JOURNAL, make_run_dir
@@ -116,7 +119,7 @@ def _seed(seed: int | None) -> int:
     return secrets.randbits(64) if seed is None else seed
 
 
-def _console(json_target: str | None, *, stderr: bool = False) -> Console:
+def console_for(json_target: str | None, *, stderr: bool = False) -> Console:
     """Where people read: stderr when stdout carries something else."""
     console = Console(stderr=stderr or json_target == "-", soft_wrap=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -124,14 +127,14 @@ def _console(json_target: str | None, *, stderr: bool = False) -> Console:
     return console
 
 
-def _emit_json(target: str | None, value: dict[str, Any]) -> None:
+def emit_json(target: str | None, value: dict[str, Any]) -> None:
     if target == "-":
         print(json.dumps(value, indent=2))
     elif target is not None:
         write_json(Path(target), value)
 
 
-def _check_json_target(target: str | None) -> None:
+def check_json_target(target: str | None) -> None:
     """Before the run, not after it: a report that cannot be written is lost work."""
     if target in (None, "-"):
         return
@@ -156,7 +159,7 @@ def _run_folder(given: Path | None) -> Iterator[Path]:
 
 def _finish(console: Console, report: Report, json_target: str | None) -> None:
     print_report(console, report)
-    _emit_json(json_target, report.as_dict())
+    emit_json(json_target, report.as_dict())
     if any(process.exit_code == _WORKER_ENVIRONMENT for process in report.processes):
         raise typer.Exit(EXIT_USAGE)
     if not report.ok:
@@ -221,7 +224,7 @@ def stress(
     """Move traffic at full speed with faults injected, and account for everything."""
     if duration is None and not packets and not laps:
         duration = 10.0
-    _check_json_target(json_target)
+    check_json_target(json_target)
     config = RunConfig(
         seed=_seed(seed),
         traffic=traffic,
@@ -249,7 +252,7 @@ def stress(
         consumer=consumer,
         respawn=respawn,
     )
-    console = _console(json_target)
+    console = console_for(json_target)
     _finish(console, _run_stress(console, config, run_dir), json_target)
 
 
@@ -312,7 +315,7 @@ def recv(
     """Receive one TCP connection through NIC, provider and consumer into a file."""
     if output == "-" and json_target == "-":
         raise ConfigError("json: '-' is taken by --output; name a file")
-    _check_json_target(json_target)
+    check_json_target(json_target)
     plan = _plan(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
@@ -327,7 +330,7 @@ def recv(
         plan=plan,
         connections=1,
     )
-    console = _console(json_target, stderr=output == "-")
+    console = console_for(json_target, stderr=output == "-")
     with (
         _run_folder(run_dir) as folder,
         listen(source) as listener,
@@ -385,7 +388,9 @@ def _read_journal(run: Path, queues: int) -> Plan:
 
 @app.command()
 def replay(
-    run: Annotated[Path, typer.Argument(help="Folder of an earlier run, or its run.json.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of an earlier run, its run.json, or a fuzz finding.")
+    ],
     journal: Annotated[
         bool,
         typer.Option("--journal", help="Inject what fired, ordinal by ordinal: its journal.toml."),
@@ -393,21 +398,28 @@ def replay(
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
 ) -> None:
-    """Run an earlier run's configuration and seed again: same traffic, same faults."""
-    _check_json_target(json_target)
+    """Run an earlier run's configuration and seed again, or the program of a fuzz finding."""
+    check_json_target(json_target)
+    if is_finding(run):
+        if replay_finding(console_for(json_target), run):
+            raise typer.Exit(EXIT_FINDING)
+        return
     config = _read_run(run)
     if journal:
         config = replace(config, plan=_read_journal(run, config.queues))
-    console = _console(json_target)
+    console = console_for(json_target)
     _finish(console, _run_stress(console, config, run_dir), json_target)
+
+
+app.command("fuzz")(fuzz_command)
 
 
 @app.command()
 def doctor(json_target: JsonOption = None) -> None:
     """Say what this machine offers for a run, with advice."""
     checks = examine()
-    _check_json_target(json_target)
-    _emit_json(
+    check_json_target(json_target)
+    emit_json(
         json_target,
         {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]},
     )
@@ -438,9 +450,9 @@ def _faults_root(context: typer.Context) -> None:
 @faults_app.command("list")
 def faults_list(json_target: JsonOption = None) -> None:
     """List every fault with what it does, installed ones, and the ready-made profiles."""
-    _check_json_target(json_target)
+    check_json_target(json_target)
     own, broken = survey()
-    _emit_json(
+    emit_json(
         json_target,
         {
             "faults": [fault.as_dict() for fault in CATALOGUE.values()],
@@ -469,8 +481,8 @@ def faults_show(
     """Explain one fault: what is done, what it must earn, and what holds despite it."""
     with _plan_errors():
         fault = find(name)
-    _check_json_target(json_target)
-    _emit_json(json_target, fault.as_dict())
+    check_json_target(json_target)
+    emit_json(json_target, fault.as_dict())
     if json_target != "-":
         Console().print(fault_table(fault))
 
@@ -485,8 +497,8 @@ def faults_check(
 ) -> None:
     """Check a plan and say in words what it does."""
     plan = _plan(plan_text, queues)
-    _check_json_target(json_target)
-    _emit_json(json_target, plan.as_dict())
+    check_json_target(json_target)
+    emit_json(json_target, plan.as_dict())
     if json_target != "-":
         Console().print(plan_table(plan))
         print(plan)

@@ -298,8 +298,6 @@ uint32_t judge_flush(struct judge *judge)
 		empty_cache(judge, slot);
 		count = consume(judge, slot);
 		flushed += count;
-		if (judge->flush_takes_free && judge->pools[slot].cache_count == 0)
-			fill_from_freelist(judge, slot);
 	} while (count && flushed < judge->shape.rq_entries);
 	empty_cache(judge, slot);
 	return flushed;

@@ -89,8 +89,6 @@ struct judge {
 	uint32_t said_count;
 	const struct judge_seen *seen; /* what was read, in order; else the ring stood still */
 	uint32_t seen_count, seen_at;
-	/* A provider of somebody else's is asked for buffers when the ring is flushed. */
-	bool flush_takes_free;
 };
 
 void judge_reset(struct judge *judge, const struct fuzz_shape *shape);

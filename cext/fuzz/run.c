@@ -524,7 +524,7 @@ static void arm_rewrite(struct bout *bout)
 static bool do_scrub(struct bout *bout)
 {
 	uint64_t buffers = 0, wanted;
-	bool counts = bout->op->mode && !bout->runner->ops; /* others' are not asked for it */
+	bool counts = bout->op->mode;
 	uint64_t actual = zcrx_ifq_scrub(&bout->subject->ifq, counts ? &buffers : NULL);
 	uint64_t expected = judge_scrub(bout->judge, &wanted);
 
@@ -675,10 +675,10 @@ static bool do_control(struct bout *bout)
 	}
 }
 
-/* Faults of our own provider, and steps that only ours can take alone. */
+/* No matter for somebody else's provider. */
 static bool is_ours_alone(uint32_t kind)
 {
-	return kind == FUZZ_HIDE || kind == FUZZ_NETLINK || kind == FUZZ_REFILL;
+	return kind == FUZZ_NETLINK;
 }
 
 static bool do_subject(struct bout *bout)
@@ -743,7 +743,6 @@ static void recreate(struct fuzz_runner *runner, const struct fuzz_shape *shape,
 	struct judge *judge = &runner->judges[queue];
 
 	subject_format(subject, shape, runner->ops, judge);
-	judge->flush_takes_free = runner->ops != NULL;
 	judge_reset(judge, shape);
 }
 

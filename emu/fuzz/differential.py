@@ -6,7 +6,7 @@ has been looked at by two readers of the contract.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -380,14 +380,11 @@ def compare(harness: Harness, program: bytes) -> Difference | None:
     return None
 
 
-def compare_all(
-    harness: Harness, programs: Sequence[Path], watch: Callable[[int], None]
-) -> list[tuple[Path, Difference]]:
-    """Compare each program of a corpus; those that differ. ``watch`` is told how many are done."""
+def compare_all(harness: Harness, programs: Iterable[Path]) -> list[tuple[Path, Difference]]:
+    """Compare each program of a corpus; those that differ."""
     differences = []
-    for done, path in enumerate(programs, 1):
+    for path in programs:
         difference = compare(harness, path.read_bytes())
         if difference is not None:
             differences.append((path, difference))
-        watch(done)
     return differences

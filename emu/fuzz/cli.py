@@ -1,0 +1,280 @@
+"""``zcrx-emu fuzz``, and what ``replay`` does with a finding of it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from emu.bugs import find_bug
+from emu.bugs.content import CONTENT_BUGS
+from emu.errors import ConfigError, EnvironmentProblem
+from emu.fuzz.campaign import (
+    Campaign,
+    Plan,
+    Progress,
+    corpus_folder,
+    findings_folder,
+    fresh_seed,
+)
+from emu.fuzz.differential import compare_all
+from emu.fuzz.engine import EngineName, default_engine
+from emu.fuzz.finding import Finding, emitted_test, read_finding, read_program
+from emu.fuzz.harness import Harness, Target
+from emu.fuzz.view import CampaignView, print_finding, print_gaps, print_summary, print_trial
+from emu.report import write_text
+
+EXIT_FINDING = 1
+_CORPUS = Path("fuzz") / "corpus"
+_FINDINGS = Path("fuzz") / "findings"
+
+
+def _emit_tests(console: Console, findings: list[Finding], folder: Path | None) -> None:
+    if folder is None:
+        return
+    for finding in findings:
+        path = folder / f"test_{finding.name.replace('-', '_')}.py"
+        write_text(path, emitted_test(finding))
+        console.print(f"test: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_folder(name: str, folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
+        raise ConfigError.of(name, str(folder), "name a folder that exists")
+
+
+def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
+    return {
+        "engine": str(plan.engine),
+        "seed": plan.seed,
+        "target": plan.target.label,
+        "seconds": progress.seconds,
+        "executions": progress.executions,
+        "edges": progress.edges,
+        "corpus": progress.corpus,
+        "coverage": asdict(progress.coverage) if progress.coverage else None,
+        "workers_replaced": progress.deaths,
+        "unconfirmed": progress.unconfirmed,
+        "findings": [
+            {
+                "signature": finding.trial.signature,
+                "operations": finding.trial.operations,
+                "file": str(path),
+            }
+            for finding, path in progress.findings
+        ],
+    }
+
+
+def fuzz(
+    console: Console,
+    *,
+    seconds: float,
+    jobs: int,
+    engine: EngineName | None,
+    corpus: Path | None,
+    findings: Path | None,
+    target: Target,
+    seed: int | None,
+    findings_max: int,
+    cover: Path | None,
+    tests: Path | None,
+) -> dict[str, Any]:
+    """Run a campaign and say what it came to; the summary as values."""
+    if jobs < 1:
+        raise ConfigError.of("jobs", jobs, "at least 1")
+    if seconds < 0:
+        raise ConfigError.of("time", seconds, "0 (no limit) or more seconds")
+    _check_folder("emit-test", tests)
+    plan = Plan(
+        target=target,
+        engine=engine or default_engine(),
+        corpus=corpus_folder(corpus, _CORPUS),
+        findings=findings_folder(findings, _FINDINGS),
+        seconds=seconds,
+        jobs=jobs,
+        seed=fresh_seed() if seed is None else seed,
+        findings_max=findings_max,
+    )
+    _announce(console, plan, chosen=engine is not None)
+    with Campaign(plan) as campaign:
+        signal.signal(signal.SIGINT, lambda *_: campaign.stop())
+        signal.signal(signal.SIGTERM, lambda *_: campaign.stop())
+        with CampaignView(console, plan) as view:
+            progress = campaign.run(view.update)
+        print_summary(console, plan, progress)
+        for finding, path in progress.findings:
+            console.print(f"\n{path}", highlight=False, markup=False, soft_wrap=True)
+            print_finding(console, finding)
+        if cover is not None:
+            meter = campaign.meter()
+            console.print(f"coverage: {meter.measure().text}", highlight=False)
+            print_gaps(console, meter.gaps())
+            console.print(f"annotated sources: {meter.write_report(cover)}", highlight=False)
+    _emit_tests(console, [finding for finding, _ in progress.findings], tests)
+    return _as_dict(plan, progress)
+
+
+def _announce(console: Console, plan: Plan, *, chosen: bool) -> None:
+    console.print(f"seed {plan.seed}", highlight=False)
+    if plan.engine is EngineName.GENERATE and not chosen:
+        console.print(
+            "clang with libFuzzer is not installed: programs are made up without feedback "
+            "from coverage",
+            highlight=False,
+        )
+    build = "sanitized" if plan.target.sanitize else "fast"
+    console.print(
+        f"{plan.engine}, {plan.jobs} worker(s), {build} build: {plan.target.label}; corpus "
+        f"{plan.corpus}, findings {plan.findings}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def minimise(
+    console: Console, path: Path, target: Target, findings: Path | None, tests: Path | None
+) -> bool:
+    """Cut a program or a finding down and show it; whether something is found in it."""
+    _check_folder("emit-test", tests)
+    program, of_finding = read_program(path)
+    harness = Harness(of_finding or target)
+    harness.check()
+    short, trial = harness.minimise(program)
+    if trial.is_clean:
+        console.print(f"{path}: nothing is found in this program", highlight=False, markup=False)
+        return False
+    finding = Finding(short, harness.target, trial, {"engine": "minimise"})
+    where = finding.write(findings_folder(findings, _FINDINGS))
+    console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
+    print_finding(console, finding)
+    _emit_tests(console, [finding], tests)
+    return True
+
+
+def differential(console: Console, corpus: Path | None, target: Target) -> bool:
+    """Replay a corpus by the provider and by the specification; whether the two agree."""
+    folder = corpus_folder(corpus, _CORPUS)
+    programs = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    if not programs:
+        raise ConfigError.of("corpus", str(folder), "it must hold programs; fuzz first")
+    harness = Harness(target)
+    harness.check()
+    differences = compare_all(
+        harness, track(programs, "comparing", console=console, transient=True)
+    )
+    for path, difference in differences:
+        console.print(f"{path}: {difference.text}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{len(programs)} programs by {target.label} and by the specification: "
+        f"{len(differences)} differ",
+        highlight=False,
+    )
+    return not differences
+
+
+def replay_finding(console: Console, path: Path, tests: Path | None = None) -> bool:
+    """Run a finding's program again; whether it still shows something."""
+    finding = read_finding(path)
+    harness = Harness(finding.target)
+    harness.check()
+    trial = harness.run(finding.program)
+    console.print(finding.target.label, highlight=False, markup=False)
+    print_trial(console, trial)
+    if not trial.is_clean and trial.signature != finding.trial.signature:
+        console.print(
+            f"it was {finding.trial.signature} when it was found: the program shows something else",
+            highlight=False,
+        )
+    return not trial.is_clean
+
+
+def command(
+    time: Annotated[float, typer.Option("--time", help="Seconds; 0 = until Ctrl-C.")] = 60.0,
+    jobs: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="libfuzzer if clang is installed, else generate."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help=f"Folder of programs, read and added to; {_CORPUS}.")
+    ] = None,
+    findings: Annotated[Path | None, typer.Option(help=f"Folder for findings; {_FINDINGS}.")] = (
+        None
+    ),
+    provider: Annotated[
+        Path | None,
+        typer.Option(help="Attack this one: a shared library, or the C source of one."),
+    ] = None,
+    bug: Annotated[
+        str | None, typer.Option(help="Put a seeded bug into our provider; 'list' shows them.")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Without sanitizers.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the first worker; random if not given.")] = (
+        None
+    ),
+    stop_at: Annotated[int, typer.Option(help="End after so many different findings.")] = 0,
+    minimize: Annotated[
+        Path | None, typer.Option(help="Only cut this program or finding down.")
+    ] = None,
+    emit_test: Annotated[
+        Path | None, typer.Option(help="Write each finding as a pytest test into this folder.")
+    ] = None,
+    cover: Annotated[
+        Path | None, typer.Option(help="Write the annotated sources into this folder.")
+    ] = None,
+    differential_: Annotated[
+        bool,
+        typer.Option("--differential", help="Only replay the corpus beside the specification."),
+    ] = False,
+    json_target: Annotated[
+        str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
+    ] = None,
+) -> None:
+    """Hunt for programs of operations in which a memory provider goes wrong."""
+    # Imported late: the command line's own module registers this command.
+    from emu.cli import check_json_target, console_for, emit_json
+
+    if bug == "list":
+        for known in CONTENT_BUGS.values():
+            print(f"{known.name}: {known.explanation}")
+        return
+    if provider is not None and bug is not None:
+        raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
+    check_json_target(json_target)
+    console = console_for(json_target)
+    target = Target(
+        bug=find_bug(bug, CONTENT_BUGS) if bug is not None else None,
+        provider=provider,
+        sanitize=not fast,
+    )
+    if minimize is not None:
+        found = minimise(console, minimize, target, findings, emit_test)
+    elif differential_:
+        found = not differential(console, corpus, target)
+    else:
+        if cover is not None and cover.exists() and not cover.is_dir():
+            raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
+        summary = fuzz(
+            console,
+            seconds=time,
+            jobs=jobs,
+            engine=engine,
+            corpus=corpus,
+            findings=findings,
+            target=target,
+            seed=seed,
+            findings_max=stop_at,
+            cover=cover,
+            tests=emit_test,
+        )
+        emit_json(json_target, summary)
+        found = bool(summary["findings"])
+    if found:
+        raise typer.Exit(EXIT_FINDING)
