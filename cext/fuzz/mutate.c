@@ -34,9 +34,11 @@ static uint32_t count_drawn(struct zcrx_rng *rng)
 {
 	static const uint16_t known[] = {63, 64, 65, 127, 128, 129, 192, 256};
 
-	if (happens(rng, 12))
+	uint32_t draw = below(rng, 32);
+
+	if (draw == 0)
 		return known[below(rng, sizeof(known) / sizeof(known[0]))];
-	return small(rng, happens(rng, 80) ? 8 : 256);
+	return draw == 1 ? small(rng, 256) : small(rng, 8);
 }
 
 static uint32_t word_drawn(struct zcrx_rng *rng)
@@ -105,7 +107,7 @@ static struct io_uring_zcrx_rqe rqe_drawn(struct zcrx_rng *rng, uint32_t num_nio
 
 static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 {
-	bool large = happens(rng, 20);
+	bool large = happens(rng, 10);
 
 	shape->num_niovs = large ? 60 + below(rng, FUZZ_NIOVS_MAX - 60 + 1) : small(rng, 16);
 	shape->rq_entries = 1U << (large ? 6 + below(rng, 3) : below(rng, 5));

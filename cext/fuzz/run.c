@@ -228,63 +228,67 @@ static bool same_pool(struct bout *bout, uint32_t slot, bool at_end)
 		       pool->shared->producer_lock.word);
 }
 
-static bool same_indices(struct bout *bout)
+/* X(kind, what, expected, actual): every single number there is. */
+#define SCALARS(X)                                                                                 \
+	X(FUZZ_FOUND_FREELIST, "pushes on a full freelist", 0, area->freelist_overflows)           \
+	X(FUZZ_FOUND_PP_REFS, "page-pool references dropped that nobody held", 0,                  \
+	  area->ref_underflows)                                                                    \
+	X(FUZZ_FOUND_LOCK, "freelist lock", 0, area->freelist_lock.word)                           \
+	X(FUZZ_FOUND_LOCK, "lock of the refill ring", 0, shared->rq_lock.word)                     \
+	X(FUZZ_FOUND_HEAD, "published head", judge->head, *rq->head)                               \
+	X(FUZZ_FOUND_HEAD, "the provider's own head", judge->cached_head, rq->cached_head)         \
+	X(FUZZ_FOUND_HEAD, "tail", judge->tail, *rq->tail)                                         \
+	X(FUZZ_FOUND_COUNTER, "RQEs consumed", judge->consumed, shared->consumed)                  \
+	X(FUZZ_FOUND_COUNTER, "aliases", judge->aliases, shared->aliases)                          \
+	X(FUZZ_FOUND_COUNTER, "failed allocations", judge->alloc_failures, shared->alloc_failures) \
+	X(FUZZ_FOUND_COUNTER, "destroy warnings", judge->destroy_warnings,                         \
+	  shared->destroy_warnings)                                                                \
+	X(FUZZ_FOUND_COUNTER, "references on the instance", judge->instance_refs, shared->refs)    \
+	X(FUZZ_FOUND_COUNTER, "head as shown to others", judge->cached_head,                       \
+	  shared->cached_rq_head)                                                                  \
+	X(FUZZ_FOUND_COUNTER, "current pool (+ 1)", judge->current, shared->current_pool)
+
+/* All of them at once first: as a rule none differs, and then none needs a name. */
+static bool same_scalars(struct bout *bout)
 {
+	const struct zcrx_area_shared *area = bout->subject->area.shared;
+	const struct zcrx_ifq_shared *shared = bout->subject->ifq.shared;
 	const struct zcrx_rq *rq = &bout->subject->ifq.rq;
 	const struct judge *judge = bout->judge;
+	uint64_t difference = 0;
 
-	return same(bout, FUZZ_FOUND_HEAD, "published head", judge->head, *rq->head) &&
-	       same(bout, FUZZ_FOUND_HEAD, "the provider's own head", judge->cached_head,
-		    rq->cached_head) &&
-	       same(bout, FUZZ_FOUND_HEAD, "tail", judge->tail, *rq->tail);
-}
-
-static bool same_counters(struct bout *bout)
-{
-	const struct zcrx_ifq_shared *shared = bout->subject->ifq.shared;
-	const struct judge *judge = bout->judge;
-
+#define SCALAR_DIFFERS(kind, what, expected, actual) difference |= (uint64_t)(expected) ^ (actual);
+	SCALARS(SCALAR_DIFFERS)
+#undef SCALAR_DIFFERS
+	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
+		difference |= judge->verdicts[verdict] ^ shared->verdicts[verdict];
+	if (difference == 0)
+		return true;
+#define SCALAR_SAME(kind, what, expected, actual)              \
+	if (!same(bout, (kind), (what), (expected), (actual))) \
+		return false;
+	SCALARS(SCALAR_SAME)
+#undef SCALAR_SAME
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
 		if (!same(bout, FUZZ_FOUND_COUNTER, verdict_words[verdict],
 			  judge->verdicts[verdict], shared->verdicts[verdict]))
 			return false;
 	}
-	return same(bout, FUZZ_FOUND_COUNTER, "RQEs consumed", judge->consumed, shared->consumed) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "aliases", judge->aliases, shared->aliases) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "failed allocations", judge->alloc_failures,
-		    shared->alloc_failures) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "destroy warnings", judge->destroy_warnings,
-		    shared->destroy_warnings) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "references on the instance", judge->instance_refs,
-		    shared->refs) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "head as shown to others", judge->cached_head,
-		    judge->consumed ? shared->cached_rq_head : judge->cached_head) &&
-	       same(bout, FUZZ_FOUND_COUNTER, "current pool (+ 1)", judge->current,
-		    shared->current_pool);
+	return true;
 }
 
-/* What the core itself counts as wrong, and locks that nobody may hold between operations. */
-static bool is_sound(struct bout *bout, bool all_zones)
+static bool same_zones(struct bout *bout, bool at_end)
 {
-	const struct zcrx_area_shared *area = bout->subject->area.shared;
-	const char *zone = subject_broken_zone(bout->subject, all_zones);
+	const char *behind = subject_broken_zone(bout->subject, at_end);
 
-	if (zone)
-		return found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written", "memory behind: %s",
-			     zone);
-	return same(bout, FUZZ_FOUND_FREELIST, "pushes on a full freelist", 0,
-		    area->freelist_overflows) &&
-	       same(bout, FUZZ_FOUND_PP_REFS, "page-pool references dropped that nobody held", 0,
-		    area->ref_underflows) &&
-	       same(bout, FUZZ_FOUND_LOCK, "freelist lock", 0, area->freelist_lock.word) &&
-	       same(bout, FUZZ_FOUND_LOCK, "lock of the refill ring", 0,
-		    bout->subject->ifq.shared->rq_lock.word);
+	return !behind || found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written",
+				"memory behind: %s", behind);
 }
 
 static bool same_state(struct bout *bout, bool at_end)
 {
-	if (!is_sound(bout, at_end) || !same_niovs(bout) || !same_freelist(bout) ||
-	    !same_indices(bout) || !same_counters(bout))
+	if (!same_zones(bout, at_end) || !same_niovs(bout) || !same_freelist(bout) ||
+	    !same_scalars(bout))
 		return false;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		if (!same_pool(bout, slot, at_end))

@@ -76,7 +76,7 @@ static const char *const ring_names[ZCRX_POOLS_MAX] = {
 	"ptr ring 4", "ptr ring 5", "ptr ring 6", "ptr ring 7",
 };
 
-static bool is_laid_out(const struct fuzz_subject *subject, const struct fuzz_shape *shape)
+static bool is_laid_out(struct fuzz_subject *subject, const struct fuzz_shape *shape)
 {
 	const struct fuzz_shape *now = &subject->laid_out;
 
@@ -121,6 +121,7 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *shape
 		pool->ring_size = shape->ptr_ring_size;
 	}
 	subject->zones_of_pools = subject->zone_count - subject->zones_of_pools;
+	subject->zones_in_use = subject->zone_count - subject->zones_of_pools;
 }
 
 /* What the last program left, so that no program depends on the one before. */
@@ -185,28 +186,40 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	watch->is_armed = watch->is_noting = false;
 }
 
-/* What runs over an array's end begins at its zone's: the rest of it is for the end of a program. */
-static bool is_whole(const struct fuzz_zone *zone, uint32_t words)
+static bool is_whole(const struct fuzz_zone *zone)
 {
 	uint64_t difference = 0;
 
-	for (uint32_t i = 0; i < words; i++)
+	for (uint32_t i = 0; i < ZONE_WORDS; i++)
 		difference |= zone->words[i] ^ ZONE_PATTERN;
 	return difference == 0;
 }
 
-const char *subject_broken_zone(const struct fuzz_subject *subject, bool all)
+/* What runs over an array's end begins with its zone's first word: the rest is for the end. */
+static bool are_begun(struct fuzz_subject *subject)
+{
+	uint32_t pools_at = subject->zone_count - subject->zones_of_pools;
+	uint64_t difference = 0;
+
+	/* Pools are made in order and their slots reused: those in use are the first ones. */
+	while (subject->zones_in_use < subject->zone_count &&
+	       zcrx_pp_phase(&subject->ifq.pools[(subject->zones_in_use - pools_at) / 2]) !=
+		       ZCRX_POOL_UNUSED)
+		subject->zones_in_use += 2;
+	for (uint32_t i = 0; i < subject->zones_in_use; i++)
+		difference |= subject->zones[i].words[0] ^ ZONE_PATTERN;
+	return difference != 0;
+}
+
+const char *subject_broken_zone(struct fuzz_subject *subject, bool all)
 {
 #ifdef HAS_ASAN
-	(void)subject, (void)all, (void)is_whole; /* nobody can have written there unseen */
+	(void)subject, (void)all, (void)is_whole, (void)are_begun; /* nobody wrote there unseen */
 #else
-	uint32_t pools_at = subject->zone_count - subject->zones_of_pools;
-
+	if (!all && !are_begun(subject))
+		return NULL;
 	for (uint32_t i = 0; i < subject->zone_count; i++) {
-		if (i >= pools_at && !all &&
-		    zcrx_pp_phase(&subject->ifq.pools[(i - pools_at) / 2]) == ZCRX_POOL_UNUSED)
-			continue;
-		if (!is_whole(&subject->zones[i], all ? ZONE_WORDS : 2))
+		if (!is_whole(&subject->zones[i]))
 			return subject->zones[i].behind;
 	}
 #endif

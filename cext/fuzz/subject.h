@@ -50,6 +50,7 @@ struct fuzz_subject {
 	struct fuzz_watch watch;
 	struct fuzz_zone zones[SUBJECT_ZONES_MAX];
 	uint32_t zone_count, zones_of_pools; /* the latter are the last ones, two a pool */
+	uint32_t zones_in_use; /* those before are looked at after each operation */
 	uint32_t used;
 	struct fuzz_shape laid_out; /* for which sizes; queues = 0: for none yet */
 	_Alignas(SHM_CACHE_LINE) uint8_t memory[SUBJECT_BYTES];
@@ -63,7 +64,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
  * The name of an array behind which somebody wrote, or NULL. Looked at are `all`
  * zones and all of them, or the beginnings of those that can have been in use.
  */
-const char *subject_broken_zone(const struct fuzz_subject *subject, bool all);
+const char *subject_broken_zone(struct fuzz_subject *subject, bool all);
 
 /* Around each operation of the subject. */
 void subject_enter(struct fuzz_subject *subject);

@@ -49,7 +49,6 @@ class Recipe:
         kind: What it is for.
         sanitize: With AddressSanitizer and UndefinedBehaviorSanitizer.
         bug: A seeded bug to put in, or None.
-        trace_compares: libFuzzer only: let it see operands of comparisons.
     """
 
     kind: Kind
@@ -99,7 +98,9 @@ def compiler_of(kind: Kind) -> Compiler:
 
 def _subject_flags(kind: Kind) -> tuple[str, ...]:
     if kind is Kind.LIBFUZZER:
-        return ("-fsanitize=fuzzer-no-link",)
+        # Without what libFuzzer would do with the operands of comparisons: our mutator knows
+        # which numbers matter, and each comparison would cost a call.
+        return ("-fsanitize-coverage=inline-8bit-counters,pc-table",)
     if kind is Kind.COVERAGE:
         return ("-fprofile-instr-generate", "-fcoverage-mapping")
     return ()
@@ -159,13 +160,16 @@ class _Compilation:
         self._compiler = compiler_of(recipe.kind)
         self._headers = _headers(sources)
         checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
-        self._flags = (*_COMMON, *_WARNINGS, *checks, f"-I{sources}", f"-I{sources / 'fuzz'}")
+        # A seeded bug's copy has another place each time; people know the file as cext/….
+        names = () if recipe.kind is Kind.COVERAGE else (f"-ffile-prefix-map={sources}=cext",)
+        self._flags = (
+            *_COMMON, *_WARNINGS, *checks, *names, f"-I{sources}", f"-I{sources / 'fuzz'}"
+        )  # fmt: skip
         self._checks = checks
 
     def _object(self, name: str, extra: tuple[str, ...]) -> Path:
         source = self._sources / name
         flags = [*self._flags, *extra]
-        # A copy that a bug was put into has another place each time: its path says nothing.
         stable = [flag.replace(str(self._sources), "") for flag in flags]
         key = _digest(
             [
