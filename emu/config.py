@@ -172,11 +172,10 @@ class RunConfig:
     def _choose(self, name: str, kind: type[enum.StrEnum]) -> None:
         """Take a choice by its name, too: as JSON has it, a str would pass for the member."""
         value = getattr(self, name)
-        try:
-            object.__setattr__(self, name, kind(value))
-        except ValueError:
-            allowed = ", ".join(repr(str(member)) for member in kind)
-            raise ConfigError.of(name, value, f"it must be one of {allowed}") from None
+        names = [str(member) for member in kind]
+        if not (isinstance(value, str) and value in names):
+            raise ConfigError.of(name, value, f"it must be one of {', '.join(map(repr, names))}")
+        object.__setattr__(self, name, kind(value))
 
     def shape(self, flows_max: int) -> Shape:
         """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""
