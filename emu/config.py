@@ -10,7 +10,7 @@ from typing import Any
 
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
-from faults import Plan, PlanError, parse_plan
+from faults import Plan, PlanError, UnknownFaultError, parse_plan
 
 RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
@@ -62,11 +62,22 @@ def _check(name: str, value: int, low: int, high: int) -> None:
 
 
 def _check_duration(value: float | None) -> None:
-    is_possible = value is None or (isinstance(value, int | float) and 0 < value <= DURATION_MAX_S)
-    if not is_possible:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (value is None or (is_number and 0 < value <= DURATION_MAX_S)):
         raise ConfigError.of(
             "duration", value, f"it must be above 0 and at most {DURATION_MAX_S} seconds"
         )
+
+
+#: Fields that are neither numbers nor choices.
+_KINDS: tuple[tuple[str, type, str], ...] = (
+    ("traffic", str, "text that names a source"),
+    ("strict_alias", bool, "True or False"),
+    ("pin", bool, "True or False"),
+    ("plan", Plan, "a faults.Plan"),
+    ("consumer", str, "'builtin' or MODULE:FUNCTION"),
+    ("respawn", bool, "True or False"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,9 @@ class RunConfig:
         self._choose("overload", Overload)
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
+        for name, kind, allowed in _KINDS:
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError.of(name, getattr(self, name), f"it must be {allowed}")
         try:
             self.plan.check_queues(self.queues)
         except PlanError as error:
@@ -161,11 +175,10 @@ class RunConfig:
     def _choose(self, name: str, kind: type[enum.StrEnum]) -> None:
         """Take a choice by its name, too: as JSON has it, a str would pass for the member."""
         value = getattr(self, name)
-        try:
-            object.__setattr__(self, name, kind(value))
-        except ValueError:
-            allowed = ", ".join(repr(str(member)) for member in kind)
-            raise ConfigError.of(name, value, f"it must be one of {allowed}") from None
+        names = [str(member) for member in kind]
+        if not (isinstance(value, str) and value in names):
+            raise ConfigError.of(name, value, f"it must be one of {', '.join(map(repr, names))}")
+        object.__setattr__(self, name, kind(value))
 
     def _check_provider(self) -> None:
         if self.provider is None:
@@ -208,25 +221,19 @@ class RunConfig:
         Raises:
             ConfigError: A field is unknown or its value is not allowed.
         """
+        if not isinstance(plain, Mapping):
+            raise ConfigError.of("config", plain, "it must be an object with a run's fields")
         known = {item.name for item in fields(cls) if item.init}
+        for name in plain:
+            if name not in known:
+                raise ConfigError.of("config", name, "it is not a field of a run's configuration")
         values = dict(plain)
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError.of("config", unknown[0], "it is not a field of a run's configuration")
-        choices: dict[str, Callable[[str], Any]] = {
-            "pace": Pace,
-            "overload": Overload,
-            "verify": Verify,
-            "return_order": ReturnOrder,
-            "plan": parse_plan,
-        }
-        for name, read in choices.items():
-            if name in values:
-                try:
-                    values[name] = read(values[name])
-                except (TypeError, ValueError) as error:
-                    raise ConfigError(f"{name}: {error}") from None
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ConfigError(f"config: {error}") from None
+        if "plan" in values:
+            text = values["plan"]
+            if not isinstance(text, str):
+                raise ConfigError.of("plan", text, "it must be the text of a plan")
+            try:
+                values["plan"] = parse_plan(text)
+            except (PlanError, UnknownFaultError) as error:
+                raise ConfigError(f"plan: {error}") from None
+        return cls(**values)

@@ -7,9 +7,20 @@ finding (which is not an exception at all, but part of a report).
 
 from __future__ import annotations
 
+_SHOWN_MAX = 300
+
 
 class EmuError(Exception):
     """Base of all errors that this package raises on purpose; its text is one line for the user."""
+
+
+def _shown(value: object) -> str:
+    """Show a value that somebody else wrote: one line, whatever it is, and not an endless one."""
+    try:
+        text = " ".join(repr(value).splitlines())
+    except Exception:  # an int of thousands of digits; a repr() of somebody's own
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 1]}…"
 
 
 class ConfigError(EmuError, ValueError):
@@ -18,7 +29,7 @@ class ConfigError(EmuError, ValueError):
     @classmethod
     def of(cls, field: str, value: object, allowed: str) -> ConfigError:
         """Build the message in the one form that all of them have."""
-        return cls(f"{field}: {value!r} is not allowed; {allowed}")
+        return cls(f"{field}: {_shown(value)} is not allowed; {allowed}")
 
 
 class TrafficError(ConfigError):

@@ -22,7 +22,7 @@ from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Pace, RunConfig
 from emu.core import CounterGroup, ProviderLibrary, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
-from emu.errors import EnvironmentProblem, RefusedStep
+from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.explain import Death
 from emu.flight import EventKind, FlightRecorder
 from emu.judgement import FinishedRun, judge
@@ -97,6 +97,8 @@ class Session:
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
+        self._consumers: list[Worker | None] = [None] * config.queues  # None: it was detached
+        self._is_over = False  # the traffic, or the session before there was any
         self._replaced: set[int] = set()
         self._netlink: dict[str, Any] = {}
         self._started_at = self._stopped_at = 0.0
@@ -178,7 +180,7 @@ class Session:
         if queue == 0 and self._output_fd >= 0:
             extra["output"] = self._output_fd
         queues = range(self.config.queues) if queue is None else [queue]
-        self.crew.start(
+        worker = self.crew.start(
             role,
             queue,
             {
@@ -191,6 +193,8 @@ class Session:
             extra,
             [self._memory.queue_for(role, number) for number in queues],
         )
+        if queue is not None:
+            self._consumers[queue] = worker
 
     def _role_setup(self, role: str, queue: int | None) -> dict[str, Any]:
         if role == "nic":
@@ -295,8 +299,14 @@ class Session:
         """Run to the end and judge.
 
         Args:
-            on_sample: Called with live counters about every ``sample_every_s`` seconds.
+            on_sample: Called with live counters about every ``sample_every_s`` seconds, and once
+                more when all is over.
+
+        Raises:
+            StateError: It has run before, or is closed.
         """
+        if self._started_at or (self._is_over and self._setup.refused is None):
+            raise StateError("run: the session is over; make a new one")
         if self._setup.refused is not None:
             return judge(self._finished(SETUP_FAILED))
         self._started_at = time.monotonic()
@@ -357,11 +367,14 @@ class Session:
         """Scrub; and if the run is to survive it, let a new consumer take over."""
         assert worker.queue is not None
         on_purpose = self._chaos.expected(worker)
-        if not (on_purpose or (worker.was_killed and self.config.respawn)):
+        is_survived = on_purpose or (worker.was_killed and self.config.respawn)
+        if is_survived and worker in self.crew.deaths:
+            self.crew.deaths.remove(worker)
+        if worker is not self._consumers[worker.queue]:
+            return  # detached before its end was noticed: the queue is another one's, or nobody's
+        if not is_survived:
             self._scrub(worker.queue)
             return
-        if worker in self.crew.deaths:
-            self.crew.deaths.remove(worker)
         references, buffers = self.detach_consumer(worker.queue)
         if not on_purpose:
             self._notes.append(
@@ -374,15 +387,41 @@ class Session:
         """Ask a queue's consumer to read what is left and to leave."""
         self._queues[queue].stop_consumer()
 
+    def _is_on(self, operation: str, queue: int) -> bool:
+        """Is there traffic, and may something be done to a queue?
+
+        Raises:
+            ConfigError: There is no such queue.
+            StateError: There was no traffic yet.
+        """
+        last = self.config.queues - 1
+        is_int = isinstance(queue, int) and not isinstance(queue, bool)
+        if not (is_int and 0 <= queue <= last):
+            allowed = f"it must be 0 to {last}" if last else "it must be 0: the run has one queue"
+            raise ConfigError.of("queue", queue, allowed)
+        if not (self._started_at or self._is_over):
+            raise StateError(f"{operation}: the run has not begun; call it while run() is at work")
+        return not self._is_over
+
     def detach_consumer(self, queue: int) -> tuple[int, int]:
         """End a queue's use: kill its consumer if it lives, stop delivery, scrub.
+
+        To be called by whom :meth:`run` calls. Does nothing when the traffic is over already.
 
         Returns:
             User references taken back, and buffers that came home by it.
 
         Raises:
+            ConfigError: There is no such queue.
+            StateError: It is detached already, or the run has not begun.
             EnvironmentProblem: NIC or provider did not follow.
         """
+        is_on = self._is_on("detach_consumer", queue)
+        if self._consumers[queue] is None:
+            raise StateError(f"detach_consumer: queue {queue} has no consumer; attach one before")
+        if not is_on:
+            return 0, 0
+        self._consumers[queue] = None
         for worker in self.crew.live("consumer"):
             if worker.queue == queue:
                 self._flight.note(EventKind.KILL, f"kills the {worker.label}", queue)
@@ -426,8 +465,15 @@ class Session:
         Does nothing when the traffic is over already.
 
         Raises:
+            ConfigError: There is no such queue.
+            StateError: The queue has a consumer, which may have ended; or the run has not begun.
             EnvironmentProblem: NIC or provider did not follow.
         """
+        is_on = self._is_on("attach_consumer", queue)
+        if self._consumers[queue] is not None:
+            raise StateError(f"attach_consumer: queue {queue} has a consumer; detach it before")
+        if not is_on:
+            return
         self._users[queue] += 1
         self._change_user(queue, self._users[queue])
         if self._queues[queue].user_is(self._users[queue]):
@@ -440,8 +486,14 @@ class Session:
 
         Returns:
             False when there was none to be had: every slot holds a pool that waits for its
-            buffers, or the provider is gone.
+            buffers, the provider is gone, or the traffic is over.
+
+        Raises:
+            ConfigError: There is no such queue.
+            StateError: The run has not begun.
         """
+        if not self._is_on("restart_queue", queue):
+            return False
         view = self._queues[queue]
         view.restart()
         return (
@@ -499,6 +551,7 @@ class Session:
 
     def _shut_down(self) -> None:
         """Carry the run through its states, as far as the dead let it go."""
+        self._is_over = True
         self._chaos.rest()
         if self._kernel_side_died:
             self._abort()
@@ -586,6 +639,7 @@ class Session:
 
     def close(self) -> None:
         """End every process, free every descriptor and mapping; safe to call twice."""
+        self._is_over = True
         self.crew.close()
         with contextlib.suppress(AttributeError):  # they were never set up
             self._flight.close()

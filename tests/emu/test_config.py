@@ -65,7 +65,7 @@ def test_every_number_has_its_bounds_tested() -> None:
     assert numbers == set(BOUNDS)
 
 
-@pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, 1e9, "10"])
+@pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, 1e9, "10", True])
 def test_duration_out_of_range_is_refused(value: Any) -> None:
     message = error_of(duration_s=value)
     assert message.startswith(f"duration: {value!r} is not allowed; it must be above 0 and at most")
@@ -123,6 +123,75 @@ def test_defaults_need_no_rounding() -> None:
 )
 def test_round_up_goes_to_the_next_power_of_two(value: int, power: int) -> None:
     assert round_up_power_of_two(value) == power
+
+
+class Unseemly:
+    """A value whose repr() is more than a line."""
+
+    def __repr__(self) -> str:
+        return "a\nb"
+
+
+class Unshowable:
+    """A value whose repr() fails."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(10**5000, "a int that cannot be shown", id="huge"),
+        pytest.param(Unshowable(), "a Unshowable that cannot be shown", id="unshowable"),
+        pytest.param(Unseemly(), "a b", id="unseemly"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["seed", "rq_entries", "pace", "traffic", "consumer", "duration_s"]
+)
+def test_value_that_is_hard_to_show_is_refused_in_one_line(
+    name: str, value: object, shown: str
+) -> None:
+    assert f": {shown} is not allowed; " in error_of(**{name: value})
+
+
+def test_long_value_is_cut_in_the_message() -> None:
+    assert len(error_of(seed=10**4000)) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("traffic", 5, "it must be text that names a source"),
+        ("consumer", None, "it must be 'builtin' or MODULE:FUNCTION"),
+        ("plan", "bad-pad:1", "it must be a faults.Plan"),
+        ("strict_alias", "no", "it must be True or False"),
+        ("pin", 1, "it must be True or False"),
+        ("respawn", None, "it must be True or False"),
+    ],
+)
+def test_value_of_another_kind_is_refused(name: str, value: object, allowed: str) -> None:
+    assert error_of(**{name: value}) == f"{name}: {value!r} is not allowed; {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        (None, "config: None is not allowed; it must be an object with a run's fields"),
+        ({"x": 1, 2: 3}, "config: 'x' is not allowed; it is not a field of a run's configuration"),
+        ({2: 3, "x": 1}, "config: 2 is not allowed; it is not a field of a run's configuration"),
+        ({"plan": 5}, "plan: 5 is not allowed; it must be the text of a plan"),
+        ({"plan": "nosuch:1"}, "plan: faults: 'nosuch' is not a fault; "),
+        ({"pace": "x"}, "pace: 'x' is not allowed; it must be one of 'fast', 'original'"),
+        ({"pace": []}, "pace: [] is not allowed; it must be one of 'fast', 'original'"),
+    ],
+)
+def test_plain_values_that_cannot_be_are_refused(plain: Any, message: str) -> None:
+    """As they come from a ``run.json`` that somebody has edited."""
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_dict(plain)
+    assert str(caught.value).startswith(message)
 
 
 def test_config_is_frozen() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from emu import segment, session
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.errors import EnvironmentProblem, TrafficError
+from emu.errors import EmuError, EnvironmentProblem, TrafficError
 from emu.report import Report
 from emu.sample import Sample
 from emu.session import Session
@@ -339,6 +340,97 @@ def test_consumer_may_be_replaced_while_the_run_goes_on() -> None:
     assert taken_back[0] > 0
     assert [process.exit_code for process in report.processes] == [0, 0, 0, -signal.SIGKILL, 0]
     assert report.total("provider", "free_count") == 2 * report.config["area_buffers"]
+
+
+CALLS = ("detach_consumer", "attach_consumer", "restart_queue")
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The message of a call that is refused, one line."""
+    with pytest.raises(EmuError) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_wrong_calls_about_a_queue_are_refused_and_change_nothing() -> None:
+    refused: list[str] = []
+    with Session(RunConfig(seed=1, duration_s=60, queues=2)) as running:
+        for name in CALLS:
+            message = refusal(partial(getattr(running, name), 0))
+            assert message == f"{name}: the run has not begun; call it while run() is at work"
+
+        def call_wrongly(sample: Sample) -> None:
+            if refused or not sample.queues[1].nic["packets_delivered"]:
+                return
+            before = running.pids
+            refused.append(refusal(lambda: running.attach_consumer(1)))
+            for name, number in itertools.product(CALLS, (-1, 2, True, "1")):
+                message = refusal(partial(getattr(running, name), number))
+                assert message == f"queue: {number!r} is not allowed; it must be 0 to 1"
+            assert running.pids == before
+            running.detach_consumer(1)
+            refused.append(refusal(lambda: running.detach_consumer(1)))
+            running.attach_consumer(1)
+            running.interrupt()
+
+        report = running.run(call_wrongly, sample_every_s=0.05)
+        assert refusal(running.run) == "run: the session is over; make a new one"
+    assert refusal(running.run) == "run: the session is over; make a new one"
+    assert report.problems == ()
+    assert len(report.processes) == 5
+    assert refused == [
+        "attach_consumer: queue 1 has a consumer; detach it before",
+        "detach_consumer: queue 1 has no consumer; attach one before",
+    ]
+
+
+def test_calls_in_the_last_sample_do_nothing() -> None:
+    """There is no provider any more that would follow: to wait for it would be a finding."""
+    results: list[tuple[object, ...]] = []
+    with Session(RunConfig(seed=1, duration_s=60, queues=2)) as running:
+
+        def call(_sample: Sample) -> None:
+            if not results:
+                results.append((running.detach_consumer(1),))
+                running.interrupt()
+            else:
+                calls = (running.detach_consumer(0), running.attach_consumer(1))
+                results.append((*calls, running.restart_queue(0)))
+
+        report = running.run(call, sample_every_s=0.05)
+    assert results[1:] == [((0, 0), None, False)]
+    assert report.problems == ()
+    assert report.ended == "interrupted"
+    assert report.total("provider", "restarts") == 0
+    assert len(report.processes) == 4
+
+
+def test_death_noticed_after_a_detachment_is_not_the_new_consumers() -> None:
+    """The run reaps a consumer while it waits for another queue, and only then deals with it."""
+    config = RunConfig(seed=1, duration_s=60, queues=2, respawn=True)
+    replaced: list[dict[str, int]] = []
+    with Session(config) as running:
+
+        def replace_both(_sample: Sample) -> None:
+            if replaced:
+                replaced.append(running.pids)
+                running.interrupt()
+                return
+            pid = running.pids["consumer of queue 1"]
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is dead, and not reaped
+            for queue in (0, 1):
+                running.detach_consumer(queue)
+            for queue in (1, 0):
+                running.attach_consumer(queue)
+            replaced.append(running.pids)
+
+        report = running.run(replace_both, sample_every_s=0.0)
+    assert replaced[1] == replaced[0]
+    assert report.problems == ()
+    assert report.ended == "interrupted"
+    assert len(report.processes) == 6
 
 
 @pytest.mark.parametrize("victim", ["nic", "provider", "consumer of queue 1"])
