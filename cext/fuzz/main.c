@@ -128,6 +128,24 @@ static void put_step(struct fuzz_runner *runner, const struct fuzz_program *prog
 	fflush(stdout);
 }
 
+/* The operation that did not end has no answer. */
+static void put_last_step(const struct fuzz_program *program, const struct fuzz_trial *trial)
+{
+	char text[1024];
+
+	if ((trial->outcome != FUZZ_CRASHED && trial->outcome != FUZZ_HUNG) ||
+	    trial->finding.step >= program->count)
+		return;
+	fuzz_op_text(&program->ops[trial->finding.step], program->shape.queues, text, sizeof(text));
+	printf("{\"event\": \"step\", \"step\": %u, ", trial->finding.step);
+	put_string("operation", text);
+	printf(", ");
+	put_string("expected", trial->finding.expected);
+	printf(", ");
+	put_string("actual", trial->finding.actual);
+	printf("}\n");
+}
+
 static void put_list(const char *name, const uint32_t *values, uint32_t count, uint32_t stride)
 {
 	printf(", \"%s\": [", name);
@@ -241,6 +259,7 @@ static int run(int count, char **arguments, bool with_state)
 	read_program(&program, arguments[0]);
 	put_shape(&program);
 	fuzz_try(court, &program, with_state ? put_state : put_step, &trial);
+	put_last_step(&program, &trial);
 	put_finding(&trial);
 	fuzz_court_close(court);
 	return trial.outcome != FUZZ_CLEAN;

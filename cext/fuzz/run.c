@@ -319,8 +319,8 @@ static bool same_entry(struct bout *bout, const struct judge_said *expected,
 	if (names_niov(expected->verdict) && expected->niov != actual->niov)
 		return same_of(bout, FUZZ_FOUND_VERDICT, "niov of the entry at index",
 			       expected->index, expected->niov, actual->niov);
-	return same_of(bout, FUZZ_FOUND_VERDICT, "alias flag of the entry at index",
-		       expected->index, expected->alias, actual->alias);
+	return same_of(bout, FUZZ_FOUND_ALIAS, "alias flag of the entry at index", expected->index,
+		       expected->alias, actual->alias);
 }
 
 static bool same_verdicts(struct bout *bout)

@@ -6,17 +6,6 @@
  */
 #include "subject.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-#ifdef HAS_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
-
 #define ZONE_PATTERN 0xa5a5a5a55a5a5a5aU
 #define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint64_t))
 

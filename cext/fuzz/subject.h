@@ -9,6 +9,17 @@
 #include "../foreign.h"
 #include "judge.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+#ifdef HAS_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 #define SUBJECT_ZONES_MAX 32U
 #define SUBJECT_ZONE_BYTES 64U
 #define SUBJECT_BYTES (1U << 16)

@@ -14,6 +14,7 @@ struct report {
 	uint32_t progress;
 	bool is_over;
 	struct fuzz_finding finding;
+	char sanitizer[32]; /* what AddressSanitizer calls it */
 };
 
 struct fuzz_court {
@@ -52,6 +53,17 @@ void fuzz_court_close(struct fuzz_court *court)
 	free(court);
 }
 
+#ifdef HAS_ASAN
+static struct report *reported; /* of the child that runs now: the callback has no context */
+
+static void note_report(const char *text)
+{
+	(void)text;
+	snprintf(reported->sanitizer, sizeof(reported->sanitizer), "%s",
+		 __asan_get_report_description());
+}
+#endif
+
 static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
 {
 	int quiet = court->quiet_fd;
@@ -63,6 +75,10 @@ static void hold_trial(struct fuzz_court *court, const struct fuzz_program *prog
 	/* A fuzzer's runtime may have its own idea of what a signal means. */
 	for (int number = 1; number < 32; number++)
 		signal(number, SIG_DFL);
+#ifdef HAS_ASAN
+	reported = court->report;
+	__asan_set_error_report_callback(note_report);
+#endif
 	alarm(court->timeout_s);
 	fuzz_run(&court->runner, program);
 	court->report->finding = court->runner.finding;
@@ -91,11 +107,16 @@ static void name_end(struct fuzz_trial *trial, const struct report *report, int 
 			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
 		snprintf(finding->what, sizeof(finding->what), "the process was killed by SIG%s",
 			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
+	} else if (report->sanitizer[0]) {
+		snprintf(finding->signature, sizeof(finding->signature), "asan:%s",
+			 report->sanitizer);
+		snprintf(finding->what, sizeof(finding->what),
+			 "AddressSanitizer ended the process: %s", report->sanitizer);
 	} else {
 		snprintf(finding->signature, sizeof(finding->signature), "crash:exit-%d",
 			 WEXITSTATUS(status));
 		snprintf(finding->what, sizeof(finding->what),
-			 "the process ended itself with code %d (a sanitizer's report)",
+			 "the process ended itself with code %d (a sanitizer does so)",
 			 WEXITSTATUS(status));
 	}
 	snprintf(finding->actual, sizeof(finding->actual), "it ended the process");

@@ -160,8 +160,8 @@ class _Compilation:
         self._compiler = compiler_of(recipe.kind)
         self._headers = _headers(sources)
         checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
-        # A seeded bug's copy has another place each time; people know the file as cext/….
-        names = () if recipe.kind is Kind.COVERAGE else (f"-ffile-prefix-map={sources}=cext",)
+        # A seeded bug's copy has another place each time; people know a file as cext/….
+        names = () if recipe.kind is Kind.COVERAGE else (f"-ffile-prefix-map={sources}=/cext",)
         self._flags = (
             *_COMMON, *_WARNINGS, *checks, *names, f"-I{sources}", f"-I{sources / 'fuzz'}"
         )  # fmt: skip

@@ -158,8 +158,6 @@ def emitted_test(finding: Finding) -> str:
     trial, target = finding.trial, finding.target
     name = re.sub(r"[^a-z0-9]+", "_", finding.name).strip("_")
     lines = [f"    {step.number:3} {step.operation}" for step in trial.steps]
-    if trial.outcome != "finding":  # the operation that did not end was not printed
-        lines.append(f"    {trial.step:3} (ends the process)")
     provider = f"Path({str(target.provider)!r})" if target.provider else "None"
     arguments = [f"sanitize={target.sanitize}"]
     if target.provider:

@@ -221,10 +221,18 @@ def _steps(events: Sequence[dict[str, Any]]) -> Iterator[Step]:
             yield Step(event["step"], event["operation"], event["expected"], event["actual"])
 
 
+def _without_shadow(lines: list[str]) -> list[str]:
+    """Leave out of a sanitizer's report what is about its own memory."""
+    for number, line in enumerate(lines):
+        if line.startswith("SUMMARY:"):
+            return lines[: number + 1]
+    return lines
+
+
 def _trial_of(events: Sequence[dict[str, Any]], report: str) -> Trial:
     end = events[-1]
     shapes = [event for event in events if event["event"] == "shape"]
-    lines = report.strip().splitlines()
+    lines = _without_shadow(report.strip().splitlines())
     return Trial(
         outcome=end["outcome"],
         shape=shapes[0]["shape"] if shapes else "",

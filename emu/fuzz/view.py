@@ -128,8 +128,6 @@ def print_trial(console: Console, trial: Trial) -> None:
             escape(step.expected or "-"),
             f"{colour}{escape(step.actual or '-')}",
         )
-    if trial.outcome in ("crash", "hang"):
-        table.add_row(str(trial.step), "…", "the operation ends", f"[bold red]{trial.outcome}")
     console.print(table)
     if trial.is_clean:
         console.print("[bold green]no finding[/]")
