@@ -256,10 +256,14 @@ static void insert(struct fuzz_program *program, struct zcrx_rng *rng)
 	memmove(&program->ops[at + 1], &program->ops[at],
 		sizeof(program->ops[0]) * (program->count - at));
 	program->count++;
-	if (program->count > 1 && happens(rng, 30))
-		program->ops[at] = program->ops[below(rng, program->count)];
-	else
+	if (program->count > 1 && happens(rng, 30)) {
+		/* A copy of any other: what stands at `at` itself is nothing yet. */
+		uint32_t from = below(rng, program->count - 1);
+
+		program->ops[at] = program->ops[from < at ? from : from + 1];
+	} else {
 		draw_op(&program->ops[at], &program->shape, rng);
+	}
 }
 
 static void cut(struct fuzz_program *program, struct zcrx_rng *rng)

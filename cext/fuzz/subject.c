@@ -120,6 +120,7 @@ static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape)
 
 	memset(ifq->shared, 0, sizeof(*ifq->shared));
 	memset(subject->area.shared, 0, sizeof(*subject->area.shared));
+	memset(subject->area.niovs, 0, sizeof(*subject->area.niovs) * shape->num_niovs);
 	memset(ifq->rq.rqes, 0, sizeof(*ifq->rq.rqes) * shape->rq_entries);
 	subject->flight.shared->count = 0;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fuzzer's own parts: the codec goes both ways, whatever is made up is a
+ * program in which nothing is found, and each kind of damage is seen by the
+ * comparison that follows it.
+ */
+#include "check.h"
+#include "mutate.h"
+#include "run.h"
+#include "trial.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SEED 20260601U
+
+static struct fuzz_runner runner;
+
+static bool same_program(const struct fuzz_program *one, const struct fuzz_program *other)
+{
+	if (one->count != other->count || one->shape.num_niovs != other->shape.num_niovs ||
+	    one->shape.rq_entries != other->shape.rq_entries ||
+	    one->shape.ptr_ring_size != other->shape.ptr_ring_size ||
+	    one->shape.initial_index != other->shape.initial_index ||
+	    one->shape.queues != other->shape.queues ||
+	    one->shape.strict_alias != other->shape.strict_alias ||
+	    one->shape.is_checked != other->shape.is_checked ||
+	    one->shape.records != other->shape.records)
+		return false;
+	return memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
+}
+
+static void check_codec(const struct fuzz_program *program, uint64_t seed)
+{
+	uint8_t bytes[FUZZ_PROGRAM_BYTES], again[FUZZ_PROGRAM_BYTES];
+	struct fuzz_program decoded;
+	size_t size = fuzz_encode(program, bytes, sizeof(bytes));
+
+	REQUIRE(size > 0);
+	fuzz_decode(&decoded, bytes, size);
+	for (uint32_t i = 0; i < program->count && !same_program(program, &decoded); i++) {
+		char text[2][200];
+
+		fuzz_op_text(&program->ops[i], 2, text[0], sizeof(text[0]));
+		fuzz_op_text(&decoded.ops[i], 2, text[1], sizeof(text[1]));
+		if (memcmp(&program->ops[i], &decoded.ops[i], sizeof(decoded.ops[i])) != 0)
+			fprintf(stderr, "seed %" PRIu64 ", operation %u: %s, read back: %s\n", seed,
+				i, text[0], text[1]);
+	}
+	CHECK(same_program(program, &decoded));
+	CHECK_EQ(fuzz_encode(&decoded, again, sizeof(again)), size);
+	CHECK(memcmp(bytes, again, size) == 0);
+}
+
+static void check_is_clean(const struct fuzz_program *program, const char *name)
+{
+	if (!fuzz_run(&runner, program))
+		fprintf(stderr, "%s: %s after operation %u: %s: expected %s, got %s\n", name,
+			runner.finding.signature, runner.finding.step, runner.finding.what,
+			runner.finding.expected, runner.finding.actual);
+	CHECK_EQ(runner.finding.kind, FUZZ_NOTHING);
+}
+
+static void any_bytes_are_a_program(void)
+{
+	uint32_t kinds[FUZZ_OP_KINDS] = {0};
+
+	for (uint64_t seed = SEED; seed < SEED + CHECK_REPEAT(4000); seed++) {
+		struct zcrx_rng rng = zcrx_rng_for(seed, 0);
+		uint8_t bytes[700];
+		size_t size = zcrx_rng_below(&rng, sizeof(bytes) + 1);
+		struct fuzz_program program;
+		char name[32];
+
+		for (size_t i = 0; i < size; i++)
+			bytes[i] = (uint8_t)zcrx_rng_next(&rng);
+		fuzz_decode(&program, bytes, size);
+		check_codec(&program, seed);
+		snprintf(name, sizeof(name), "bytes of seed %" PRIu64, seed);
+		check_is_clean(&program, name);
+		for (uint32_t i = 0; i < program.count; i++)
+			kinds[program.ops[i].kind]++;
+	}
+	for (uint32_t kind = 0; kind < FUZZ_OP_KINDS; kind++)
+		CHECK(kinds[kind] > 0);
+}
+
+static void nothing_is_a_program_too(void)
+{
+	struct fuzz_program program;
+
+	fuzz_decode(&program, NULL, 0);
+	CHECK_EQ(program.count, 0);
+	CHECK_EQ(program.shape.num_niovs, 1);
+	check_codec(&program, 0);
+	check_is_clean(&program, "nothing");
+}
+
+static void a_program_that_does_not_fit_is_not_cut(void)
+{
+	struct zcrx_rng rng = zcrx_rng_for(SEED, 0);
+	struct fuzz_program program;
+	uint8_t bytes[FUZZ_PROGRAM_BYTES];
+	size_t size;
+
+	fuzz_generate(&program, 20, &rng);
+	size = fuzz_encode(&program, bytes, sizeof(bytes));
+	CHECK_EQ(fuzz_encode(&program, bytes, size), size);
+	CHECK_EQ(fuzz_encode(&program, bytes, size - 1), 0);
+}
+
+static void what_is_made_up_is_clean(void)
+{
+	static struct fuzz_program program, other, child;
+
+	for (uint64_t seed = SEED; seed < SEED + CHECK_REPEAT(8000); seed++) {
+		struct zcrx_rng rng = zcrx_rng_for(seed, 0);
+		char name[40];
+
+		fuzz_generate(&program, 1 + zcrx_rng_below(&rng, FUZZ_OPS_MAX), &rng);
+		check_codec(&program, seed);
+		fuzz_generate(&other, zcrx_rng_below(&rng, 40), &rng);
+		fuzz_cross(&child, &program, &other, &rng);
+		for (uint32_t i = zcrx_rng_below(&rng, 8); i > 0; i--)
+			fuzz_mutate(&child, &rng);
+		check_codec(&child, seed);
+		snprintf(name, sizeof(name), "child of seed %" PRIu64, seed);
+		check_is_clean(&child, name);
+	}
+}
+
+static void the_same_seed_makes_the_same(void)
+{
+	struct zcrx_rng one = zcrx_rng_for(SEED, 0), other = zcrx_rng_for(SEED, 0);
+	struct fuzz_program programs[2];
+
+	fuzz_generate(&programs[0], 60, &one);
+	fuzz_generate(&programs[1], 60, &other);
+	CHECK(same_program(&programs[0], &programs[1]));
+	fuzz_mutate(&programs[0], &one);
+	fuzz_mutate(&programs[1], &other);
+	CHECK(same_program(&programs[0], &programs[1]));
+}
+
+/* ---- damage is seen ------------------------------------------------------------------- */
+
+/*
+ * Four buffers: niov 3 is the NIC's, 2 waits in the alloc cache, 1 is the user's, 0 waits in
+ * the ptr ring; two more lie on the freelist … of a pool with room for 64, so the freelist is
+ * empty: copies take what is left first.
+ */
+static const struct fuzz_op scene[] = {
+	{.kind = FUZZ_COPY, .count = 2},
+	{.kind = FUZZ_DROP, .pick = 4, .count = 2}, /* … and they are back on the freelist */
+	{.kind = FUZZ_COPY, .count = 2},
+	{.kind = FUZZ_ALLOC, .count = 3},
+	{.kind = FUZZ_DROP, .pick = 4, .count = 1}, /* the freelist has one buffer again */
+	{.kind = FUZZ_DROP, .pick = 0, .count = 1}, /* to the ptr ring */
+	{.kind = FUZZ_DELIVER, .pick = 1, .count = 1},
+	{.kind = FUZZ_CHECK},
+	{.kind = FUZZ_NETLINK, .pick = 4}, /* changes nothing; damaged before this one */
+};
+#define SCENE_STEPS (sizeof(scene) / sizeof(scene[0]))
+
+struct damage {
+	const char *name;
+	enum fuzz_finding_kind kind;
+	void (*act)(struct fuzz_subject *subject);
+};
+
+static const struct damage *damage;
+
+static void damage_user_refs(struct fuzz_subject *subject)
+{
+	subject->area.niovs[1].user_refs++;
+}
+
+static void damage_pp_refs(struct fuzz_subject *subject)
+{
+	subject->area.niovs[1].pp_refs++;
+}
+
+static void damage_binding(struct fuzz_subject *subject)
+{
+	subject->area.niovs[1].pool = 2;
+}
+
+static void damage_freelist(struct fuzz_subject *subject)
+{
+	subject->area.freelist[0] = 0;
+}
+
+static void damage_free_count(struct fuzz_subject *subject)
+{
+	subject->area.shared->free_count++;
+}
+
+static void damage_free_count_beyond(struct fuzz_subject *subject)
+{
+	subject->area.shared->free_count = 7;
+}
+
+static void damage_overflows(struct fuzz_subject *subject)
+{
+	subject->area.shared->freelist_overflows++;
+}
+
+static void damage_underflows(struct fuzz_subject *subject)
+{
+	subject->area.shared->ref_underflows++;
+}
+
+static void damage_cache(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].shared->cache[0] ^= 1;
+}
+
+static void damage_cache_count(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].shared->cache_count--;
+}
+
+static void damage_ptr_ring(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].ring[0]++;
+}
+
+static void damage_ptr_ring_end(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].ring[1] = 1;
+}
+
+static void damage_ptr_ring_head(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].shared->ring_head = 99;
+}
+
+static void damage_phase(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[5].shared->phase = ZCRX_POOL_DYING;
+}
+
+static void damage_bound(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].shared->hold_count++;
+}
+
+static void damage_producer_lock(struct fuzz_subject *subject)
+{
+	subject->ifq.pools[0].shared->producer_lock.word = 1;
+}
+
+static void damage_rq_lock(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->rq_lock.word = 1;
+}
+
+static void damage_head(struct fuzz_subject *subject)
+{
+	(*subject->ifq.rq.head)++;
+}
+
+static void damage_own_head(struct fuzz_subject *subject)
+{
+	subject->ifq.rq.cached_head++;
+}
+
+static void damage_tail(struct fuzz_subject *subject)
+{
+	(*subject->ifq.rq.tail)--;
+}
+
+static void damage_verdicts(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->verdicts[ZCRX_BAD_PAD]++;
+}
+
+static void damage_warnings(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->destroy_warnings++;
+}
+
+static void damage_instance_refs(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->refs++;
+}
+
+static void damage_current(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->current_pool = 0;
+}
+
+static void damage_reserved(struct fuzz_subject *subject)
+{
+	subject->area.niovs[2].reserved = 1;
+}
+
+static const struct damage damages[] = {
+	{"user references", FUZZ_FOUND_USER_REFS, damage_user_refs},
+	{"page-pool references", FUZZ_FOUND_PP_REFS, damage_pp_refs},
+	{"binding", FUZZ_FOUND_BINDING, damage_binding},
+	{"freelist", FUZZ_FOUND_FREELIST, damage_freelist},
+	{"free count", FUZZ_FOUND_FREELIST, damage_free_count},
+	{"free count beyond", FUZZ_FOUND_FREELIST, damage_free_count_beyond},
+	{"overflows", FUZZ_FOUND_FREELIST, damage_overflows},
+	{"underflows", FUZZ_FOUND_PP_REFS, damage_underflows},
+	{"cache", FUZZ_FOUND_CACHE, damage_cache},
+	{"cache count", FUZZ_FOUND_CACHE, damage_cache_count},
+	{"ptr ring", FUZZ_FOUND_PTR_RING, damage_ptr_ring},
+	{"ptr ring's end", FUZZ_FOUND_PTR_RING, damage_ptr_ring_end},
+	{"ptr ring's head", FUZZ_FOUND_PTR_RING, damage_ptr_ring_head},
+	{"phase", FUZZ_FOUND_POOL, damage_phase},
+	{"bound", FUZZ_FOUND_POOL, damage_bound},
+	{"producer lock", FUZZ_FOUND_LOCK, damage_producer_lock},
+	{"rq lock", FUZZ_FOUND_LOCK, damage_rq_lock},
+	{"head", FUZZ_FOUND_HEAD, damage_head},
+	{"own head", FUZZ_FOUND_HEAD, damage_own_head},
+	{"tail", FUZZ_FOUND_HEAD, damage_tail},
+	{"verdicts", FUZZ_FOUND_COUNTER, damage_verdicts},
+	{"warnings", FUZZ_FOUND_COUNTER, damage_warnings},
+	{"instance references", FUZZ_FOUND_COUNTER, damage_instance_refs},
+	{"current pool", FUZZ_FOUND_COUNTER, damage_current},
+	{"reserved", FUZZ_FOUND_RED_ZONE, damage_reserved},
+};
+
+static void strike(struct fuzz_runner *struck, const struct fuzz_program *program, uint32_t step)
+{
+	if (step + 2 == program->count)
+		damage->act(&struck->subjects[0]);
+}
+
+static struct fuzz_program scene_program(void)
+{
+	struct fuzz_program program = {
+		.shape = {.num_niovs = 6, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
+		.count = SCENE_STEPS,
+	};
+
+	memcpy(program.ops, scene, sizeof(scene));
+	return program;
+}
+
+static void each_damage_is_seen(void)
+{
+	struct fuzz_program program = scene_program();
+
+	check_is_clean(&program, "scene");
+	/* Damage must find something to damage. */
+	CHECK(runner.judges[0].free_count > 0);
+	CHECK(runner.judges[0].pools[0].cache_count > 0);
+	CHECK(runner.judges[0].pools[0].ring_count > 0);
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		damage = &damages[i];
+		runner.after = strike;
+		CHECK(!fuzz_run(&runner, &program));
+		runner.after = NULL;
+		if (runner.finding.kind != damage->kind || runner.finding.step != SCENE_STEPS - 1)
+			fprintf(stderr, "damage %s: found %s after %u\n", damage->name,
+				runner.finding.signature, runner.finding.step);
+		CHECK_EQ(runner.finding.kind, damage->kind);
+		CHECK_EQ(runner.finding.step, SCENE_STEPS - 1);
+	}
+	check_is_clean(&program, "scene again"); /* nothing of it is left */
+}
+
+/* A provider that reads as it should not, by the calls that its accesses would make. */
+static int64_t misread(bool late)
+{
+	struct fuzz_watch *watch = fuzz_watching;
+
+	fuzz_at_tail_load(watch);
+	fuzz_at_rqe_load(watch, watch->rqes);
+	if (late)
+		fuzz_at_head_store(watch);
+	fuzz_at_rqe_load(watch, watch->rqes + (late ? 8 : 0));
+	return -1;
+}
+
+static int64_t misread_twice(struct zcrx_page_pool *pool, void *provider)
+{
+	(void)pool, (void)provider;
+	return misread(false);
+}
+
+static int64_t misread_late(struct zcrx_page_pool *pool, void *provider)
+{
+	(void)pool, (void)provider;
+	return misread(true);
+}
+
+static struct zcrx_mp_ops misreading;
+
+static void misdirect(struct fuzz_runner *struck, const struct fuzz_program *program, uint32_t step)
+{
+	(void)program;
+	if (step == 0)
+		struck->subjects[0].ifq.pools[0].ops = &misreading;
+}
+
+static void bad_readings_are_seen(void)
+{
+	struct fuzz_program program = {
+		.shape = {.num_niovs = 2, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
+		.count = 2,
+		.ops = {{.kind = FUZZ_CHECK}, {.kind = FUZZ_ALLOC, .count = 1}},
+	};
+
+	misreading = zcrx_mp_ops;
+	for (size_t i = 0; i < 2; i++) {
+		misreading.alloc_netmems = i ? misread_late : misread_twice;
+		runner.after = misdirect;
+		CHECK(!fuzz_run(&runner, &program));
+		runner.after = NULL;
+		CHECK_EQ(runner.finding.kind, i ? FUZZ_FOUND_READ_LATE : FUZZ_FOUND_READ_TWICE);
+	}
+}
+
+#ifndef HAS_ASAN
+static void damage_zone(struct fuzz_subject *subject)
+{
+	subject->area.freelist[64 / sizeof(uint32_t)] = 7; /* the first word behind its line */
+}
+
+/* Whoever does it before the end is seen at once; deep in a zone, at the end. */
+static void writing_behind_an_array_is_seen(void)
+{
+	static const struct damage behind = {"zone", FUZZ_FOUND_RED_ZONE, damage_zone};
+	struct fuzz_program program = scene_program();
+
+	damage = &behind;
+	runner.after = strike;
+	CHECK(!fuzz_run(&runner, &program));
+	runner.after = NULL;
+	CHECK_EQ(runner.finding.kind, FUZZ_FOUND_RED_ZONE);
+	CHECK(strstr(runner.finding.what, "freelist") != NULL);
+	check_is_clean(&program, "scene after a broken zone");
+}
+#endif
+
+/* ---- the user writes while the provider reads --------------------------------------------- */
+
+static void a_rewrite_is_judged_by_what_was_read(void)
+{
+	/* The entry's offset is read; then pad changes: what was read must earn bad_pad. */
+	struct fuzz_program program = {
+		.shape = {.num_niovs = 4, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
+		.count = 5,
+		.ops = {{.kind = FUZZ_ALLOC, .count = 1},
+			{.kind = FUZZ_DELIVER, .count = 1},
+			{.kind = FUZZ_RETURN, .count = 1},
+			{.kind = FUZZ_REWRITE, .count = 2, .rqe = {.__pad = 5}},
+			{.kind = FUZZ_FLUSH}},
+	};
+
+	check_is_clean(&program, "rewrite");
+	CHECK_EQ(runner.judges[0].verdicts[JUDGE_BAD_PAD], 1);
+	program.ops[3].count = 3; /* after both loads: nobody sees it any more */
+	check_is_clean(&program, "late rewrite");
+	CHECK_EQ(runner.judges[0].verdicts[JUDGE_ACCEPTED], 1);
+}
+
+/* ---- trials ------------------------------------------------------------------------------------ */
+
+/* Providers that do their work and spoil a count, that crash, and that never return. */
+static int64_t spoil(struct zcrx_page_pool *pool, void *provider)
+{
+	pool->area->shared->freelist_overflows++;
+	return zcrx_mp_ops.alloc_netmems(pool, provider);
+}
+
+static int64_t crash(struct zcrx_page_pool *pool, void *provider)
+{
+	(void)pool, (void)provider;
+	abort();
+}
+
+static int64_t hang(struct zcrx_page_pool *pool, void *provider)
+{
+	(void)pool, (void)provider;
+	while (misreading.alloc_netmems == hang)
+		shm_pause();
+	return -1;
+}
+
+static void a_trial_survives_what_the_program_does(void)
+{
+	static const struct {
+		int64_t (*alloc)(struct zcrx_page_pool *pool, void *provider);
+		enum fuzz_outcome outcome;
+		const char *signature;
+	} cases[] = {
+		{spoil, FUZZ_FOUND, "freelist:alloc"},
+		{crash, FUZZ_CRASHED, "crash:ABRT"},
+		{hang, FUZZ_HUNG, "hang"},
+	};
+	struct fuzz_court *court = fuzz_court_open(NULL, 1, -1);
+	struct fuzz_program program = {
+		.shape = {.num_niovs = 4, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
+		.count = 3,
+		.ops = {{.kind = FUZZ_CHECK},
+			{.kind = FUZZ_HEAD, .value = 7},
+			{.kind = FUZZ_ALLOC, .count = 1}},
+	};
+
+	REQUIRE(court != NULL);
+	misreading = zcrx_mp_ops;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fuzz_trial trial;
+
+		misreading.alloc_netmems = cases[i].alloc;
+		fuzz_try(court, &program, misdirect, &trial);
+		CHECK_EQ(trial.outcome, cases[i].outcome);
+		CHECK(strcmp(trial.finding.signature, cases[i].signature) == 0);
+		CHECK_EQ(trial.finding.step, 2);
+	}
+	fuzz_court_close(court);
+}
+
+/* ---- programs of a folder ------------------------------------------------------------------------ */
+
+static void run_folder(const char *folder)
+{
+	DIR *files = opendir(folder);
+	struct dirent *entry;
+	uint32_t count = 0;
+
+	REQUIRE(files != NULL);
+	while ((entry = readdir(files))) {
+		uint8_t bytes[FUZZ_PROGRAM_BYTES];
+		struct fuzz_program program;
+		char path[4096];
+		size_t size;
+		FILE *file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		file = fopen(path, "rb");
+		REQUIRE(file != NULL);
+		size = fread(bytes, 1, sizeof(bytes), file);
+		fclose(file);
+		fuzz_decode(&program, bytes, size);
+		check_codec(&program, 0);
+		check_is_clean(&program, entry->d_name);
+		count++;
+	}
+	closedir(files);
+	CHECK(count > 0);
+}
+
+static void programs_that_were_worth_keeping_are_clean(void)
+{
+	run_folder(FUZZ_CORPUS);
+}
+
+CHECK_MAIN(CASE(any_bytes_are_a_program), CASE(nothing_is_a_program_too),
+	   CASE(a_program_that_does_not_fit_is_not_cut), CASE(what_is_made_up_is_clean),
+	   CASE(the_same_seed_makes_the_same), CASE(each_damage_is_seen),
+	   CASE(bad_readings_are_seen),
+#ifndef HAS_ASAN
+	   CASE(writing_behind_an_array_is_seen),
+#endif
+	   CASE(a_rewrite_is_judged_by_what_was_read), CASE(a_trial_survives_what_the_program_does),
+	   CASE(programs_that_were_worth_keeping_are_clean))
