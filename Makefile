@@ -13,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: stress test test-c test-python test-asan lint format bench bench-smoke robust robust-smoke
-.PHONY: clean help
+.PHONY: fuzz fuzz-smoke clean help
 
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
@@ -26,6 +26,7 @@ help:
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
+	@echo 'make fuzz     an hour of fuzzing, all seeded bugs, speed; fuzz-smoke: in short'
 	@echo 'make clean    remove everything that was built'
 
 # ---- set-up ------------------------------------------------------------------
@@ -100,6 +101,16 @@ robust-smoke: $(READY)
 	zcrx-emu stress --duration 5 --queues 2 --faults chaos
 	python -m tools.attack --rounds 1 --seconds 1
 	python -m tools.kills --count 8 --within 5
+
+fuzz: $(READY)
+	zcrx-emu fuzz --time 3600
+	python -m tools.fuzz_power
+	python -m tools.fuzz_bench
+
+fuzz-smoke: $(READY)
+	zcrx-emu fuzz --time 20
+	python -m tools.fuzz_power --seconds 10 --runs 1 --bug bound-off-by-one --bug scrub-skips-last
+	python -m tools.fuzz_bench --quick
 
 clean:
 	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,10 @@
 #include "mutate.h"
 #include "sink.h"
 
+#include <stdlib.h>
+
 static struct fuzz_sink sink;
+static uint32_t operations; /* of every program, to compare speeds; 0 = as it comes */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,8 +19,11 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	const char *wanted = getenv("ZCRX_FUZZ_OPERATIONS");
+
 	(void)argc, (void)argv;
 	sink_open(&sink);
+	operations = wanted ? (uint32_t)strtoul(wanted, NULL, 10) % (FUZZ_OPS_MAX + 1) : 0;
 	return 0;
 }
 
@@ -27,10 +33,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
+/* Cut it, or repeat it until it is long enough. */
+static void bring_to_length(struct fuzz_program *program)
+{
+	uint32_t count = program->count;
+
+	for (uint32_t i = count; count && i < operations; i++)
+		program->ops[i] = program->ops[i - count];
+	program->count = count ? operations : 0;
+}
+
 /* What does not fit any more loses its last operations. */
 static size_t write_out(struct fuzz_program *program, uint8_t *to, size_t max_size)
 {
-	size_t size = fuzz_encode(program, to, max_size);
+	size_t size;
+
+	if (operations)
+		bring_to_length(program);
+	size = fuzz_encode(program, to, max_size);
 
 	while (size == 0 && program->count > 0) {
 		program->count /= 2;
