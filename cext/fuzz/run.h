@@ -24,6 +24,7 @@
 	X(PTR_RING, "ptr-ring", "a ptr ring is wrong")                                          \
 	X(POOL, "pool", "a page pool's phase or count of buffers is wrong")                     \
 	X(COUNTER, "counter", "something was counted wrongly")                                  \
+	X(LOG, "verdict-log", "the verdict log says something else")                            \
 	X(LOCK, "lock", "a lock was left taken")                                                \
 	X(RED_ZONE, "red-zone", "somebody wrote outside of an array")
 
