@@ -205,6 +205,26 @@ static void remove_operations(struct search *search)
 		}                                                                  \
 	} while (0)
 
+/*
+ * From 0 on, or from the last index before the wrap: what needs the wrap would
+ * else keep an operation for each entry that leads there.
+ */
+static void simplify_index(struct search *search)
+{
+	static const uint32_t plain[] = {0, UINT32_MAX};
+	struct fuzz_program candidate;
+
+	for (uint32_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		candidate = *search->best;
+		if (candidate.shape.initial_index == plain[i])
+			return;
+		candidate.shape.initial_index = plain[i];
+		if (consider(search, &candidate))
+			return;
+	}
+	PLAINER(search, shape.initial_index, 0);
+}
+
 static void simplify_shape(struct search *search)
 {
 	struct fuzz_program candidate = *search->best;
@@ -216,7 +236,7 @@ static void simplify_shape(struct search *search)
 		consider(search, &candidate);
 	}
 	PLAINER(search, shape.num_niovs, 1);
-	PLAINER(search, shape.initial_index, 0);
+	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
 	candidate.shape.strict_alias = candidate.shape.is_checked = candidate.shape.records = false;
