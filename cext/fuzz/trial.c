@@ -145,10 +145,15 @@ static bool is_same(const struct fuzz_program *one, const struct fuzz_program *o
 	       memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
 }
 
-/* Keep the candidate if it does the same. */
-static bool consider(struct search *search, const struct fuzz_program *candidate)
+/*
+ * Keep the candidate if it does the same, and in fewer operations if it must be
+ * shorter: its numbers may be less plain then.
+ */
+static bool consider_if(struct search *search, const struct fuzz_program *candidate,
+			bool must_be_shorter)
 {
 	struct fuzz_trial trial;
+	uint32_t count = candidate->count;
 
 	if (search->trials >= search->trials_max || is_same(candidate, search->best))
 		return false;
@@ -156,12 +161,25 @@ static bool consider(struct search *search, const struct fuzz_program *candidate
 	fuzz_try(search->court, candidate, NULL, &trial);
 	if (trial.outcome == FUZZ_CLEAN || strcmp(trial.finding.signature, search->signature) != 0)
 		return false;
-	*search->best = *candidate;
 	/* What comes after the finding has no part in it. */
-	if (trial.finding.step + 1 < search->best->count)
-		search->best->count = trial.finding.step + 1;
+	if (trial.finding.step + 1 < count)
+		count = trial.finding.step + 1;
+	if (must_be_shorter && count >= search->best->count)
+		return false;
+	*search->best = *candidate;
+	search->best->count = count;
 	search->has_improved = true;
 	return true;
+}
+
+static bool consider(struct search *search, const struct fuzz_program *candidate)
+{
+	return consider_if(search, candidate, false);
+}
+
+static bool consider_shorter(struct search *search, const struct fuzz_program *candidate)
+{
+	return consider_if(search, candidate, true);
 }
 
 static void remove_operations(struct search *search)
@@ -180,6 +198,107 @@ static void remove_operations(struct search *search)
 			candidate.count -= size;
 			consider(search, &candidate);
 		}
+	}
+}
+
+static void remove_at(struct fuzz_program *program, uint32_t at)
+{
+	program->count--;
+	memmove(&program->ops[at], &program->ops[at + 1],
+		sizeof(program->ops[0]) * (program->count - at));
+}
+
+/* A longer program has too many pairs to try each. */
+#define PAIRS_OPS_MAX 20U
+
+/* What is there for the sake of another operation goes with that one only. */
+static void remove_pairs(struct search *search)
+{
+	if (search->best->count > PAIRS_OPS_MAX)
+		return;
+	for (uint32_t second = 1; second < search->best->count; second++) {
+		for (uint32_t first = 0; first < second && second < search->best->count; first++) {
+			struct fuzz_program candidate = *search->best;
+
+			remove_at(&candidate, second);
+			remove_at(&candidate, first);
+			consider(search, &candidate);
+		}
+	}
+}
+
+/* Below this a program is short enough: nobody needs larger numbers for fewer operations. */
+#define SHORT_OPS 4U
+
+/* One operation does as much as it can, in a ring with room for it. */
+static void enlarge_at(struct search *search, uint32_t at, uint32_t count)
+{
+	struct fuzz_program candidate = *search->best;
+
+	if (!(fuzz_arguments[candidate.ops[at].kind] & FUZZ_ARG_COUNT))
+		return;
+	candidate.ops[at].count = count;
+	if (consider_shorter(search, &candidate))
+		return;
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	consider_shorter(search, &candidate);
+}
+
+/* As many entries at once instead of all that comes before. */
+static void begin_with_push(struct search *search, uint32_t at, uint32_t count)
+{
+	struct fuzz_program candidate = *search->best;
+
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	candidate.count -= at;
+	memmove(candidate.ops, &candidate.ops[at], sizeof(candidate.ops[0]) * candidate.count);
+	candidate.ops[0] = (struct fuzz_op){
+		.kind = FUZZ_PUSH,
+		.queue = candidate.ops[0].queue,
+		.count = count,
+	};
+	consider_shorter(search, &candidate);
+}
+
+/*
+ * What needs a batch of 64 or a full log, in one operation instead of many:
+ * small numbers are not plainer when it takes a row of operations to add them up.
+ */
+static void enlarge(struct search *search)
+{
+	static const uint32_t counts[] = {63, 64, 65, 256};
+	struct fuzz_program candidate = *search->best;
+
+	candidate.shape.ptr_ring_size = 1;
+	consider_shorter(search, &candidate);
+	candidate = *search->best;
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	consider_shorter(search, &candidate);
+	for (uint32_t at = 0; at < search->best->count; at++) {
+		for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+			if (search->best->count <= SHORT_OPS || at >= search->best->count)
+				return;
+			enlarge_at(search, at, counts[i]);
+			if (at > 0 && at < search->best->count)
+				begin_with_push(search, at, counts[i]);
+		}
+	}
+}
+
+/* The shortest way home instead of the one by way of the user. */
+static void drop_early(struct search *search)
+{
+	for (uint32_t at = 0; at < search->best->count; at++) {
+		struct fuzz_program candidate = *search->best;
+		struct fuzz_op *op = &candidate.ops[at];
+
+		if (search->best->count <= SHORT_OPS)
+			return;
+		if (op->kind != FUZZ_DELIVER && op->kind != FUZZ_RETURN)
+			continue;
+		op->kind = FUZZ_DROP;
+		op->mode = 0;
+		consider(search, &candidate);
 	}
 }
 
@@ -302,6 +421,9 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 	do {
 		search.has_improved = false;
 		remove_operations(&search);
+		remove_pairs(&search);
+		enlarge(&search);
+		drop_early(&search);
 		simplify_shape(&search);
 		for (uint32_t at = 0; at < program->count; at++)
 			simplify_operation(&search, at);
