@@ -42,6 +42,8 @@ _POLL_S = 0.002
 #: A program that runs for so long hangs, or what it consumes has no end.
 _HANG_S = 2.0
 _TRIALS = 2000
+#: Operations that a reader takes in at a glance.
+_SHORT = 8
 _TRIAL_TIMEOUT_S = 2
 #: Code of the harness for a wrong use, its environment included.
 _WRONG_USE = 2
@@ -99,9 +101,9 @@ class Power:
         return statistics.median(attempt.seconds for attempt in self.attempts)
 
     @property
-    def operations(self) -> int:
-        """Of the longest of the minimised programs."""
-        return max(attempt.operations for attempt in self.attempts)
+    def operations(self) -> list[int]:
+        """Of each minimised program."""
+        return [attempt.operations for attempt in self.attempts if attempt.signature]
 
 
 def _command(engine: Engine, harness: Path, seed: int, seconds: float, folder: Path) -> list[str]:
@@ -200,6 +202,11 @@ def _time_text(power: Power, runs: int) -> str:
     return text if power.found == runs else f"{text} ({power.found} of {runs})"
 
 
+def _operations_text(powers: list[Power]) -> str:
+    counts = [count for power in powers for count in power.operations]
+    return f"{statistics.median_low(counts)} to {max(counts)}" if counts else "none"
+
+
 def _signatures(powers: list[Power]) -> list[str]:
     found = [attempt.signature for power in powers for attempt in power.attempts]
     return sorted({signature for signature in found if signature})
@@ -223,7 +230,7 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
         engine: max(power.median_s for row in powers.values() for power in row[at : at + 1])
         for at, engine in enumerate(engines)
     }
-    longest = max(power.operations for row in powers.values() for power in row)
+    counts = [count for row in powers.values() for power in row for count in power.operations]
     lost = [name for name, row in powers.items() if not any(power.found for power in row)]
     lines = [
         "# What the fuzzer finds, and how soon",
@@ -234,10 +241,11 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
         "its program finds it again in a process of its own.",
         "",
         "- **Time**: seconds to the first finding, median; the start of the process is in it.",
-        "- **Operations**: of the longest of the programs that are left after minimising.",
+        "- **Operations**: of the programs that are left after minimising: median to maximum.",
         f"- **Found by no engine**: {', '.join(lost) if lost else 'none'}.",
         *(f"- **Slowest with {engine.value}**: {worst[engine]:.2f} s." for engine in engines),
-        f"- **Longest program**: {longest} operations.",
+        f"- **Longest program**: {max(counts, default=0)} operations; "
+        f"{sum(count <= _SHORT for count in counts)} of {len(counts)} have at most {_SHORT}.",
         f"- **Machine**: {_machine()}; {compiler}. Other work shared it: times are upper bounds.",
         f"- **Command**: `{command}`",
         "",
@@ -249,7 +257,7 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
     for name, row in powers.items():
         cells = [f"`{name}`", row[0].bug.explanation]
         cells += [_time_text(power, runs) for power in row]
-        cells += [str(max(power.operations for power in row))]
+        cells += [_operations_text(row)]
         cells += [", ".join(f"`{text}`" for text in _signatures(row))]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -268,7 +276,7 @@ def _summary(powers: dict[str, list[Power]], runs: int) -> Table:
         table.add_row(
             name,
             *(_time_text(power, runs) for power in row),
-            str(max(power.operations for power in row)),
+            _operations_text(row),
             ", ".join(_signatures(row)),
         )
     return table
@@ -312,8 +320,7 @@ def main(
             # A log file shows no bar: what is done is told bug by bug.
             if not console.is_terminal or not any(power.found for power in row):
                 times = ", ".join(_time_text(power, runs) for power in row)
-                longest = max(power.operations for power in row)
-                progress.console.print(f"{one.name}: {times}; operations: {longest}")
+                progress.console.print(f"{one.name}: {times}; {_operations_text(row)} operations")
     console.print(_summary(powers, runs))
     if write:
         command = f"python -m tools.fuzz_power --runs {runs} --seconds {seconds:g} --seed {seed}"
