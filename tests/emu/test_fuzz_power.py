@@ -73,3 +73,14 @@ def test_bug_that_nobody_finds_ends_it_with_code_1(
     assert ended.value.exit_code == 1
     assert "not found by any engine: no-bug" in capsys.readouterr().out
     assert "- **Found by no engine**: no-bug." in (tmp_path / "fuzz-power.md").read_text()
+
+
+def test_hang_is_found_and_shortened(fuzz_power: ModuleType, tmp_path: Path) -> None:
+    """A ptr ring whose slots are not emptied is drained for ever when its pool ends."""
+    judge = fuzz_power.build(
+        fuzz_power.Recipe(fuzz_power.Kind.TOOL, False, CONTENT_BUGS["ptr-ring-slot-not-cleared"])
+    )
+    shape = bytes([3, 2, 0, 0]) + bytes(4)
+    alloc, drop, scrub, restart = bytes([0, 0]), bytes([2, 0, 0]), bytes([10]), bytes([12])
+    program = shape + alloc + drop + scrub * 9 + restart
+    assert fuzz_power._minimise(judge, program, tmp_path) == (3, "hang")
