@@ -72,7 +72,7 @@ test-asan: $(ASAN)/build.ninja
 
 # ---- quality -----------------------------------------------------------------
 
-C_FILES := $(wildcard cext/*.[ch]) $(wildcard tests/cext/*.[ch]) $(wildcard docs/examples/*.c)
+C_FILES := $(wildcard cext/*.[ch]) $(wildcard cext/*/*.[ch]) $(wildcard tests/cext/*.[ch])
 
 lint: $(READY)
 	ruff check .

@@ -229,10 +229,32 @@ static void draw_restarts(struct fuzz_program *program, struct zcrx_rng *rng)
 	}
 }
 
+/* A few kinds only, again and again: what takes many of one kind comes up so. */
+static void draw_narrow(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
+{
+	uint8_t kinds[4] = {FUZZ_ALLOC};
+	uint32_t used = 2 + below(rng, sizeof(kinds) - 1);
+
+	for (uint32_t i = 1; i < used; i++)
+		kinds[i] = (uint8_t)below(rng, FUZZ_OP_KINDS);
+	while (program->count < count && program->count < FUZZ_OPS_MAX) {
+		struct fuzz_op *op = &program->ops[program->count++];
+
+		memset(op, 0, sizeof(*op));
+		op->kind = kinds[below(rng, used)];
+		op->queue = (uint8_t)below(rng, program->shape.queues);
+		draw_arguments(op, program->shape.num_niovs, UINT32_MAX, rng);
+	}
+}
+
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
 {
 	draw_shape(&program->shape, rng);
 	program->count = 0;
+	if (happens(rng, 10)) {
+		draw_narrow(program, count, rng);
+		return;
+	}
 	while (program->count < count && program->count < FUZZ_OPS_MAX) {
 		if (happens(rng, 15))
 			draw_round(program, rng);

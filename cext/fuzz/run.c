@@ -317,10 +317,28 @@ static bool same_entry(struct bout *bout, const struct judge_said *expected,
 			     "verdict of the entry at index %u (niov %u)", expected->index,
 			     expected->niov);
 	if (names_niov(expected->verdict) && expected->niov != actual->niov)
-		return same_of(bout, FUZZ_FOUND_VERDICT, "niov of the entry at index",
-			       expected->index, expected->niov, actual->niov);
+		return same_of(bout, FUZZ_FOUND_NIOV, "niov of the entry at index", expected->index,
+			       expected->niov, actual->niov);
 	return same_of(bout, FUZZ_FOUND_ALIAS, "alias flag of the entry at index", expected->index,
 		       expected->alias, actual->alias);
+}
+
+/* What the log keeps of them: a byte each, by how many were consumed before. */
+static bool same_log(struct bout *bout)
+{
+	const struct judge *judge = bout->judge;
+	const uint8_t *log = bout->subject->ifq.verdict_log;
+
+	for (uint32_t back = 1; back <= JUDGE_LOG && back <= judge->said_count; back++) {
+		const struct judge_said *said = &judge->said[judge->said_count - back];
+		uint8_t expected = said->verdict | (said->alias ? ZCRX_LOG_ALIAS : 0U);
+		uint8_t actual = log[(judge->consumed - back) % JUDGE_LOG];
+
+		if (expected != actual)
+			return same_of(bout, FUZZ_FOUND_LOG, "log byte of the entry at index",
+				       said->index, expected, actual);
+	}
+	return true;
 }
 
 static bool same_verdicts(struct bout *bout)
@@ -341,7 +359,8 @@ static bool same_verdicts(struct bout *bout)
 			return false;
 	}
 	return same(bout, FUZZ_FOUND_CONSUMED, "entries judged", judge->said_count,
-		    trace->count + trace->lost);
+		    trace->count + trace->lost) &&
+	       same_log(bout);
 }
 
 /* ---- operations ------------------------------------------------------------------------------ */

@@ -9,23 +9,25 @@
 #include "subject.h"
 
 /* X(NAME, word, what it means). */
-#define FUZZ_FINDINGS(X)                                                                          \
-	X(RESULT, "result", "an operation answered something else")                               \
-	X(VERDICT, "verdict", "an entry earned another verdict")                                  \
-	X(ALIAS, "alias", "an entry was taken for an alias that is none, or the other way round") \
-	X(CONSUMED, "consumed", "too many or too few entries were consumed")                      \
-	X(READ_TWICE, "read-twice", "a word of an entry was loaded twice in one refill")          \
-	X(READ_LATE, "read-late", "an entry was read after head had been published")              \
-	X(HEAD, "head", "the ring's indices are wrong")                                           \
-	X(USER_REFS, "user-refs", "user references are wrong")                                    \
-	X(PP_REFS, "pp-refs", "page-pool references are wrong")                                   \
-	X(BINDING, "binding", "a buffer is bound to the wrong pool")                              \
-	X(FREELIST, "freelist", "the freelist is wrong: buffers lost, doubled or out of order")   \
-	X(CACHE, "cache", "an alloc cache is wrong")                                              \
-	X(PTR_RING, "ptr-ring", "a ptr ring is wrong")                                            \
-	X(POOL, "pool", "a page pool's phase or count of buffers is wrong")                       \
-	X(COUNTER, "counter", "something was counted wrongly")                                    \
-	X(LOCK, "lock", "a lock was left taken")                                                  \
+#define FUZZ_FINDINGS(X)                                                                        \
+	X(RESULT, "result", "an operation answered something else")                             \
+	X(VERDICT, "verdict", "an entry earned another verdict")                                \
+	X(NIOV, "niov", "an entry was taken for another buffer's")                              \
+	X(ALIAS, "alias", "an alias was not noticed, or seen where none is")                    \
+	X(CONSUMED, "consumed", "too many or too few entries were consumed")                    \
+	X(READ_TWICE, "read-twice", "a word of an entry was loaded twice in one refill")        \
+	X(READ_LATE, "read-late", "an entry was read after head had been published")            \
+	X(HEAD, "head", "the ring's indices are wrong")                                         \
+	X(USER_REFS, "user-refs", "user references are wrong")                                  \
+	X(PP_REFS, "pp-refs", "page-pool references are wrong")                                 \
+	X(BINDING, "binding", "a buffer is bound to the wrong pool")                            \
+	X(FREELIST, "freelist", "the freelist is wrong: buffers lost, doubled or out of order") \
+	X(CACHE, "cache", "an alloc cache is wrong")                                            \
+	X(PTR_RING, "ptr-ring", "a ptr ring is wrong")                                          \
+	X(POOL, "pool", "a page pool's phase or count of buffers is wrong")                     \
+	X(COUNTER, "counter", "something was counted wrongly")                                  \
+	X(LOCK, "lock", "a lock was left taken")                                                \
+	X(LOG, "verdict-log", "the verdict log says something else")                            \
 	X(RED_ZONE, "red-zone", "somebody wrote outside of an array")
 
 enum fuzz_finding_kind {

@@ -126,9 +126,14 @@ static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape)
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
-		/* Most were never made. A pool that had no buffer has nothing to forget. */
+		/*
+		 * Most were never made. A pool that had no buffer has little to forget: what
+		 * its slot's last one left, if pools that reuse a slot do not clear it.
+		 */
 		if (pool->shared->hold_count)
 			memset(pool->shared, 0, sizeof(*pool->shared));
+		pool->shared->ring_head = pool->shared->ring_tail = 0;
+		pool->shared->ring_refusals = pool->shared->release_count = 0;
 		pool->shared->producer_lock.word = 0;
 		pool->shared->cache_count = 0;
 	}

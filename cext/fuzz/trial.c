@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ struct fuzz_court {
 	struct fuzz_runner runner;
 	struct report *report;
 	uint32_t timeout_s;
+	uint32_t patience_ms; /* of CPU time, 0 = no bound but the timeout */
 	int quiet_fd;
 };
 
@@ -80,6 +82,14 @@ static void hold_trial(struct fuzz_court *court, const struct fuzz_program *prog
 	__asan_set_error_report_callback(note_report);
 #endif
 	alarm(court->timeout_s);
+	if (court->patience_ms) {
+		const struct itimerval patience = {
+			.it_value.tv_sec = court->patience_ms / 1000,
+			.it_value.tv_usec = court->patience_ms % 1000 * 1000,
+		};
+
+		setitimer(ITIMER_PROF, &patience, NULL);
+	}
 	fuzz_run(&court->runner, program);
 	court->report->finding = court->runner.finding;
 	court->report->is_over = true;
@@ -94,7 +104,7 @@ static void name_end(struct fuzz_trial *trial, const struct report *report, int 
 	memset(finding, 0, sizeof(*finding));
 	finding->step = report->progress;
 	snprintf(finding->expected, sizeof(finding->expected), "the operation ends");
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGALRM || WTERMSIG(status) == SIGPROF)) {
 		trial->outcome = FUZZ_HUNG;
 		snprintf(finding->signature, sizeof(finding->signature), "hang");
 		snprintf(finding->what, sizeof(finding->what), "the operation did not end in time");
@@ -166,10 +176,15 @@ static bool is_same(const struct fuzz_program *one, const struct fuzz_program *o
 	       memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
 }
 
-/* Keep the candidate if it does the same. */
-static bool consider(struct search *search, const struct fuzz_program *candidate)
+/*
+ * Keep the candidate if it does the same, and in fewer operations if it must be
+ * shorter: its numbers may be less plain then.
+ */
+static bool consider_if(struct search *search, const struct fuzz_program *candidate,
+			bool must_be_shorter)
 {
 	struct fuzz_trial trial;
+	uint32_t count = candidate->count;
 
 	if (search->trials >= search->trials_max || is_same(candidate, search->best))
 		return false;
@@ -177,12 +192,25 @@ static bool consider(struct search *search, const struct fuzz_program *candidate
 	fuzz_try(search->court, candidate, NULL, &trial);
 	if (trial.outcome == FUZZ_CLEAN || strcmp(trial.finding.signature, search->signature) != 0)
 		return false;
-	*search->best = *candidate;
 	/* What comes after the finding has no part in it. */
-	if (trial.finding.step + 1 < search->best->count)
-		search->best->count = trial.finding.step + 1;
+	if (trial.finding.step + 1 < count)
+		count = trial.finding.step + 1;
+	if (must_be_shorter && count >= search->best->count)
+		return false;
+	*search->best = *candidate;
+	search->best->count = count;
 	search->has_improved = true;
 	return true;
+}
+
+static bool consider(struct search *search, const struct fuzz_program *candidate)
+{
+	return consider_if(search, candidate, false);
+}
+
+static bool consider_shorter(struct search *search, const struct fuzz_program *candidate)
+{
+	return consider_if(search, candidate, true);
 }
 
 static void remove_operations(struct search *search)
@@ -201,6 +229,107 @@ static void remove_operations(struct search *search)
 			candidate.count -= size;
 			consider(search, &candidate);
 		}
+	}
+}
+
+static void remove_at(struct fuzz_program *program, uint32_t at)
+{
+	program->count--;
+	memmove(&program->ops[at], &program->ops[at + 1],
+		sizeof(program->ops[0]) * (program->count - at));
+}
+
+/* A longer program has too many pairs to try each. */
+#define PAIRS_OPS_MAX 20U
+
+/* What is there for the sake of another operation goes with that one only. */
+static void remove_pairs(struct search *search)
+{
+	if (search->best->count > PAIRS_OPS_MAX)
+		return;
+	for (uint32_t second = 1; second < search->best->count; second++) {
+		for (uint32_t first = 0; first < second && second < search->best->count; first++) {
+			struct fuzz_program candidate = *search->best;
+
+			remove_at(&candidate, second);
+			remove_at(&candidate, first);
+			consider(search, &candidate);
+		}
+	}
+}
+
+/* Below this a program is short enough: nobody needs larger numbers for fewer operations. */
+#define SHORT_OPS 4U
+
+/* One operation does as much as it can, in a ring with room for it. */
+static void enlarge_at(struct search *search, uint32_t at, uint32_t count)
+{
+	struct fuzz_program candidate = *search->best;
+
+	if (!(fuzz_arguments[candidate.ops[at].kind] & FUZZ_ARG_COUNT))
+		return;
+	candidate.ops[at].count = count;
+	if (consider_shorter(search, &candidate))
+		return;
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	consider_shorter(search, &candidate);
+}
+
+/* As many entries at once instead of all that comes before. */
+static void begin_with_push(struct search *search, uint32_t at, uint32_t count)
+{
+	struct fuzz_program candidate = *search->best;
+
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	candidate.count -= at;
+	memmove(candidate.ops, &candidate.ops[at], sizeof(candidate.ops[0]) * candidate.count);
+	candidate.ops[0] = (struct fuzz_op){
+		.kind = FUZZ_PUSH,
+		.queue = candidate.ops[0].queue,
+		.count = count,
+	};
+	consider_shorter(search, &candidate);
+}
+
+/*
+ * What needs a batch of 64 or a full log, in one operation instead of many:
+ * small numbers are not plainer when it takes a row of operations to add them up.
+ */
+static void enlarge(struct search *search)
+{
+	static const uint32_t counts[] = {63, 64, 65, 256};
+	struct fuzz_program candidate = *search->best;
+
+	candidate.shape.ptr_ring_size = 1;
+	consider_shorter(search, &candidate);
+	candidate = *search->best;
+	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	consider_shorter(search, &candidate);
+	for (uint32_t at = 0; at < search->best->count; at++) {
+		for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+			if (search->best->count <= SHORT_OPS || at >= search->best->count)
+				return;
+			enlarge_at(search, at, counts[i]);
+			if (at > 0 && at < search->best->count)
+				begin_with_push(search, at, counts[i]);
+		}
+	}
+}
+
+/* The shortest way home instead of the one by way of the user. */
+static void drop_early(struct search *search)
+{
+	for (uint32_t at = 0; at < search->best->count; at++) {
+		struct fuzz_program candidate = *search->best;
+		struct fuzz_op *op = &candidate.ops[at];
+
+		if (search->best->count <= SHORT_OPS)
+			return;
+		if (op->kind != FUZZ_DELIVER && op->kind != FUZZ_RETURN)
+			continue;
+		op->kind = FUZZ_DROP;
+		op->mode = 0;
+		consider(search, &candidate);
 	}
 }
 
@@ -226,6 +355,26 @@ static void remove_operations(struct search *search)
 		}                                                                  \
 	} while (0)
 
+/*
+ * From 0 on, or from the last index before the wrap: what needs the wrap would
+ * else keep an operation for each entry that leads there.
+ */
+static void simplify_index(struct search *search)
+{
+	static const uint32_t plain[] = {0, UINT32_MAX};
+	struct fuzz_program candidate;
+
+	for (uint32_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		candidate = *search->best;
+		if (candidate.shape.initial_index == plain[i])
+			return;
+		candidate.shape.initial_index = plain[i];
+		if (consider(search, &candidate))
+			return;
+	}
+	PLAINER(search, shape.initial_index, 0);
+}
+
 static void simplify_shape(struct search *search)
 {
 	struct fuzz_program candidate = *search->best;
@@ -237,7 +386,7 @@ static void simplify_shape(struct search *search)
 		consider(search, &candidate);
 	}
 	PLAINER(search, shape.num_niovs, 1);
-	PLAINER(search, shape.initial_index, 0);
+	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
 	candidate.shape.strict_alias = candidate.shape.is_checked = candidate.shape.records = false;
@@ -290,6 +439,12 @@ static void simplify_operation(struct search *search, uint32_t at)
 		simplify_entry(search, at);
 }
 
+/*
+ * The longest program takes a few milliseconds. Waiting for the timeout each time
+ * would make a hang's search one of hours; CPU time does not depend on who else runs.
+ */
+#define HANG_PATIENCE_MS 200U
+
 uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		       const char *signature, uint32_t trials_max)
 {
@@ -300,12 +455,18 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		.trials_max = trials_max,
 	};
 
+	if (strcmp(signature, "hang") == 0)
+		court->patience_ms = HANG_PATIENCE_MS;
 	do {
 		search.has_improved = false;
 		remove_operations(&search);
+		remove_pairs(&search);
+		enlarge(&search);
+		drop_early(&search);
 		simplify_shape(&search);
 		for (uint32_t at = 0; at < program->count; at++)
 			simplify_operation(&search, at);
 	} while (search.has_improved && search.trials < trials_max);
+	court->patience_ms = 0;
 	return search.trials;
 }

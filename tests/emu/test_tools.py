@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
         (("attack", "--rounds", "0"), "'--rounds'"),
         (("kills", "--count", "many"), "'--count'"),
         (("bench", "--nosuch"), "--nosuch"),
+        (("fuzz_power", "--bug", "pad-ignord"), "pad-ignored"),
+        (("fuzz_power", "--runs", "0"), "'--runs'"),
     ],
 )
 def test_wrong_use_is_answered_in_one_line(arguments: tuple[str, ...], named: str) -> None:
