@@ -182,9 +182,15 @@ static inline void shm_copy_payload(void *area_bytes, const void *from, size_t s
 	memcpy(area_bytes, from, size);
 }
 
+#ifdef ZCRX_PAUSE_HOOK
+void zcrx_pause_hook(void); /* a simulation: nothing changes before somebody else goes on */
+#endif
+
 static inline void shm_pause(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(ZCRX_PAUSE_HOOK)
+	zcrx_pause_hook();
+#elif defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)
 	__asm__ __volatile__("yield");

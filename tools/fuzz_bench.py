@@ -26,7 +26,7 @@ from emu.fuzz.build import Kind, Recipe, build
 from emu.fuzz.coverage import CoverageMeter, Gap
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import Target, fuzz_environment
-from emu.fuzz.toolchain import libfuzzer_compiler
+from emu.toolchain import libfuzzer_compiler
 from emu.render import short
 
 _EMPTY = """

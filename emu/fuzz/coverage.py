@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from emu.errors import EnvironmentProblem
-from emu.fuzz.build import Kind, core_sources
+from emu.fuzz.build import Kind
 from emu.fuzz.harness import Harness, Target
-from emu.fuzz.toolchain import libfuzzer_compiler, llvm_tool
+from emu.ondemand import core_sources
+from emu.toolchain import libfuzzer_compiler, llvm_tool
 
 #: What of the core is the provider's business: its own files and what is inline in them.
 _COUNTED = ("provider.c", "page_pool.c", "area.c", "area.h", "page_pool.h", "provider.h")

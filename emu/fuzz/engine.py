@@ -24,7 +24,7 @@ from pathlib import Path
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind, build_mutator
 from emu.fuzz.harness import Target, fuzz_environment
-from emu.fuzz.toolchain import libfuzzer_compiler
+from emu.toolchain import libfuzzer_compiler
 
 #: Of the longest program (``FUZZ_PROGRAM_BYTES``).
 PROGRAM_BYTES = 8 + 128 * 20

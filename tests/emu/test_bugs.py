@@ -12,8 +12,8 @@ import pytest
 from emu.bugs import Bug, StaleBugError, find_bug
 from emu.bugs.content import _BUGS, CONTENT_BUGS
 from emu.errors import ConfigError
-from emu.fuzz.build import core_sources
-from emu.fuzz.toolchain import any_compiler
+from emu.ondemand import core_sources
+from emu.toolchain import any_compiler
 
 ALL = pytest.mark.parametrize("bug", _BUGS, ids=lambda bug: bug.name)
 #: Files that see every header in which a bug may lie.

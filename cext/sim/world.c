@@ -1,0 +1,800 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operations are short: a line or two that call what the processes of a run
+ * call. What must hold at the end holds for every scenario; a scenario can ask
+ * for more by what its `end` expects.
+ */
+#include "world.h"
+#include "../control.h"
+#include "../foreign.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* X(NAME, word, numbers that it takes at least, at most). */
+#define WORLD_OPS(X)                                                                 \
+	X(ALLOC, "alloc", 0, 1) /* provider: buffers into its hand */                \
+	X(REFILL, "refill", 0, 0)                                                    \
+	X(FLUSH, "flush", 0, 0)                                                      \
+	X(GRANT, "grant", 0, 1)                                                      \
+	X(AWAIT_RQES, "await-rqes", 0, 0) /* sleep until there is one */             \
+	X(RESTART, "restart", 0, 0)                                                  \
+	X(RETRY, "retry", 0, 0)                                                      \
+	X(DESTROY, "destroy", 0, 1) /* with what it must answer: 0 or 1 */           \
+	X(DETACH_RING, "follow-detach", 0, 0)                                        \
+	X(RESET_RING, "reset-ring", 0, 0)                                            \
+	X(DELIVER, "deliver", 0, 2) /* stack: from its hand, in so many fragments */ \
+	X(SEND, "send", 0, 1) /* NIC: a granted buffer, in so many fragments */      \
+	X(DROP, "drop", 0, 1)                                                        \
+	X(COPY, "copy", 0, 1)                                                        \
+	X(TAKE, "take", 0, 1) /* user: completions */                                \
+	X(AWAIT_CQES, "await-cqes", 0, 0)                                            \
+	X(GIVE, "give", 0, 1) /* user: what it took */                               \
+	X(RETURN, "return", 1, 2) /* user: a niov, so many times */                  \
+	X(PUSH, "push", 1, 3) /* user: any offset, length, padding */                \
+	X(WRITE, "write", 2, 3) /* user: slot, offset, padding */                    \
+	X(TAIL, "tail", 1, 1) /* user: any word */                                   \
+	X(SCRUB, "scrub", 0, 0)                                                      \
+	X(EXPECT_HOME, "expect-home", 0, 0)                                          \
+	X(EXPECT_VERDICT, "expect-verdict", 2, 2)
+
+enum {
+#define WORLD_OP_ENUM(name, word, least, most) OP_##name,
+	WORLD_OPS(WORLD_OP_ENUM)
+#undef WORLD_OP_ENUM
+		OP_COUNT,
+};
+
+static const struct {
+	const char *word;
+	uint32_t least, most;
+} op_forms[OP_COUNT] = {
+#define WORLD_OP_FORM(name, word, least, most) {word, least, most},
+	WORLD_OPS(WORLD_OP_FORM)
+#undef WORLD_OP_FORM
+};
+
+#define SLEEP_US 1000U
+
+/* ---- operations ------------------------------------------------------------------------ */
+
+static struct zcrx_ifq *ifq_of(struct world_view *view)
+{
+	return &view->nq.queue.ifq;
+}
+
+static void hold(struct world_view *view, uint32_t niov)
+{
+	if (view->hand_count == WORLD_HAND)
+		sim_fail(SIM_WRONG, "a hand is full: the scenario takes too many buffers");
+	view->hand[view->hand_count++] = niov;
+}
+
+/* The oldest in the hand, or NONE. */
+static bool let_go(struct world_view *view, uint32_t *niov)
+{
+	if (view->hand_count == 0)
+		return false;
+	*niov = view->hand[0];
+	view->hand_count--;
+	memmove(view->hand, view->hand + 1, sizeof(view->hand[0]) * view->hand_count);
+	return true;
+}
+
+static void do_alloc(struct world_view *view, uint64_t count)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(ifq_of(view));
+
+	for (uint64_t i = 0; pool && i < count; i++) {
+		int64_t niov = zcrx_pp_alloc(pool);
+
+		if (niov < 0)
+			return;
+		if (shm_load_relaxed_u32(&view->nq.queue.area.niovs[niov].user_refs,
+					 POINT_USER_REF_LOAD))
+			sim_fail(SIM_WRONG, "niov %u was handed out while the user holds it",
+				 (uint32_t)niov);
+		hold(view, (uint32_t)niov);
+	}
+}
+
+static void do_grant(struct world_view *view, uint64_t count)
+{
+	struct zcrx_queue *queue = &view->nq.queue;
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	uint32_t granted = 0;
+
+	while (pool && granted < count && granted < zcrx_grant_room(&queue->grants)) {
+		int64_t niov = zcrx_pp_alloc(pool);
+
+		if (niov < 0)
+			break;
+		zcrx_grant_put(&queue->grants, (uint32_t)niov);
+		granted++;
+	}
+	if (!granted)
+		return;
+	zcrx_grant_publish(&queue->grants);
+	zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);
+}
+
+/* The provider's way to sleep: announce, look once more, sleep. */
+static void do_await_rqes(struct world_view *view)
+{
+	struct zcrx_queue *queue = &view->nq.queue;
+	uint32_t reason = zcrx_bell_refill(queue->index);
+
+	while (!zcrx_ifq_available(&queue->ifq)) {
+		uint32_t seq = zcrx_bell_prepare(&queue->bells->provider, reason);
+
+		if (zcrx_ifq_available(&queue->ifq)) {
+			zcrx_bell_cancel(&queue->bells->provider);
+			return;
+		}
+		zcrx_bell_sleep(&queue->bells->provider, seq, SLEEP_US);
+		if (sim_was_left_asleep() && zcrx_ifq_available(&queue->ifq))
+			sim_fail(SIM_LOST_WAKEUP,
+				 "the provider sleeps although an entry was published");
+	}
+}
+
+static void do_await_cqes(struct world_view *view)
+{
+	struct zcrx_bell *bell = &view->nq.queue.bells->consumers[0];
+
+	while (!zcrx_cq_user_available(&view->cq)) {
+		uint32_t seq = zcrx_bell_prepare(bell, ZCRX_BELL_WORK);
+
+		if (zcrx_cq_user_available(&view->cq)) {
+			zcrx_bell_cancel(bell);
+			return;
+		}
+		zcrx_bell_sleep(bell, seq, SLEEP_US);
+		if (sim_was_left_asleep() && zcrx_cq_user_available(&view->cq))
+			sim_fail(SIM_LOST_WAKEUP,
+				 "the user sleeps although a completion was published");
+	}
+}
+
+static void do_deliver(struct world_view *view, uint64_t buffers, uint64_t fragments)
+{
+	uint32_t niov;
+
+	while (buffers-- && let_go(view, &niov)) {
+		zcrx_pp_ref_get(&view->nq.queue.area, niov, (uint32_t)fragments);
+		zcrx_user_ref_give(&view->nq.queue.area, niov, (uint32_t)fragments);
+		zcrx_ifq_drop(ifq_of(view), niov, 1);
+	}
+}
+
+static void do_send(struct world_view *view, uint64_t fragments)
+{
+	if (zcrx_nq_room(&view->nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
+		return;
+	zcrx_nq_open(&view->nq);
+	for (uint64_t i = 0; i < fragments; i++)
+		zcrx_nq_fragment(&view->nq, 0, 64, 0);
+	zcrx_nq_close(&view->nq);
+	zcrx_nq_publish(&view->nq);
+}
+
+static void do_drop(struct world_view *view, uint64_t count)
+{
+	uint32_t niov;
+
+	while (count-- && let_go(view, &niov))
+		zcrx_ifq_drop(ifq_of(view), niov, 1);
+}
+
+static void do_copy(struct world_view *view, uint64_t count)
+{
+	while (count--) {
+		int64_t niov = zcrx_ifq_take_copy_buffer(ifq_of(view));
+
+		if (niov < 0)
+			return;
+		hold(view, (uint32_t)niov);
+	}
+}
+
+static void do_take(struct world_view *view, uint64_t count)
+{
+	uint32_t available = zcrx_cq_user_available(&view->cq);
+
+	for (uint32_t i = 0; i < available && i < count; i++) {
+		struct zcrx_cqe32 cqe = zcrx_cq_user_take(&view->cq);
+
+		if (view->fragment_count == WORLD_HAND)
+			sim_fail(SIM_WRONG, "the user holds too many fragments");
+		if (cqe.cqe.res != 64 || cqe.cqe.flags != IORING_CQE_F_MORE ||
+		    cqe.zcrx.off >> view->nq.queue.shape.niov_shift >=
+			    view->nq.queue.shape.num_niovs)
+			sim_fail(SIM_WRONG, "a completion is not what the NIC wrote");
+		view->fragments[view->fragment_count++] = cqe.zcrx.off;
+	}
+	zcrx_cq_user_release(&view->cq);
+}
+
+static void publish(struct world_view *view)
+{
+	zcrx_rq_user_publish(&view->rq);
+	zcrx_bell_ring(&view->nq.queue.bells->provider, zcrx_bell_refill(0));
+}
+
+static void do_push(struct world_view *view, uint64_t off, uint64_t len, uint64_t pad)
+{
+	if (!zcrx_rq_user_room(&view->rq, 1))
+		return;
+	zcrx_rq_user_put(&view->rq, off, (uint32_t)len, (uint32_t)pad);
+	publish(view);
+}
+
+static void do_give(struct world_view *view, uint64_t count)
+{
+	while (count-- && view->fragment_count) {
+		if (!zcrx_rq_user_room(&view->rq, 1))
+			return;
+		zcrx_rq_user_put(&view->rq, view->fragments[--view->fragment_count], 64, 0);
+		publish(view);
+	}
+}
+
+static void do_destroy(struct world_view *view, uint64_t expected)
+{
+	int result = zcrx_ifq_teardown(ifq_of(view));
+
+	if ((result != 0) != (expected != 0))
+		sim_fail(SIM_WRONG, "destroy found buffers %s",
+			 result ? "missing" : "all at home, which cannot be");
+}
+
+static void expect_home(struct world_view *view)
+{
+	for (uint32_t niov = 0; niov < view->nq.queue.shape.num_niovs; niov++) {
+		if (view->nq.queue.area.niovs[niov].user_refs)
+			sim_fail(SIM_WRONG, "the user still has references of niov %u", niov);
+	}
+}
+
+static void expect_verdict(struct world_view *view, uint64_t verdict, uint64_t count)
+{
+	uint64_t actual = verdict < ZCRX_VERDICT_COUNT ?
+				  shm_load_relaxed_u64(&ifq_of(view)->shared->verdicts[verdict],
+						       POINT_COUNTER) :
+				  0;
+
+	if (actual != count)
+		sim_fail(SIM_WRONG, "verdict %" PRIu64 " was given %" PRIu64 " times, not %" PRIu64,
+			 verdict, actual, count);
+}
+
+static void do_write(struct world_view *view, uint64_t slot, uint64_t off, uint64_t pad)
+{
+	struct zcrx_rqe_slot *rqe = &view->rq.rqes[slot & view->rq.mask];
+
+	shm_store_relaxed_u64(&rqe->off, off, POINT_RQE_STORE);
+	shm_store_relaxed_u64(&rqe->len_pad, pad << 32, POINT_RQE_STORE);
+}
+
+static void do_op(struct world_view *view, const struct world_op *op)
+{
+	struct zcrx_ifq *ifq = ifq_of(view);
+	const uint64_t *numbers = op->numbers;
+
+	switch (op->kind) {
+	case OP_ALLOC:
+		do_alloc(view, numbers[0]);
+		break;
+	case OP_REFILL:
+		if (zcrx_ifq_pool(ifq))
+			zcrx_ifq_refill_ring(ifq, zcrx_ifq_pool(ifq));
+		break;
+	case OP_FLUSH:
+		zcrx_ifq_flush(ifq);
+		break;
+	case OP_GRANT:
+		do_grant(view, numbers[0]);
+		break;
+	case OP_AWAIT_RQES:
+		do_await_rqes(view);
+		break;
+	case OP_RESTART:
+		zcrx_ifq_restart(ifq);
+		break;
+	case OP_RETRY:
+		zcrx_ifq_retry_release(ifq);
+		break;
+	case OP_DESTROY:
+		do_destroy(view, numbers[0]);
+		break;
+	case OP_DETACH_RING:
+		ifq->detached = true;
+		break;
+	case OP_RESET_RING:
+		zcrx_ifq_reset_ring(ifq);
+		ifq->detached = false;
+		break;
+	case OP_DELIVER:
+		do_deliver(view, numbers[0], numbers[1]);
+		break;
+	case OP_SEND:
+		do_send(view, numbers[0]);
+		break;
+	case OP_DROP:
+		do_drop(view, numbers[0]);
+		break;
+	case OP_COPY:
+		do_copy(view, numbers[0]);
+		break;
+	case OP_TAKE:
+		do_take(view, numbers[0]);
+		break;
+	case OP_AWAIT_CQES:
+		do_await_cqes(view);
+		break;
+	case OP_GIVE:
+		do_give(view, numbers[0]);
+		break;
+	case OP_RETURN:
+		for (uint64_t i = 0; i < numbers[1]; i++)
+			do_push(view, numbers[0] << view->nq.queue.shape.niov_shift, 0, 0);
+		break;
+	case OP_PUSH:
+		do_push(view, numbers[0], numbers[1], numbers[2]);
+		break;
+	case OP_WRITE:
+		do_write(view, numbers[0], numbers[1], numbers[2]);
+		break;
+	case OP_TAIL:
+		shm_store_release_u32(view->rq.tail, (uint32_t)numbers[0], POINT_RQ_TAIL_STORE);
+		break;
+	case OP_SCRUB:
+		zcrx_ifq_scrub(ifq, NULL);
+		break;
+	case OP_EXPECT_HOME:
+		expect_home(view);
+		break;
+	case OP_EXPECT_VERDICT:
+		expect_verdict(view, numbers[0], numbers[1]);
+		break;
+	}
+}
+
+static void do_script(struct world_view *view, const struct world_script *script)
+{
+	for (uint32_t i = 0; i < script->count; i++)
+		do_op(view, &script->ops[i]);
+}
+
+void world_act(void *context, uint32_t actor)
+{
+	struct world *world = context;
+
+	do_script(&world->views[actor], &world->actors[actor]);
+}
+
+/* ---- what always holds ------------------------------------------------------------------- */
+
+/* How often each buffer is in a place where it is the only one to be. */
+static void count_places(struct world *world, uint32_t *places, uint32_t *held)
+{
+	struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+	uint32_t niovs[64], count;
+
+	count = zcrx_area_free_count(&queue->area);
+	for (uint32_t i = 0; i < count && i < queue->shape.num_niovs; i++)
+		places[queue->area.freelist[i]]++;
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
+
+		if (zcrx_pp_phase(pool) == ZCRX_POOL_UNUSED)
+			continue;
+		for (uint32_t i = 0; i < zcrx_pp_cache_count(pool); i++)
+			places[pool->shared->cache[i]]++;
+		count = zcrx_pp_ring_snapshot(pool, niovs, 64);
+		for (uint32_t i = 0; i < count; i++)
+			places[niovs[i]]++;
+	}
+	for (uint32_t at = queue->grants.shared->head; at != queue->grants.shared->tail; at++)
+		held[queue->grants.slots[at & queue->grants.mask]]++;
+	for (uint32_t actor = 0; actor <= SIM_ACTORS_MAX; actor++) {
+		for (uint32_t i = 0; i < world->views[actor].hand_count; i++)
+			held[world->views[actor].hand[i]]++;
+	}
+}
+
+static void judge_buffers(struct world *world)
+{
+	struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+	uint32_t places[64] = {0}, held[64] = {0};
+
+	count_places(world, places, held);
+	for (uint32_t niov = 0; niov < queue->shape.num_niovs; niov++) {
+		const struct zcrx_niov *now = &queue->area.niovs[niov];
+		uint32_t user = now->user_refs, refs = held[niov] + user;
+
+		if (places[niov] + (refs != 0) != 1)
+			sim_fail(SIM_WRONG,
+				 "niov %u is at home %u times, the stack holds it %u times, the "
+				 "user has %u references: it must be in one place",
+				 niov, places[niov], held[niov], user);
+		if (refs && now->pp_refs != refs)
+			sim_fail(SIM_WRONG,
+				 "niov %u has %u page-pool references; stack and user hold %u",
+				 niov, (uint32_t)now->pp_refs, refs);
+	}
+}
+
+static void judge_counters(struct world *world)
+{
+	struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+	uint64_t verdicts = 0;
+
+	if (queue->area.shared->freelist_overflows)
+		sim_fail(SIM_WRONG, "a buffer was freed twice: the freelist would overflow");
+	if (queue->area.shared->ref_underflows)
+		sim_fail(SIM_WRONG, "page-pool references were dropped that nobody held");
+	if (queue->nic->ownership_violations)
+		sim_fail(SIM_WRONG, "a buffer was granted while the user holds a fragment of it");
+	for (uint32_t i = 0; i < ZCRX_VERDICT_COUNT; i++)
+		verdicts += queue->ifq.shared->verdicts[i];
+	if (verdicts != queue->ifq.shared->consumed)
+		sim_fail(SIM_WRONG, "%" PRIu64 " entries consumed, %" PRIu64 " verdicts",
+			 (uint64_t)queue->ifq.shared->consumed, verdicts);
+	if (queue->area.shared->freelist_lock.word || queue->ifq.shared->rq_lock.word)
+		sim_fail(SIM_WRONG, "a lock was left taken");
+}
+
+void world_judge(void *context)
+{
+	struct world *world = context;
+
+	judge_counters(world);
+	judge_buffers(world);
+	do_script(&world->views[SIM_ACTORS_MAX], &world->end);
+	judge_counters(world);
+	judge_buffers(world);
+}
+
+/* ---- reading a scenario ----------------------------------------------------------------------- */
+
+static bool wrong(char *why, size_t size, const char *what, const char *value, const char *allowed)
+{
+	snprintf(why, size, "%s: %.60s: %s", what, value, allowed);
+	return false;
+}
+
+static bool read_op(struct world_op *op, char *text, char *why, size_t size)
+{
+	static const uint64_t usual[3] = {1, 1, 0};
+	char *word = strtok(text, " \t"), *number;
+	uint32_t count = 0;
+
+	for (op->kind = 0; op->kind < OP_COUNT; op->kind++) {
+		if (strcmp(op_forms[op->kind].word, word) == 0)
+			break;
+	}
+	if (op->kind == OP_COUNT)
+		return wrong(why, size, "operation", word, "there is no such operation");
+	memcpy(op->numbers, usual, sizeof(usual));
+	if (op->kind == OP_PUSH || op->kind == OP_WRITE)
+		op->numbers[1] = op->numbers[2] = 0;
+	if (op->kind == OP_DESTROY)
+		op->numbers[0] = 0;
+	while ((number = strtok(NULL, " \t"))) {
+		char *end;
+
+		if (count == op_forms[op->kind].most)
+			return wrong(why, size, "operation", word, "it takes fewer numbers");
+		op->numbers[count++] = strtoull(number, &end, 0);
+		if (*end)
+			return wrong(why, size, word, number, "it must be a number");
+	}
+	if (count < op_forms[op->kind].least)
+		return wrong(why, size, "operation", word, "it takes more numbers");
+	return true;
+}
+
+static bool read_script(struct world_script *script, char *text, char *why, size_t size)
+{
+	char *rest = text, *part;
+
+	while ((part = strsep(&rest, ";"))) {
+		part += strspn(part, " \t");
+		if (!*part)
+			continue;
+		if (script->count == WORLD_OPS_MAX)
+			return wrong(why, size, "script", script->name,
+				     "it has too many operations");
+		if (!read_op(&script->ops[script->count++], part, why, size))
+			return false;
+	}
+	return true;
+}
+
+static bool read_shape(struct zcrx_shape *shape, char *text, char *why, size_t size)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+		uint32_t most;
+	} fields[] = {
+		{"niovs", offsetof(struct zcrx_shape, num_niovs), 64},
+		{"rq", offsetof(struct zcrx_shape, rq_entries), 64},
+		{"cq", offsetof(struct zcrx_shape, cq_entries), 64},
+		{"grants", offsetof(struct zcrx_shape, grant_entries), 64},
+		{"ptr-ring", offsetof(struct zcrx_shape, ptr_ring_size), 64},
+		{"index", offsetof(struct zcrx_shape, initial_index), UINT32_MAX},
+	};
+	char *word;
+
+	for (word = strtok(text, " \t"); word; word = strtok(NULL, " \t")) {
+		char *value = strchr(word, '='), *end;
+		uint64_t number;
+		size_t i;
+
+		if (!value)
+			return wrong(why, size, "shape", word, "it must be NAME=NUMBER");
+		*value++ = '\0';
+		number = strtoull(value, &end, 0);
+		for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+			if (strcmp(fields[i].name, word) == 0)
+				break;
+		}
+		if (i == sizeof(fields) / sizeof(fields[0]))
+			return wrong(why, size, "shape", word, "there is no such size");
+		if (*end || end == value || number > fields[i].most)
+			return wrong(why, size, word, value, "it must be a number, at most 64");
+		*(uint32_t *)(void *)((char *)shape + fields[i].at) = (uint32_t)number;
+	}
+	return true;
+}
+
+static bool read_line(struct world *world, char *line, char *why, size_t size)
+{
+	char *rest;
+
+	line += strspn(line, " \t");
+	if (!*line || *line == '#')
+		return true;
+	if (strncmp(line, "shape", 5) == 0)
+		return read_shape(&world->shape, line + 5, why, size);
+	if (strncmp(line, "setup", 5) == 0)
+		return read_script(&world->setup, line + 5, why, size);
+	if (strncmp(line, "end", 3) == 0)
+		return read_script(&world->end, line + 3, why, size);
+	rest = strchr(line, ':');
+	if (strncmp(line, "actor ", 6) != 0 || !rest)
+		return wrong(why, size, "line", line,
+			     "it must begin with shape, setup, actor or end");
+	if (world->actor_count == SIM_ACTORS_MAX)
+		return wrong(why, size, "actor", line, "there can be 8 at most");
+	*rest++ = '\0';
+	snprintf(world->actors[world->actor_count].name, WORLD_NAME, "%s", line + 6);
+	return read_script(&world->actors[world->actor_count++], rest, why, size);
+}
+
+static bool read_text(struct world *world, const char *text, char *why, size_t size)
+{
+	char *copy = strdup(text), *rest = copy, *line;
+	bool good = copy != NULL;
+
+	world->shape = (struct zcrx_shape){
+		.num_niovs = 2,
+		.niov_shift = 12,
+		.rq_entries = 2,
+		.cq_entries = 2,
+		.ptr_ring_size = 2,
+		.grant_entries = 2,
+		.log_entries = 16,
+		.flows_max = 1,
+	};
+	while (good && (line = strsep(&rest, "\n")))
+		good = read_line(world, line, why, size);
+	free(copy);
+	if (good && world->actor_count == 0)
+		return wrong(why, size, "scenario", "", "it has no actor");
+	return good;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------- */
+
+static uint32_t round_up(uint64_t size)
+{
+	return (uint32_t)((size + 4095) & ~(uint64_t)4095);
+}
+
+static void attach(struct world *world, struct world_view *view)
+{
+	struct zcrx_queue *queue = &view->nq.queue;
+
+	zcrx_queue_attach(queue, &world->shape, 0, &world->mapping);
+	/* Time and room for what the simulation does not look at. */
+	queue->ifq.flight = NULL;
+	view->nq.generation = view->generation;
+	view->nq.user = 1;
+	view->cq = (struct zcrx_cq_user){
+		.head = queue->cq.head,
+		.tail = queue->cq.tail,
+		.cqes = queue->cq.cqes,
+		.entries = queue->cq.entries,
+		.mask = queue->cq.mask,
+		.cached_head = world->shape.initial_index,
+		.cached_tail = world->shape.initial_index,
+	};
+	view->rq = (struct zcrx_rq_user){
+		.head = queue->ifq.rq.head,
+		.tail = queue->ifq.rq.tail,
+		.rqes = queue->ifq.rq.rqes,
+		.entries = queue->ifq.rq.entries,
+		.mask = queue->ifq.rq.mask,
+		.cached_head = world->shape.initial_index,
+		.cached_tail = world->shape.initial_index,
+	};
+}
+
+static bool make_memory(struct world *world)
+{
+	struct zcrx_sizes sizes;
+	uint32_t views = round_up(sizeof(struct world_view) * (SIM_ACTORS_MAX + 1));
+	uint32_t parts[6], at = 0;
+	void **const pointers[6] = {&world->mapping.run,  &world->mapping.bells,
+				    &world->mapping.kern, &world->mapping.rings,
+				    &world->mapping.area, &world->mapping.lab};
+
+	if (zcrx_layout_sizes(&world->shape, &sizes))
+		return false;
+	parts[0] = round_up(zcrx_run_size());
+	parts[1] = round_up(zcrx_bells_size());
+	parts[2] = round_up(sizes.kern);
+	parts[3] = round_up(sizes.rings);
+	parts[4] = round_up(sizes.area);
+	parts[5] = round_up(sizes.lab);
+	for (uint32_t i = 0; i < 6; i++)
+		world->shared_size += parts[i];
+	world->memory_size = views + world->shared_size;
+	world->memory = aligned_alloc(4096, world->memory_size);
+	if (!world->memory)
+		return false;
+	memset(world->memory, 0, world->memory_size);
+	world->views = (struct world_view *)(void *)world->memory;
+	world->shared = world->memory + views;
+	for (uint32_t i = 0; i < 6; i++) {
+		*pointers[i] = world->shared + at;
+		at += parts[i];
+	}
+	return true;
+}
+
+struct world *world_open(const char *text, char *why, size_t size)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	if (!world)
+		return NULL;
+	if (!read_text(world, text, why, size))
+		goto out_close;
+	if (!make_memory(world)) {
+		wrong(why, size, "shape", "", "sizes must be powers of two that are not 0");
+		goto out_close;
+	}
+	for (uint32_t i = 0; i <= SIM_ACTORS_MAX; i++)
+		attach(world, &world->views[i]);
+	zcrx_run_format(world->views[0].nq.queue.run, 1);
+	zcrx_queue_format(&world->views[SIM_ACTORS_MAX].nq.queue);
+	do_script(&world->views[SIM_ACTORS_MAX], &world->setup);
+	/* What the setup did privately is known to everybody: it was there before they came. */
+	for (uint32_t i = 0; i < SIM_ACTORS_MAX; i++) {
+		struct world_view *view = &world->views[i];
+		const struct world_view *first = &world->views[SIM_ACTORS_MAX];
+
+		view->nq.queue.ifq.rq.cached_head = first->nq.queue.ifq.rq.cached_head;
+		view->nq.queue.ifq.dying = first->nq.queue.ifq.dying;
+		view->nq.queue.grants = first->nq.queue.grants;
+		view->nq.queue.cq = first->nq.queue.cq;
+		view->cq = first->cq;
+		view->rq = first->rq;
+		memcpy(view->generation, first->generation, sizeof(view->generation));
+		memcpy(view->fragments, first->fragments, sizeof(view->fragments));
+		view->fragment_count = first->fragment_count;
+	}
+	/* The first actor that works with buffers of the stack takes over what the setup holds. */
+	memcpy(world->views[0].hand, world->views[SIM_ACTORS_MAX].hand,
+	       sizeof(world->views[0].hand));
+	world->views[0].hand_count = world->views[SIM_ACTORS_MAX].hand_count;
+	world->views[SIM_ACTORS_MAX].hand_count = 0;
+	return world;
+
+out_close:
+	world_close(world);
+	return NULL;
+}
+
+void world_close(struct world *world)
+{
+	if (!world)
+		return;
+	free(world->memory);
+	free(world);
+}
+
+/* ---- names ---------------------------------------------------------------------------------------- */
+
+struct named {
+	const void *from;
+	uint64_t size, each;
+	const char *name;
+};
+
+void world_name(const struct world *world, uint32_t offset, char *text, size_t size)
+{
+	const struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+	const unsigned char *at = world->shared + offset;
+	const struct named known[] = {
+		{queue->ifq.rq.head, 4, 4, "rq head"},
+		{queue->ifq.rq.tail, 4, 4, "rq tail"},
+		{queue->ifq.rq.rqes, 16U * queue->shape.rq_entries, 16, "rqe"},
+		{queue->cq.head, 4, 4, "cq head"},
+		{queue->cq.tail, 4, 4, "cq tail"},
+		{queue->cq.cqes, 32U * queue->shape.cq_entries, 32, "cqe"},
+		{queue->area.niovs, 16U * queue->shape.num_niovs, 16, "niov"},
+		{queue->area.freelist, 4U * queue->shape.num_niovs, 4, "freelist"},
+		{&queue->area.shared->free_count, 4, 4, "free count"},
+		{&queue->area.shared->freelist_lock, 4, 4, "freelist lock"},
+		{&queue->ifq.shared->rq_lock, 4, 4, "rq lock"},
+		{&queue->ifq.shared->current_pool, 4, 4, "current pool"},
+		{&queue->ifq.shared->consumed, 8, 8, "consumed"},
+		{queue->grants.shared, sizeof(*queue->grants.shared), 0, "grant ring indices"},
+		{queue->grants.slots, 4U * queue->shape.grant_entries, 4, "grant slot"},
+		{queue->nic, sizeof(*queue->nic), 0, "NIC counters"},
+		{queue->ifq.shared, sizeof(*queue->ifq.shared), 0, "ifq counters"},
+		{queue->lab, sizeof(*queue->lab), 0, "consumer counters"},
+		{queue->ledger, 16U * queue->shape.cq_entries, 16, "ledger"},
+		{queue->flows_sent, sizeof(*queue->flows_sent), 0, "flow"},
+		{&queue->bells->provider, sizeof(queue->bells->provider), 0, "provider's bell"},
+		{&queue->bells->nic, sizeof(queue->bells->nic), 0, "NIC's bell"},
+		{&queue->bells->consumers, sizeof(queue->bells->consumers), 0, "consumer's bell"},
+	};
+
+	if (offset == UINT32_MAX) {
+		snprintf(text, size, "-");
+		return;
+	}
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		uint64_t into = (uint64_t)(at - (const unsigned char *)known[i].from);
+
+		if (at < (const unsigned char *)known[i].from || into >= known[i].size)
+			continue;
+		if (strcmp(known[i].name, "niov") == 0)
+			snprintf(text, size, "%s of niov %u",
+				 into % 16 == 0 ? "user refs" :
+				 into % 16 == 4 ? "pp refs" :
+						  "pool",
+				 (uint32_t)(into / 16));
+		else if (known[i].each && known[i].size > known[i].each)
+			snprintf(text, size, "%s %u%s", known[i].name,
+				 (uint32_t)(into / known[i].each),
+				 into % known[i].each ? " (2nd half)" : "");
+		else
+			snprintf(text, size, "%s", known[i].name);
+		return;
+	}
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		const struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
+		const unsigned char *ring = (const unsigned char *)pool->ring;
+		const unsigned char *shared = (const unsigned char *)pool->shared;
+
+		if (at >= ring && at < ring + 4U * pool->ring_size) {
+			snprintf(text, size, "ptr ring %u slot %u", slot,
+				 (uint32_t)(at - ring) / 4U);
+			return;
+		}
+		if (at >= shared && at < shared + sizeof(*pool->shared)) {
+			snprintf(text, size, "page pool %u", slot);
+			return;
+		}
+	}
+	snprintf(text, size, "shared offset %u", offset);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the actors of a scenario are and do: the product's own functions, on an
+ * instance that is laid out as in a real run. Each actor has a view of its own,
+ * as each process has; what is private there is private here.
+ *
+ * A scenario is text (docs/racing.md):
+ *
+ *	shape niovs=2 rq=2 cq=4 grants=2 ptr-ring=2 index=0
+ *	setup OPERATION; OPERATION …	before, by one
+ *	actor NAME: OPERATION; …	each at the same time as the others
+ *	end OPERATION; …		afterwards, by one
+ */
+#ifndef ZCRX_SIM_WORLD_H
+#define ZCRX_SIM_WORLD_H
+
+#include "../nic_queue.h"
+#include "engine.h"
+
+#define WORLD_OPS_MAX 64U
+#define WORLD_NAME 24U
+#define WORLD_HAND 32U
+
+struct world_op {
+	uint8_t kind;
+	uint64_t numbers[3];
+};
+
+struct world_script {
+	char name[WORLD_NAME];
+	struct world_op ops[WORLD_OPS_MAX];
+	uint32_t count;
+};
+
+/* One process's view, and what it holds. */
+struct world_view {
+	struct zcrx_nq nq; /* nq.queue is everybody's view of the queue */
+	uint32_t generation[64];
+	struct zcrx_cq_user cq;
+	struct zcrx_rq_user rq;
+	uint32_t hand[WORLD_HAND]; /* niovs that it holds as NIC or stack, oldest first */
+	uint32_t hand_count;
+	uint64_t fragments[WORLD_HAND]; /* offsets that it holds as the user */
+	uint32_t fragment_count;
+};
+
+struct world {
+	struct zcrx_shape shape;
+	struct world_script setup, end;
+	struct world_script actors[SIM_ACTORS_MAX];
+	uint32_t actor_count;
+	/* One block: the views (setup's and end's is the last one), then what is shared. */
+	unsigned char *memory;
+	uint32_t memory_size;
+	struct world_view *views; /* [SIM_ACTORS_MAX + 1] */
+	unsigned char *shared;
+	uint32_t shared_size;
+	struct zcrx_mapping mapping;
+};
+
+/* NULL, and a line in `why`, when the text is no scenario. The setup has been done. */
+struct world *world_open(const char *text, char *why, size_t size);
+void world_close(struct world *world);
+
+/* For the engine. The context is the world. */
+void world_act(void *context, uint32_t actor);
+void world_judge(void *context);
+
+/* What is known of a shared offset: "user references of niov 3". */
+void world_name(const struct world *world, uint32_t offset, char *text, size_t size);
+
+#endif /* ZCRX_SIM_WORLD_H */

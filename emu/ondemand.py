@@ -1,0 +1,114 @@
+"""Building C programs on demand, from the core's own sources, and once for each kind.
+
+What was built lies in the user's cache folder under a name that is made from everything that
+went into it: sources, flags, compiler. Nothing is ever changed there, only added, so that
+several programs may build at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from emu.bugs import Bug
+from emu.errors import EnvironmentProblem
+
+#: Files that nobody has used for longest are removed when there are more than this.
+_KEPT_FILES = 3200
+
+
+def core_sources() -> Path:
+    """The folder of the core's sources: beside the package when installed, else the checkout's."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "cext", package.parent / "cext"):
+        if (folder / "fuzz" / "main.c").is_file():
+            return folder
+    raise EnvironmentProblem(f"sources: the C sources are missing beside {str(package)!r}")
+
+
+def cache_folder() -> Path:
+    """Where builds are kept: ``$XDG_CACHE_HOME/zcrx-emu``."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(root) / "zcrx-emu"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cache: {str(folder)!r} cannot be made ({error.strerror}); set XDG_CACHE_HOME"
+        ) from None
+    return folder
+
+
+def digest(parts: list[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:24]
+
+
+def headers_of(sources: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
+
+
+def run_compiler(command: list[str]) -> None:
+    environment = {**os.environ, "AFL_QUIET": "1"}
+    process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if process.returncode:
+        lines = (process.stderr or process.stdout).strip().splitlines()
+        errors = [line for line in lines if "error" in line] or lines or ["no message"]
+        raise EnvironmentProblem(f"build: {command[0]} failed: {errors[0].strip()}")
+
+
+def in_cache(name: str, command_to: list[str]) -> Path:
+    """Have a file made by a command that takes its name last; nobody sees half of it."""
+    path = cache_folder() / name
+    if path.exists():
+        os.utime(path)
+        return path
+    handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        run_compiler([*command_to, part])
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def sources_with(bug: Bug | None) -> Iterator[Path]:
+    """The core's sources; with a seeded bug a copy, for as long as it is needed.
+
+    Raises:
+        StaleBugError: The bug does not fit the sources.
+    """
+    if bug is None:
+        yield core_sources()
+        return
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
+        copy = Path(folder) / "cext"
+        shutil.copytree(core_sources(), copy, ignore=shutil.ignore_patterns("__pycache__"))
+        bug.apply(copy)
+        yield copy
+
+
+def forget_old_builds() -> None:
+    """Keep the cache small: the longest unused go first."""
+    files = [path for path in cache_folder().iterdir() if not path.name.startswith(".")]
+    files.sort(key=_used_at, reverse=True)
+    for path in files[_KEPT_FILES:]:
+        path.unlink(missing_ok=True)
+
+
+def _used_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # somebody else has removed it
+        return 0.0

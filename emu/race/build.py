@@ -1,0 +1,91 @@
+"""Building the simulation: the core's sources once more, with a call before each access.
+
+The calls are those that compilers make for a thread sanitizer; ``cext/sim/engine.c`` answers
+them in the place of its runtime. Any C compiler that has ``-fsanitize=thread`` will do.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from pathlib import Path
+
+from emu.bugs import Bug
+from emu.ondemand import digest, forget_old_builds, headers_of, in_cache, sources_with
+from emu.toolchain import Compiler, any_compiler
+
+#: Of the core: what actors run, and what that needs. Instrumented.
+_CORE = (
+    "area.c",
+    "bell.c",
+    "control.c",
+    "crc32c.c",
+    "fault.c",
+    "flight.c",
+    "foreign.c",
+    "layout.c",
+    "nic_faults.c",
+    "nic_offer.c",
+    "nic_queue.c",
+    "page_pool.c",
+    "provider.c",
+    "rss.c",
+    "sim/world.c",
+)
+#: What drives them. Not instrumented: it would call itself.
+_ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
+_COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror")
+#: Who waits tells the scheduler: there is no kernel and no clock in a simulation.
+_HOOKS = (
+    "-fsanitize=thread",
+    "-DZCRX_PAUSE_HOOK",
+    "-Dsyscall=sim_syscall",
+    "-Dsched_yield=sim_sched_yield",
+    "-Dclock_gettime=sim_clock_gettime",
+)
+
+
+def _object(compiler: Compiler, sources: Path, name: str, flags: list[str]) -> Path:
+    stable = [flag.replace(str(sources), "") for flag in flags]
+    key = digest(
+        [
+            *headers_of(sources),
+            (sources / name).read_bytes(),
+            name.encode(),
+            compiler.path.encode(),
+            compiler.version.encode(),
+            *(flag.encode() for flag in stable),
+        ]
+    )
+    return in_cache(f"{key}.o", [compiler.path, *flags, "-c", str(sources / name), "-o"])
+
+
+def build_simulation(bug: Bug | None = None) -> Path:
+    """Build the simulation, or find it built already.
+
+    Args:
+        bug: A seeded bug to put in, or None.
+
+    Returns:
+        The executable, in the cache folder.
+
+    Raises:
+        EnvironmentProblem: There is no compiler, or it failed.
+        StaleBugError: The seeded bug does not fit the sources.
+    """
+    compiler = any_compiler()
+    # GCC warns of each stand-alone fence; our runtime knows them.
+    hooks = [*_HOOKS] if compiler.is_clang else [*_HOOKS, "-Wno-tsan"]
+    with sources_with(bug) as sources:
+        common = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
+        wanted = [(name, [*common, *hooks]) for name in _CORE]
+        wanted += [(name, common) for name in _ENGINE]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(
+                pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
+            )
+    key = digest([path.name.encode() for path in objects])
+    command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
+    path = in_cache(f"{key}.simulation", command)
+    forget_old_builds()
+    return path
