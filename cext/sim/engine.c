@@ -102,8 +102,8 @@ struct actor {
 	struct clock released; /* what its last release fence gives its relaxed stores */
 	/* Spinning: it is not worth going on before that word changes. */
 	bool is_waiting;
-	uint32_t waits_for, waits_since; /* word, and the number of its newest store by then */
-	uint32_t last_word; /* that it loaded */
+	uint32_t waits_for, waits_since; /* word, and the number of the store that it saw */
+	uint32_t last_word, last_number; /* that it loaded, and which of its stores */
 	bool must_see_newest; /* it was let go on because there is something new */
 	uint32_t slept_on;
 	bool left_asleep; /* its sleep ended by its bound alone, with nobody else to go on */
@@ -115,6 +115,9 @@ struct sim_engine {
 	struct sim_setup setup;
 	struct sim_chooser *chooser;
 	unsigned char *kept; /* what `whole` is before each execution */
+	unsigned char *is_dirty; /* by block of `whole`: it was written in this execution */
+	uint32_t *dirty; /* those blocks */
+	uint32_t dirty_count;
 	struct actor actors[SIM_ACTORS_MAX];
 	struct fiber main;
 	int current; /* -1: none */
@@ -168,6 +171,40 @@ bool sim_was_left_asleep(void)
 	return running->actors[running->current].left_asleep;
 }
 
+/* ---- what was written is put back -------------------------------------------------------- */
+
+#define BLOCK 128U
+
+/* All instrumented code says where it writes, in private memory too. */
+static void note_write(const volatile void *address, size_t size)
+{
+	struct sim_engine *engine = running;
+	uintptr_t from;
+
+	if (!engine)
+		return;
+	from = (uintptr_t)address - (uintptr_t)engine->setup.whole;
+	if (from >= engine->setup.whole_size)
+		return;
+	for (uintptr_t block = from / BLOCK; block <= (from + size - 1) / BLOCK; block++) {
+		if (engine->is_dirty[block])
+			continue;
+		engine->is_dirty[block] = 1;
+		engine->dirty[engine->dirty_count++] = (uint32_t)block;
+	}
+}
+
+static void put_back(struct sim_engine *engine)
+{
+	while (engine->dirty_count) {
+		uint32_t block = engine->dirty[--engine->dirty_count];
+
+		memcpy((unsigned char *)engine->setup.whole + (size_t)block * BLOCK,
+		       engine->kept + (size_t)block * BLOCK, BLOCK);
+		engine->is_dirty[block] = 0;
+	}
+}
+
 /* ---- words and their histories --------------------------------------------------------- */
 
 static uint64_t peek(const struct sim_engine *engine, uint32_t offset, uint32_t size)
@@ -181,6 +218,7 @@ static uint64_t peek(const struct sim_engine *engine, uint32_t offset, uint32_t 
 
 static void poke(struct sim_engine *engine, uint32_t offset, uint32_t size, uint64_t value)
 {
+	note_write((unsigned char *)engine->setup.shared + offset, size);
 	memcpy((unsigned char *)engine->setup.shared + offset, &value, size);
 }
 
@@ -341,6 +379,8 @@ static void check_plain(const volatile void *address, size_t size, bool writes)
 	struct sim_engine *engine = running;
 	uintptr_t offset;
 
+	if (writes)
+		note_write(address, size);
 	if (!engine || engine->current < 0)
 		return;
 	offset = (uintptr_t)address - (uintptr_t)engine->setup.shared;
@@ -450,7 +490,7 @@ static uint64_t do_load(uint32_t offset, uint32_t size, int order, const void *p
 	check_atomic_load(engine, offset);
 	if (find_buffered(actor, offset, &event->before)) {
 		event->choices = 1;
-		actor->last_word = offset;
+		actor->last_word = NONE; /* its own store: nobody else's would be news */
 		end_step(engine, event);
 		return event->before;
 	}
@@ -472,6 +512,7 @@ static uint64_t do_load(uint32_t offset, uint32_t size, int order, const void *p
 	note_sight(engine, me, word, engine->stores[chosen].number);
 	learn(actor, &engine->stores[chosen], order);
 	actor->last_word = offset;
+	actor->last_number = engine->stores[chosen].number;
 	end_step(engine, event);
 	return event->before;
 }
@@ -593,6 +634,7 @@ static uint64_t do_rmw(uint32_t offset, uint32_t size, enum rmw rmw, uint64_t op
 		check_atomic_load(engine, offset);
 	}
 	actor->last_word = offset;
+	actor->last_number = engine->stores[word->newest].number;
 	end_step(engine, event);
 	return event->before;
 }
@@ -719,7 +761,7 @@ void zcrx_pause_hook(void)
 		return;
 	actor->is_waiting = true;
 	actor->waits_for = actor->last_word;
-	actor->waits_since = engine->stores[word_at(engine, actor->last_word, 4)->newest].number;
+	actor->waits_since = actor->last_number;
 }
 
 int sim_sched_yield(void)
@@ -811,7 +853,7 @@ static bool go_on(struct sim_engine *engine)
 
 static void begin(struct sim_engine *engine)
 {
-	memcpy(engine->setup.whole, engine->kept, engine->setup.whole_size);
+	put_back(engine);
 	engine->epoch++;
 	engine->store_count = engine->sight_count = engine->steps = 0;
 	engine->finding = (struct sim_finding){.kind = SIM_NOTHING};
@@ -880,10 +922,13 @@ struct sim_engine *sim_open(const struct sim_setup *setup)
 	engine->setup = *setup;
 	engine->current = -1;
 	engine->kept = malloc(setup->whole_size);
+	engine->is_dirty = calloc(setup->whole_size / BLOCK + 1, 1);
+	engine->dirty = calloc(setup->whole_size / BLOCK + 1, sizeof(*engine->dirty));
 	engine->words = calloc(setup->shared_size / 2 + 1, sizeof(*engine->words));
 	/* One entry a byte: untouched pages cost nothing. */
 	engine->shadows = calloc(setup->shared_size, sizeof(*engine->shadows));
-	if (!engine->kept || !engine->words || !engine->shadows)
+	if (!engine->kept || !engine->is_dirty || !engine->dirty || !engine->words ||
+	    !engine->shadows)
 		goto out_close;
 	memcpy(engine->kept, setup->whole, setup->whole_size);
 	for (uint32_t i = 0; i < setup->actors; i++) {
@@ -904,6 +949,8 @@ void sim_close(struct sim_engine *engine)
 	for (uint32_t i = 0; i < SIM_ACTORS_MAX; i++)
 		fiber_free(&engine->actors[i].fiber);
 	free(engine->kept);
+	free(engine->is_dirty);
+	free(engine->dirty);
 	free(engine->words);
 	free(engine->shadows);
 	free(engine);
@@ -1016,6 +1063,9 @@ DEFINE_PLAIN(16)
 
 void __tsan_read_range(void *at, size_t size);
 void __tsan_write_range(void *at, size_t size);
+void *sim_memcpy(void *to, const void *from, size_t size);
+void *sim_memmove(void *to, const void *from, size_t size);
+void *sim_memset(void *to, int value, size_t size);
 void *__tsan_memcpy(void *to, const void *from, size_t size);
 void *__tsan_memmove(void *to, const void *from, size_t size);
 void *__tsan_memset(void *to, int value, size_t size);
@@ -1056,6 +1106,22 @@ void *__tsan_memset(void *to, int value, size_t size)
 	return memset(to, value, size);
 }
 
+/* GCC leaves these alone, so the build names them by hand. */
+void *sim_memcpy(void *to, const void *from, size_t size)
+{
+	return __tsan_memcpy(to, from, size);
+}
+
+void *sim_memmove(void *to, const void *from, size_t size)
+{
+	return __tsan_memmove(to, from, size);
+}
+
+void *sim_memset(void *to, int value, size_t size)
+{
+	return __tsan_memset(to, value, size);
+}
+
 void __tsan_init(void)
 {
 }
@@ -1092,6 +1158,7 @@ void __tsan_atomic_signal_fence(int order)
 		if (is_shared(at, &offset))                                                      \
 			return (uint##bits##_t)do_rmw(offset, bits / 8, rmw, value, NULL, order, \
 						      order, PLACE);                             \
+		note_write(at, bits / 8);                                                        \
 		return builtin(at, value, __ATOMIC_SEQ_CST);                                     \
 	}
 
@@ -1121,8 +1188,10 @@ void __tsan_atomic_signal_fence(int order)
 		uint32_t offset;                                                                   \
 		if (is_shared(at, &offset))                                                        \
 			do_store(offset, bits / 8, value, order, PLACE);                           \
-		else                                                                               \
+		else {                                                                             \
+			note_write(at, bits / 8);                                                  \
 			__atomic_store_n(at, value, __ATOMIC_SEQ_CST);                             \
+		}                                                                                  \
 	}                                                                                          \
 	int __tsan_atomic##bits##_compare_exchange_strong(                                         \
 		volatile uint##bits##_t *at, uint##bits##_t *expected, uint##bits##_t value,       \
@@ -1130,9 +1199,11 @@ void __tsan_atomic_signal_fence(int order)
 	{                                                                                          \
 		uint32_t offset;                                                                   \
 		uint64_t wanted = *expected, now;                                                  \
-		if (!is_shared(at, &offset))                                                       \
+		if (!is_shared(at, &offset)) {                                                     \
+			note_write(at, bits / 8);                                                  \
 			return __atomic_compare_exchange_n(at, expected, value, false,             \
 							   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
+		}                                                                                  \
 		now = do_rmw(offset, bits / 8, RMW_EXCHANGE, value, &wanted, order, failure_order, \
 			     PLACE);                                                               \
 		*expected = (uint##bits##_t)now;                                                   \

@@ -42,6 +42,10 @@ _HOOKS = (
     "-Dsyscall=sim_syscall",
     "-Dsched_yield=sim_sched_yield",
     "-Dclock_gettime=sim_clock_gettime",
+    # Clang calls the sanitizer in their place by itself, GCC does not.
+    "-Dmemcpy=sim_memcpy",
+    "-Dmemmove=sim_memmove",
+    "-Dmemset=sim_memset",
 )
 
 

@@ -1,0 +1,151 @@
+"""The ready scenarios, each small enough for a complete search."""
+
+from __future__ import annotations
+
+from emu.race.scenario import Scenario, Shape
+
+_SCENARIOS = (
+    Scenario(
+        "refill-vs-scrub",
+        "The provider judges the return of a buffer while the instance is scrubbed: one of the "
+        "two takes the user's reference, and the buffer comes home once (CVE-2026-43121).",
+        {"provider": "alloc 1", "control": "scrub"},
+        setup="alloc 1; deliver 1 1; return 0",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "refill-vs-rewrite",
+        "The user writes over an entry while the provider reads it: what was read is judged, "
+        "once, whatever it is.",
+        {"provider": "refill", "user": "write 0 0x1000; write 0 0 7"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1; return 0",
+        end="scrub; flush",
+    ),
+    Scenario(
+        "return-vs-refill",
+        "The user publishes an entry while the provider looks for one: it is judged as it was "
+        "written, or later.",
+        {"provider": "refill; refill", "user": "push 0x0 64; push 0x1000 64"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1",
+        end="flush; expect-home; expect-verdict 0 2",
+    ),
+    Scenario(
+        "full-ring",
+        "The refill ring is full: the user may write into a slot only when the provider has read "
+        "what stood there.",
+        {"provider": "refill; refill", "user": "return 1; return 0"},
+        shape=Shape(niovs=2, rq=1),
+        setup="alloc 2; deliver 2 1; return 0",
+        end="scrub; flush",
+    ),
+    Scenario(
+        "deliver-vs-refill",
+        "The NIC hands a fragment of a buffer to the user while the provider judges the return "
+        "of another fragment of it.",
+        {"nic": "deliver 1 1", "provider": "refill"},
+        setup="alloc 1; deliver 0 1; push 0x0",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "send-vs-take",
+        "The NIC cuts a buffer and publishes completions while the user reads, and gives back "
+        "what it has read: references are taken before a completion is seen.",
+        {"nic": "send 2", "user": "take 2; give 2", "provider": "refill"},
+        shape=Shape(niovs=1, cq=2),
+        setup="grant 1",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "grant-vs-send",
+        "The provider grants a buffer while the NIC takes one.",
+        {"provider": "grant 1; grant 1", "nic": "send 1; send 1"},
+        shape=Shape(niovs=2),
+        end="scrub; expect-home",
+    ),
+    Scenario(
+        "release-vs-freelist",
+        "A full ptr ring sends buffers to the freelist while the provider fills its cache from it.",
+        {"nic": "drop 2", "provider": "alloc 2"},
+        shape=Shape(niovs=3, ptr_ring=1),
+        setup="alloc 3; drop 1",
+    ),
+    Scenario(
+        "copy-vs-release",
+        "The NIC takes a buffer for a copy while another one is released to the freelist.",
+        {"nic": "drop 1", "copier": "copy 1", "control": "scrub"},
+        shape=Shape(niovs=2, ptr_ring=1),
+        setup="alloc 2; deliver 1 1",
+    ),
+    Scenario(
+        "two-scrubs",
+        "Two scrubs at once: each reference is taken back by one of them.",
+        {"control": "scrub", "other": "scrub"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 2",
+        end="expect-home; destroy 0",
+    ),
+    Scenario(
+        "scrub-vs-send",
+        "The instance is scrubbed while the NIC delivers: what is scrubbed may be gone before the "
+        "user reads of it, and comes home once.",
+        {"nic": "send 1", "control": "scrub"},
+        setup="grant 1",
+        end="scrub; expect-home; destroy 0",
+    ),
+    Scenario(
+        "teardown-vs-drop",
+        "The queue is torn down while the stack drops its last references.",
+        {"nic": "drop 1", "provider": "destroy 1; retry"},
+        shape=Shape(niovs=2),
+        setup="alloc 2",
+    ),
+    Scenario(
+        "restart-vs-drop",
+        "The queue gets a new pool while buffers of the old one come home.",
+        {"nic": "drop 1", "provider": "restart; retry; alloc 1"},
+        shape=Shape(niovs=2),
+        setup="alloc 1",
+    ),
+    Scenario(
+        "ptr-ring",
+        "Buffers come into the ptr ring from two sides while the provider takes them out.",
+        {"nic": "drop 1", "provider": "alloc 2", "control": "scrub"},
+        shape=Shape(niovs=2, ptr_ring=2),
+        setup="alloc 2; deliver 1 1",
+    ),
+    Scenario(
+        "cq-full",
+        "The completion queue is full: nothing is handed out, and nothing is lost.",
+        {"nic": "send 1; send 1", "user": "take 1"},
+        shape=Shape(niovs=2, cq=1),
+        setup="grant 2",
+        end="scrub; expect-home",
+    ),
+    Scenario(
+        "doorbell",
+        "The provider goes to sleep while the user returns a buffer: it is woken, or it has seen "
+        "the entry.",
+        {"provider": "await-rqes; refill", "user": "return 0"},
+        setup="alloc 1; deliver 1 1",
+        end="flush; expect-home",
+    ),
+    Scenario(
+        "doorbell-cq",
+        "The user goes to sleep while the NIC delivers.",
+        {"user": "await-cqes; take 1", "nic": "send 1"},
+        setup="grant 1",
+        end="scrub; expect-home",
+    ),
+    Scenario(
+        "late-return",
+        "A return of the old user comes while the ring is given to a new one.",
+        {"provider": "follow-detach; reset-ring; refill", "old": "return 0", "control": "scrub"},
+        setup="alloc 1; deliver 1 1",
+        end="scrub; flush; expect-home",
+    ),
+)
+
+#: By name.
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _SCENARIOS}
