@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from emu.bugs import Bug
+from emu.errors import ConfigError
 from emu.ondemand import digest, forget_old_builds, headers_of, in_cache, sources_with
 from emu.toolchain import Compiler, any_compiler
 
@@ -34,7 +35,8 @@ _CORE = (
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
-_COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror")
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
+_COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", *_WARNINGS)
 #: Who waits tells the scheduler: there is no kernel and no clock in a simulation.
 _HOOKS = (
     "-fsanitize=thread",
@@ -64,11 +66,31 @@ def _object(compiler: Compiler, sources: Path, name: str, flags: list[str]) -> P
     return in_cache(f"{key}.o", [compiler.path, *flags, "-c", str(sources / name), "-o"])
 
 
-def build_simulation(bug: Bug | None = None) -> Path:
+def _provider_object(compiler: Compiler, sources: Path, provider: Path, flags: list[str]) -> Path:
+    if not provider.is_file() or provider.suffix != ".c":
+        raise ConfigError.of("provider", str(provider), "name the C source of one")
+    beside = [path.read_bytes() for path in sorted(provider.parent.glob("*.[ch]"))]
+    stable = [flag.replace(str(sources), "") for flag in flags]
+    key = digest(
+        [
+            *headers_of(sources),
+            provider.read_bytes(),
+            *beside,
+            compiler.path.encode(),
+            compiler.version.encode(),
+            *(flag.encode() for flag in stable),
+        ]
+    )
+    command = [compiler.path, *flags, f"-I{provider.parent}", "-c", str(provider), "-o"]
+    return in_cache(f"{key}.o", command)
+
+
+def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Path:
     """Build the simulation, or find it built already.
 
     Args:
         bug: A seeded bug to put in, or None.
+        provider: The C source of a provider to run in the place of ours, or None.
 
     Returns:
         The executable, in the cache folder.
@@ -88,6 +110,10 @@ def build_simulation(bug: Bug | None = None) -> Path:
             objects = list(
                 pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
             )
+        if provider is not None:
+            # Not ours to warn about. What it includes beside itself belongs to its key.
+            plain = [flag for flag in (*common, *hooks) if flag not in _WARNINGS]
+            objects.append(_provider_object(compiler, sources, provider.resolve(), plain))
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)
