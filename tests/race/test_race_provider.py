@@ -50,5 +50,5 @@ def test_only_sources_can_be_simulated(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name.endswith(".so"):
         path.write_bytes(b"")
-    with pytest.raises(ConfigError, match="provider: .* name the C source of one"):
+    with pytest.raises(ConfigError, match=r"provider: .* name the C source of one"):
         build_simulation(provider=path)
