@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,12 +31,25 @@ static struct fuzz_current *share(const char *path)
 	return current;
 }
 
+/* A fuzzer without its campaign would go on for ever, and nobody would see it. */
+static void die_with_parent(void)
+{
+	const char *parent = getenv("ZCRX_FUZZ_PARENT");
+
+	if (!parent)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != (pid_t)strtol(parent, NULL, 10)) /* it died before the call above */
+		exit(2);
+}
+
 void sink_open(struct fuzz_sink *sink)
 {
 	const char *library = getenv("ZCRX_FUZZ_PROVIDER");
 	const char *current = getenv("ZCRX_FUZZ_CURRENT");
 	char why[512];
 
+	die_with_parent();
 	memset(sink, 0, sizeof(*sink));
 	if (library) {
 		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));

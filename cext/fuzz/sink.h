@@ -32,7 +32,8 @@ struct fuzz_sink {
 
 /*
  * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
- * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file.
+ * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file,
+ * ZCRX_FUZZ_PARENT the pid of our parent, with whom we are to die.
  * Ends the process with a line and code 2 when something of that is no use.
  */
 void sink_open(struct fuzz_sink *sink);

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
+from emu.fuzz.scratch import scratch
 from emu.fuzz.toolchain import Compiler, afl_compiler, any_compiler, libfuzzer_compiler
 
 #: What is under attack, and instrumented; the rest of the harness is not.
@@ -212,8 +213,8 @@ def build(recipe: Recipe) -> Path:
     if recipe.bug is None:
         path = _Compilation(recipe, sources).link()
     else:
-        with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-            copy = Path(folder) / "cext"
+        with scratch() as folder:
+            copy = folder / "cext"
             shutil.copytree(sources, copy, ignore=shutil.ignore_patterns("__pycache__"))
             recipe.bug.apply(copy)
             path = _Compilation(recipe, copy).link()

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Harness, Target
+from emu.fuzz.scratch import make_scratch, sweep
 
 #: A worker whose program makes no progress for so long is taken to hang.
 HANG_S = 10.0
@@ -98,9 +98,10 @@ class Campaign:
         self._marks: dict[int, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
+        sweep()
         self._harness.check()
         prepare(self.plan.engine, self.plan.target)
-        self._scratch = Path(tempfile.mkdtemp(prefix="zcrx-emu-fuzz-"))
+        self._scratch = make_scratch()
         self._raw = self._scratch / "raw"
         self._raw.mkdir()
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
@@ -125,6 +126,11 @@ class Campaign:
     def stop(self) -> None:
         """Let the campaign end in order; from a signal handler, too."""
         self._stopped = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody has asked it to end."""
+        return self._stopped
 
     # ---- workers --------------------------------------------------------------------------
 
@@ -275,6 +281,8 @@ class Campaign:
         began = self._edge_at = time.monotonic()
         measured = began
         for _ in range(self.plan.jobs):
+            if self._stopped:  # many workers take a while to start
+                break
             self._start_worker()
         while not self._is_over():
             time.sleep(_TICK_S)  # nothing waits for us: counters are sampled
@@ -295,18 +303,27 @@ class Campaign:
         watch(self.progress)
         return self.progress
 
-    def meter(self) -> CoverageMeter:
-        """The coverage of this campaign, for a report.
+    def open_meter(self) -> CoverageMeter:
+        """What measures the coverage; asked for early, it says early why there is none.
 
         Raises:
             EnvironmentProblem: It cannot be measured on this machine.
         """
         if self._meter is None:
             self._meter = CoverageMeter(self.plan.target, self._scratch)
-        self._meter.add(self.plan.corpus)
-        if self.plan.engine is EngineName.GENERATE:
-            self._meter.add_generated(self.plan.seed, _GENERATED)
         return self._meter
+
+    def meter(self) -> CoverageMeter:
+        """The coverage of this campaign, for a report.
+
+        Raises:
+            EnvironmentProblem: It cannot be measured on this machine.
+        """
+        meter = self.open_meter()
+        meter.add(self.plan.corpus)
+        if self.plan.engine is EngineName.GENERATE:
+            meter.add_generated(self.plan.seed, _GENERATED)
+        return meter
 
 
 def fresh_seed() -> int:

@@ -108,6 +108,7 @@ class Worker:
             order.target.library(_kind(engine)),
             current=str(current),
             findings=str(order.folder_of_findings),
+            **{"afl_parent" if engine is EngineName.AFL else "parent": str(os.getpid())},
         )
         self._process = subprocess.Popen(
             self._command(order, environment),
