@@ -31,6 +31,8 @@ _COVERAGE_EVERY_S = 3.0
 _GENERATED = 20_000
 #: A hang takes a timeout for each trial: fewer of them.
 _HANG_TRIALS = 60
+#: All hangs have this outcome, and this signature.
+_HANG = "hang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Campaign:
         self._scratch = make_scratch()
         self._raw = self._scratch / "raw"
         self._raw.mkdir()
+        self._deadly = self._scratch / "deadly"
+        self._deadly.mkdir()
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
         self._judging: list[concurrent.futures.Future[None]] = []
         self._meter: CoverageMeter | None = None
@@ -144,6 +148,7 @@ class Campaign:
             corpus=self.plan.corpus,
             scratch=self._scratch,
             folder_of_findings=self._raw,
+            folder_of_deadly=self._deadly,
         )
         self._workers.append(Worker(self.plan.engine, self._started, order))
         self._started += 1
@@ -161,13 +166,14 @@ class Campaign:
         self._workers.remove(worker)
         self._start_worker()
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: Worker, *, hung: bool = False) -> None:
         """A worker has ended: keep what it died of, start another one."""
         program = worker.program_at_work()
         self.progress.deaths += 1
         if program:
             self._silent_deaths = 0
-            self._judge(program)
+            (self._deadly / hashlib.sha256(program).hexdigest()).write_bytes(program)
+            self._judge(program, hung=hung)
         else:
             self._silent_deaths += 1
             if self._silent_deaths >= _DEATHS_MAX:
@@ -192,23 +198,32 @@ class Campaign:
                 self._bury(worker)
             elif self._is_hung(worker, now):
                 worker.kill()
-                self._bury(worker)
+                self._bury(worker, hung=True)
 
     # ---- findings -------------------------------------------------------------------------
 
+    def _collect_fatal(self) -> None:
+        for worker in self._workers:
+            for path, hung in worker.fatal_programs():
+                self._judge(path.read_bytes(), hung=hung)
+
     def _collect(self) -> None:
+        self._collect_fatal()
         for path in sorted(self._raw.glob("*.program")):
             program = path.read_bytes()
             path.unlink()
             self._judge(program)
 
-    def _judge(self, program: bytes) -> None:
+    def _judge(self, program: bytes, *, hung: bool = False) -> None:
         digest = hashlib.sha256(program).hexdigest()
         if digest not in self._seen:
             self._seen.add(digest)
-            self._judging.append(self._pool.submit(self._cut_down, program))
+            self._judging.append(self._pool.submit(self._cut_down, program, hung))
 
-    def _cut_down(self, program: bytes) -> None:
+    def _cut_down(self, program: bytes, hung: bool) -> None:
+        if hung and _HANG in self._signatures:  # it takes a timeout to see that again
+            self.progress.repeats += 1
+            return
         trial = self._harness.run(program)
         if trial.is_clean:
             self.progress.unconfirmed += 1
@@ -216,7 +231,7 @@ class Campaign:
         if trial.signature in self._signatures:
             self.progress.repeats += 1
             return
-        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == "hang" else {}
+        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == _HANG else {}
         short, trial = self._harness.minimise(program, **trials)
         if trial.is_clean:
             self.progress.unconfirmed += 1
@@ -295,6 +310,7 @@ class Campaign:
                 self._measure()
                 measured = time.monotonic()
             watch(self.progress)
+        self._collect()
         self._end_workers()
         self._collect()
         concurrent.futures.wait(self._judging)

@@ -1,4 +1,4 @@
-"""Shared by the tests of the fuzzer: harnesses, providers with mistakes, and what is left behind."""
+"""Shared by the fuzzer's tests: harnesses, providers with mistakes, and what is left behind."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ SETTINGS = settings(
 
 @SETTINGS
 @given(programs=st.lists(BYTES, min_size=1, max_size=40))
-def test_any_bytes_run_clean(
-    programs: list[bytes], fast_harness: Harness, tmp_path: Path
-) -> None:
+def test_any_bytes_run_clean(programs: list[bytes], fast_harness: Harness, tmp_path: Path) -> None:
     """Many programs a process: starting one takes longer than running a thousand."""
     files = []
     for number, program in enumerate(programs):
@@ -104,7 +102,7 @@ def test_steps_of_a_program_are_told(fast_harness: Harness) -> None:
     # 4 buffers, a ring of 4, a ptr ring of 8; alloc 2, deliver 2 from niov 0 on, scrub.
     trial = fast_harness.run(bytes([3, 2, 7, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 10, 0]))
     assert trial.is_clean
-    assert [step.operation for step in trial.steps][0] == "alloc 2"
+    assert trial.steps[0].operation == "alloc 2"
     assert all(step.expected == step.actual for step in trial.steps)
     assert [step.number for step in trial.steps] == list(range(trial.operations))
 
