@@ -127,13 +127,14 @@ def _headers(sources: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
 
 
-def _run_compiler(command: list[str]) -> None:
+def _run_compiler(command: list[str]) -> str:
     environment = {**os.environ, "AFL_QUIET": "1"}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if process.returncode:
         lines = (process.stderr or process.stdout).strip().splitlines()
         errors = [line for line in lines if "error" in line] or lines or ["no message"]
         raise EnvironmentProblem(f"build: {command[0]} failed: {errors[0].strip()}")
+    return process.stdout
 
 
 def _in_cache(name: str, command_to: list[str]) -> Path:
@@ -245,22 +246,22 @@ def build_provider(source: Path, kind: Kind, *, sanitize: bool) -> Path:
     flags = ["-std=gnu11", "-g", "-fPIC", "-shared", *checks, *_subject_flags(kind)]
     flags += [f"-I{sources}", f"-I{source.resolve().parent}"]
     try:
-        text = source.read_bytes()
+        source.read_bytes()
     except OSError as error:
         raise EnvironmentProblem(
             f"provider: {str(source)!r} cannot be read ({error.strerror})"
         ) from None
-    beside = [path.read_bytes() for path in sorted(source.resolve().parent.glob("*.[ch]"))]
+    # Whatever it includes, from wherever: only the compiler knows. Its text names the places,
+    # too, of which reports and coverage speak.
+    text = _run_compiler([compiler.path, *flags, "-E", str(source.resolve())])
     key = _digest(
         [
-            *_headers(sources),
-            text,
-            *beside,
+            text.encode(),
             compiler.version.encode(),
             *(flag.encode() for flag in flags),
         ]
     )
-    return _in_cache(f"{key}.so", [compiler.path, *flags, str(source), "-o"])
+    return _in_cache(f"{key}.so", [compiler.path, *flags, str(source.resolve()), "-o"])
 
 
 def _forget_old_builds() -> None:
