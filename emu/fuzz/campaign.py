@@ -121,11 +121,13 @@ class Campaign:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end_workers()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self.plan.engine is EngineName.AFL:
-            collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        try:
+            self._end_workers()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            if self.plan.engine is EngineName.AFL:
+                collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def stop(self) -> None:
         """Let the campaign end in order; from a signal handler, too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import enum
+import hashlib
 import mmap
 import os
 import re
@@ -248,5 +249,7 @@ def collect_afl(corpus: Path, names: Sequence[str]) -> None:
     out = corpus.parent / ".afl"
     for name in names:
         for path in sorted((out / name / "queue").glob("id:*")):
-            shutil.copyfile(path, corpus / f"{name}-{path.name.split(',')[0].replace(':', '')}")
+            # By content: AFL++ counts from 0 each time, and links what it was given.
+            program = path.read_bytes()
+            (corpus / hashlib.sha1(program, usedforsecurity=False).hexdigest()).write_bytes(program)
     shutil.rmtree(out, ignore_errors=True)

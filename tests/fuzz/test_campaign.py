@@ -131,7 +131,8 @@ def test_ours_is_clean_and_the_corpus_is_resumed(
 ) -> None:
     corpus = corpus_of()
     seeds = {path.name for path in corpus.iterdir()}
-    summaries = []
+    summaries: list[dict[str, Any]] = []
+    kept: list[set[bytes]] = []
     for round_ in ("first", "second"):
         ended = script.run(
             "fuzz", "--fast", "--engine", engine, "--seed", 3, "--time", 3, "--corpus", corpus,
@@ -141,12 +142,14 @@ def test_ours_is_clean_and_the_corpus_is_resumed(
         assert ended.stderr == ""
         assert "no finding" in ended.stdout
         summaries.append(json.loads((tmp_path / f"{round_}.json").read_text()))
+        kept.append({path.read_bytes() for path in corpus.iterdir()})
     first, second = summaries
     assert first["findings"] == second["findings"] == []
     assert first["workers_replaced"] == second["workers_replaced"] == 0
     assert second["executions"] > 0
     assert second["corpus"] >= first["corpus"] >= len(seeds)
     assert seeds <= {path.name for path in corpus.iterdir()}
+    assert kept[0] <= kept[1]
     if engine is not EngineName.GENERATE:
         assert first["edges"] > 0
         assert second["edges"] >= first["edges"] * 0.9  # it starts from where the first one came to
@@ -198,7 +201,7 @@ def test_provider_that_dies_is_a_finding_beside_others(
     finding, path = found[signature]
     assert finding.trial.outcome == "crash"
     # 9 entries that wait, and something that asks the provider for buffers.
-    assert finding.trial.operations <= 6
+    assert finding.trial.operations <= 10
     assert finding.trial.steps[-1].operation.split()[0] in ASKING
     assert read_finding(path).program == finding.program
     if engine is not EngineName.AFL:  # which replaces what died by itself
@@ -345,8 +348,8 @@ def _start(script: Any, engine: EngineName, corpus: Path, jobs: int = 2) -> Any:
 def test_signal_ends_a_campaign_in_order(
     number: signal.Signals, engine: EngineName, corpus_of: Callable[..., Path], script: Any
 ) -> None:
-    if number is signal.SIGTERM and engine is EngineName.AFL:
-        pytest.skip("the engine makes no difference; AFL++ takes long to start")
+    if number is signal.SIGTERM and engine is not EngineName.GENERATE:
+        pytest.skip("the signal is the campaign's business: one engine shows it")
     running = _start(script, engine, corpus_of())
     os.kill(running.pid, number)
     ended = running.finish()
