@@ -12,7 +12,14 @@ from pathlib import Path
 
 from emu.bugs import Bug
 from emu.errors import ConfigError
-from emu.ondemand import digest, forget_old_builds, headers_of, in_cache, sources_with
+from emu.ondemand import (
+    compile_provider,
+    digest,
+    forget_old_builds,
+    headers_of,
+    in_cache,
+    sources_with,
+)
 from emu.toolchain import Compiler, any_compiler
 
 #: Of the core: what actors run, and what that needs. Instrumented.
@@ -66,25 +73,6 @@ def _object(compiler: Compiler, sources: Path, name: str, flags: list[str]) -> P
     return in_cache(f"{key}.o", [compiler.path, *flags, "-c", str(sources / name), "-o"])
 
 
-def _provider_object(compiler: Compiler, sources: Path, provider: Path, flags: list[str]) -> Path:
-    if not provider.is_file() or provider.suffix != ".c":
-        raise ConfigError.of("provider", str(provider), "name the C source of one")
-    beside = [path.read_bytes() for path in sorted(provider.parent.glob("*.[ch]"))]
-    stable = [flag.replace(str(sources), "") for flag in flags]
-    key = digest(
-        [
-            *headers_of(sources),
-            provider.read_bytes(),
-            *beside,
-            compiler.path.encode(),
-            compiler.version.encode(),
-            *(flag.encode() for flag in stable),
-        ]
-    )
-    command = [compiler.path, *flags, f"-I{provider.parent}", "-c", str(provider), "-o"]
-    return in_cache(f"{key}.o", command)
-
-
 def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Path:
     """Build the simulation, or find it built already.
 
@@ -111,9 +99,11 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
                 pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
             )
         if provider is not None:
-            # Not ours to warn about. What it includes beside itself belongs to its key.
+            if not provider.is_file() or provider.suffix != ".c":
+                raise ConfigError.of("provider", str(provider), "name the C source of one")
+            # Not ours to warn about.
             plain = [flag for flag in (*common, *hooks) if flag not in _WARNINGS]
-            objects.append(_provider_object(compiler, sources, provider.resolve(), plain))
+            objects.append(compile_provider(compiler, provider, [*plain, "-c"], ".o"))
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)
