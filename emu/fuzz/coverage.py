@@ -176,6 +176,23 @@ class CoverageMeter:
         files: list[dict[str, Any]] = json.loads(text)["data"][0]["files"]
         return [file for file in files if self._is_counted(Path(file["filename"]))]
 
+    def _lines(self) -> dict[tuple[str, int], int]:
+        """How often each line was run, by file and line; headers once, as below."""
+        if not self._total.exists():
+            return {}
+        lines: collections.Counter[tuple[str, int]] = collections.Counter()
+        where = Path()
+        for record in self._tool(
+            self._cov, "export", "-format=lcov", *self._objects, f"-instr-profile={self._total}"
+        ).splitlines():
+            kind, _, rest = record.partition(":")
+            if kind == "SF":
+                where = Path(rest)
+            elif kind == "DA" and self._is_counted(where):
+                line, count = rest.split(",")[:2]
+                lines[where.name, int(line)] += int(count)
+        return dict(lines)
+
     def _outcomes(self) -> dict[tuple[str, int, int, bool], int]:
         """How often each outcome of each condition was seen: by file, line, column, outcome.
 
@@ -191,12 +208,14 @@ class CoverageMeter:
 
     def measure(self) -> Coverage:
         """Read the counts."""
-        lines = reached = 0
-        for file in self._export():
-            lines += file["summary"]["lines"]["count"]
-            reached += file["summary"]["lines"]["covered"]
+        lines = self._lines()
         outcomes = self._outcomes()
-        return Coverage(lines, reached, len(outcomes), sum(map(bool, outcomes.values())))
+        return Coverage(
+            len(lines),
+            sum(map(bool, lines.values())),
+            len(outcomes),
+            sum(map(bool, outcomes.values())),
+        )
 
     def gaps(self) -> list[Gap]:
         """Each outcome that was not seen, with the reason if there is one."""

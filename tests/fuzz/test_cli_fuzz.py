@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emu.fuzz import toolchain
+from emu import toolchain
 from emu.fuzz.build import core_sources
 from emu.toolchain import afl_compiler, any_compiler, libfuzzer_compiler
 
