@@ -247,6 +247,24 @@ static void draw_narrow(struct fuzz_program *program, uint32_t count, struct zcr
 	}
 }
 
+/* More than a cache holds goes out, comes back, and is judged twice in a row: the cache is full. */
+static void draw_flood(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	static const uint8_t kinds[] = {FUZZ_ALLOC, FUZZ_DELIVER, FUZZ_RETURN, FUZZ_REFILL,
+					FUZZ_REFILL};
+
+	program->shape.num_niovs = 65 + below(rng, FUZZ_NIOVS_MAX - 65 + 1);
+	program->shape.rq_entries = 1U << (7 + below(rng, 2));
+	for (uint32_t i = 0; i < sizeof(kinds) && program->count < FUZZ_OPS_MAX; i++) {
+		struct fuzz_op *op = &program->ops[program->count++];
+
+		memset(op, 0, sizeof(*op));
+		op->kind = kinds[i];
+		if (fuzz_arguments[op->kind] & FUZZ_ARG_COUNT)
+			op->count = 256;
+	}
+}
+
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
 {
 	draw_shape(&program->shape, rng);
@@ -255,6 +273,8 @@ void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng
 		draw_narrow(program, count, rng);
 		return;
 	}
+	if (happens(rng, 1))
+		draw_flood(program, rng);
 	while (program->count < count && program->count < FUZZ_OPS_MAX) {
 		if (happens(rng, 15))
 			draw_round(program, rng);
