@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NONE UINT32_MAX
 #define BUFFER_MAX 64U /* stores that wait in one actor's buffer */
@@ -155,6 +156,14 @@ void sim_fail(enum sim_finding_kind kind, const char *format, ...)
 	struct sim_engine *engine = running;
 	va_list arguments;
 
+	if (!engine) { /* before there is anything to search: the scenario's setup */
+		va_start(arguments, format);
+		fprintf(stderr, "setup: ");
+		vfprintf(stderr, format, arguments);
+		fprintf(stderr, "\n");
+		va_end(arguments);
+		_exit(2);
+	}
 	if (engine->finding.kind == SIM_NOTHING) {
 		engine->finding.kind = kind;
 		engine->finding.actor = engine->current < 0 ? NONE : (uint32_t)engine->current;
@@ -168,7 +177,7 @@ void sim_fail(enum sim_finding_kind kind, const char *format, ...)
 
 bool sim_was_left_asleep(void)
 {
-	return running->actors[running->current].left_asleep;
+	return running && running->current >= 0 && running->actors[running->current].left_asleep;
 }
 
 /* ---- what was written is put back -------------------------------------------------------- */

@@ -40,6 +40,7 @@ enum sim_finding_kind {
 	SIM_LOST_WAKEUP, /* somebody sleeps although what it waits for is there */
 	SIM_LIVELOCK, /* an execution of too many steps */
 	SIM_ASSERT, /* an assertion of the code failed */
+	SIM_CRASH, /* the code did what the machine forbids */
 };
 
 /* What is done at one step. */
