@@ -134,7 +134,8 @@ def race(
     if shown:
         console.print(f"[bold red]FINDINGS: {shown}[/]", highlight=False)
     else:
-        console.print("[bold green]no finding[/]", highlight=False)
+        so_far = " so far" if runner.is_stopped else ""
+        console.print(f"[bold green]no finding{so_far}[/]", highlight=False)
     return {
         "target": label(bug),
         "bug": bug.name if bug else None,
