@@ -89,7 +89,7 @@ def guarantee(search: Search, result: Result, actors: int) -> str:
     missed = (1 - chance) ** result.schedules
     return (
         f"a bug of depth {d} is found by an execution with probability "
-        f"1/(n*k^(d-1)) = 1/({n}*{k}^{d - 1}) = {chance:.2g} at least, by all of them with "
+        f"1/(n*k^(d-1)) = 1/({n}*{k}^{d - 1}) = {chance:.3g} at least, by all of them with "
         f"{1 - missed:.4g}"
     )
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of race testing: executables, built once, and a search too large to finish."""
+"""Shared by the tests of race testing: executables, and a search without an end."""
 
 from __future__ import annotations
 

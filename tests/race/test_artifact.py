@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from emu.bugs import Bug
 from emu.errors import ConfigError
@@ -16,7 +19,6 @@ from emu.race.cli import replay_race
 from emu.race.perfetto import seen_stores, trace_events
 from emu.race.runner import Memory, Runner, Search
 from emu.race.timeline import find_places
-from rich.console import Console
 
 from .conftest import CVE, REFILL
 
@@ -114,8 +116,6 @@ def test_schedule_that_is_followed_without_a_finding_is_clean(
 ) -> None:
     artifact = _made(racy, bug=None)
     # Up to the step before the two builds part.
-    from dataclasses import replace
-
     steps = artifact.found.steps[:13]
     schedule = " ".join(artifact.found.schedule.split()[:13])
     artifact = replace(artifact, found=replace(artifact.found, steps=steps, schedule=schedule))
@@ -134,10 +134,7 @@ def test_trace_for_perfetto_has_tracks_slices_and_arrows(racy: Runner, memory: M
     assert tracks == set(artifact.actors)
     slices = [event for event in events if event["ph"] == "X"]
     assert len(slices) == len(artifact.found.steps)
-    assert all(
-        one["ts"] + one["dur"] <= other["ts"]
-        for one, other in zip(slices, slices[1:], strict=False)
-    )
+    assert all(one["ts"] + one["dur"] <= other["ts"] for one, other in itertools.pairwise(slices))
     begins = {event["id"]: event for event in events if event["ph"] == "s"}
     ends = {event["id"]: event for event in events if event["ph"] == "f"}
     assert begins.keys() == ends.keys() == seen_stores(artifact.found.steps).keys()

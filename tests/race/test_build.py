@@ -22,7 +22,7 @@ def _bug(name: str, what: str) -> Bug:
 
 
 NEVER_YIELDS = _bug("never-yields", "\tfor (volatile int i = 1; i; i |= 1)\n\t\t;")
-CRASHES = _bug("crashes", "\tif (now)\n\t\t*(volatile int *)8 = 1;")
+CRASHES = _bug("crashes", "\tif (now)\n\t\t*(volatile int *)(uintptr_t)(now * 8) = 1;")
 ASSERTS = _bug("asserts", "\tassert(now == 2);")
 SPINS = _bug(
     "spins", "\twhile (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) != 7)\n\t\tshm_pause();"

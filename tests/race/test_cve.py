@@ -1,4 +1,4 @@
-"""CVE-2026-43121: found by each strategy, in few switches, shown, kept, replayed; gone when fixed."""
+"""CVE-2026-43121: found by each strategy, in few switches; shown, replayed; gone when fixed."""
 
 from __future__ import annotations
 
