@@ -530,6 +530,8 @@ int main(int count, char **arguments)
 	put_end(&search, found);
 	if (found)
 		explain(&search);
+	/* The watchdog looks into the engine. */
+	setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
 	sim_close(search.engine);
 	world_close(world);
 	return found;

@@ -318,7 +318,9 @@ def command(
     if findings is not None:
         findings_folder(findings, _FINDINGS)
     _say(console, f"seed {search.seed}")
-    how = str(wanted) if wanted else "exhaustive, then random if that takes too long"
+    how = str(search.strategy)
+    if wanted is None and not schedules and bound is None:
+        how = "exhaustive, then random if that takes too long"
     bounded = "" if bound is None else f" with {bound} preemptions at most"
     _say(console, f"{label(seeded)}, memory {search.memory}, strategy {how}{bounded}")
     summary = race(

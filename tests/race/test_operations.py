@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,14 @@ def test_explanations_are_one_line_and_say_who() -> None:
     for word, (_, text) in OPERATIONS.items():
         assert re.match(r"(provider|stack|NIC|user|control|end): [a-z]", text, re.I), word
         assert len(text) <= 80, word
+
+
+def test_docs_explain_each_operation_as_the_command_does() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "racing.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)[^`]*` \| (.*) \|$", docs, re.MULTILINE))
+    assert {word: rows.get(word) for word in OPERATIONS} == {
+        word: text for word, (_, text) in OPERATIONS.items()
+    }
 
 
 def test_unknown_operation_is_answered_with_near_names() -> None:
