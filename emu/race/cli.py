@@ -22,7 +22,6 @@ from emu.race.perfetto import trace_events
 from emu.race.runner import (
     MEMORY_WORDS,
     STRATEGY_WORDS,
-    Found,
     Memory,
     Result,
     Runner,
@@ -121,7 +120,7 @@ def race(
             path = None
             if result.found is not None:
                 artifact, path = _keep(runner, scenario, result, bug, findings)
-                _announce_finding(console, scenario, result.found, artifact, path)
+                _announce_finding(console, scenario, artifact, path)
                 _show(console, runner.executable, artifact, all_steps, None if shown else perfetto)
                 result = replace(result, found=artifact.found)
                 shown += 1
@@ -166,17 +165,16 @@ def _keep(
     return artifact, artifact.write(findings_folder(findings, _FINDINGS))
 
 
-def _announce_finding(
-    console: Console, scenario: Scenario, found: Found, artifact: Artifact, path: Path
-) -> None:
+def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact, path: Path) -> None:
+    found = artifact.found
     lines = artifact.scenario.splitlines()
     before = count_operations(scenario)
     after = artifact.scenario.count(";") + sum(1 for line in lines if not line.startswith("shape"))
     _say(console, f"\n{path}")
     _say(
         console,
-        f"{after} operations of {before}, {artifact.found.switches} context switches of "
-        f"{found.switches}, {len(artifact.found.steps)} steps, trace {artifact.found.hash}",
+        f"{after} operations of {before}, {found.switches} context switches, "
+        f"{len(found.steps)} steps, trace {found.hash}",
     )
     for line in lines:
         _say(console, f"  {line}")
