@@ -18,6 +18,8 @@ from pathlib import Path
 
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
+from emu.scratch import scratch
+from emu.toolchain import Compiler
 
 #: Files that nobody has used for longest are removed when there are more than this.
 _KEPT_FILES = 3200
@@ -57,13 +59,19 @@ def headers_of(sources: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
 
 
-def run_compiler(command: list[str]) -> None:
+def run_compiler(command: list[str]) -> str:
+    """Run it; what it wrote to stdout.
+
+    Raises:
+        EnvironmentProblem: It failed; its first error.
+    """
     environment = {**os.environ, "AFL_QUIET": "1"}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if process.returncode:
         lines = (process.stderr or process.stdout).strip().splitlines()
         errors = [line for line in lines if "error" in line] or lines or ["no message"]
         raise EnvironmentProblem(f"build: {command[0]} failed: {errors[0].strip()}")
+    return process.stdout
 
 
 def in_cache(name: str, command_to: list[str]) -> Path:
@@ -82,6 +90,28 @@ def in_cache(name: str, command_to: list[str]) -> Path:
     return path
 
 
+def compile_provider(compiler: Compiler, source: Path, flags: list[str], suffix: str) -> Path:
+    """Compile a provider of the user's, or find it compiled already.
+
+    What it includes, from wherever, only the compiler knows: the key is made from the text after
+    preprocessing. That names the places, too, of which reports and coverage speak.
+
+    Raises:
+        EnvironmentProblem: The file cannot be read, or does not compile.
+    """
+    try:
+        source.read_bytes()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"provider: {str(source)!r} cannot be read ({error.strerror})"
+        ) from None
+    path = source.resolve()
+    flags = [*flags, f"-I{path.parent}"]
+    text = run_compiler([compiler.path, *flags, "-E", str(path)])
+    key = digest([text.encode(), compiler.version.encode(), *(flag.encode() for flag in flags)])
+    return in_cache(f"{key}{suffix}", [compiler.path, *flags, str(path), "-o"])
+
+
 @contextlib.contextmanager
 def sources_with(bug: Bug | None) -> Iterator[Path]:
     """The core's sources; with a seeded bug a copy, for as long as it is needed.
@@ -92,8 +122,8 @@ def sources_with(bug: Bug | None) -> Iterator[Path]:
     if bug is None:
         yield core_sources()
         return
-    with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-        copy = Path(folder) / "cext"
+    with scratch() as folder:
+        copy = folder / "cext"
         shutil.copytree(core_sources(), copy, ignore=shutil.ignore_patterns("__pycache__"))
         bug.apply(copy)
         yield copy

@@ -6,11 +6,11 @@ import functools
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from emu.errors import EnvironmentProblem
+from emu.scratch import scratch
 
 #: Names under which distributions install clang, newest first after the plain one.
 _CLANGS = ("clang", *(f"clang-{version}" for version in range(22, 12, -1)))
@@ -61,8 +61,8 @@ def any_compiler() -> Compiler:
 
 def _compiles(path: str, *flags: str) -> bool:
     source = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n)\n{(void)d; return !n;}\n"
-    with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-        probe = Path(folder) / "probe.c"
+    with scratch() as folder:
+        probe = folder / "probe.c"
         probe.write_text(source)
         command = [path, str(probe), "-o", str(probe.with_suffix("")), *flags]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0

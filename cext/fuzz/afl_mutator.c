@@ -2,7 +2,10 @@
 /* The same mutator as a library for AFL++ (AFL_CUSTOM_MUTATOR_LIBRARY). */
 #include "mutate.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 struct mutator {
 	struct zcrx_rng rng;
@@ -15,11 +18,21 @@ void afl_custom_deinit(void *data);
 size_t afl_custom_fuzz(void *data, uint8_t *bytes, size_t size, uint8_t **out, uint8_t *added,
 		       size_t added_size, size_t max_size);
 
+/*
+ * We live in afl-fuzz, which is to die with the campaign that started it; the
+ * harness ends when nobody asks it for anything any more.
+ */
 void *afl_custom_init(void *afl, unsigned int seed)
 {
+	const char *parent = getenv("ZCRX_FUZZ_AFL_PARENT");
 	struct mutator *mutator = calloc(1, sizeof(*mutator));
 
 	(void)afl;
+	if (parent) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != (pid_t)strtol(parent, NULL, 10))
+			exit(2);
+	}
 	if (mutator)
 		mutator->rng = zcrx_rng_for(seed, 3);
 	return mutator;

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,20 +34,113 @@ static struct fuzz_current *share(const char *path)
 	return current;
 }
 
+static void follow_parent(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+/*
+ * A fuzzer without its campaign would go on for ever, and nobody would see it.
+ * Children do the same: AFL++ runs programs in one that mostly stands still, and
+ * would stand there for ever. Of them afl-fuzz is the parent, not the campaign.
+ */
+static void die_with_parent(void)
+{
+	const char *parent = getenv("ZCRX_FUZZ_PARENT");
+
+	if (!parent && !getenv("ZCRX_FUZZ_AFL_PARENT"))
+		return;
+	follow_parent();
+	pthread_atfork(NULL, NULL, follow_parent);
+	if (parent &&
+	    getppid() != (pid_t)strtol(parent, NULL, 10)) /* it died before the call above */
+		exit(2);
+}
+
+/*
+ * An engine starts with its whole corpus. A program of it that kills its process
+ * would kill each one that comes after, and none would get any further.
+ */
+static void read_deadly(struct fuzz_sink *sink, const char *folder)
+{
+	DIR *entries = opendir(folder);
+	const struct dirent *entry;
+
+	if (!entries)
+		die("deadly", folder, strerror(errno));
+	while (sink->deadly_count < SINK_DEADLY_MAX && (entry = readdir(entries))) {
+		struct fuzz_deadly *deadly = &sink->deadly[sink->deadly_count];
+		char path[4096];
+		FILE *file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		file = fopen(path, "rb");
+		if (!file)
+			die("deadly", path, strerror(errno));
+		deadly->size = (uint32_t)fread(deadly->bytes, 1, sizeof(deadly->bytes), file);
+		fclose(file);
+		sink->deadly_count++;
+	}
+	closedir(entries);
+}
+
+static bool is_deadly(const struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
+{
+	for (uint32_t i = 0; i < sink->deadly_count; i++) {
+		const struct fuzz_deadly *deadly = &sink->deadly[i];
+
+		if (deadly->size == size && memcmp(deadly->bytes, bytes, size) == 0)
+			return true;
+	}
+	return false;
+}
+
 void sink_open(struct fuzz_sink *sink)
 {
 	const char *library = getenv("ZCRX_FUZZ_PROVIDER");
 	const char *current = getenv("ZCRX_FUZZ_CURRENT");
+	const char *deadly = getenv("ZCRX_FUZZ_DEADLY");
 	char why[512];
 
+	die_with_parent();
 	memset(sink, 0, sizeof(*sink));
 	if (library) {
 		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));
 		if (!sink->runner.ops)
 			die("provider", library, why);
 	}
+	if (deadly)
+		read_deadly(sink, deadly);
 	sink->folder = getenv("ZCRX_FUZZ_FINDINGS");
 	sink->current = current ? share(current) : &sink->own;
+}
+
+/*
+ * Another process of the campaign, or one before us, may have kept it already:
+ * a mark in the folder says so. A few are kept, as one may not do it alone.
+ */
+static bool take_mark(const char *folder, const char *signature)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (const char *at = signature; *at; at++)
+		hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
+	for (uint32_t i = 0; i < SINK_KEPT_MAX; i++) {
+		char path[4096];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/.%016" PRIx64 "-%u.mark", folder, hash, i);
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd >= 0) {
+			close(fd);
+			return true;
+		}
+		if (errno != EEXIST)
+			die("findings", path, strerror(errno));
+	}
+	return false;
 }
 
 /* New to this process? Noted then. */
@@ -82,6 +180,8 @@ bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
 
 	if (size > sizeof(current->bytes))
 		size = sizeof(current->bytes);
+	if (size && is_deadly(sink, bytes, size))
+		return true;
 	if (size)
 		memcpy(current->bytes, bytes, size);
 	current->size = (uint32_t)size;
@@ -98,7 +198,7 @@ bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
 			finding->actual);
 		abort();
 	}
-	if (is_new(sink, finding->signature))
+	if (is_new(sink, finding->signature) && take_mark(sink->folder, finding->signature))
 		keep(sink);
 	current->executions++;
 	current->size = 0;

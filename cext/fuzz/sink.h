@@ -10,6 +10,9 @@
 #include "run.h"
 
 #define SINK_SIGNATURES_MAX 256U
+/* Programs of one signature that a folder takes. */
+#define SINK_KEPT_MAX 8U
+#define SINK_DEADLY_MAX 1024U
 
 /* The file of the program that is being run: this, and behind it the bytes. */
 struct fuzz_current {
@@ -17,6 +20,12 @@ struct fuzz_current {
 	uint64_t findings; /* of all kinds, each time */
 	uint32_t size; /* 0 while nothing runs */
 	uint32_t reserved;
+	uint8_t bytes[FUZZ_PROGRAM_BYTES];
+};
+
+/* A program that ended a process like us. */
+struct fuzz_deadly {
+	uint32_t size;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 };
 
@@ -28,11 +37,15 @@ struct fuzz_sink {
 	struct fuzz_current own; /* when nobody shares it */
 	char signatures[SINK_SIGNATURES_MAX][FUZZ_SIGNATURE];
 	uint32_t signature_count;
+	struct fuzz_deadly deadly[SINK_DEADLY_MAX];
+	uint32_t deadly_count;
 };
 
 /*
  * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
- * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file.
+ * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file,
+ * ZCRX_FUZZ_DEADLY a folder of programs that are not to be run,
+ * ZCRX_FUZZ_PARENT the pid of our parent, with whom we are to die.
  * Ends the process with a line and code 2 when something of that is no use.
  */
 void sink_open(struct fuzz_sink *sink);

@@ -117,7 +117,7 @@ struct node {
 
 /* The last accesses of one word on the way. */
 struct last {
-	uint32_t key; /* word + 1, 0 = free */
+	uint64_t key; /* word + 1, 0 = free */
 	uint32_t write; /* step + 1 */
 	uint32_t reads[SLOTS]; /* step + 1, since that write */
 	struct order writes_order, reads_order;
@@ -133,7 +133,8 @@ struct explore_all {
 	uint32_t step; /* in this execution */
 	uint32_t known; /* steps that are as in the execution before */
 	struct sim_pending pendings[SLOTS]; /* at this step */
-	struct order orders[SLOTS];
+	struct order orders[SLOTS]; /* of each actor's last step */
+	struct order steps[SIM_STEPS_MAX];
 	struct last lasts[LASTS];
 	uint32_t touched[LASTS];
 	uint32_t touched_count;
@@ -141,13 +142,14 @@ struct explore_all {
 
 static struct last *last_of(struct explore_all *all, uint32_t word)
 {
+	uint64_t key = (uint64_t)word + 1; /* the fences' "word" is the largest number there is */
 	uint32_t at = (word * 2654435761U) % LASTS;
 
-	while (all->lasts[at].key && all->lasts[at].key != word + 1)
+	while (all->lasts[at].key && all->lasts[at].key != key)
 		at = (at + 1) % LASTS;
 	if (!all->lasts[at].key) {
 		memset(&all->lasts[at], 0, sizeof(all->lasts[at]));
-		all->lasts[at].key = word + 1;
+		all->lasts[at].key = key;
 		all->touched[all->touched_count++] = at;
 	}
 	return &all->lasts[at];
@@ -158,32 +160,78 @@ static bool is_bounded(const struct explore_all *all)
 	return all->preemptions_max != UINT32_MAX;
 }
 
+/* Does step `before`, of `by`, happen before what has this order? */
+static bool is_before(uint32_t before, uint32_t by, const struct order *order)
+{
+	return order->at[by] > before;
+}
+
+/*
+ * Who could go on at a step so that what comes after it, and what `actor` is about
+ * to do, happens without it: those whose first step of that kind waits for none
+ * of the others ("initials"). One of them must be tried there, and which one does
+ * not matter (source sets: Abdulla, Aronis, Jonsson and Sagonas, 2014). Trying the
+ * actor itself would not do: it may be asleep, for a step that comes before.
+ */
+static uint32_t initials_of(const struct explore_all *all, uint32_t before, uint32_t actor,
+			    const struct order *order)
+{
+	uint32_t by = all->nodes[before].actor;
+	uint32_t initials = 0, known = 0;
+
+	for (uint32_t step = before + 1; step <= all->step; step++) {
+		bool is_last = step == all->step;
+		uint32_t who = is_last ? actor : all->nodes[step].actor;
+		const struct order *its = is_last ? order : &all->steps[step];
+		bool waits = known >> who & 1;
+
+		if (!is_last && is_before(before, by, its))
+			continue;
+		for (uint32_t other = before + 1; other < step && !waits; other++)
+			waits = !is_before(before, by, &all->steps[other]) &&
+				is_before(other, all->nodes[other].actor, its);
+		if (!waits)
+			initials |= 1U << who;
+		known |= 1U << who;
+	}
+	return initials;
+}
+
 /* Step `before` and what `actor` is about to do could have come the other way round. */
-static void want_reversal(struct explore_all *all, uint32_t before, uint32_t actor)
+static void want_reversal(struct explore_all *all, uint32_t before, uint32_t actor,
+			  const struct order *order)
 {
 	struct node *node = &all->nodes[before];
+	uint32_t initials;
 
-	if (node->actor == actor || all->orders[actor].at[node->actor] > before)
+	if (node->actor == actor || is_before(before, node->actor, &all->orders[actor]))
 		return; /* that step happens before it anyway */
-	if (node->enabled >> actor & 1)
-		node->wanted |= 1U << actor;
-	else
+	initials = initials_of(all, before, actor, order) & node->enabled;
+	if (!initials)
 		node->wanted |= node->enabled;
+	else if (!(initials & node->wanted))
+		node->wanted |= initials & -initials;
 }
 
 static void find_reversals(struct explore_all *all, uint32_t actor)
 {
 	const struct sim_pending *pending = &all->pendings[actor];
 	const struct last *last = last_of(all, pending->offset);
+	struct order order = all->orders[actor];
+	bool was_read = false;
 
-	if (last->write)
-		want_reversal(all, last->write - 1, actor);
-	if (!pending->writes)
-		return;
-	for (uint32_t other = 0; other < SLOTS; other++) {
-		if (last->reads[other])
-			want_reversal(all, last->reads[other] - 1, actor);
+	join(&order, &last->writes_order);
+	if (pending->writes)
+		join(&order, &last->reads_order);
+	for (uint32_t other = 0; other < SLOTS && pending->writes; other++) {
+		if (!last->reads[other])
+			continue;
+		want_reversal(all, last->reads[other] - 1, actor, &order);
+		was_read = true;
 	}
+	/* A write that was read comes before the reading: those two are turned round first. */
+	if (last->write && !was_read)
+		want_reversal(all, last->write - 1, actor, &order);
 }
 
 static uint32_t first_choice(const struct explore_all *all, const struct node *node)
@@ -228,17 +276,18 @@ static int all_actor(struct sim_chooser *chooser, struct sim_engine *engine, uin
 		return -1;
 	for (uint32_t i = 0; i < actors; i++)
 		all->pendings[i] = *sim_pending(engine, i);
-	if (all->step == all->depth) {
-		make_node(all, enabled);
-		if (all->nodes[all->step].actor == SLOTS)
-			return -1; /* all that could follow has been seen elsewhere */
-		all->depth++;
-	}
+	/* Before an execution is cut short, too: what would follow tells of reversals all the same. */
 	if (!is_bounded(all) && all->step >= all->known) {
 		for (uint32_t i = 0; i < actors; i++) {
 			if (enabled >> i & 1)
 				find_reversals(all, i);
 		}
+	}
+	if (all->step == all->depth) {
+		make_node(all, enabled);
+		if (all->nodes[all->step].actor == SLOTS)
+			return -1; /* all that could follow has been seen elsewhere */
+		all->depth++;
 	}
 	return all->nodes[all->step].actor;
 }
@@ -266,6 +315,7 @@ static void all_done(struct sim_chooser *chooser, struct sim_engine *engine)
 	if (done->writes)
 		join(order, &last->reads_order);
 	order->at[node->actor] = all->step + 1;
+	all->steps[all->step] = *order;
 	if (done->writes) {
 		last->write = all->step + 1;
 		memset(last->reads, 0, sizeof(last->reads));

@@ -49,7 +49,7 @@ struct explore_all;
 
 /*
  * All executions up to equivalence, by dynamic partial-order reduction
- * (Flanagan and Godefroid, 2005) with sleep sets; with a bound on preemptions
+ * with source sets and sleep sets (Abdulla et al., 2014); with a bound on preemptions
  * (UINT32_MAX: none) every execution within it, without the reduction. NULL
  * without memory.
  */

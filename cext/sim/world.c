@@ -606,10 +606,14 @@ static uint32_t round_up(uint64_t size)
 	return (uint32_t)((size + 4095) & ~(uint64_t)4095);
 }
 
+/* A provider of somebody else's, if one was built in. */
+extern const struct zcrx_provider_ops zcrx_provider __attribute__((weak));
+
 static void attach(struct world *world, struct world_view *view)
 {
 	struct zcrx_queue *queue = &view->nq.queue;
 
+	world->mapping.provider = &zcrx_provider;
 	zcrx_queue_attach(queue, &world->shape, 0, &world->mapping);
 	/* Time and room for what the simulation does not look at. */
 	queue->ifq.flight = NULL;

@@ -11,6 +11,7 @@ from pathlib import Path
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
 from emu.ondemand import (
+    compile_provider,
     core_sources,
     digest,
     forget_old_builds,
@@ -173,21 +174,5 @@ def build_provider(source: Path, kind: Kind, *, sanitize: bool) -> Path:
     compiler, sources = compiler_of(kind), core_sources()
     checks = (*_SANITIZERS, "-O1") if sanitize else ("-O2",)
     flags = ["-std=gnu11", "-g", "-fPIC", "-shared", *checks, *_subject_flags(kind)]
-    flags += [f"-I{sources}", f"-I{source.resolve().parent}"]
-    try:
-        text = source.read_bytes()
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"provider: {str(source)!r} cannot be read ({error.strerror})"
-        ) from None
-    beside = [path.read_bytes() for path in sorted(source.resolve().parent.glob("*.[ch]"))]
-    key = digest(
-        [
-            *headers_of(sources),
-            text,
-            *beside,
-            compiler.version.encode(),
-            *(flag.encode() for flag in flags),
-        ]
-    )
-    return in_cache(f"{key}.so", [compiler.path, *flags, str(source), "-o"])
+    flags.append(f"-I{sources}")
+    return compile_provider(compiler, source, flags, ".so")

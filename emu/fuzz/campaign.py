@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Harness, Target
+from emu.scratch import make_scratch, sweep
 
 #: A worker whose program makes no progress for so long is taken to hang.
 HANG_S = 10.0
@@ -31,6 +31,8 @@ _COVERAGE_EVERY_S = 3.0
 _GENERATED = 20_000
 #: A hang takes a timeout for each trial: fewer of them.
 _HANG_TRIALS = 60
+#: All hangs have this outcome, and this signature.
+_HANG = "hang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,14 @@ class Campaign:
         self._marks: dict[int, tuple[int, float]] = {}
 
     def __enter__(self) -> Self:
+        sweep()
         self._harness.check()
         prepare(self.plan.engine, self.plan.target)
-        self._scratch = Path(tempfile.mkdtemp(prefix="zcrx-emu-fuzz-"))
+        self._scratch = make_scratch()
         self._raw = self._scratch / "raw"
         self._raw.mkdir()
+        self._deadly = self._scratch / "deadly"
+        self._deadly.mkdir()
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
         self._judging: list[concurrent.futures.Future[None]] = []
         self._meter: CoverageMeter | None = None
@@ -116,15 +121,22 @@ class Campaign:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end_workers()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self.plan.engine is EngineName.AFL:
-            collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        try:
+            self._end_workers()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            if self.plan.engine is EngineName.AFL:
+                collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def stop(self) -> None:
         """Let the campaign end in order; from a signal handler, too."""
         self._stopped = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody has asked it to end."""
+        return self._stopped
 
     # ---- workers --------------------------------------------------------------------------
 
@@ -138,6 +150,7 @@ class Campaign:
             corpus=self.plan.corpus,
             scratch=self._scratch,
             folder_of_findings=self._raw,
+            folder_of_deadly=self._deadly,
         )
         self._workers.append(Worker(self.plan.engine, self._started, order))
         self._started += 1
@@ -155,13 +168,14 @@ class Campaign:
         self._workers.remove(worker)
         self._start_worker()
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: Worker, *, hung: bool = False) -> None:
         """A worker has ended: keep what it died of, start another one."""
         program = worker.program_at_work()
         self.progress.deaths += 1
         if program:
             self._silent_deaths = 0
-            self._judge(program)
+            (self._deadly / hashlib.sha256(program).hexdigest()).write_bytes(program)
+            self._judge(program, hung=hung)
         else:
             self._silent_deaths += 1
             if self._silent_deaths >= _DEATHS_MAX:
@@ -186,23 +200,32 @@ class Campaign:
                 self._bury(worker)
             elif self._is_hung(worker, now):
                 worker.kill()
-                self._bury(worker)
+                self._bury(worker, hung=True)
 
     # ---- findings -------------------------------------------------------------------------
 
+    def _collect_fatal(self) -> None:
+        for worker in self._workers:
+            for path, hung in worker.fatal_programs():
+                self._judge(path.read_bytes(), hung=hung)
+
     def _collect(self) -> None:
+        self._collect_fatal()
         for path in sorted(self._raw.glob("*.program")):
             program = path.read_bytes()
             path.unlink()
             self._judge(program)
 
-    def _judge(self, program: bytes) -> None:
+    def _judge(self, program: bytes, *, hung: bool = False) -> None:
         digest = hashlib.sha256(program).hexdigest()
         if digest not in self._seen:
             self._seen.add(digest)
-            self._judging.append(self._pool.submit(self._cut_down, program))
+            self._judging.append(self._pool.submit(self._cut_down, program, hung))
 
-    def _cut_down(self, program: bytes) -> None:
+    def _cut_down(self, program: bytes, hung: bool) -> None:
+        if hung and _HANG in self._signatures:  # it takes a timeout to see that again
+            self.progress.repeats += 1
+            return
         trial = self._harness.run(program)
         if trial.is_clean:
             self.progress.unconfirmed += 1
@@ -210,7 +233,7 @@ class Campaign:
         if trial.signature in self._signatures:
             self.progress.repeats += 1
             return
-        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == "hang" else {}
+        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == _HANG else {}
         short, trial = self._harness.minimise(program, **trials)
         if trial.is_clean:
             self.progress.unconfirmed += 1
@@ -275,6 +298,8 @@ class Campaign:
         began = self._edge_at = time.monotonic()
         measured = began
         for _ in range(self.plan.jobs):
+            if self._stopped:  # many workers take a while to start
+                break
             self._start_worker()
         while not self._is_over():
             time.sleep(_TICK_S)  # nothing waits for us: counters are sampled
@@ -287,6 +312,7 @@ class Campaign:
                 self._measure()
                 measured = time.monotonic()
             watch(self.progress)
+        self._collect()
         self._end_workers()
         self._collect()
         concurrent.futures.wait(self._judging)
@@ -295,18 +321,27 @@ class Campaign:
         watch(self.progress)
         return self.progress
 
-    def meter(self) -> CoverageMeter:
-        """The coverage of this campaign, for a report.
+    def open_meter(self) -> CoverageMeter:
+        """What measures the coverage; asked for early, it says early why there is none.
 
         Raises:
             EnvironmentProblem: It cannot be measured on this machine.
         """
         if self._meter is None:
             self._meter = CoverageMeter(self.plan.target, self._scratch)
-        self._meter.add(self.plan.corpus)
-        if self.plan.engine is EngineName.GENERATE:
-            self._meter.add_generated(self.plan.seed, _GENERATED)
         return self._meter
+
+    def meter(self) -> CoverageMeter:
+        """The coverage of this campaign, for a report.
+
+        Raises:
+            EnvironmentProblem: It cannot be measured on this machine.
+        """
+        meter = self.open_meter()
+        meter.add(self.plan.corpus)
+        if self.plan.engine is EngineName.GENERATE:
+            meter.add_generated(self.plan.seed, _GENERATED)
+        return meter
 
 
 def fresh_seed() -> int:

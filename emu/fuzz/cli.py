@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +33,10 @@ from emu.fuzz.view import CampaignView, print_finding, print_gaps, print_summary
 from emu.report import write_text
 
 EXIT_FINDING = 1
+#: A worker is a process.
+JOBS_MAX = 256
+#: Of libFuzzer and AFL++: their seeds are ints.
+SEED_MAX = 2**31 - 1
 _CORPUS = Path("fuzz") / "corpus"
 _FINDINGS = Path("fuzz") / "findings"
 
@@ -46,6 +53,36 @@ def _emit_tests(console: Console, findings: list[Finding], folder: Path | None) 
 def _check_folder(name: str, folder: Path | None) -> None:
     if folder is not None and not folder.is_dir():
         raise ConfigError.of(name, str(folder), "name a folder that exists")
+
+
+@contextlib.contextmanager
+def _gone_if_unused(*folders: Path) -> Iterator[None]:
+    """Folders that were made for a campaign go again if it fails before anything is in them."""
+    made = {new for folder in folders for new in (folder, *folder.parents) if not new.exists()}
+    try:
+        yield
+    except BaseException:
+        for folder in sorted(made, key=lambda path: len(path.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _interruptible(campaign: Campaign) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the campaign in order; a second one ends it at once."""
+
+    def handle(_signum: int, _frame: object) -> None:
+        if campaign.is_stopped:
+            raise KeyboardInterrupt
+        campaign.stop()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -86,26 +123,37 @@ def fuzz(
     tests: Path | None,
 ) -> dict[str, Any]:
     """Run a campaign and say what it came to; the summary as values."""
-    if jobs < 1:
-        raise ConfigError.of("jobs", jobs, "at least 1")
-    if seconds < 0:
+    if not 1 <= jobs <= JOBS_MAX:
+        raise ConfigError.of("jobs", jobs, f"1 to {JOBS_MAX}")
+    if not (seconds >= 0 and math.isfinite(seconds)):
         raise ConfigError.of("time", seconds, "0 (no limit) or more seconds")
+    if findings_max < 0:
+        raise ConfigError.of("stop-at", findings_max, "0 (go on) or more findings")
+    if seed is not None and not 0 <= seed <= SEED_MAX:
+        raise ConfigError.of("seed", seed, f"0 to {SEED_MAX}")
     _check_folder("emit-test", tests)
-    plan = Plan(
-        target=target,
-        engine=engine or default_engine(),
-        corpus=corpus_folder(corpus, _CORPUS),
-        findings=findings_folder(findings, _FINDINGS),
-        seconds=seconds,
-        jobs=jobs,
-        seed=fresh_seed() if seed is None else seed,
-        findings_max=findings_max,
-    )
-    _announce(console, plan, chosen=engine is not None)
+    with _gone_if_unused(corpus or _CORPUS, findings or _FINDINGS):
+        plan = Plan(
+            target=target,
+            engine=engine or default_engine(),
+            corpus=corpus_folder(corpus, _CORPUS),
+            findings=findings_folder(findings, _FINDINGS),
+            seconds=seconds,
+            jobs=jobs,
+            seed=fresh_seed() if seed is None else seed,
+            findings_max=findings_max,
+        )
+        _announce(console, plan, chosen=engine is not None)
+        progress = _run(console, plan, cover)
+    _emit_tests(console, [finding for finding, _ in progress.findings], tests)
+    return _as_dict(plan, progress)
+
+
+def _run(console: Console, plan: Plan, cover: Path | None) -> Progress:
     with Campaign(plan) as campaign:
-        signal.signal(signal.SIGINT, lambda *_: campaign.stop())
-        signal.signal(signal.SIGTERM, lambda *_: campaign.stop())
-        with CampaignView(console, plan) as view:
+        if cover is not None:
+            campaign.open_meter()
+        with _interruptible(campaign), CampaignView(console, plan) as view:
             progress = campaign.run(view.update)
         print_summary(console, plan, progress)
         for finding, path in progress.findings:
@@ -116,8 +164,7 @@ def fuzz(
             console.print(f"coverage: {meter.measure().text}", highlight=False)
             print_gaps(console, meter.gaps())
             console.print(f"annotated sources: {meter.write_report(cover)}", highlight=False)
-    _emit_tests(console, [finding for finding, _ in progress.findings], tests)
-    return _as_dict(plan, progress)
+    return progress
 
 
 def _announce(console: Console, plan: Plan, *, chosen: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,6 +111,7 @@ class CoverageMeter:
         if target.provider is not None:
             sources = [target.provider.resolve()]
         self._sources = {path.name: path for path in sources}
+        self._provider = target.provider
         self._total = scratch / "total.profdata"
         self._scratch = scratch
         self._counted: set[str] = set()
@@ -162,12 +162,36 @@ class CoverageMeter:
         """Count what programs that were made up reach."""
         self._execute(["generate", str(seed), "0", str(programs), "0"])
 
+    def _is_counted(self, file: Path) -> bool:
+        """Whether a file counts: a provider of the user's may have the name of one of ours."""
+        if self._provider is not None:
+            return file == self._sources.get(file.name)
+        # By name only: with a seeded bug a copy was compiled.
+        return file.name in self._sources and file.parent.name == "cext"
+
     def _export(self) -> list[dict[str, Any]]:
         if not self._total.exists():
             return []
         text = self._tool(self._cov, "export", *self._objects, f"-instr-profile={self._total}")
         files: list[dict[str, Any]] = json.loads(text)["data"][0]["files"]
-        return files
+        return [file for file in files if self._is_counted(Path(file["filename"]))]
+
+    def _lines(self) -> dict[tuple[str, int], int]:
+        """How often each line was run, by file and line; headers once, as below."""
+        if not self._total.exists():
+            return {}
+        lines: collections.Counter[tuple[str, int]] = collections.Counter()
+        where = Path()
+        for record in self._tool(
+            self._cov, "export", "-format=lcov", *self._objects, f"-instr-profile={self._total}"
+        ).splitlines():
+            kind, _, rest = record.partition(":")
+            if kind == "SF":
+                where = Path(rest)
+            elif kind == "DA" and self._is_counted(where):
+                line, count = rest.split(",")[:2]
+                lines[where.name, int(line)] += int(count)
+        return dict(lines)
 
     def _outcomes(self) -> dict[tuple[str, int, int, bool], int]:
         """How often each outcome of each condition was seen: by file, line, column, outcome.
@@ -177,8 +201,6 @@ class CoverageMeter:
         outcomes: collections.Counter[tuple[str, int, int, bool]] = collections.Counter()
         for file in self._export():
             name = Path(file["filename"]).name
-            if name not in self._sources:
-                continue
             for branch in file["branches"]:
                 for outcome, count in ((True, branch[4]), (False, branch[5])):
                     outcomes[name, branch[0], branch[1], outcome] += count
@@ -186,13 +208,14 @@ class CoverageMeter:
 
     def measure(self) -> Coverage:
         """Read the counts."""
-        lines = reached = 0
-        for file in self._export():
-            if Path(file["filename"]).name in self._sources:
-                lines += file["summary"]["lines"]["count"]
-                reached += file["summary"]["lines"]["covered"]
+        lines = self._lines()
         outcomes = self._outcomes()
-        return Coverage(lines, reached, len(outcomes), sum(map(bool, outcomes.values())))
+        return Coverage(
+            len(lines),
+            sum(map(bool, lines.values())),
+            len(outcomes),
+            sum(map(bool, outcomes.values())),
+        )
 
     def gaps(self) -> list[Gap]:
         """Each outcome that was not seen, with the reason if there is one."""
@@ -205,8 +228,7 @@ class CoverageMeter:
         ]
 
     def write_report(self, folder: Path) -> Path:
-        """Write the annotated sources as HTML; the page to open."""
-        shutil.rmtree(folder, ignore_errors=True)
+        """Write the annotated sources as HTML; the page to open. Nothing else there is touched."""
         sources = [str(path) for path in self._sources.values()]
         self._tool(
             self._cov, "show", *self._objects, f"-instr-profile={self._total}",

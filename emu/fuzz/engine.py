@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import enum
+import hashlib
 import mmap
 import os
 import re
@@ -58,6 +59,7 @@ class Order:
         corpus: Folder of programs: read, and added to by engines with feedback.
         scratch: Folder of the campaign's own; each worker has its files in it.
         folder_of_findings: Where workers leave programs in which something was found.
+        folder_of_deadly: Programs that workers died of; they are not run again.
         operations: Operations of a program that is made up; 0 = as it comes.
     """
 
@@ -66,6 +68,7 @@ class Order:
     corpus: Path
     scratch: Path
     folder_of_findings: Path
+    folder_of_deadly: Path
     operations: int = 0
 
 
@@ -108,6 +111,8 @@ class Worker:
             order.target.library(_kind(engine)),
             current=str(current),
             findings=str(order.folder_of_findings),
+            deadly=str(order.folder_of_deadly),
+            **{"afl_parent" if engine is EngineName.AFL else "parent": str(os.getpid())},
         )
         self._process = subprocess.Popen(
             self._command(order, environment),
@@ -205,6 +210,20 @@ class Worker:
             found = re.search(r"edges_found\s*:\s*(\d+)", text)
             self.edges = int(found[1]) if found else self.edges
 
+    def fatal_programs(self) -> list[tuple[Path, bool]]:
+        """Programs that AFL++ has kept because its process died of them, or hung (True).
+
+        Those of other engines are at work when their worker ends.
+        """
+        if self._afl_out is None:
+            return []
+        own = self._afl_out / f"w{self.number}"
+        return [
+            (path, name == "hangs")
+            for name in ("crashes", "hangs")
+            for path in sorted((own / name).glob("id:*"))
+        ]
+
     def kill(self) -> None:
         """End it at once, with all that it started."""
         with contextlib.suppress(ProcessLookupError):
@@ -230,5 +249,7 @@ def collect_afl(corpus: Path, names: Sequence[str]) -> None:
     out = corpus.parent / ".afl"
     for name in names:
         for path in sorted((out / name / "queue").glob("id:*")):
-            shutil.copyfile(path, corpus / f"{name}-{path.name.split(',')[0].replace(':', '')}")
+            # By content: AFL++ counts from 0 each time, and links what it was given.
+            program = path.read_bytes()
+            (corpus / hashlib.sha1(program, usedforsecurity=False).hexdigest()).write_bytes(program)
     shutil.rmtree(out, ignore_errors=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from emu.report import write_text
 FORMAT = "zcrx-emu fuzz finding"
 VERSION = 1
 SUFFIX = ".finding.json"
+#: Columns of a test that is written out.
+_LINE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,19 @@ def _wrong(path: Path, why: str) -> ConfigError:
     return ConfigError(f"finding: {str(path)!r} {why}")
 
 
+def _typed(content: dict[str, Any], name: str, *types: type) -> Any:
+    """A value of a file that anybody may have edited.
+
+    Raises:
+        ValueError: It is not there, or of another type.
+    """
+    if name not in content:
+        raise ValueError(f"{name!r} is missing")
+    if not isinstance(content[name], types):
+        raise ValueError(f"{name!r} is of the wrong type")
+    return content[name]
+
+
 def read_finding(path: Path) -> Finding:
     """Read a finding.
 
@@ -98,7 +115,7 @@ def read_finding(path: Path) -> Finding:
         content = json.loads(path.read_text())
     except OSError as error:
         raise _wrong(path, f"cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _wrong(path, "is cut off, or no finding at all: it is not whole JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _wrong(path, f"is no finding: its format is not {FORMAT!r}")
@@ -108,20 +125,20 @@ def read_finding(path: Path) -> Finding:
                 path, f"has {name} {content.get(name)!r}; this program reads {name} {known}"
             )
     try:
-        program = bytes.fromhex(content["program"])
-        digest = str(content["sha256"])
-        target = content["target"]
-        bug = target["bug"]
-        provider = target["provider"]
-        sanitize = bool(target["sanitize"])
+        program = bytes.fromhex(_typed(content, "program", str))
+        digest = _typed(content, "sha256", str)
+        target = _typed(content, "target", dict)
+        bug = _typed(target, "bug", str, type(None))
+        provider = _typed(target, "provider", str, type(None))
+        sanitize = _typed(target, "sanitize", bool)
         trial = Trial(
-            outcome=str(content["outcome"]),
-            shape=str(content["shape"]),
-            signature=str(content["signature"]),
-            what=str(content["what"]),
-            operations=int(content["operations"]),
+            outcome=_typed(content, "outcome", str),
+            shape=_typed(content, "shape", str),
+            signature=_typed(content, "signature", str),
+            what=_typed(content, "what", str),
+            operations=_typed(content, "operations", int),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise _wrong(path, f"is damaged: {error}") from None
     if hashlib.sha256(program).hexdigest() != digest:
         raise _wrong(path, "is damaged: the program is not the one that its digest is of")
@@ -157,22 +174,45 @@ def emitted_test(finding: Finding) -> str:
     """A pytest test that holds the program against its target again, in a file of its own."""
     trial, target = finding.trial, finding.target
     name = re.sub(r"[^a-z0-9]+", "_", finding.name).strip("_")
-    lines = [f"    {step.number:3} {step.operation}" for step in trial.steps]
-    provider = f"Path({str(target.provider)!r})" if target.provider else "None"
-    arguments = [f"sanitize={target.sanitize}"]
+    told = [f"{trial.signature}: {trial.meaning or trial.what}.", "", trial.shape, ""]
+    told += [f"    {step.number:3} {step.operation}" for step in trial.steps]
+    told += ["", f"{trial.what}: expected {trial.expected}, got {trial.actual}."]
+    arguments = ["PROGRAM", f"sanitize={target.sanitize}"]
     if target.provider:
-        arguments.append(f"provider={provider}")
+        arguments.append(f"provider=Path({json.dumps(str(target.provider))})")
     if target.bug:
-        arguments.append(f"bug={target.bug.name!r}")
+        arguments.append(f"bug={json.dumps(target.bug.name)}")
     imports = "from pathlib import Path\n\n" if target.provider else ""
     return (
-        f'"""{trial.signature}: {trial.meaning or trial.what}.\n\n'
-        f"{trial.shape}\n\n" + "\n".join(lines) + "\n\n"
-        f"{trial.what}: expected {trial.expected}, got {trial.actual}.\n"
-        '"""\n\n'
+        f'"""{_docstring(told)}\n"""\n\n'
         f"{imports}"
         "from emu.fuzz import check_program\n\n"
-        f'PROGRAM = bytes.fromhex(\n    "{finding.program.hex()}"\n)\n\n\n'
+        f"{_call('PROGRAM = bytes.fromhex', _hex_lines(finding.program), ' ')}\n\n\n"
         f"def test_{name}() -> None:\n"
-        f"    check_program(PROGRAM, {', '.join(arguments)})\n"
+        f"    {_call('check_program', arguments, ', ', '    ')}\n"
     )
+
+
+def _docstring(lines: Sequence[str]) -> str:
+    """Lines of text as they may stand in a docstring."""
+    wrapped: list[str] = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()))
+        text = line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+        wrapped += textwrap.wrap(text, _LINE - 3, subsequent_indent=indent + "    ") or [""]
+    return "\n".join(wrapped)
+
+
+def _hex_lines(program: bytes) -> list[str]:
+    digits, width = program.hex(), _LINE - len('    ""')
+    return [f'"{digits[at : at + width]}"' for at in range(0, len(digits), width)] or ['""']
+
+
+def _call(function: str, arguments: Sequence[str], separator: str, indent: str = "") -> str:
+    """A call as the formatter has it: in one line if there is room."""
+    line = f"{function}({separator.join(arguments)})"
+    if len(indent) + len(line) <= _LINE:
+        return line
+    end = separator.strip()
+    inner = "".join(f"{indent}    {argument}{end}\n" for argument in arguments)
+    return f"{function}(\n{inner}{indent})"

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from emu.bugs import Bug
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build, build_provider
+from emu.scratch import scratch
 
 #: Of the byte format of programs (``FUZZ_CODEC`` in ``cext/fuzz/program.h``).
 CODEC = 1
@@ -133,8 +133,8 @@ class Harness:
         Raises:
             ConfigError: It is not; says why.
         """
-        with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-            empty = Path(folder) / "empty.program"
+        with scratch() as folder:
+            empty = folder / "empty.program"
             empty.write_bytes(b"")
             process = self.call(["execute", str(empty)])
         if process.returncode == 2:
@@ -151,7 +151,7 @@ class Harness:
             text=True,
             errors="replace",
             check=False,
-            env=self.environment(**environment),
+            env=self.environment(parent=str(os.getpid()), **environment),
         )
 
     def _events(self, arguments: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
@@ -194,8 +194,8 @@ class Harness:
 @contextlib.contextmanager
 def _program_file(program: bytes) -> Iterator[Path]:
     """Have a program in a file of its own, for as long as it is needed."""
-    with tempfile.TemporaryDirectory(prefix="zcrx-emu-") as folder:
-        path = Path(folder) / "a.program"
+    with scratch() as folder:
+        path = folder / "a.program"
         path.write_bytes(program)
         yield path
 

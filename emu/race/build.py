@@ -11,7 +11,15 @@ import os
 from pathlib import Path
 
 from emu.bugs import Bug
-from emu.ondemand import digest, forget_old_builds, headers_of, in_cache, sources_with
+from emu.errors import ConfigError
+from emu.ondemand import (
+    compile_provider,
+    digest,
+    forget_old_builds,
+    headers_of,
+    in_cache,
+    sources_with,
+)
 from emu.toolchain import Compiler, any_compiler
 
 #: Of the core: what actors run, and what that needs. Instrumented.
@@ -34,7 +42,8 @@ _CORE = (
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
-_COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror")
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
+_COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", *_WARNINGS)
 #: Who waits tells the scheduler: there is no kernel and no clock in a simulation.
 _HOOKS = (
     "-fsanitize=thread",
@@ -64,11 +73,12 @@ def _object(compiler: Compiler, sources: Path, name: str, flags: list[str]) -> P
     return in_cache(f"{key}.o", [compiler.path, *flags, "-c", str(sources / name), "-o"])
 
 
-def build_simulation(bug: Bug | None = None) -> Path:
+def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Path:
     """Build the simulation, or find it built already.
 
     Args:
         bug: A seeded bug to put in, or None.
+        provider: The C source of a provider to run in the place of ours, or None.
 
     Returns:
         The executable, in the cache folder.
@@ -88,6 +98,12 @@ def build_simulation(bug: Bug | None = None) -> Path:
             objects = list(
                 pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
             )
+        if provider is not None:
+            if not provider.is_file() or provider.suffix != ".c":
+                raise ConfigError.of("provider", str(provider), "name the C source of one")
+            # Not ours to warn about.
+            plain = [flag for flag in (*common, *hooks) if flag not in _WARNINGS]
+            objects.append(compile_provider(compiler, provider, [*plain, "-c"], ".o"))
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)

@@ -1,0 +1,405 @@
+"""Whole campaigns of a few seconds: what they find, what they survive, what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emu.bugs.content import CONTENT_BUGS
+from emu.errors import EnvironmentProblem
+from emu.fuzz import campaign as campaign_module
+from emu.fuzz.campaign import Campaign, Plan, Progress
+from emu.fuzz.engine import EngineName
+from emu.fuzz.finding import read_finding
+from emu.fuzz.harness import Harness, Target
+from emu.scratch import make_scratch, scratch, sweep
+from emu.toolchain import afl_compiler, libfuzzer_compiler
+
+from .conftest import fuzzers_of, wait_until
+
+pytestmark = pytest.mark.timeout(240)
+ENGINES = list(EngineName)
+#: Long enough for the slowest engine on a busy machine; a campaign ends at what it looks for.
+LONG_S = 90.0
+#: A scrub that says one reference too many: an operation that every other program has.
+SCRUB = "static uint64_t more(struct zcrx_provider_queue *q)\n{\n\treturn plain_scrub(q) + 1;\n}\n"
+#: In an allocation before which more than 8 entries wait, something happens.
+ASKING = {"alloc", "refill", "flush"}
+ALLOC = """
+static bool trapped(struct zcrx_provider_queue *queue, uint32_t pool)
+{{
+	if (*queue->rq_tail - *queue->cached_rq_head > 8)
+		{what};
+	return plain_alloc_netmems(queue, pool);
+}}
+"""
+
+
+def _needs(engine: EngineName) -> None:
+    if engine is EngineName.LIBFUZZER and libfuzzer_compiler() is None:
+        pytest.skip("clang with libFuzzer is not installed")
+    if engine is EngineName.AFL and (afl_compiler() is None or not shutil.which("afl-fuzz")):
+        pytest.skip("AFL++ (afl-fuzz and afl-clang-fast) is not installed")
+
+
+@pytest.fixture(params=ENGINES, ids=str)
+def engine(request: pytest.FixtureRequest) -> EngineName:
+    """Each engine in turn."""
+    _needs(request.param)
+    return EngineName(request.param)
+
+
+@pytest.fixture
+def make_plan(tmp_path: Path, corpus_of: Callable[..., Path]) -> Callable[..., Plan]:
+    """A plan in folders of the test's own."""
+
+    def make(**fields: Any) -> Plan:
+        findings = tmp_path / "findings"
+        findings.mkdir()
+        given = {
+            "target": Target(sanitize=False),
+            "engine": EngineName.GENERATE,
+            "corpus": fields.pop("corpus", None) or corpus_of(),
+            "findings": findings,
+            "seconds": LONG_S,
+            "jobs": 1,
+            "seed": 1,
+        }
+        plan = Plan(**{**given, **fields})
+        print(plan)
+        return plan
+
+    return make
+
+
+def run(plan: Plan, watch: Callable[[Campaign, Progress], None] | None = None) -> Progress:
+    """Run a campaign to its end."""
+    with Campaign(plan) as campaign:
+        progress = campaign.run(lambda now: watch(campaign, now) if watch else None)
+    print(progress)
+    return progress
+
+
+def signatures(progress: Progress) -> set[str]:
+    """The kinds of what was found: the first word of each signature."""
+    return {finding.trial.signature.split(":")[0] for finding, _ in progress.findings}
+
+
+# ---- what they find ---------------------------------------------------------------------------
+
+
+def test_seeded_bug_is_found_and_replays(
+    engine: EngineName, tmp_path: Path, corpus_of: Callable[..., Path], script: Any
+) -> None:
+    """From the command line, as a person would: exit code, summary, artifact, replay, test."""
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    ended = script.run(
+        "fuzz", "--fast", "--bug", "bound-off-by-one", "--engine", engine, "--seed", 1,
+        "--time", LONG_S, "--stop-at", 1, "--corpus", corpus_of(), "--findings", "found",
+        "--json", "summary.json", "--emit-test", tests,
+    )  # fmt: skip
+    assert ended.code == 1
+    assert ended.stderr == ""
+    assert "seed 1" in ended.stdout
+    assert "FINDINGS: " in ended.stdout
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["engine"] == engine
+    assert summary["executions"] > 0
+    assert summary["seconds"] < LONG_S
+    paths = sorted((tmp_path / "found").iterdir())
+    assert sorted(tmp_path / found["file"] for found in summary["findings"]) == paths
+    assert len(list(tests.glob("test_*.py"))) == len(paths)
+    finding = read_finding(paths[0])
+    assert finding.trial.operations <= 3
+    assert finding.target == Target(bug=CONTENT_BUGS["bound-off-by-one"], sanitize=False)
+    replayed = script.run("replay", paths[0])
+    assert replayed.code == 1
+    assert finding.trial.signature in replayed.stdout
+
+
+def test_ours_is_clean_and_the_corpus_is_resumed(
+    engine: EngineName, tmp_path: Path, corpus_of: Callable[..., Path], script: Any
+) -> None:
+    corpus = corpus_of()
+    seeds = {path.name for path in corpus.iterdir()}
+    summaries: list[dict[str, Any]] = []
+    kept: list[set[bytes]] = []
+    for round_ in ("first", "second"):
+        ended = script.run(
+            "fuzz", "--fast", "--engine", engine, "--seed", 3, "--time", 3, "--corpus", corpus,
+            "--json", f"{round_}.json", "--jobs", 2,
+        )  # fmt: skip
+        assert ended.code == 0
+        assert ended.stderr == ""
+        assert "no finding" in ended.stdout
+        summaries.append(json.loads((tmp_path / f"{round_}.json").read_text()))
+        kept.append({path.read_bytes() for path in corpus.iterdir()})
+    first, second = summaries
+    assert first["findings"] == second["findings"] == []
+    assert first["workers_replaced"] == second["workers_replaced"] == 0
+    assert second["executions"] > 0
+    assert second["corpus"] >= first["corpus"] >= len(seeds)
+    assert seeds <= {path.name for path in corpus.iterdir()}
+    assert kept[0] <= kept[1]
+    if engine is not EngineName.GENERATE:
+        assert first["edges"] > 0
+        assert second["edges"] >= first["edges"] * 0.9  # it starts from where the first one came to
+        assert first["coverage"]["branches_reached"] > 0
+    assert list((tmp_path / "fuzz" / "findings").iterdir()) == []
+    assert not (tmp_path / ".afl").exists()
+
+
+def test_same_seed_generates_the_same_findings(
+    provider: Callable[..., Path], fast_harness: Harness, tmp_path: Path
+) -> None:
+    """The generator has no feedback: what it makes up depends on the seed alone."""
+    harness = Harness(Target(provider=provider(SCRUB, scrub="more"), sanitize=False))
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        process = harness.call(["generate", "5", "0", "300", "0"], findings=str(folder))
+        assert process.returncode == 1
+    kept = [sorted(path.read_bytes() for path in (tmp_path / n).iterdir()) for n in ("one", "two")]
+    assert kept[0] == kept[1] != []
+    assert all(fast_harness.run(program).is_clean for program in kept[0])
+
+
+# ---- what they survive ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "signature"),
+    [
+        ("*(volatile int *)8 = 1", "crash:SEGV"),
+        ("abort()", "crash:ABRT"),
+        ("_exit(3)", "crash:exit-3"),
+    ],
+    ids=["segfault", "abort", "exit"],
+)
+def test_provider_that_dies_is_a_finding_beside_others(
+    what: str, signature: str, engine: EngineName, provider: Callable[..., Path],
+    make_plan: Callable[..., Plan],
+) -> None:  # fmt: skip
+    """The worker dies with it and is replaced; the other mistake is found all the same."""
+    if engine is EngineName.AFL and signature != "crash:SEGV":
+        pytest.skip("AFL++ has its own server for what dies; one way to die is enough")
+    source = provider(ALLOC.format(what=what) + SCRUB, alloc_netmems="trapped", scrub="more")
+    plan = make_plan(engine=engine, target=Target(provider=source, sanitize=False), findings_max=2)
+    progress = run(plan)
+    found = {finding.trial.signature: (finding, path) for finding, path in progress.findings}
+    assert signature in found
+    assert len(found) >= 2
+    finding, path = found[signature]
+    assert finding.trial.outcome == "crash"
+    # 9 entries that wait, and something that asks the provider for buffers.
+    assert finding.trial.operations <= 10
+    assert finding.trial.steps[-1].operation.split()[0] in ASKING
+    assert read_finding(path).program == finding.program
+    if engine is not EngineName.AFL:  # which replaces what died by itself
+        assert progress.deaths >= 1
+
+
+def test_deadly_program_in_the_corpus_does_not_block_the_campaign(
+    engine: EngineName, provider: Callable[..., Path], make_plan: Callable[..., Plan],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A corpus that was made with one provider is used for another, which dies of some of it."""
+    corpus = tmp_path / "deadly"
+    corpus.mkdir()
+    # 16 buffers, a ring of 16; 12 entries and an allocation; and the same with a scrub before.
+    shape = bytes([15, 4, 7, 0, 0, 0, 0, 0])
+    push, alloc = bytes([5, 11]) + bytes(16), bytes([0, 0])
+    (corpus / "a").write_bytes(shape + push + alloc)
+    (corpus / "b").write_bytes(shape + push + push + alloc)
+    (corpus / "c").write_bytes(shape + alloc)
+    source = provider(ALLOC.format(what="abort()") + SCRUB, alloc_netmems="trapped", scrub="more")
+    plan = make_plan(
+        engine=engine,
+        corpus=corpus,
+        target=Target(provider=source, sanitize=False),
+        findings_max=2,
+        seconds=60.0,
+    )
+    progress = run(plan)
+    assert "crash" in signatures(progress)
+    assert len(progress.findings) >= 2
+    assert {"a", "b", "c"} <= {path.name for path in corpus.iterdir()}
+
+
+def test_provider_that_hangs_is_a_finding_beside_others(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign_module, "HANG_S", 1.5)
+    monkeypatch.setattr(campaign_module, "_HANG_TRIALS", 4)
+    source = provider(
+        ALLOC.format(what="for (;;)\n\t\t\tpause()") + SCRUB, alloc_netmems="trapped", scrub="more"
+    )
+    plan = make_plan(target=Target(provider=source, sanitize=False), findings_max=2, jobs=2)
+    progress = run(plan)
+    assert {"hang", "result"} <= signatures(progress)
+    assert progress.deaths >= 1
+    finding = next(f for f, _ in progress.findings if f.trial.outcome == "hang")
+    assert finding.trial.steps[-1].operation.split()[0] in ASKING
+
+
+def test_provider_that_dies_at_once_does_not_end_the_campaign(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan]
+) -> None:
+    """Not one program comes to its end; the finding is made nevertheless, and only once."""
+    source = provider("static int dead(struct zcrx_provider_queue *q, uint32_t p)\n"
+                      "{\n\t(void)q, (void)p;\n\tabort();\n}\n", init="dead")  # fmt: skip
+    plan = make_plan(target=Target(provider=source, sanitize=False), seconds=4.0)
+    progress = run(plan)
+    assert [finding.trial.signature for finding, _ in progress.findings] == ["crash:ABRT"]
+    assert progress.deaths >= 2
+
+
+@pytest.mark.usefixtures("needs_clang")
+def test_sanitizers_find_what_a_fast_build_does_not(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan]
+) -> None:
+    """A provider given as source is sanitized, too: its own array, read one too far."""
+    body = (
+        "static bool far(struct zcrx_provider_queue *queue, uint32_t pool)\n{\n"
+        "\tvolatile uint32_t own[4] = {1, 2, 3, 4};\n"
+        "\tif (own[*queue->cached_rq_head & 7] == 77)\n\t\treturn false;\n"
+        "\treturn plain_alloc_netmems(queue, pool);\n}\n"
+    )
+    plan = make_plan(
+        target=Target(provider=provider(body, alloc_netmems="far")),
+        engine=EngineName.LIBFUZZER,
+        findings_max=1,
+    )
+    progress = run(plan)
+    trial = progress.findings[0][0].trial
+    assert trial.outcome == "crash"
+    assert "provider.c" in trial.report
+    assert trial.operations <= 3
+
+
+def test_killed_worker_is_replaced(make_plan: Callable[..., Plan]) -> None:
+    killed: list[int] = []
+
+    def kill_one(campaign: Campaign, progress: Progress) -> None:
+        fuzzers = fuzzers_of(os.getpid())
+        if not killed and progress.executions:
+            killed.extend(fuzzers)
+            for pid in fuzzers:
+                os.kill(pid, signal.SIGKILL)
+        elif killed and progress.deaths and set(fuzzers) - set(killed):
+            campaign.stop()
+
+    progress = run(make_plan(), kill_one)
+    assert killed
+    assert progress.deaths == 1
+    assert progress.findings == []
+    assert progress.seconds < LONG_S
+
+
+def test_workers_that_cannot_run_end_the_campaign_in_a_line(
+    make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "emu.fuzz.engine.Worker._command", lambda *_: ["/bin/sh", "-c", "echo why >&2; exit 7"]
+    )
+    with pytest.raises(EnvironmentProblem) as error:
+        run(make_plan())
+    assert str(error.value) == "engine: generate ended with code 7 5 times in a row: why"
+
+
+def test_failure_while_a_finding_is_judged_ends_the_campaign(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens in the thread that judges must not be lost there."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise EnvironmentProblem("file: no room for a finding")
+
+    monkeypatch.setattr("emu.fuzz.finding.Finding.write", fail)
+    source = provider(SCRUB, scrub="more")
+    with pytest.raises(EnvironmentProblem, match="no room"):
+        run(make_plan(target=Target(provider=source, sanitize=False)))
+
+
+# ---- how they end -----------------------------------------------------------------------------
+
+
+def _start(script: Any, engine: EngineName, corpus: Path, jobs: int = 2) -> Any:
+    """A campaign without an end, of which all workers are at work."""
+    running = script.start(
+        "fuzz", "--fast", "--engine", engine, "--time", 0, "--corpus", corpus, "--jobs", jobs,
+        "--findings", "found", "--seed", 1,
+    )  # fmt: skip
+    running.expect("executions [1-9]")
+    assert len(fuzzers_of(running.pid)) >= jobs
+    return running
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_signal_ends_a_campaign_in_order(
+    number: signal.Signals, engine: EngineName, corpus_of: Callable[..., Path], script: Any
+) -> None:
+    if number is signal.SIGTERM and engine is not EngineName.GENERATE:
+        pytest.skip("the signal is the campaign's business: one engine shows it")
+    running = _start(script, engine, corpus_of())
+    os.kill(running.pid, number)
+    ended = running.finish()
+    assert ended.code == 0
+    assert ended.stderr == ""
+    assert re.search(rf"^{engine}, seed 1: \d+ executions in ", ended.stdout, re.MULTILINE)
+    assert "no finding" in ended.stdout
+    assert fuzzers_of(running.pid) == {}
+
+
+def test_killed_campaign_leaves_no_worker(
+    engine: EngineName, corpus_of: Callable[..., Path], script: Any, temporary: Path
+) -> None:
+    """What it left in the place for temporary files goes when the next one starts."""
+    corpus = corpus_of()
+    running = _start(script, engine, corpus)
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.process.wait() == -signal.SIGKILL
+    assert wait_until(lambda: not fuzzers_of(running.pid)), fuzzers_of(running.pid)
+    left = list(temporary.glob("zcrx-emu.*"))
+    assert left
+    ended = script.run(
+        "fuzz", "--fast", "--engine", engine, "--time", 1, "--corpus", corpus, "--seed", 2
+    )
+    assert ended.code == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_sweep_takes_only_what_nobody_uses(temporary: Path) -> None:
+    pid = os.getpid()
+    with scratch() as used:
+        stale = [temporary / "zcrx-emu.1.1.abc", temporary / f"zcrx-emu.{pid}.1.abc"]
+        for folder in stale:
+            (folder / "inside").mkdir(parents=True)
+        others = [temporary / name for name in ("zcrx-emu.x.1.a", "zcrx-emu-1.1.a", "else")]
+        for folder in others:
+            folder.mkdir()
+        target = temporary / "target"
+        target.mkdir()
+        link = temporary / "zcrx-emu.1.2.link"
+        link.symlink_to(target)
+        assert sorted(sweep()) == sorted(stale)
+        assert sorted(temporary.iterdir()) == sorted([used, *others, target, link])
+        for path in (*others, target):
+            path.rmdir()
+        link.unlink()
+    assert not used.exists()
+
+
+def test_scratch_names_its_owner() -> None:
+    folder = make_scratch()
+    assert folder.name.split(".")[:2] == ["zcrx-emu", str(os.getpid())]
+    folder.rmdir()

@@ -1,0 +1,147 @@
+"""What the seeds and our generator reach of the provider: all, but for what has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emu.errors import EnvironmentProblem
+from emu.fuzz import coverage
+from emu.fuzz.build import core_sources
+from emu.fuzz.coverage import UNREACHABLE, CoverageMeter
+from emu.fuzz.harness import Target
+from emu.toolchain import libfuzzer_compiler, llvm_tool
+
+CORPUS = Path(__file__).parent / "corpus"
+SEED, PROGRAMS = 1, 20_000
+
+
+def _has_tools() -> bool:
+    clang = libfuzzer_compiler()
+    return clang is not None and all(
+        llvm_tool(name, clang) for name in ("llvm-cov", "llvm-profdata")
+    )
+
+
+needs_tools = pytest.mark.skipif(not _has_tools(), reason="clang with its llvm tools is missing")
+
+
+@pytest.fixture(scope="module")
+def meter(tmp_path_factory: pytest.TempPathFactory) -> CoverageMeter:
+    """The seeds and a fixed number of programs that were made up, counted."""
+    made = CoverageMeter(Target(sanitize=False), tmp_path_factory.mktemp("counts"))
+    assert made.add(CORPUS)
+    made.add_generated(SEED, PROGRAMS)
+    return made
+
+
+@needs_tools
+def test_every_outcome_is_reached_or_has_a_reason(meter: CoverageMeter) -> None:
+    gaps = meter.gaps()
+    assert [gap for gap in gaps if not gap.reason] == []
+    measured = meter.measure()
+    assert measured.branches - measured.branches_reached == len(gaps)
+    assert measured.lines_reached / measured.lines > 0.9
+    assert measured.text.startswith("lines 9")
+
+
+@needs_tools
+def test_seeds_are_counted_once(meter: CoverageMeter) -> None:
+    assert not meter.add(CORPUS)
+
+
+@needs_tools
+def test_gaps_are_told_where_few_programs_run(tmp_path: Path) -> None:
+    """With the seeds alone; and with nothing at all."""
+    (tmp_path / "counts").mkdir()
+    made = CoverageMeter(Target(sanitize=False), tmp_path / "counts")
+    assert made.measure().branches == 0
+    assert made.gaps() == []
+    made.add(CORPUS)
+    gaps = made.gaps()
+    assert [gap for gap in gaps if not gap.reason]
+    for gap in gaps:
+        lines = (core_sources() / gap.file).read_text().splitlines()
+        assert lines[gap.line - 1].strip() == gap.source
+
+
+def test_reasons_are_of_lines_that_exist() -> None:
+    """A reason for a line that is gone would excuse whatever looks like it later."""
+    for file, text, _, reason in UNREACHABLE:
+        assert text in (core_sources() / file).read_text(), (file, text)
+        assert reason
+
+
+@needs_tools
+def test_report_is_written_and_nothing_else_is_touched(
+    meter: CoverageMeter, tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "somebody's").write_text("work")
+    page = meter.write_report(folder)
+    assert page == folder / "index.html"
+    assert "provider.c" in page.read_text()
+    annotated = list(folder.rglob("provider.c.html"))
+    assert len(annotated) == 1
+    assert "judge_run" in annotated[0].read_text()
+    assert (folder / "somebody's").read_text() == "work"
+
+
+@needs_tools
+def test_provider_given_as_source_is_what_is_measured(
+    tmp_path: Path, provider: Callable[..., Path]
+) -> None:
+    source = provider(
+        "static uint64_t odd(struct zcrx_provider_queue *queue)\n{\n"
+        "\tif (queue->num_niovs == 1000)\n\t\treturn 0;\n\treturn plain_scrub(queue);\n}\n",
+        scrub="odd",
+    )
+    (tmp_path / "counts").mkdir()
+    made = CoverageMeter(Target(provider=source, sanitize=False), tmp_path / "counts")
+    made.add(CORPUS)
+    assert [(gap.file, gap.outcome, gap.source) for gap in made.gaps()] == [
+        ("provider.c", True, "if (queue->num_niovs == 1000)")
+    ]
+    measured = made.measure()
+    assert (measured.branches, measured.branches_reached) == (2, 1)
+    assert measured.lines_reached == measured.lines - 1
+
+
+@needs_tools
+def test_library_cannot_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"give the provider as a \.c file"):
+        CoverageMeter(Target(provider=tmp_path / "provider.so"), tmp_path)
+
+
+def test_without_clang_coverage_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "libfuzzer_compiler", lambda: None)
+    with pytest.raises(EnvironmentProblem, match="it needs clang"):
+        CoverageMeter(Target(), tmp_path)
+
+
+@needs_tools
+def test_without_llvm_tools_coverage_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "llvm_tool", lambda *_: None)
+    with pytest.raises(EnvironmentProblem, match="apt install llvm"):
+        CoverageMeter(Target(), tmp_path)
+
+
+@needs_tools
+def test_command_writes_the_report(
+    tmp_path: Path, corpus_of: Callable[..., Path], call: Callable[..., Any]
+) -> None:
+    answer = call(
+        "fuzz", "--fast", "--engine", "generate", "--time", "0.5", "--seed", "1", "--corpus",
+        str(corpus_of()), "--cover", "cover",
+    )  # fmt: skip
+    assert answer.code == 0
+    assert answer.stderr == ""
+    assert (tmp_path / "cover" / "index.html").is_file()
+    assert "not found yet" not in answer.stdout
+    assert "of races" in answer.stdout
