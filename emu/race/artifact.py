@@ -32,6 +32,7 @@ class Artifact:
         actors: Names of the actors, in that order.
         memory: The memory model.
         bug: The seeded bug in the build, or None.
+        provider: The C source of a provider in the place of ours, or None.
         found: What was found.
         found_by: Strategy, seed, executions: for people.
     """
@@ -41,13 +42,15 @@ class Artifact:
     actors: tuple[str, ...]
     memory: Memory
     bug: Bug | None
+    provider: Path | None
     found: Found
     found_by: dict[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """Of what a replay needs: a file that was cut or edited does not have it any more."""
-        parts = [self.scenario, self.memory, self.bug.name if self.bug else "", self.found.schedule]
+        bug = self.bug.name if self.bug else ""
+        parts = [self.scenario, self.memory, bug, str(self.provider), self.found.schedule]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     @property
@@ -72,6 +75,7 @@ class Artifact:
             "actors": self.actors,
             "memory": self.memory,
             "bug": self.bug.name if self.bug else None,
+            "provider": str(self.provider) if self.provider else None,
             "sha256": self.digest,
             "finding": found,
             "found_by": self.found_by,
@@ -82,11 +86,16 @@ class Artifact:
 
 
 def artifact_of(
-    scenario: Scenario, memory: Memory, bug: Bug | None, found: Found, found_by: dict[str, Any]
+    scenario: Scenario,
+    memory: Memory,
+    bug: Bug | None,
+    provider: Path | None,
+    found: Found,
+    found_by: dict[str, Any],
 ) -> Artifact:
     """Make the artifact of a finding."""
     actors = tuple(scenario.actors)
-    return Artifact(scenario.name, scenario.text, actors, memory, bug, found, found_by)
+    return Artifact(scenario.name, scenario.text, actors, memory, bug, provider, found, found_by)
 
 
 def is_race_finding(path: Path) -> bool:
@@ -123,13 +132,14 @@ def read_artifact(path: Path) -> Artifact:
             path, f"has version {content.get('version')!r}; this program reads version {VERSION}"
         )
     try:
-        bug = content["bug"]
+        bug, provider = content["bug"], content["provider"]
         artifact = Artifact(
             name=str(content["name"]),
             scenario="\n".join(content["scenario"]) + "\n",
             actors=tuple(str(name) for name in content["actors"]),
             memory=Memory(content["memory"]),
             bug=find_bug(str(bug), RACING_BUGS) if bug is not None else None,
+            provider=Path(provider) if provider is not None else None,
             found=Found(
                 **content["finding"], steps=tuple(Step(**step) for step in content["steps"])
             ),

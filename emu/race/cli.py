@@ -104,12 +104,13 @@ def race(
     *,
     strategy: Strategy | None,
     bug: Bug | None,
+    provider: Path | None,
     findings: Path | None,
     all_steps: bool,
     perfetto: Path | None,
 ) -> dict[str, Any]:
     """Search scenarios, one after the other, and say what came of it; as values."""
-    runner = Runner(build_simulation(bug))
+    runner = Runner(build_simulation(bug, provider))
     summaries = []
     shown = 0
     with runner.stopped_by_signals():
@@ -119,7 +120,7 @@ def race(
             console.print(outcome(scenario, result), highlight=False, soft_wrap=True)
             path = None
             if result.found is not None:
-                artifact, path = _keep(runner, scenario, result, bug, findings)
+                artifact, path = _keep(runner, scenario, result, bug, provider, findings)
                 _announce_finding(console, scenario, artifact, path)
                 _show(console, runner.executable, artifact, all_steps, None if shown else perfetto)
                 result = replace(result, found=artifact.found)
@@ -136,8 +137,9 @@ def race(
         so_far = " so far" if runner.is_stopped else ""
         console.print(f"[bold green]no finding{so_far}[/]", highlight=False)
     return {
-        "target": label(bug),
+        "target": label(bug, provider),
         "bug": bug.name if bug else None,
+        "provider": str(provider) if provider else None,
         "memory": str(search.memory),
         "seed": search.seed,
         "interrupted": runner.is_stopped,
@@ -148,7 +150,12 @@ def race(
 
 
 def _keep(
-    runner: Runner, scenario: Scenario, result: Result, bug: Bug | None, findings: Path | None
+    runner: Runner,
+    scenario: Scenario,
+    result: Result,
+    bug: Bug | None,
+    provider: Path | None,
+    findings: Path | None,
 ) -> tuple[Artifact, Path]:
     """Cut a finding down and write it."""
     assert result.found is not None
@@ -161,7 +168,7 @@ def _keep(
         "executions": result.schedules,
         "operations": count_operations(scenario),
     }
-    artifact = artifact_of(smallest, result.search.memory, bug, found, found_by)
+    artifact = artifact_of(smallest, result.search.memory, bug, provider, found, found_by)
     return artifact, artifact.write(findings_folder(findings, _FINDINGS))
 
 
@@ -187,9 +194,12 @@ def replay_race(console: Console, path: Path, *, all_steps: bool, perfetto: Path
         ConfigError: The file is wrong, or the schedule does not fit this build.
     """
     artifact = read_artifact(path)
-    executable = build_simulation(artifact.bug)
+    executable = build_simulation(artifact.bug, artifact.provider)
     runner = Runner(executable)
-    _say(console, f"{artifact.name}, memory {artifact.memory}: {label(artifact.bug)}")
+    _say(
+        console,
+        f"{artifact.name}, memory {artifact.memory}: {label(artifact.bug, artifact.provider)}",
+    )
     found, steps = runner.replay(artifact.scenario, artifact.memory, artifact.found.schedule)
     if found is None:
         for number, (now, before) in enumerate(zip(steps, artifact.found.steps, strict=False)):
@@ -255,6 +265,9 @@ def command(
     bug: Annotated[
         str | None, typer.Option(help="Put a seeded bug in; 'race --list' shows them.")
     ] = None,
+    provider: Annotated[
+        Path | None, typer.Option(help="C source of a provider to run in the place of ours.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of random and pct; random if not given.")
     ] = None,
@@ -292,6 +305,8 @@ def command(
     # Imported late: the command line's own module registers this command.
     from emu.cli import check_json_target, console_for, emit_json
 
+    if provider is not None and bug is not None:
+        raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
     check_json_target(json_target)
     console = console_for(json_target)
     if list_ or operations:
@@ -320,13 +335,14 @@ def command(
     if wanted is None and not schedules and bound is None:
         how = "exhaustive, then random if that takes too long"
     bounded = "" if bound is None else f" with {bound} preemptions at most"
-    _say(console, f"{label(seeded)}, memory {search.memory}, strategy {how}{bounded}")
+    _say(console, f"{label(seeded, provider)}, memory {search.memory}, strategy {how}{bounded}")
     summary = race(
         console,
         scenarios,
         search,
         strategy=wanted,
         bug=seeded,
+        provider=provider,
         findings=findings,
         all_steps=all_steps,
         perfetto=perfetto,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -145,6 +146,8 @@ def print_operations(console: Console) -> None:
     _table(console, "operations", rows)
 
 
-def label(bug: Bug | None) -> str:
+def label(bug: Bug | None, provider: Path | None) -> str:
     """What is tested."""
+    if provider is not None:
+        return f"provider {provider}"
     return f"our core with the bug {bug.name}" if bug else "our core"

@@ -28,7 +28,7 @@ Call = Callable[..., Any]
 def _made(racy: Runner, memory: Memory = Memory.SC, bug: Bug | None = CVE) -> Artifact:
     found = racy.search(REFILL, Search(memory=memory)).found
     assert found is not None
-    return artifact_of(REFILL, memory, bug, found, {"seed": 1})
+    return artifact_of(REFILL, memory, bug, None, found, {"seed": 1})
 
 
 @pytest.fixture

@@ -29,6 +29,16 @@ def test_first_command_is_conclusive(call: Call) -> None:
     assert ended.stderr.count(": complete: all ") == len(SCENARIOS)
 
 
+def test_provider_of_ones_own_is_attacked_and_replayed(call: Call, tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "docs" / "examples" / "broken_provider.c"
+    ended = call("race", "--provider", str(source), "--scenario", "refill-vs-scrub")
+    assert ended.code == 1
+    assert f"provider {source}, memory c11" in ended.stdout
+    assert "broken_provider.c:" in ended.stdout
+    path = next((tmp_path / "race" / "findings").iterdir())
+    assert "the same trace: " in call("replay", str(path)).stdout
+
+
 def test_lists_show_what_there_is(call: Call) -> None:
     ended = call("race", "--list")
     assert ended.code == 0
@@ -57,6 +67,8 @@ def test_lists_show_what_there_is(call: Call) -> None:
         (("--json", "no/such/folder/x"), "json: 'no/such/folder/x' cannot be written"),
         (("--perfetto", "no/such/folder/x"), "perfetto: 'no/such/folder/x' cannot be written"),
         (("--findings", "/proc/1/x"), "findings: "),
+        (("--provider", "absent.c"), "provider: 'absent.c' is not allowed; name the C source"),
+        (("--provider", "a.c", "--bug", "cve-2026-43121"), "bug: 'cve-2026-43121' is not allowed"),
     ],
 )
 def test_wrong_use_is_answered_in_one_line(
