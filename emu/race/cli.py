@@ -99,6 +99,7 @@ def _as_dict(scenario: Scenario, result: Result, path: Path | None) -> dict[str,
 
 def race(
     console: Console,
+    runner: Runner,
     scenarios: list[Scenario],
     search: Search,
     *,
@@ -110,7 +111,6 @@ def race(
     perfetto: Path | None,
 ) -> dict[str, Any]:
     """Search scenarios, one after the other, and say what came of it; as values."""
-    runner = Runner(build_simulation(bug, provider))
     summaries = []
     shown = 0
     with runner.stopped_by_signals():
@@ -196,10 +196,8 @@ def replay_race(console: Console, path: Path, *, all_steps: bool, perfetto: Path
     artifact = read_artifact(path)
     executable = build_simulation(artifact.bug, artifact.provider)
     runner = Runner(executable)
-    _say(
-        console,
-        f"{artifact.name}, memory {artifact.memory}: {label(artifact.bug, artifact.provider)}",
-    )
+    target = label(artifact.bug, artifact.provider)
+    _say(console, f"{artifact.name}, memory {artifact.memory}: {target}")
     found, steps = runner.replay(artifact.scenario, artifact.memory, artifact.found.schedule)
     if found is None:
         for number, (now, before) in enumerate(zip(steps, artifact.found.steps, strict=False)):
@@ -330,6 +328,7 @@ def command(
     _check_file("perfetto", perfetto)
     if findings is not None:
         findings_folder(findings, _FINDINGS)
+    runner = Runner(build_simulation(seeded, provider))
     _say(console, f"seed {search.seed}")
     how = str(search.strategy)
     if wanted is None and not schedules and bound is None:
@@ -338,6 +337,7 @@ def command(
     _say(console, f"{label(seeded, provider)}, memory {search.memory}, strategy {how}{bounded}")
     summary = race(
         console,
+        runner,
         scenarios,
         search,
         strategy=wanted,

@@ -21,7 +21,7 @@ from rich.text import Text
 from emu.race.runner import Found, Memory, Step
 
 #: They are how something is accessed, never why: their callers are shown.
-_ACCESSORS = ("shm.h", "lock.h")
+_ACCESSORS = ("shm.h", "lock.h", "zcrx_provider.h")
 #: Symbolizers, with what makes them answer in the same way.
 _SYMBOLIZERS = (
     ("addr2line", ("-a", "-f", "-i", "-e")),
