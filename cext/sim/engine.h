@@ -61,6 +61,8 @@ struct sim_finding {
 	enum sim_finding_kind kind;
 	uint32_t actor;
 	char text[SIM_WORDS];
+	const void *place; /* of a plain access in a race, else NULL: the last step has it */
+	const void *other_place; /* of the plain access that it races with, or NULL */
 };
 
 struct sim_engine;

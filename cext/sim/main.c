@@ -202,6 +202,11 @@ static const char *const kind_words[] = {"load",  "store", "exchange", "fence",
 static const char *const order_words[] = {"relaxed", "consume", "acquire",
 					  "release", "acq_rel", "seq_cst"};
 
+static uint64_t offset_of(const void *place)
+{
+	return place ? (uint64_t)((const char *)place - &__executable_start) : 0;
+}
+
 static void put_event(const struct sim_engine *engine, uint32_t step)
 {
 	const struct sim_event *event = sim_event(engine, step);
@@ -218,8 +223,7 @@ static void put_event(const struct sim_engine *engine, uint32_t step)
 	printf("\"before\": %" PRIu64 ", \"after\": %" PRIu64 ", \"changed\": %s, ", event->before,
 	       event->after, event->changed ? "true" : "false");
 	printf("\"choice\": %u, \"choices\": %u, \"place\": %" PRIu64 "}\n", event->choice,
-	       event->choices,
-	       event->place ? (uint64_t)((const char *)event->place - &__executable_start) : 0);
+	       event->choices, offset_of(event->place));
 }
 
 static void put_schedule(const struct explore_step *steps, uint32_t count)
@@ -287,8 +291,10 @@ static void put_finding(const struct search *search, const struct explore_step *
 	       finding_words[finding->kind],
 	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor);
 	put_words(finding->text);
-	printf("\", \"switches\": %u, \"hash\": \"%016" PRIx64 "\", ",
-	       count_switches(search->engine), sim_trace_hash(search->engine));
+	printf("\", \"place\": %" PRIu64 ", \"other_place\": %" PRIu64, offset_of(finding->place),
+	       offset_of(finding->other_place));
+	printf(", \"switches\": %u, \"hash\": \"%016" PRIx64 "\", ", count_switches(search->engine),
+	       sim_trace_hash(search->engine));
 	put_schedule(steps, count);
 	printf("}\n");
 }

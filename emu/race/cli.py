@@ -56,7 +56,7 @@ def _show(
 ) -> None:
     """Show a finding's timeline, and write its trace."""
     found = artifact.found
-    places = find_places(executable, {step.place for step in found.steps})
+    places = find_places(executable, found.places)
     print_timeline(console, found, artifact.actors, artifact.memory, places, all_steps=all_steps)
     if perfetto is not None:
         write_json(perfetto, trace_events(found, artifact.actors, artifact.memory, places))

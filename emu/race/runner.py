@@ -145,6 +145,13 @@ class Found:
     hash: str  #: of the trace; empty when the program died of it
     schedule: str
     steps: tuple[Step, ...]
+    place: int = 0  #: of a plain access in a race: it has no step
+    other_place: int = 0  #: of the plain access that it races with
+
+    @property
+    def places(self) -> set[int]:
+        """All there are."""
+        return {self.place, self.other_place, *(step.place for step in self.steps)}
 
     @property
     def signature(self) -> tuple[str, str]:

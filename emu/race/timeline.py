@@ -218,3 +218,6 @@ def print_timeline(
         )
     who = f"{actors[found.actor]}: " if 0 <= found.actor < len(actors) else ""
     console.print(f"[bold red]{found.kind}[/]: {escape(who + found.text)}", highlight=False)
+    for word, offset in (("at", found.place), ("the other is at", found.other_place)):
+        if place := places.get(offset):
+            console.print(f"{word} {place.text} {place.function}", highlight=False, markup=False)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from emu.bugs import Bug
+from emu.ondemand import core_sources
 from emu.race.build import build_simulation
 from emu.race.library import _SCENARIOS
 from emu.race.runner import Memory, Runner, Search, Strategy
+from emu.race.timeline import find_places, print_timeline
 from emu.toolchain import any_compiler
 
 from .conftest import REFILL
@@ -47,6 +51,30 @@ def test_actor_that_does_not_come_back_is_a_finding(bug: Bug, kind: str, words: 
     assert words in result.found.text
     again, _ = runner.replay(REFILL.text, Memory.SC, result.found.schedule)
     assert again == result.found
+
+
+def test_data_race_names_the_lines(tmp_path: Path) -> None:
+    plain = _TAKE.replace(
+        "shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD)", "*(uint32_t *)(void *)refs"
+    )
+    runner = Runner(build_simulation(Bug("plain-read", "a test's own", "area.h", _TAKE, plain)))
+    found = runner.search(REFILL, Search(memory=Memory.SC)).found
+    assert found is not None
+    assert found.kind == "race"
+    assert found.text == (
+        "data race at user refs of niov 0: an atomic store of control, not ordered with "
+        "provider's plain read"
+    )
+    place = find_places(runner.executable, found.places)[found.other_place]
+    assert (place.file, place.function) == ("area.h", "zcrx_user_ref_take")
+    source = (core_sources() / "area.h").read_text().splitlines()
+    assert "uint32_t now = " in source[place.line - 1]
+    with (tmp_path / "out").open("w") as file:
+        console = Console(file=file, width=132)
+        places = find_places(runner.executable, found.places)
+        print_timeline(console, found, tuple(REFILL.actors), Memory.SC, places)
+    last = (tmp_path / "out").read_text().splitlines()[-1]
+    assert last == f"the other is at area.h:{place.line} zcrx_user_ref_take"
 
 
 def test_both_compilers_give_the_same_traces(monkeypatch: pytest.MonkeyPatch) -> None:
