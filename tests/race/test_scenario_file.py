@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def test_scenario_of_a_file_is_searched(call: Call, tmp_path: Path) -> None:
     ended = call("race", "--scenario", "mine.py")
     assert (ended.code, ended.stderr) == (0, "")
     assert "mine: complete: all " in ended.stdout
+
+
+def test_example_of_the_docs_is_complete_and_clean(call: Call, tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "racing.md").read_text()
+    (example,) = re.findall(r"^```python\n(.*?)^```", docs, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.py").write_text(example)
+    ended = call("race", "--scenario", "mine.py")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert "two-returns: complete: all " in ended.stdout
 
 
 def test_file_may_define_several(tmp_path: Path) -> None:
