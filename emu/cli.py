@@ -29,6 +29,9 @@ from emu.errors import ConfigError, EmuError
 from emu.fuzz.cli import command as fuzz_command
 from emu.fuzz.cli import replay_finding
 from emu.fuzz.finding import is_finding
+from emu.race.artifact import is_race_finding
+from emu.race.cli import command as race_command
+from emu.race.cli import replay_race
 from emu.render import LiveView, print_report
 from emu.report import Report, write_json
 from emu.rundir import JOURNAL, make_run_dir
@@ -389,17 +392,28 @@ def _read_journal(run: Path, queues: int) -> Plan:
 @app.command()
 def replay(
     run: Annotated[
-        Path, typer.Argument(help="Folder of an earlier run, its run.json, or a fuzz finding.")
+        Path,
+        typer.Argument(help="Folder of an earlier run, its run.json, or a fuzz or race finding."),
     ],
     journal: Annotated[
         bool,
         typer.Option("--journal", help="Inject what fired, ordinal by ordinal: its journal.toml."),
     ] = False,
+    all_steps: Annotated[
+        bool, typer.Option("--all-steps", help="Of a race finding: all there are.")
+    ] = False,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="Write a race finding for Perfetto's viewer.")
+    ] = None,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
 ) -> None:
-    """Run an earlier run's configuration and seed again, or the program of a fuzz finding."""
+    """Run an earlier run's configuration and seed again, or a finding of fuzz or race."""
     check_json_target(json_target)
+    if is_race_finding(run):
+        if replay_race(console_for(json_target), run, all_steps=all_steps, perfetto=perfetto):
+            raise typer.Exit(EXIT_FINDING)
+        return
     if is_finding(run):
         if replay_finding(console_for(json_target), run):
             raise typer.Exit(EXIT_FINDING)
@@ -412,6 +426,7 @@ def replay(
 
 
 app.command("fuzz")(fuzz_command)
+app.command("race")(race_command)
 
 
 @app.command()

@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NONE UINT32_MAX
 #define BUFFER_MAX 64U /* stores that wait in one actor's buffer */
@@ -81,7 +82,7 @@ struct shadow {
 	uint32_t writer, write_time; /* last plain write */
 	uint32_t atomic_writer, atomic_time; /* last atomic store */
 	uint32_t read_times[SIM_ACTORS_MAX];
-	const void *write_place;
+	const void *write_place, *read_places[SIM_ACTORS_MAX];
 };
 
 enum state { ACTOR_READY, ACTOR_ASLEEP, ACTOR_OVER };
@@ -155,6 +156,16 @@ void sim_fail(enum sim_finding_kind kind, const char *format, ...)
 	struct sim_engine *engine = running;
 	va_list arguments;
 
+	if (engine && kind != SIM_RACE)
+		engine->finding.place = NULL;
+	if (!engine) { /* before there is anything to search: the scenario's setup */
+		va_start(arguments, format);
+		fprintf(stderr, "setup: ");
+		vfprintf(stderr, format, arguments);
+		fprintf(stderr, "\n");
+		va_end(arguments);
+		_exit(2);
+	}
 	if (engine->finding.kind == SIM_NOTHING) {
 		engine->finding.kind = kind;
 		engine->finding.actor = engine->current < 0 ? NONE : (uint32_t)engine->current;
@@ -168,7 +179,7 @@ void sim_fail(enum sim_finding_kind kind, const char *format, ...)
 
 bool sim_was_left_asleep(void)
 {
-	return running->actors[running->current].left_asleep;
+	return running && running->current >= 0 && running->actors[running->current].left_asleep;
 }
 
 /* ---- what was written is put back -------------------------------------------------------- */
@@ -343,16 +354,21 @@ static struct shadow *shadow_at(struct sim_engine *engine, uint32_t offset)
 
 static void race(struct sim_engine *engine, uint32_t offset, const char *what, uint32_t other)
 {
+	if (other == engine->shadows[offset].writer)
+		engine->finding.other_place = engine->shadows[offset].write_place;
 	sim_fail(SIM_RACE, "data race at shared offset %u: %s of %s, not ordered with %s's write",
 		 offset, what, engine->setup.names[engine->current], engine->setup.names[other]);
 }
 
-static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writes)
+static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writes,
+			   const void *place)
 {
 	uint32_t me = (uint32_t)engine->current;
 	struct actor *actor = &engine->actors[me];
 	struct shadow *shadow = shadow_at(engine, offset);
 
+	/* Should it be a finding: no step says where a plain access is. */
+	engine->finding.place = place;
 	if (!knows(actor, shadow->writer, shadow->write_time))
 		race(engine, offset, writes ? "a plain write" : "a plain read", shadow->writer);
 	if (!knows(actor, shadow->atomic_writer, shadow->atomic_time))
@@ -360,21 +376,25 @@ static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writ
 		     shadow->atomic_writer);
 	if (!writes) {
 		shadow->read_times[me] = actor->clock.at[me];
+		shadow->read_places[me] = place;
 		return;
 	}
 	for (uint32_t other = 0; other < engine->setup.actors; other++) {
-		if (actor->clock.at[other] < shadow->read_times[other])
+		if (actor->clock.at[other] < shadow->read_times[other]) {
+			engine->finding.other_place = shadow->read_places[other];
 			sim_fail(SIM_RACE,
 				 "data race at shared offset %u: a plain write of %s, not ordered "
 				 "with %s's read",
 				 offset, engine->setup.names[me], engine->setup.names[other]);
+		}
 	}
 	shadow->writer = me;
 	shadow->write_time = actor->clock.at[me];
+	shadow->write_place = place;
 }
 
 /* Time passes for an actor with each step, and with each plain access too: they have no step. */
-static void check_plain(const volatile void *address, size_t size, bool writes)
+static void check_plain(const volatile void *address, size_t size, bool writes, const void *place)
 {
 	struct sim_engine *engine = running;
 	uintptr_t offset;
@@ -387,11 +407,11 @@ static void check_plain(const volatile void *address, size_t size, bool writes)
 	if (offset >= engine->setup.shared_size)
 		return;
 	if (size < 4) {
-		check_plain_at(engine, (uint32_t)offset, writes);
+		check_plain_at(engine, (uint32_t)offset, writes, place);
 		return;
 	}
 	for (size_t at = 0; at < size; at += 4)
-		check_plain_at(engine, (uint32_t)(offset + at), writes);
+		check_plain_at(engine, (uint32_t)(offset + at), writes, place);
 }
 
 static void check_atomic_store(struct sim_engine *engine, uint32_t offset)
@@ -399,15 +419,18 @@ static void check_atomic_store(struct sim_engine *engine, uint32_t offset)
 	uint32_t me = (uint32_t)engine->current;
 	struct shadow *shadow = shadow_at(engine, offset);
 
+	engine->finding.place = NULL; /* the last step is the place */
 	if (!knows(&engine->actors[me], shadow->writer, shadow->write_time))
 		race(engine, offset, "an atomic store", shadow->writer);
 	for (uint32_t other = 0; other < engine->setup.actors; other++) {
-		if (engine->actors[me].clock.at[other] < shadow->read_times[other])
+		if (engine->actors[me].clock.at[other] < shadow->read_times[other]) {
+			engine->finding.other_place = shadow->read_places[other];
 			sim_fail(
 				SIM_RACE,
 				"data race at shared offset %u: an atomic store of %s, not ordered "
 				"with %s's plain read",
 				offset, engine->setup.names[me], engine->setup.names[other]);
+		}
 	}
 	shadow->atomic_writer = me;
 	shadow->atomic_time = engine->actors[me].clock.at[me];
@@ -417,6 +440,7 @@ static void check_atomic_load(struct sim_engine *engine, uint32_t offset)
 {
 	struct shadow *shadow = shadow_at(engine, offset);
 
+	engine->finding.place = NULL; /* the last step is the place */
 	if (!knows(&engine->actors[engine->current], shadow->writer, shadow->write_time))
 		race(engine, offset, "an atomic load", shadow->writer);
 }
@@ -1032,27 +1056,27 @@ static bool is_shared(const volatile void *address, uint32_t *offset)
 	void __tsan_volatile_write##bytes(void *at);  \
 	void __tsan_read##bytes(void *at)             \
 	{                                             \
-		check_plain(at, bytes, false);        \
+		check_plain(at, bytes, false, PLACE); \
 	}                                             \
 	void __tsan_write##bytes(void *at)            \
 	{                                             \
-		check_plain(at, bytes, true);         \
+		check_plain(at, bytes, true, PLACE);  \
 	}                                             \
 	void __tsan_unaligned_read##bytes(void *at)   \
 	{                                             \
-		check_plain(at, bytes, false);        \
+		check_plain(at, bytes, false, PLACE); \
 	}                                             \
 	void __tsan_unaligned_write##bytes(void *at)  \
 	{                                             \
-		check_plain(at, bytes, true);         \
+		check_plain(at, bytes, true, PLACE);  \
 	}                                             \
 	void __tsan_volatile_read##bytes(void *at)    \
 	{                                             \
-		check_plain(at, bytes, false);        \
+		check_plain(at, bytes, false, PLACE); \
 	}                                             \
 	void __tsan_volatile_write##bytes(void *at)   \
 	{                                             \
-		check_plain(at, bytes, true);         \
+		check_plain(at, bytes, true, PLACE);  \
 	}
 
 DEFINE_PLAIN(1)
@@ -1078,31 +1102,31 @@ void __tsan_atomic_signal_fence(int order);
 
 void __tsan_read_range(void *at, size_t size)
 {
-	check_plain(at, size, false);
+	check_plain(at, size, false, PLACE);
 }
 
 void __tsan_write_range(void *at, size_t size)
 {
-	check_plain(at, size, true);
+	check_plain(at, size, true, PLACE);
 }
 
 void *__tsan_memcpy(void *to, const void *from, size_t size)
 {
-	check_plain(from, size, false);
-	check_plain(to, size, true);
+	check_plain(from, size, false, PLACE);
+	check_plain(to, size, true, PLACE);
 	return memcpy(to, from, size);
 }
 
 void *__tsan_memmove(void *to, const void *from, size_t size)
 {
-	check_plain(from, size, false);
-	check_plain(to, size, true);
+	check_plain(from, size, false, PLACE);
+	check_plain(to, size, true, PLACE);
 	return memmove(to, from, size);
 }
 
 void *__tsan_memset(void *to, int value, size_t size)
 {
-	check_plain(to, size, true);
+	check_plain(to, size, true, PLACE);
 	return memset(to, value, size);
 }
 

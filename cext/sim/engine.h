@@ -40,6 +40,7 @@ enum sim_finding_kind {
 	SIM_LOST_WAKEUP, /* somebody sleeps although what it waits for is there */
 	SIM_LIVELOCK, /* an execution of too many steps */
 	SIM_ASSERT, /* an assertion of the code failed */
+	SIM_CRASH, /* the code did what the machine forbids */
 };
 
 /* What is done at one step. */
@@ -60,6 +61,8 @@ struct sim_finding {
 	enum sim_finding_kind kind;
 	uint32_t actor;
 	char text[SIM_WORDS];
+	const void *place; /* of a plain access in a race, else NULL: the last step has it */
+	const void *other_place; /* of the plain access that it races with, or NULL */
 };
 
 struct sim_engine;

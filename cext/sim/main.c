@@ -19,6 +19,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@
 extern const char __executable_start;
 
 static volatile sig_atomic_t interrupted;
+static uint64_t executions; /* begun so far: the watchdog looks at it */
 static struct world *world;
 
 static void on_signal(int number)
@@ -101,7 +104,10 @@ static void tell(struct search *search, double share)
 /* One execution; true if something was found. */
 static bool execute(struct search *search, struct sim_chooser *chooser)
 {
-	bool good = sim_execute(search->engine, chooser);
+	bool good;
+
+	executions++;
+	good = sim_execute(search->engine, chooser);
 
 	search->schedules++;
 	search->steps += sim_steps(search->engine);
@@ -171,6 +177,7 @@ static uint32_t shorten(struct search *search, enum sim_finding_kind kind, struc
 		if (!all)
 			return 0;
 		do {
+			executions++;
 			if (!sim_execute(search->engine, explore_all_chooser(all)) &&
 			    sim_finding(search->engine)->kind == kind) {
 				explore_all_close(all);
@@ -188,12 +195,17 @@ static uint32_t shorten(struct search *search, enum sim_finding_kind kind, struc
 /* ---- what came of it -------------------------------------------------------------------- */
 
 static const char *const finding_words[] = {
-	"nothing", "wrong", "race", "deadlock", "lost-wakeup", "livelock", "assertion",
+	"nothing", "wrong", "race", "deadlock", "lost-wakeup", "livelock", "assertion", "crash",
 };
 static const char *const kind_words[] = {"load",  "store", "exchange", "fence",
 					 "sleep", "wake",  "drain"};
 static const char *const order_words[] = {"relaxed", "consume", "acquire",
 					  "release", "acq_rel", "seq_cst"};
+
+static uint64_t offset_of(const void *place)
+{
+	return place ? (uint64_t)((const char *)place - &__executable_start) : 0;
+}
 
 static void put_event(const struct sim_engine *engine, uint32_t step)
 {
@@ -205,13 +217,13 @@ static void put_event(const struct sim_engine *engine, uint32_t step)
 	world_name(world, event->offset, name, sizeof(name));
 	printf("{\"event\": \"step\", \"step\": %u, \"actor\": %u, \"name\": \"%s\", ", step, actor,
 	       world->actors[actor].name);
-	printf("\"kind\": \"%s\", \"order\": \"%s\", \"word\": \"%s\", ", kind_words[event->kind],
-	       event->order <= 5 ? order_words[event->order] : "?", name);
+	printf("\"kind\": \"%s\", \"order\": \"%s\", \"word\": \"%s\", \"offset\": %d, ",
+	       kind_words[event->kind], event->order <= 5 ? order_words[event->order] : "?", name,
+	       (int)event->offset);
 	printf("\"before\": %" PRIu64 ", \"after\": %" PRIu64 ", \"changed\": %s, ", event->before,
 	       event->after, event->changed ? "true" : "false");
 	printf("\"choice\": %u, \"choices\": %u, \"place\": %" PRIu64 "}\n", event->choice,
-	       event->choices,
-	       event->place ? (uint64_t)((const char *)event->place - &__executable_start) : 0);
+	       event->choices, offset_of(event->place));
 }
 
 static void put_schedule(const struct explore_step *steps, uint32_t count)
@@ -225,16 +237,63 @@ static void put_schedule(const struct explore_step *steps, uint32_t count)
 	printf("\"");
 }
 
-static void put_finding(struct search *search, struct explore_step *steps, uint32_t count)
+static void put_events(const struct search *search)
+{
+	for (uint32_t i = 0; i < sim_steps(search->engine); i++)
+		put_event(search->engine, i);
+}
+
+/* A finding's words, with names in the place of offsets. */
+static void put_words(const char *text)
+{
+	static const char marker[] = "shared offset ";
+
+	while (*text) {
+		if (strncmp(text, marker, sizeof(marker) - 1) == 0) {
+			char name[64], *end;
+
+			world_name(world, (uint32_t)strtoul(text + sizeof(marker) - 1, &end, 10),
+				   name, sizeof(name));
+			printf("%s", name);
+			text = end;
+			continue;
+		}
+		if (*text == '"' || *text == '\\')
+			putchar('\\');
+		putchar((unsigned char)*text < ' ' ? ' ' : *text);
+		text++;
+	}
+}
+
+/* A store that reaches memory out of a buffer is nobody's turn. */
+static uint32_t count_switches(const struct sim_engine *engine)
+{
+	uint32_t switches = 0, last = UINT32_MAX;
+
+	for (uint32_t i = 0; i < sim_steps(engine); i++) {
+		const struct sim_event *event = sim_event(engine, i);
+
+		if (event->kind == SIM_DRAIN)
+			continue;
+		switches += last != UINT32_MAX && last != event->actor;
+		last = event->actor;
+	}
+	return switches;
+}
+
+static void put_finding(const struct search *search, const struct explore_step *steps,
+			uint32_t count)
 {
 	const struct sim_finding *finding = sim_finding(search->engine);
 
-	for (uint32_t i = 0; i < sim_steps(search->engine); i++)
-		put_event(search->engine, i);
-	printf("{\"event\": \"finding\", \"kind\": \"%s\", \"actor\": %d, \"text\": \"%s\", ",
+	put_events(search);
+	printf("{\"event\": \"finding\", \"kind\": \"%s\", \"actor\": %d, \"text\": \"",
 	       finding_words[finding->kind],
-	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor, finding->text);
-	printf("\"switches\": %u, \"hash\": \"%016" PRIx64 "\", ", explore_switches(steps, count),
+	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor);
+	put_words(finding->text);
+	printf("\", \"place\": %" PRIu64 ", \"other_place\": %" PRIu64, offset_of(finding->place),
+	       offset_of(finding->other_place));
+	printf(", \"switches\": %u, \"hash\": \"%016" PRIx64 "\", ", count_switches(search->engine),
 	       sim_trace_hash(search->engine));
 	put_schedule(steps, count);
 	printf("}\n");
@@ -267,6 +326,86 @@ static void explain(struct search *search)
 	explore_replay_start(&replay, steps, count);
 	sim_execute(search->engine, &replay.chooser);
 	put_finding(search, steps, count);
+}
+
+/* ---- what does not come back ------------------------------------------------------------ */
+
+#define TICK_US 250000
+
+static struct search *watched;
+
+/* Outside of an actor there is nothing to go back to: say what there is, and end. */
+static void __attribute__((noreturn)) end_here(void)
+{
+	static struct explore_step steps[SIM_STEPS_MAX];
+
+	put_end(watched, true);
+	put_finding(watched, steps, explore_schedule(watched->engine, steps));
+	fflush(stdout);
+	_exit(1);
+}
+
+/*
+ * The handlers run on the stack of the actor that they interrupt, and sim_fail()
+ * leaves it for good: no step is half done, since an actor that makes steps is
+ * not what they are for.
+ */
+static void on_crash(int number)
+{
+	sim_fail(SIM_CRASH, "the code crashed: signal %d", number);
+	end_here();
+}
+
+/* Each quarter second of processor time: has any step been done since the last two? */
+static void on_tick(int number)
+{
+	static uint64_t executions_before, hash_before;
+	static uint32_t same;
+
+	(void)number;
+	if (!watched->engine) {
+		if (same++ > 0)
+			sim_fail(SIM_LIVELOCK, "it does not come to an end");
+		return;
+	}
+	same = executions == executions_before && sim_trace_hash(watched->engine) == hash_before ?
+		       same + 1 :
+		       0;
+	executions_before = executions;
+	hash_before = sim_trace_hash(watched->engine);
+	if (same < 2)
+		return;
+	same = 0;
+	sim_fail(SIM_LIVELOCK, "it goes on and on without a step: it never yields");
+	end_here();
+}
+
+void __assert_fail(const char *what, const char *file, unsigned int line, const char *function)
+	__attribute__((noreturn));
+
+/* In the place of the C library's: a failed assertion ends the execution, not the search. */
+void __assert_fail(const char *what, const char *file, unsigned int line, const char *function)
+{
+	const char *name = strrchr(file, '/');
+
+	sim_fail(SIM_ASSERT, "%s:%u: %s: assertion failed: %s", name ? name + 1 : file, line,
+		 function, what);
+	end_here();
+}
+
+static void watch(struct search *search)
+{
+	static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+	/* SA_NODEFER: a handler that leaves for another stack never returns. */
+	struct sigaction action = {.sa_handler = on_crash, .sa_flags = SA_NODEFER | SA_RESTART};
+
+	watched = search;
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(crashes[0]); i++)
+		sigaction(crashes[i], &action, NULL);
+	action.sa_handler = on_tick;
+	sigaction(SIGPROF, &action, NULL);
+	/* Processor time, not the clock: a busy machine is no livelock. */
+	setitimer(ITIMER_PROF, &(struct itimerval){{0, TICK_US}, {0, TICK_US}}, NULL);
 }
 
 /* ---- commands ----------------------------------------------------------------------------- */
@@ -345,13 +484,16 @@ static int replay(struct search *search, char *text)
 	}
 	explore_replay_start(&as_before, steps, count);
 	found = execute(search, &as_before.chooser);
-	if (as_before.does_not_fit || (sim_was_cut(search->engine) && !found)) {
+	/* A schedule that was followed to its end fits, though the code may go on from there. */
+	if (!found && as_before.does_not_fit && as_before.at < count) {
 		fprintf(stderr, "schedule: it does not fit this build: step %u cannot be done\n",
 			as_before.at);
 		return 2;
 	}
 	if (found)
 		put_finding(search, steps, count);
+	else
+		put_events(search);
 	put_end(search, found);
 	return found;
 }
@@ -366,6 +508,9 @@ int main(int count, char **arguments)
 		wrong_use("race", "arguments",
 			  "SCENARIO STRATEGY MEMORY SEED SCHEDULES SECONDS DEPTH BOUND");
 	strategy = arguments[2];
+	/* Whoever asked for the search and died is not waited for. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	watch(&search);
 	search.engine = open_engine(arguments[1], arguments[3]);
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
@@ -391,6 +536,8 @@ int main(int count, char **arguments)
 	put_end(&search, found);
 	if (found)
 		explain(&search);
+	/* The watchdog looks into the engine. */
+	setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
 	sim_close(search.engine);
 	world_close(world);
 	return found;

@@ -732,6 +732,34 @@ struct named {
 	const char *name;
 };
 
+static const char *pool_word(uint32_t offset)
+{
+	static const struct {
+		size_t at, size;
+		const char *name;
+	} words[] = {
+#define POOL_WORD(field, name)                                                                    \
+	{offsetof(struct zcrx_pool_shared, field), sizeof(((struct zcrx_pool_shared *)0)->field), \
+	 name}
+		POOL_WORD(phase, "phase"),
+		POOL_WORD(cache_count, "cache count"),
+		POOL_WORD(hold_count, "hold count"),
+		POOL_WORD(ring_head, "ptr ring head"),
+		POOL_WORD(cache, "alloc cache"),
+		POOL_WORD(producer_lock, "producer lock"),
+		POOL_WORD(ring_tail, "ptr ring tail"),
+		POOL_WORD(ring_refusals, "refusals"),
+		POOL_WORD(release_count, "release count"),
+#undef POOL_WORD
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (offset - words[i].at < words[i].size)
+			return words[i].name;
+	}
+	return "counters";
+}
+
 void world_name(const struct world *world, uint32_t offset, char *text, size_t size)
 {
 	const struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
@@ -796,7 +824,8 @@ void world_name(const struct world *world, uint32_t offset, char *text, size_t s
 			return;
 		}
 		if (at >= shared && at < shared + sizeof(*pool->shared)) {
-			snprintf(text, size, "page pool %u", slot);
+			snprintf(text, size, "%s of pool %u", pool_word((uint32_t)(at - shared)),
+				 slot);
 			return;
 		}
 	}

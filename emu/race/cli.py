@@ -1,0 +1,352 @@
+"""``zcrx-emu race``, and what ``replay`` does with a finding of it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from emu.bugs import Bug, find_bug
+from emu.bugs.racing import RACING_BUGS
+from emu.errors import ConfigError
+from emu.fuzz.campaign import findings_folder
+from emu.race.artifact import Artifact, artifact_of, read_artifact
+from emu.race.build import build_simulation
+from emu.race.library import SCENARIOS
+from emu.race.perfetto import trace_events
+from emu.race.runner import (
+    MEMORY_WORDS,
+    STRATEGY_WORDS,
+    Memory,
+    Result,
+    Runner,
+    Search,
+    Strategy,
+    find_word,
+)
+from emu.race.scenario import Scenario
+from emu.race.scenario_file import find_scenarios
+from emu.race.shrink import count_operations, shrink
+from emu.race.timeline import find_places, print_timeline
+from emu.race.view import (
+    SearchView,
+    label,
+    outcome,
+    print_lists,
+    print_operations,
+)
+from emu.report import write_json
+
+EXIT_FINDING = 1
+_FINDINGS = Path("race") / "findings"
+_SECONDS = 60
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _show(
+    console: Console, executable: Path, artifact: Artifact, all_steps: bool, perfetto: Path | None
+) -> None:
+    """Show a finding's timeline, and write its trace."""
+    found = artifact.found
+    places = find_places(executable, found.places)
+    print_timeline(console, found, artifact.actors, artifact.memory, places, all_steps=all_steps)
+    if perfetto is not None:
+        write_json(perfetto, trace_events(found, artifact.actors, artifact.memory, places))
+        _say(console, f"trace for ui.perfetto.dev: {perfetto}")
+
+
+def _search(
+    runner: Runner, scenario: Scenario, search: Search, strategy: Strategy | None, view: SearchView
+) -> Result:
+    """Search a scenario; without a strategy by everything there is, then by chance."""
+    view.begin(scenario)
+    if strategy is not None or search.schedules or search.bound is not None:
+        return runner.search(scenario, search, view.update)
+    half = replace(search, seconds=(search.seconds + 1) // 2)
+    result = runner.search(scenario, half, view.update)
+    rest = search.seconds - half.seconds
+    if result.complete or result.found or runner.is_stopped or not rest:
+        return result
+    by_chance = replace(search, strategy=Strategy.RANDOM, seconds=rest)
+    found = runner.search(scenario, by_chance, view.update).found
+    return replace(result, found=found) if found else result
+
+
+def _as_dict(scenario: Scenario, result: Result, path: Path | None) -> dict[str, Any]:
+    values = asdict(replace(result, found=None))
+    search = values.pop("search")
+    del values["found"]
+    finding = None
+    if result.found is not None:
+        finding = {
+            "kind": result.found.kind,
+            "text": result.found.text,
+            "switches": result.found.switches,
+            "hash": result.found.hash,
+            "schedule": result.found.schedule,
+            "file": str(path),
+        }
+    return {"scenario": scenario.name, "search": search, **values, "finding": finding}
+
+
+def race(
+    console: Console,
+    runner: Runner,
+    scenarios: list[Scenario],
+    search: Search,
+    *,
+    strategy: Strategy | None,
+    bug: Bug | None,
+    provider: Path | None,
+    findings: Path | None,
+    all_steps: bool,
+    perfetto: Path | None,
+) -> dict[str, Any]:
+    """Search scenarios, one after the other, and say what came of it; as values."""
+    summaries = []
+    shown = 0
+    with runner.stopped_by_signals():
+        for scenario in scenarios:
+            with SearchView(console) as view:
+                result = _search(runner, scenario, search, strategy, view)
+            console.print(outcome(scenario, result), highlight=False, soft_wrap=True)
+            path = None
+            if result.found is not None:
+                artifact, path = _keep(runner, scenario, result, bug, provider, findings)
+                _announce_finding(console, scenario, artifact, path)
+                _show(console, runner.executable, artifact, all_steps, None if shown else perfetto)
+                result = replace(result, found=artifact.found)
+                shown += 1
+            summaries.append(_as_dict(scenario, result, path))
+            if runner.is_stopped:
+                break
+    left = len(scenarios) - len(summaries)
+    if runner.is_stopped:
+        _say(console, f"interrupted: a partial result, {left} scenario(s) were not begun")
+    if shown:
+        console.print(f"[bold red]FINDINGS: {shown}[/]", highlight=False)
+    else:
+        so_far = " so far" if runner.is_stopped else ""
+        console.print(f"[bold green]no finding{so_far}[/]", highlight=False)
+    return {
+        "target": label(bug, provider),
+        "bug": bug.name if bug else None,
+        "provider": str(provider) if provider else None,
+        "memory": str(search.memory),
+        "seed": search.seed,
+        "interrupted": runner.is_stopped,
+        "complete": not left and all(item["complete"] for item in summaries),
+        "findings": shown,
+        "scenarios": summaries,
+    }
+
+
+def _keep(
+    runner: Runner,
+    scenario: Scenario,
+    result: Result,
+    bug: Bug | None,
+    provider: Path | None,
+    findings: Path | None,
+) -> tuple[Artifact, Path]:
+    """Cut a finding down and write it."""
+    assert result.found is not None
+    smallest, found = scenario, result.found
+    if not runner.is_stopped:
+        smallest, found = shrink(runner, scenario, result.found, result.search)
+    found_by = {
+        "strategy": str(result.search.strategy),
+        "seed": result.search.seed,
+        "executions": result.schedules,
+        "operations": count_operations(scenario),
+    }
+    artifact = artifact_of(smallest, result.search.memory, bug, provider, found, found_by)
+    return artifact, artifact.write(findings_folder(findings, _FINDINGS))
+
+
+def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact, path: Path) -> None:
+    found = artifact.found
+    lines = artifact.scenario.splitlines()
+    before = count_operations(scenario)
+    after = artifact.scenario.count(";") + sum(1 for line in lines if not line.startswith("shape"))
+    _say(console, f"\n{path}")
+    _say(
+        console,
+        f"{after} operations of {before}, {found.switches} context switches, "
+        f"{len(found.steps)} steps, trace {found.hash}",
+    )
+    for line in lines:
+        _say(console, f"  {line}")
+
+
+def replay_race(console: Console, path: Path, *, all_steps: bool, perfetto: Path | None) -> bool:
+    """Follow a finding's schedule again; whether it still shows something.
+
+    Raises:
+        ConfigError: The file is wrong, or the schedule does not fit this build.
+    """
+    artifact = read_artifact(path)
+    executable = build_simulation(artifact.bug, artifact.provider)
+    runner = Runner(executable)
+    target = label(artifact.bug, artifact.provider)
+    _say(console, f"{artifact.name}, memory {artifact.memory}: {target}")
+    found, steps = runner.replay(artifact.scenario, artifact.memory, artifact.found.schedule)
+    if found is None:
+        for number, (now, before) in enumerate(zip(steps, artifact.found.steps, strict=False)):
+            if now.same_as != before.same_as:
+                raise ConfigError(
+                    f"schedule: it does not fit this build: step {number} is a {now.kind} of "
+                    f"{now.word} by {now.name}, it was a {before.kind} of {before.word} by "
+                    f"{before.name}"
+                )
+        console.print("[bold green]no finding[/]: the schedule was followed to its end")
+        return False
+    _show(console, executable, replace(artifact, found=found), all_steps, perfetto)
+    if found.hash != artifact.found.hash:
+        _say(console, f"another trace: {found.hash}, it was {artifact.found.hash}")
+    else:
+        _say(console, f"the same trace: {found.hash}")
+    return True
+
+
+def _list(console: Console, *, operations: bool, json_target: str | None) -> None:
+    from emu.cli import emit_json
+
+    emit_json(
+        json_target,
+        {
+            "scenarios": {item.name: item.explanation for item in SCENARIOS.values()},
+            "bugs": {bug.name: bug.explanation for bug in RACING_BUGS.values()},
+            "strategies": {str(key): text for key, text in STRATEGY_WORDS.items()},
+            "memories": {str(key): text for key, text in MEMORY_WORDS.items()},
+        },
+    )
+    if json_target == "-":
+        return
+    if operations:
+        print_operations(console)
+    else:
+        print_lists(console)
+
+
+def _check_file(name: str, path: Path | None) -> None:
+    from emu.cli import check_json_target
+
+    with contextlib.suppress(TypeError):
+        try:
+            check_json_target(None if path is None else str(path))
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("json:", f"{name}:", 1)) from None
+
+
+def command(
+    scenario: Annotated[
+        str | None,
+        typer.Option(help="A ready scenario, or FILE.py that defines some; all ready ones."),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="random, pct or exhaustive; exhaustive if half of the time is enough, and then "
+            "random."
+        ),
+    ] = None,
+    memory: Annotated[str, typer.Option(help="sc, tso or c11: what a load may see.")] = "c11",
+    bug: Annotated[
+        str | None, typer.Option(help="Put a seeded bug in; 'race --list' shows them.")
+    ] = None,
+    provider: Annotated[
+        Path | None, typer.Option(help="C source of a provider to run in the place of ours.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of random and pct; random if not given.")
+    ] = None,
+    time: Annotated[
+        int | None, typer.Option("--time", help=f"Seconds a scenario; 0 = no limit. {_SECONDS}")
+    ] = None,
+    schedules: Annotated[
+        int, typer.Option(help="Executions of a scenario at most; 0 = no limit.")
+    ] = 0,
+    depth: Annotated[int, typer.Option(help="Of the bugs that pct guarantees to find.")] = 3,
+    bound: Annotated[
+        int | None,
+        typer.Option(help="An exhaustive search has so many preemptions at most; no bound."),
+    ] = None,
+    findings: Annotated[Path | None, typer.Option(help=f"Folder for findings; {_FINDINGS}.")] = (
+        None
+    ),
+    all_steps: Annotated[
+        bool, typer.Option("--all-steps", help="Show steps that concern one actor alone, too.")
+    ] = False,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="Write the first finding for Perfetto's viewer.")
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List scenarios, bugs, strategies, memory models.")
+    ] = False,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="With --list: what a scenario is made of.")
+    ] = False,
+    json_target: Annotated[
+        str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
+    ] = None,
+) -> None:
+    """Run the core under chosen interleavings and memory models, and find its races."""
+    # Imported late: the command line's own module registers this command.
+    from emu.cli import check_json_target, console_for, emit_json
+
+    if provider is not None and bug is not None:
+        raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
+    check_json_target(json_target)
+    console = console_for(json_target)
+    if list_ or operations:
+        _list(console, operations=operations, json_target=json_target)
+        return
+    wanted = find_word("strategy", strategy, Strategy) if strategy is not None else None
+    if bound is not None and wanted not in (None, Strategy.EXHAUSTIVE):
+        raise ConfigError.of("bound", bound, "it is for --strategy exhaustive")
+    search = Search(
+        strategy=wanted or Strategy.EXHAUSTIVE,
+        memory=find_word("memory", memory, Memory),
+        seed=secrets.randbits(31) if seed is None else seed,
+        # Whoever says how many executions does not mean a time as well.
+        seconds=(0 if schedules else _SECONDS) if time is None else time,
+        schedules=schedules,
+        depth=depth,
+        bound=bound,
+    )
+    seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
+    scenarios = find_scenarios(scenario)
+    _check_file("perfetto", perfetto)
+    if findings is not None:
+        findings_folder(findings, _FINDINGS)
+    runner = Runner(build_simulation(seeded, provider))
+    _say(console, f"seed {search.seed}")
+    how = str(search.strategy)
+    if wanted is None and not schedules and bound is None:
+        how = "exhaustive, then random if that takes too long"
+    bounded = "" if bound is None else f" with {bound} preemptions at most"
+    _say(console, f"{label(seeded, provider)}, memory {search.memory}, strategy {how}{bounded}")
+    summary = race(
+        console,
+        runner,
+        scenarios,
+        search,
+        strategy=wanted,
+        bug=seeded,
+        provider=provider,
+        findings=findings,
+        all_steps=all_steps,
+        perfetto=perfetto,
+    )
+    emit_json(json_target, summary)
+    if summary["findings"]:
+        raise typer.Exit(EXIT_FINDING)

@@ -1,0 +1,153 @@
+"""What a person sees of a search: where it stands, and what it came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from emu.bugs import Bug
+from emu.bugs.racing import RACING_BUGS
+from emu.race.library import SCENARIOS
+from emu.race.operations import OPERATIONS
+from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy
+from emu.race.scenario import Scenario
+from emu.render import short
+
+#: Without a terminal: a line of progress at first, and then now and then.
+_FIRST_S = 1.0
+_EVERY_S = 5.0
+
+
+def estimate(result: Result) -> str:
+    """How much of an exhaustive search is done, in words."""
+    return f"about {100 * result.share:.2g} % after {result.seconds:.0f} s"
+
+
+def progress_text(scenario: Scenario, result: Result) -> str:
+    """One line about a running search."""
+    parts = [f"{scenario.name}: {result.search.strategy}, {short(result.schedules)} executions"]
+    if result.search.strategy is Strategy.EXHAUSTIVE:
+        parts.append(estimate(result))
+    else:
+        parts.append(f"{result.seconds:.0f} s")
+    if result.seconds:
+        parts.append(short(result.steps / result.seconds, " steps/s"))
+    return ", ".join(parts)
+
+
+class SearchView:
+    """The view of running searches: redrawn on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._scenario: Scenario | None = None
+        self._next_s = _FIRST_S
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, scenario: Scenario) -> None:
+        """Say which scenario is searched from now on."""
+        self._scenario = scenario
+        self._next_s = _FIRST_S
+
+    def update(self, result: Result) -> None:
+        """Show where its search stands."""
+        assert self._scenario is not None
+        text = progress_text(self._scenario, result)
+        if self._live is not None:
+            self._live.update(escape(text))
+        elif result.seconds >= self._next_s:
+            self._next_s = result.seconds + _EVERY_S
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def guarantee(search: Search, result: Result, actors: int) -> str:
+    """What pct promises for a bug of its depth."""
+    # Under tso each actor's buffer is somebody who can go on, too.
+    n = 2 * actors if search.memory is Memory.TSO else actors
+    k, d = max(result.longest, 1), search.depth
+    chance = 1 / (n * k ** (d - 1))
+    missed = (1 - chance) ** result.schedules
+    return (
+        f"a bug of depth {d} is found by an execution with probability "
+        f"1/(n*k^(d-1)) = 1/({n}*{k}^{d - 1}) = {chance:.3g} at least, by all of them with "
+        f"{1 - missed:.4g}"
+    )
+
+
+def outcome(scenario: Scenario, result: Result) -> str:
+    """What the search of a scenario came to, in a line of markup."""
+    search = result.search
+    cost = f"{result.steps} steps in {result.seconds:.2f} s"
+    text = f"{scenario.name}: "
+    if result.found is not None:
+        return f"{text}[bold red]{result.found.kind}[/] after {result.schedules} executions, {cost}"
+    if search.strategy is Strategy.EXHAUSTIVE:
+        within = "" if search.bound is None else f" with {search.bound} preemptions at most"
+        different = result.schedules - result.cut
+        what = (
+            f"{different} interleavings{within} "
+            + ("" if search.bound is not None else "up to equivalence ")
+            + f"({result.schedules} executions)"
+        )
+        if result.complete:
+            return f"{text}[bold green]complete[/]: all {what}, {cost}"
+        why = "interrupted, " if result.interrupted else ""
+        return f"{text}[bold yellow]not complete[/] ({why}{estimate(result)}): {what}, {cost}"
+    why = "[bold yellow]partial[/] (interrupted): " if result.interrupted else ""
+    text = f"{text}{why}{result.schedules} executions by {search.strategy}, {cost}"
+    if search.strategy is Strategy.PCT:
+        text += f"; {guarantee(search, result, len(scenario.actors))}"
+    return text
+
+
+def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(escape(name), escape(text))
+    console.print(table)
+
+
+def print_lists(console: Console) -> None:
+    """Show scenarios, bugs, strategies and memory models."""
+    scenarios = [(item.name, item.explanation) for item in SCENARIOS.values()]
+    bugs = [(bug.name, bug.explanation) for bug in RACING_BUGS.values()]
+    _table(console, "scenarios", scenarios)
+    _table(console, "bugs", bugs)
+    _table(console, "strategies", [(str(key), text) for key, text in STRATEGY_WORDS.items()])
+    _table(console, "memory models", [(str(key), text) for key, text in MEMORY_WORDS.items()])
+
+
+def print_operations(console: Console) -> None:
+    """Show what a scenario can be made of."""
+    rows = [(f"{name} {takes}".strip(), text) for name, (takes, text) in OPERATIONS.items()]
+    _table(console, "operations", rows)
+
+
+def label(bug: Bug | None, provider: Path | None) -> str:
+    """What is tested."""
+    if provider is not None:
+        return f"provider {provider}"
+    return f"our core with the bug {bug.name}" if bug else "our core"

@@ -1,0 +1,40 @@
+"""The ready scenarios: searched through in each memory model, nothing is found in our core."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.race.library import _SCENARIOS, SCENARIOS
+from emu.race.operations import OPERATIONS, check_operations, split
+from emu.race.runner import Memory, Runner, Search
+from emu.race.scenario import Scenario
+
+
+@pytest.mark.parametrize("memory", list(Memory))
+@pytest.mark.parametrize("scenario", _SCENARIOS, ids=lambda scenario: scenario.name)
+def test_ready_scenario_is_complete_and_clean(
+    good: Runner, scenario: Scenario, memory: Memory
+) -> None:
+    result = good.search(scenario, Search(memory=memory, seconds=60))
+    assert result.found is None
+    assert result.complete
+    assert result.schedules > result.cut
+
+
+def test_scenarios_have_names_of_their_own_and_known_operations() -> None:
+    assert len(SCENARIOS) == len(_SCENARIOS)
+    for scenario in _SCENARIOS:
+        for text in (scenario.setup, scenario.end, *scenario.actors.values()):
+            check_operations(scenario.name, text)
+
+
+def test_each_operation_is_used_by_a_ready_scenario() -> None:
+    used = {
+        operation.split()[0]
+        for scenario in _SCENARIOS
+        for text in (scenario.setup, scenario.end, *scenario.actors.values())
+        for operation in split(text)
+    }
+    assert used <= set(OPERATIONS)
+    # A hostile tail has no ready scenario: what it does to one reader, the fuzzer tests.
+    assert set(OPERATIONS) - used == {"tail"}
