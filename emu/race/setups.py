@@ -1,0 +1,158 @@
+"""Ready scenarios as real processes: which run makes the same accesses meet often.
+
+A set-up has small memory, faults that bring the racing paths about again and again, and the
+points at which the processes dawdle more than elsewhere. What else disturbs a run (which cores,
+which priorities, who is stopped, how hostile the users are) is drawn from the run's seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from emu.config import RunConfig
+from emu.race.library import SCENARIOS
+from faults import parse_plan
+
+_REFERENCES = (
+    "USER_REF_LOAD",
+    "USER_REF_STORE",
+    "USER_REF_ADD",
+    "USER_REF_CAS",
+    "USER_REF_XCHG",
+    "PP_REF_LOAD",
+    "PP_REF_STORE",
+    "PP_REF_ADD",
+    "PP_REF_SUB",
+)
+_RQ = ("RQ_TAIL_LOAD", "RQ_TAIL_STORE", "RQ_HEAD_LOAD", "RQ_HEAD_STORE", "RQE_LOAD", "RQE_STORE")
+_CQ = ("CQ_TAIL_LOAD", "CQ_TAIL_STORE", "CQ_HEAD_LOAD", "CQ_HEAD_STORE", "CQE_LOAD", "CQE_STORE")
+_GRANTS = (
+    "GRANT_TAIL_LOAD",
+    "GRANT_TAIL_STORE",
+    "GRANT_HEAD_LOAD",
+    "GRANT_HEAD_STORE",
+    "GRANT_SLOT",
+)
+_HOME = ("NIOV_POOL", "PTR_RING_SLOT", "PTR_RING_INDEX", "POOL_COUNT", "PP_REF_LOAD", "PP_REF_SUB")
+_FREELIST = ("FREELIST", "FREE_COUNT", "LOCK_TAKE", "LOCK_RELEASE")
+
+#: Process faults that any run may have on top; the seed picks some of them.
+_STOPS = (
+    "stop-consumer:every=67:ms=4",
+    "stop-provider:every=83:ms=4",
+    "stop-nic:every=97:ms=4",
+)
+_HOSTILE = "double-return:0.5%,stale-return:0.5%,early-return:0.2%,bad-index:0.5%,never-given:0.5%"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSetup:
+    """How a scenario is run by real processes.
+
+    Attributes:
+        faults: The plan that makes it happen; text.
+        points: Where the processes dawdle most, by name.
+        config: Fields of the run's configuration that the scenario needs.
+        hostile: Whether the users may be hostile beyond ``faults``, as the seed has it.
+    """
+
+    faults: str
+    points: tuple[str, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    hostile: bool = True
+
+
+#: By the name of the ready scenario.
+SETUPS: dict[str, LiveSetup] = {
+    "refill-vs-scrub": LiveSetup("scrub-midway:every=1", _REFERENCES),
+    "refill-vs-rewrite": LiveSetup("rqe-rewrite:2%:limit=12", ("RQE_LOAD", "RQE_STORE")),
+    "return-vs-refill": LiveSetup("tail-early:0.5%:limit=64", _RQ),
+    "full-ring": LiveSetup("bad-pad:20%,slow:1%", _RQ, {"rq_entries": 2, "hold": 8}),
+    "deliver-vs-refill": LiveSetup("nic-tiny:20%", _REFERENCES),
+    "send-vs-take": LiveSetup("nic-tiny:5%", (*_CQ, *_REFERENCES), {"cq_entries": 16}),
+    "grant-vs-send": LiveSetup("nic-burst:1%:packets=16", _GRANTS, {"grant_entries": 16}),
+    "release-vs-freelist": LiveSetup(
+        "nic-drop:10%,scrub-midway:every=5", (*_FREELIST, *_HOME), {"ptr_ring_size": 1}
+    ),
+    "copy-vs-release": LiveSetup(
+        "nic-drop:5%,scrub-midway:every=5",
+        (*_FREELIST, *_HOME),
+        {"ptr_ring_size": 1, "copy_every": 3},
+    ),
+    "scrub-vs-send": LiveSetup("scrub-midway:every=1", (*_REFERENCES, "CQ_TAIL_STORE")),
+    "teardown-vs-drop": LiveSetup("queue-restart:every=10,nic-hold:1%", _HOME),
+    "restart-vs-drop": LiveSetup("queue-restart:every=2,nic-drop:5%", _HOME),
+    "ptr-ring": LiveSetup(
+        "scrub-midway:every=2,nic-drop:10%",
+        ("PTR_RING_SLOT", "PTR_RING_INDEX", "LOCK_TAKE", "LOCK_RELEASE"),
+        {"ptr_ring_size": 2},
+    ),
+    "cq-full": LiveSetup("cq-full:0.5%,cq-stall:0.1%:us=300,slow:1%", _CQ, {"cq_entries": 16}),
+    "late-return": LiveSetup(
+        "kill-consumer:every=120,churn:every=310", (*_RQ, "USER", "USER_REF_CAS", "USER_REF_XCHG")
+    ),
+}
+
+_SLEEPS = "every sleep of a process has a bound: a lost wake-up costs time, and is no finding"
+#: Ready scenarios that real processes cannot show, and why.
+NOT_LIVE: dict[str, str] = {
+    "two-scrubs": "one process scrubs, one queue at a time",
+    "doorbell": _SLEEPS,
+    "doorbell-cq": _SLEEPS,
+}
+assert {*SETUPS, *NOT_LIVE} <= {*SCENARIOS}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """One run: a function of its set-up and its seed."""
+
+    config: RunConfig
+    everywhere: float  #: probability to dawdle at a point
+    at: dict[str, float]  #: at those that the scenario is about
+    sleeps: float  #: share of it that sleeps
+    yields: float  #: share that yields
+    placement: str  #: ``one core``, ``spread``, ``anywhere`` or ``moving``
+    is_reniced: bool  #: whether priorities change
+
+
+def draw(setup: LiveSetup, seed: int) -> LiveRun:
+    """Draw a run from its seed, u64."""
+    rng = random.Random(f"live:{seed}")
+    faults = [setup.faults, *(stop for stop in _STOPS if rng.random() < 0.25)]
+    if setup.hostile and rng.random() < 0.3:
+        faults.append(_HOSTILE)
+    placement = rng.choice(("one core", "spread", "anywhere", "moving"))
+    values: dict[str, Any] = {
+        "queues": rng.choice((1, 1, 2, 3)),
+        "area_buffers": rng.choice((17, 24, 32, 64)),
+        "rq_entries": rng.choice((4, 16, 64)),
+        "cq_entries": rng.choice((16, 64)),
+        "ptr_ring_size": rng.choice((4, 64)),
+        "grant_entries": 16,
+        "log_entries": 65536,
+        "hold": rng.choice((0, 4, 8)),
+        "wait_ms": 20,
+        "traffic": "synthetic:flows=16,packets=512",
+        **setup.config,
+    }
+    config = RunConfig(
+        seed=seed,
+        duration_s=rng.choice((0.3, 0.5, 0.8)),
+        pin=placement == "spread",
+        plan=parse_plan(",".join(faults)),
+        **values,
+    )
+    often = rng.choice((0.02, 0.1, 0.3))
+    return LiveRun(
+        config,
+        everywhere=rng.choice((0.0, 0.0005, 0.002)),
+        at=dict.fromkeys(setup.points, often),
+        sleeps=rng.choice((0.02, 0.1, 0.3)),
+        yields=0.2,
+        placement=placement,
+        is_reniced=rng.random() < 0.5,
+    )
