@@ -26,8 +26,8 @@ from emu.fuzz.build import Kind, Recipe, build
 from emu.fuzz.coverage import CoverageMeter, Gap
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import Target, fuzz_environment
-from emu.toolchain import libfuzzer_compiler
 from emu.render import short
+from emu.toolchain import libfuzzer_compiler
 
 _EMPTY = """
 #include <stddef.h>
