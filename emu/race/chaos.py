@@ -13,7 +13,6 @@ import re
 import struct
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,22 +135,22 @@ class Dawdled:
 class ChaosFile:
     """The settings of all processes that are started with :attr:`environment`.
 
-    A context manager: leaving it removes the file. With a path it is one that exists, and stays.
+    It has no name in the file system, so none is left whatever ends us: others find it
+    through the descriptor that we have open. A context manager: leaving it closes that.
+
+    Args:
+        path: Where somebody else's is found; None makes one.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._is_ours = path is None
         if path is None:
-            handle, name = tempfile.mkstemp(prefix="zcrx-emu-chaos-")
-            os.ftruncate(handle, mmap.PAGESIZE)
-            path = Path(name)
+            self._fd = os.memfd_create("zcrx-emu-chaos", os.MFD_CLOEXEC)
+            os.ftruncate(self._fd, mmap.PAGESIZE)
+            path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
         else:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self.path = path
-        try:
-            self._map = mmap.mmap(handle, mmap.PAGESIZE)
-        finally:
-            os.close(handle)
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.path = path  #: valid while it is open here
+        self._map = mmap.mmap(self._fd, mmap.PAGESIZE)
 
     def __enter__(self) -> Self:
         return self
@@ -163,8 +162,7 @@ class ChaosFile:
         trace: TracebackType | None,
     ) -> None:
         self._map.close()
-        if self._is_ours:
-            self.path.unlink(missing_ok=True)
+        os.close(self._fd)
 
     @property
     def environment(self) -> dict[str, str]:

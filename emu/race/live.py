@@ -235,7 +235,7 @@ class _Live:
                     return asked_at is not None
         finally:
             code = stressor.close()
-        if self._begun is not None and (code or asked_at is None):
+        if asked_at is None or (self._begun is not None and code):
             self._lost("crash", f"seed {self._begun}: the control process ended with {code}")
         return asked_at is not None
 
@@ -256,7 +256,7 @@ def run_live(
     Args:
         scenario: A ready scenario that has a set-up, see :data:`SETUPS`.
         bug: A seeded bug to put into the core, or None.
-        seconds: For so long, above 0; building the core not counted.
+        seconds: For so long, above 0, or until one run has ended; building the core not counted.
         seed: Of the first run, u64.
         until_hit: End with the first run that has a finding.
         chaos: False to use the product's own core, whose points are nothing.
@@ -281,7 +281,8 @@ def run_live(
             if stopped():
                 result.is_partial = True
                 return True
-            return time.monotonic() >= deadline or (until_hit and result.hits > 0)
+            is_late = time.monotonic() >= deadline and result.executions > 0
+            return is_late or (until_hit and result.hits > 0)
 
         while not live.session(is_over, look):
             if is_over():
