@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emu.config import RunConfig
@@ -64,35 +64,61 @@ class LiveSetup:
     hostile: bool = True
 
 
+_FULL_RING = LiveSetup("bad-pad:20%,slow:1%", _RQ, {"rq_entries": 2, "hold": 8})
+_PUBLISH = LiveSetup("tail-early:0.5%:limit=64", _RQ)
+_REWRITE = LiveSetup("rqe-rewrite:2%:limit=12", ("RQE_LOAD", "RQE_STORE"))
+_CUT = LiveSetup("nic-tiny:20%", _REFERENCES)
+_SCRUB = LiveSetup("scrub-midway:every=1", _REFERENCES)
+_SCRUB_CUT = LiveSetup("scrub-midway:every=1,nic-tiny:20%", (*_REFERENCES, "CQ_TAIL_STORE", "USER"))
+_DELIVER = LiveSetup("nic-tiny:5%", (*_CQ, *_REFERENCES), {"cq_entries": 16, "hold": 0})
+_GRANT = LiveSetup("nic-burst:1%:packets=16", _GRANTS, {"grant_entries": 16})
+_RELEASE = LiveSetup(
+    "nic-drop:10%,scrub-midway:every=2", (*_FREELIST, *_HOME), {"ptr_ring_size": 1}
+)
+_RESTART = LiveSetup("queue-restart:every=2,nic-drop:5%,nic-hold:1%", _HOME)
+_NEW_USER = LiveSetup(
+    "kill-consumer:every=120,churn:every=310", (*_RQ, "USER", "USER_REF_CAS", "USER_REF_XCHG")
+)
+
 #: By the name of the ready scenario.
 SETUPS: dict[str, LiveSetup] = {
-    "refill-vs-scrub": LiveSetup("scrub-midway:every=1", _REFERENCES),
-    "refill-vs-rewrite": LiveSetup("rqe-rewrite:2%:limit=12", ("RQE_LOAD", "RQE_STORE")),
-    "return-vs-refill": LiveSetup("tail-early:0.5%:limit=64", _RQ),
-    "full-ring": LiveSetup("bad-pad:20%,slow:1%", _RQ, {"rq_entries": 2, "hold": 8}),
-    "deliver-vs-refill": LiveSetup("nic-tiny:20%", _REFERENCES),
-    "send-vs-take": LiveSetup("nic-tiny:5%", (*_CQ, *_REFERENCES), {"cq_entries": 16}),
-    "grant-vs-send": LiveSetup("nic-burst:1%:packets=16", _GRANTS, {"grant_entries": 16}),
-    "release-vs-freelist": LiveSetup(
-        "nic-drop:10%,scrub-midway:every=5", (*_FREELIST, *_HOME), {"ptr_ring_size": 1}
+    "refill-vs-scrub": _SCRUB,
+    "scrub-vs-send": _SCRUB_CUT,
+    "cut-vs-scrub": _SCRUB_CUT,
+    "scrub-of-the-living": _SCRUB_CUT,
+    "refill-vs-rewrite": _REWRITE,
+    "rewrite-bound": _REWRITE,
+    "return-vs-refill": _PUBLISH,
+    "entry-then-tail": _PUBLISH,
+    "full-ring": _FULL_RING,
+    "each-entry-once": _FULL_RING,
+    "deliver-vs-refill": _CUT,
+    "cut-vs-refill": _CUT,
+    "send-vs-take": _DELIVER,
+    "give-at-once": _DELIVER,
+    "payload": _DELIVER,
+    "recycle": _DELIVER,
+    "grant-vs-send": _GRANT,
+    "grants-full": _GRANT,
+    "release-vs-freelist": _RELEASE,
+    "two-releases": _RELEASE,
+    "release-vs-bind": _RELEASE,
+    "copy-vs-release": replace(_RELEASE, config={"ptr_ring_size": 1, "copy_every": 3}),
+    "teardown-vs-drop": _RESTART,
+    "restart-vs-drop": _RESTART,
+    "look-vs-restart": _RESTART,
+    "teardown-vs-release": replace(
+        _RESTART, points=(*_HOME, *_FREELIST), config={"ptr_ring_size": 1}
     ),
-    "copy-vs-release": LiveSetup(
-        "nic-drop:5%,scrub-midway:every=5",
-        (*_FREELIST, *_HOME),
-        {"ptr_ring_size": 1, "copy_every": 3},
-    ),
-    "scrub-vs-send": LiveSetup("scrub-midway:every=1", (*_REFERENCES, "CQ_TAIL_STORE")),
-    "teardown-vs-drop": LiveSetup("queue-restart:every=10,nic-hold:1%", _HOME),
-    "restart-vs-drop": LiveSetup("queue-restart:every=2,nic-drop:5%", _HOME),
     "ptr-ring": LiveSetup(
         "scrub-midway:every=2,nic-drop:10%",
         ("PTR_RING_SLOT", "PTR_RING_INDEX", "LOCK_TAKE", "LOCK_RELEASE"),
         {"ptr_ring_size": 2},
     ),
     "cq-full": LiveSetup("cq-full:0.5%,cq-stall:0.1%:us=300,slow:1%", _CQ, {"cq_entries": 16}),
-    "late-return": LiveSetup(
-        "kill-consumer:every=120,churn:every=310", (*_RQ, "USER", "USER_REF_CAS", "USER_REF_XCHG")
-    ),
+    "late-return": _NEW_USER,
+    "reset-vs-scrub": _NEW_USER,
+    "read-log": LiveSetup("bad-pad:10%", ("LOG", "RQ_HEAD_STORE")),
 }
 
 _SLEEPS = "every sleep of a process has a bound: a lost wake-up costs time, and is no finding"
@@ -101,6 +127,7 @@ NOT_LIVE: dict[str, str] = {
     "two-scrubs": "one process scrubs, one queue at a time",
     "doorbell": _SLEEPS,
     "doorbell-cq": _SLEEPS,
+    "doorbell-twice": _SLEEPS,
 }
 
 
