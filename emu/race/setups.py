@@ -67,10 +67,18 @@ class LiveSetup:
 _FULL_RING = LiveSetup("bad-pad:20%,slow:1%", _RQ, {"rq_entries": 2, "hold": 8})
 _PUBLISH = LiveSetup("tail-early:0.5%:limit=64", _RQ)
 _REWRITE = LiveSetup("rqe-rewrite:2%:limit=12", ("RQE_LOAD", "RQE_STORE"))
-_CUT = LiveSetup("nic-tiny:20%", _REFERENCES)
+# Small packets and small bursts: a buffer is delivered in many steps, and returns come between.
+_MANY_STEPS: dict[str, Any] = {
+    "traffic": "synthetic:flows=16,packets=512,kind=raw,size=1-200",
+    "cq_entries": 16,
+    "hold": 0,
+}
+_CUT = LiveSetup("nic-tiny:1%", _REFERENCES, _MANY_STEPS)
 _SCRUB = LiveSetup("scrub-midway:every=1", _REFERENCES)
-_SCRUB_CUT = LiveSetup("scrub-midway:every=1,nic-tiny:20%", (*_REFERENCES, "CQ_TAIL_STORE", "USER"))
-_DELIVER = LiveSetup("nic-tiny:5%", (*_CQ, *_REFERENCES), {"cq_entries": 16, "hold": 0})
+_SCRUB_CUT = LiveSetup(
+    "scrub-midway:every=1,nic-tiny:1%", (*_REFERENCES, "CQ_TAIL_STORE", "USER"), _MANY_STEPS
+)
+_DELIVER = LiveSetup("nic-tiny:1%", (*_CQ, *_REFERENCES), _MANY_STEPS)
 _GRANT = LiveSetup("nic-burst:1%:packets=16", _GRANTS, {"grant_entries": 16})
 _RELEASE = LiveSetup(
     "nic-drop:10%,scrub-midway:every=2", (*_FREELIST, *_HOME), {"ptr_ring_size": 1}
