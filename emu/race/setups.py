@@ -119,9 +119,9 @@ SETUPS: dict[str, LiveSetup] = {
         _RESTART, points=(*_HOME, *_FREELIST), config={"ptr_ring_size": 1}
     ),
     "ptr-ring": LiveSetup(
-        "scrub-midway:every=2,nic-drop:10%",
+        "scrub-midway:every=1,nic-drop:30%",
         ("PTR_RING_SLOT", "PTR_RING_INDEX", "LOCK_TAKE", "LOCK_RELEASE"),
-        {"ptr_ring_size": 2},
+        {"ptr_ring_size": 4, "traffic": "synthetic:flows=16,packets=512,kind=raw,size=1-2000"},
     ),
     "cq-full": LiveSetup("cq-full:0.5%,cq-stall:0.1%:us=300,slow:1%", _CQ, {"cq_entries": 16}),
     "late-return": _NEW_USER,
