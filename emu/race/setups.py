@@ -103,7 +103,17 @@ SETUPS: dict[str, LiveSetup] = {
     "deliver-vs-refill": _CUT,
     "cut-vs-refill": _CUT,
     "send-vs-take": _DELIVER,
-    "give-at-once": _DELIVER,
+    # A buffer for each fragment, and no more buffers than one burst: returns are read at once.
+    "give-at-once": LiveSetup(
+        "nic-drop:1%",
+        ("CQ_TAIL_STORE", "USER_REF_STORE", "USER_REF_ADD"),
+        {
+            "traffic": "synthetic:flows=16,packets=512,kind=raw,size=3000-4000",
+            "area_buffers": 17,
+            "cq_entries": 16,
+            "hold": 0,
+        },
+    ),
     "payload": _DELIVER,
     "recycle": _DELIVER,
     "grant-vs-send": _GRANT,
