@@ -110,7 +110,7 @@ def place(queues: int, *, pin: bool) -> dict[tuple[str, int | None], int]:
     return placed
 
 
-def _worker_environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """Our environment; and for an editable install, where to find what we run ourselves.
 
     A checkout installed with ``pip -e`` rebuilds its C core whenever it is imported. The control
@@ -192,7 +192,7 @@ class Crew:
                     ],
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
-                    env=_worker_environment(),
+                    env=worker_environment(),
                     process_group=0,
                 )
             undo.callback(process.wait)

@@ -386,9 +386,9 @@ def _ownership(case: Case) -> str:
     delivered = case.total("consumer", "ownership_errors")
     if granted:
         parts.append(
-            f"{_times(granted, 'buffer')} was granted to the NIC while the user held references "
-            "on it: its last page-pool reference went before its last user reference, which "
-            "delivery takes together."
+            f"{_times(granted, 'time')} a buffer was granted to the NIC while the user held "
+            "references on it: its last page-pool reference went before its last user reference, "
+            "which delivery takes together."
         )
         parts.append(
             _first_recorded(

@@ -27,7 +27,7 @@ _KEPT_FILES = 3200
 
 def core_sources() -> Path:
     """The folder of the core's sources: beside the package when installed, else the checkout's."""
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent
     for folder in (package / "cext", package.parent / "cext"):
         if (folder / "fuzz" / "main.c").is_file():
             return folder

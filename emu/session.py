@@ -54,6 +54,7 @@ class Session:
         stop_at_end: The consumers finish after so many flows ended; 0 = never.
         listener: For a ``tcp:`` source: a listening socket, if the caller made one.
         stall_s: Seconds without a delivery after which a run that could go on is stalled.
+        tick_s: Seconds after which the control process looks again; process faults are no denser.
 
     Raises:
         ConfigError: The configuration cannot be.
@@ -69,8 +70,10 @@ class Session:
         stop_at_end: int = 0,
         listener: socket.socket | None = None,
         stall_s: float = STALL_S,
+        tick_s: float = TICK_S,
     ) -> None:
         self._stall_s = stall_s
+        self._tick_s = tick_s
         self.config = config
         self.run_dir = run_dir
         self.listener = listener
@@ -314,7 +317,7 @@ class Session:
         next_sample = self._started_at + sample_every_s
         self._set_state(RunState.TRAFFIC)
         while True:
-            self.crew.wait_event(TICK_S)
+            self.crew.wait_event(self._tick_s)
             self.crew.reap()
             for worker in self.crew.take_ended():
                 self._flight.note(EventKind.END, _end_of(worker), worker.queue)

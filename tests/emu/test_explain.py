@@ -299,6 +299,11 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
         ),
         (
             "ownership",
+            {"queues": [queue_report(nic={"ownership_violations": 8}), queue_report()]},
+            "8 times a buffer was granted to the NIC while the user held references on it",
+        ),
+        (
+            "ownership",
             {
                 "queues": [queue_report(), queue_report(consumer={"ownership_errors": 9})],
                 "findings": {"ownership": Finding("ownership", 1, "", 0, Alarm.OWNERSHIP)},

@@ -1,0 +1,380 @@
+"""Real processes: short runs under chaos, one after the other, each judged by the audit.
+
+Nothing chooses the order here. The processes dawdle at random points (:mod:`emu.race.chaos`),
+the set-up makes the racing paths frequent (:mod:`emu.race.setups`), and what comes of it is
+counted. A hit is real, but it is not a function of its seed: the machine has its share in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from emu.bugs import Bug
+from emu.crew import worker_environment
+from emu.errors import ConfigError, EnvironmentProblem
+from emu.race.chaos import ChaosFile, Dawdled, build_chaos_core
+from emu.race.library import SCENARIOS
+from emu.race.setups import NOT_LIVE, SETUPS
+from emu.report import write_json
+
+#: A run that says nothing for so long hangs; each wait within it ends long before.
+_SILENCE_S = 90.0
+_END_S = 45.0
+_LOOK_S = 0.2
+_SEED_MAX = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A run with a finding."""
+
+    seed: int
+    seconds: float  #: since the first run began
+    execution: int  #: how many runs had ended by then, this one too
+    kinds: tuple[str, ...]  #: statements of the audit that failed, ``death``, ``timeout``, ``hang``
+    problems: tuple[str, ...]  #: one line each
+    why: str | None  #: the first of them, explained
+
+
+@dataclass(slots=True)
+class LiveResult:
+    """What the runs came to, so far or at the end."""
+
+    scenario: str
+    seed: int
+    bug: str | None
+    seconds: float = 0.0
+    executions: int = 0  #: runs that were judged
+    hits: int = 0  #: those with a finding
+    kinds: Counter[str] = field(default_factory=Counter)  #: runs with a finding of each kind
+    first: Hit | None = None
+    delivered: int = 0  #: packets
+    returned: int = 0  #: RQEs that were judged
+    process_faults: int = 0  #: scrubs, kills, stops, restarts
+    dawdled: Dawdled = field(default_factory=lambda: Dawdled(0, 0, 0))
+    is_partial: bool = False  #: it was interrupted
+
+    @property
+    def hits_per_hour(self) -> float:
+        """Runs with a finding, for each hour of running."""
+        return self.hits * 3600 / self.seconds if self.seconds else 0.0
+
+    def command(self, seed: int) -> str:
+        """What runs it again from a seed on."""
+        words = ["zcrx-emu", "race", "--live", "--scenario", self.scenario]
+        if self.bug is not None:
+            words += ["--bug", self.bug]
+        return shlex.join([*words, "--seed", str(seed)])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            **asdict(self),
+            "kinds": dict(self.kinds),
+            "hits_per_hour": round(self.hits_per_hour, 1),
+            "command": None if self.first is None else self.command(self.first.seed),
+        }
+
+
+class _Stressor:
+    """The control process of the runs, with a core of its own."""
+
+    def __init__(self, scenario: str, seed: int, core: Path | None, chaos: ChaosFile) -> None:
+        # What leads workers past an editable install's rebuild leads this process, too.
+        environment = {**worker_environment(), **chaos.environment}
+        if core is not None:
+            environment["ZCRX_EMU_CORE"] = str(core)
+        words = (scenario, str(seed), str(chaos.path), str(os.getpid()))
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "emu.race.stress", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=environment,
+            process_group=0,
+        )
+        assert self._process.stdout is not None
+        self._fd = self._process.stdout.fileno()
+        self._unread = b""
+        self._heard_at = time.monotonic()
+
+    @property
+    def is_silent(self) -> bool:
+        """Has it said nothing for too long?"""
+        return time.monotonic() - self._heard_at > _SILENCE_S
+
+    def events(self, timeout_s: float) -> list[dict[str, Any]] | None:
+        """What it has said since the last call, waiting a while; None: it has ended."""
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        if not poller.poll(timeout_s * 1000):
+            return []
+        data = os.read(self._fd, 65536)
+        if not data:
+            return None
+        self._heard_at = time.monotonic()
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def ask_to_end(self) -> None:
+        """Let the run that is at work end in order, and no other begin."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def close(self) -> int:
+        """End it; its exit code. Its workers die with it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        code = self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
+
+
+def _check(scenario: str, seconds: float, seed: int) -> None:
+    if scenario in NOT_LIVE:
+        raise ConfigError.of(
+            "live", scenario, f"{NOT_LIVE[scenario]}; run this scenario without --live"
+        )
+    if scenario not in SETUPS:
+        known = ", ".join(SETUPS)
+        reason = (
+            "it has no set-up of real processes" if scenario in SCENARIOS else "there is no such"
+        )
+        raise ConfigError.of("live", scenario, f"{reason}; those that have one are {known}")
+    if not seconds > 0:
+        raise ConfigError.of("time", seconds, "more than 0 seconds")
+    if not 0 <= seed <= _SEED_MAX:
+        raise ConfigError.of("seed", seed, f"it must be 0 to {_SEED_MAX}")
+
+
+class _Live:
+    """The runs of one call of :func:`run_live`."""
+
+    def __init__(self, result: LiveResult, core: Path | None, chaos: ChaosFile) -> None:
+        self._result = result
+        self._core = core
+        self._chaos = chaos
+        self._started_at = time.monotonic()
+        self._seed = result.seed
+        self._begun: int | None = None  # seed of the run that is at work
+
+    def _now(self) -> None:
+        self._result.seconds = time.monotonic() - self._started_at
+        self._result.dawdled = self._chaos.dawdled()
+
+    def _ended(self, event: dict[str, Any]) -> None:
+        result = self._result
+        self._now()
+        self._seed = (event["seed"] + 1) % (_SEED_MAX + 1)
+        self._begun = None
+        result.executions += 1
+        result.delivered += event.get("delivered", 0)
+        result.returned += event.get("returned", 0)
+        result.process_faults += event.get("faults", 0)
+        if not event["problems"]:
+            return
+        result.hits += 1
+        result.kinds.update(set(event["kinds"]))
+        if result.first is None:
+            result.first = Hit(
+                event["seed"],
+                result.seconds,
+                result.executions,
+                tuple(event["kinds"]),
+                tuple(event["problems"]),
+                # What to do next is another thing here: a run alone is no reproduction.
+                event["why"].partition(" Next: ")[0] if event.get("why") else None,
+            )
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["event"] == "error":
+            raise EnvironmentProblem(event["text"])
+        if event["event"] == "begin":
+            self._begun = event["seed"]
+        else:
+            self._ended(event)
+
+    def _lost(self, kind: str, problem: str) -> None:
+        """The control process did not judge its run: a bug has taken it along."""
+        if self._begun is None:
+            raise EnvironmentProblem(f"live: {problem} before a run began")
+        self._ended({"seed": self._begun, "kinds": [kind], "problems": [problem]})
+
+    def session(self, is_over: Callable[[], bool], look: Callable[[LiveResult], None]) -> bool:
+        """Run with one control process; False if it has to be replaced by another one."""
+        stressor = _Stressor(self._result.scenario, self._seed, self._core, self._chaos)
+        asked_at: float | None = None
+        try:
+            while (events := stressor.events(_LOOK_S)) is not None:
+                for event in events:
+                    self._take(event)
+                self._now()
+                look(self._result)
+                if asked_at is None and is_over():
+                    asked_at = time.monotonic()
+                    stressor.ask_to_end()
+                late = asked_at is not None and time.monotonic() - asked_at > _END_S
+                if stressor.is_silent or late:
+                    self._lost("hang", f"seed {self._begun}: the control process hangs; killed")
+                    return asked_at is not None
+        finally:
+            code = stressor.close()
+        if asked_at is None or (self._begun is not None and code):
+            self._lost("crash", f"seed {self._begun}: the control process ended with {code}")
+        return asked_at is not None
+
+
+def run_live(
+    scenario: str,
+    bug: Bug | None = None,
+    *,
+    seconds: float,
+    seed: int,
+    until_hit: bool = False,
+    chaos: bool = True,
+    stopped: Callable[[], bool] = lambda: False,
+    look: Callable[[LiveResult], None] = lambda result: None,
+) -> LiveResult:
+    """Run a scenario by real processes, again and again, with seed, seed + 1, and so on.
+
+    Args:
+        scenario: A ready scenario that has a set-up, see :data:`SETUPS`.
+        bug: A seeded bug to put into the core, or None.
+        seconds: For so long, above 0, or until one run has ended; building the core not counted.
+        seed: Of the first run, u64.
+        until_hit: End with the first run that has a finding.
+        chaos: False to use the product's own core, whose points are nothing.
+        stopped: Asked several times a second; True ends it in order, with a partial result.
+        look: Called several times a second with the result so far.
+
+    Raises:
+        ConfigError: The scenario has no set-up, or a number is out of range.
+        EnvironmentProblem: The core cannot be built, or the machine cannot run it.
+        StaleBugError: The seeded bug does not fit the sources.
+    """
+    _check(scenario, seconds, seed)
+    if bug is not None and not chaos:
+        raise ConfigError.of("bug", bug.name, "it needs a core of its own, so chaos too")
+    core = build_chaos_core(bug) if chaos else None
+    result = LiveResult(scenario, seed, None if bug is None else bug.name)
+    with ChaosFile() as file:
+        live = _Live(result, core, file)
+        deadline = time.monotonic() + seconds
+
+        def is_over() -> bool:
+            if stopped():
+                result.is_partial = True
+                return True
+            is_late = time.monotonic() >= deadline and result.executions > 0
+            return is_late or (until_hit and result.hits > 0)
+
+        while not live.session(is_over, look):
+            if is_over():
+                break
+    return result
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM are asked for, and put back afterwards."""
+    caught: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_first(console: Console, result: LiveResult) -> None:
+    assert result.first is not None
+    hit = result.first
+    _say(console, f"hit after {hit.seconds:.1f} s, run {hit.execution}, seed {hit.seed}:")
+    for problem in hit.problems:
+        _say(console, f"  {problem}")
+    if hit.why is not None:
+        _say(console, f"  {hit.why}")
+    _say(console, f"again: {result.command(hit.seed)}")
+
+
+def summary(result: LiveResult) -> str:
+    """The result in a few lines."""
+    dawdled = result.dawdled
+    lines = [
+        f"{result.executions} runs in {result.seconds:.1f} s: {result.delivered} packets, "
+        f"{result.returned} returns judged, {result.process_faults} process faults",
+        f"dawdled {dawdled.total} times: {dawdled.spins} spins, {dawdled.yields} yields, "
+        f"{dawdled.sleeps} sleeps",
+        f"{result.hits} runs with a finding, {result.hits_per_hour:.0f} an hour",
+    ]
+    lines += [f"  {kind}: {count}" for kind, count in result.kinds.most_common()]
+    if result.is_partial:
+        lines.append("partial: it was interrupted")
+    return "\n".join(lines)
+
+
+def live_command(
+    console: Console,
+    scenario: str,
+    bug: Bug | None,
+    seconds: float,
+    seed: int,
+    json_target: str | None,
+) -> bool:
+    """What ``zcrx-emu race --live`` does; True if there was a finding.
+
+    Args:
+        console: Where people read; stderr when ``json_target`` is ``-``.
+        scenario: Name of a ready scenario.
+        bug: A seeded bug, or None.
+        seconds: For so long, above 0.
+        seed: Of the first run, u64.
+        json_target: A file for the result, ``-`` for stdout, None for none.
+
+    Raises:
+        ConfigError, EnvironmentProblem, StaleBugError: As :func:`run_live`.
+    """
+    _check(scenario, seconds, seed)
+    what = f" with the seeded bug {bug.name}" if bug else ""
+    _say(console, f"live: {scenario}{what}, real processes for {seconds:g} s, seed {seed}")
+    said = False
+
+    def look(result: LiveResult) -> None:
+        nonlocal said
+        if result.first is not None and not said:
+            said = True
+            _say_first(console, result)
+
+    with _stop_on_signal() as stopped:
+        result = run_live(scenario, bug, seconds=seconds, seed=seed, stopped=stopped, look=look)
+    look(result)
+    _say(console, summary(result))
+    if json_target == "-":
+        print(json.dumps(result.as_dict(), indent=2))
+    elif json_target is not None:
+        write_json(Path(json_target), result.as_dict())
+    return result.hits > 0
