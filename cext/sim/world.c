@@ -115,7 +115,7 @@ static void do_grant(struct world_view *view, uint64_t count)
 	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
 	uint32_t granted = 0;
 
-	while (pool && granted < count && granted < zcrx_grant_room(&queue->grants)) {
+	while (pool && granted < count && zcrx_grant_room(&queue->grants)) {
 		int64_t niov = zcrx_pp_alloc(pool);
 
 		if (niov < 0)
