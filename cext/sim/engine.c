@@ -884,6 +884,12 @@ static bool take_step(struct sim_engine *engine)
 
 	if (!enabled)
 		return go_on(engine);
+	/* Before the choice: a chooser that keeps its steps has no room for more of them either. */
+	if (engine->steps == SIM_STEPS_MAX) {
+		sim_fail(SIM_LIVELOCK, "more than %u steps: it does not come to an end",
+			 SIM_STEPS_MAX);
+		return false;
+	}
 	chosen = engine->chooser->actor(engine->chooser, engine, enabled);
 	if (chosen < 0 || !(enabled >> chosen & 1)) {
 		engine->was_cut = true;
