@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from emu.bugs import Bug
-from emu.ondemand import digest, forget_old_builds, headers_of, in_cache, sources_with
+from emu.ondemand import core_sources, digest, forget_old_builds, headers_of, in_cache, sources_with
 from emu.toolchain import Compiler, any_compiler
 
 #: Of the core: what actors run, and what that needs. Instrumented.
@@ -31,6 +31,10 @@ _CORE = (
     "provider.c",
     "rss.c",
     "sim/world.c",
+)
+#: Of these: what no scenario runs through. A seeded bug in a header need not reach it.
+_BYSTANDERS = frozenset(
+    {"crc32c.c", "fault.c", "flight.c", "foreign.c", "nic_faults.c", "nic_offer.c", "rss.c"}
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
@@ -80,14 +84,17 @@ def build_simulation(bug: Bug | None = None) -> Path:
     compiler = any_compiler()
     # GCC warns of each stand-alone fence; our runtime knows them.
     hooks = [*_HOOKS] if compiler.is_clang else [*_HOOKS, "-Wno-tsan"]
-    with sources_with(bug) as sources:
-        common = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
-        wanted = [(name, [*common, *hooks]) for name in _CORE]
-        wanted += [(name, common) for name in _ENGINE]
+    with sources_with(bug) as changed:
+
+        def make(name: str) -> Path:
+            is_engine = name in _ENGINE
+            is_same = (is_engine or name in _BYSTANDERS) and bug and bug.file != name
+            sources = core_sources() if is_same else changed
+            flags = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
+            return _object(compiler, sources, name, flags if is_engine else [*flags, *hooks])
+
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(
-                pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
-            )
+            objects = list(pool.map(make, (*_CORE, *_ENGINE)))
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)
