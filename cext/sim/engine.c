@@ -679,6 +679,7 @@ static long sleep_on(uint32_t offset, uint32_t expected, const void *place)
 	uint32_t me = (uint32_t)engine->current;
 	struct actor *actor = &engine->actors[me];
 	struct sim_event *event;
+	struct word *word;
 
 	await_turn(engine, SIM_SLEEP, offset, true);
 	event = new_event(engine, me, SIM_SLEEP);
@@ -687,6 +688,9 @@ static long sleep_on(uint32_t offset, uint32_t expected, const void *place)
 	event->place = place;
 	event->before = peek(engine, offset, 4);
 	event->after = expected;
+	/* The kernel's look is a load: what the sleeper loads next is not older. */
+	word = word_at(engine, offset, 4);
+	note_sight(engine, me, word, engine->stores[word->newest].number);
 	end_step(engine, event);
 	actor->left_asleep = false;
 	if (event->before != expected)
