@@ -19,7 +19,7 @@
 	X(REFILL, "refill", 0, 0)                                                    \
 	X(FLUSH, "flush", 0, 0)                                                      \
 	X(GRANT, "grant", 0, 1)                                                      \
-	X(AWAIT_RQES, "await-rqes", 0, 0) /* sleep until there is one */             \
+	X(AWAIT_RQES, "await-rqes", 0, 1) /* sleep until there are so many */        \
 	X(RESTART, "restart", 0, 0)                                                  \
 	X(RETRY, "retry", 0, 0)                                                      \
 	X(DESTROY, "destroy", 0, 1) /* with what it must answer: 0 or 1 */           \
@@ -130,20 +130,20 @@ static void do_grant(struct world_view *view, uint64_t count)
 }
 
 /* The provider's way to sleep: announce, look once more, sleep. */
-static void do_await_rqes(struct world_view *view)
+static void do_await_rqes(struct world_view *view, uint64_t count)
 {
 	struct zcrx_queue *queue = &view->nq.queue;
 	uint32_t reason = zcrx_bell_refill(queue->index);
 
-	while (!zcrx_ifq_available(&queue->ifq)) {
+	while (zcrx_ifq_available(&queue->ifq) < count) {
 		uint32_t seq = zcrx_bell_prepare(&queue->bells->provider, reason);
 
-		if (zcrx_ifq_available(&queue->ifq)) {
+		if (zcrx_ifq_available(&queue->ifq) >= count) {
 			zcrx_bell_cancel(&queue->bells->provider);
 			return;
 		}
 		zcrx_bell_sleep(&queue->bells->provider, seq, SLEEP_US);
-		if (sim_was_left_asleep() && zcrx_ifq_available(&queue->ifq))
+		if (sim_was_left_asleep() && zcrx_ifq_available(&queue->ifq) >= count)
 			sim_fail(SIM_LOST_WAKEUP,
 				 "the provider sleeps although an entry was published");
 	}
@@ -433,7 +433,7 @@ static void do_op(struct world_view *view, const struct world_op *op)
 		do_grant(view, numbers[0]);
 		break;
 	case OP_AWAIT_RQES:
-		do_await_rqes(view);
+		do_await_rqes(view, numbers[0]);
 		break;
 	case OP_RESTART:
 		zcrx_ifq_restart(ifq);

@@ -198,6 +198,15 @@ _SCENARIOS = (
         end="expect-verdict 6 0; scrub; flush; expect-home",
     ),
     Scenario(
+        "entry-then-tail",
+        "The user publishes two entries while the provider reads them: each is what was written "
+        "there, not what stood there before.",
+        {"provider": "refill; refill", "user": "push 0x1000; push 0x0"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+    ),
+    Scenario(
         "rewrite-bound",
         "The user makes an entry name a buffer that there is not, while the provider reads it: it "
         "is judged by what was read.",
@@ -253,11 +262,11 @@ _SCENARIOS = (
     ),
     Scenario(
         "doorbell-twice",
-        "The user sleeps twice while the NIC delivers two buffers: a ring is for one sleep.",
-        {"user": "await-cqes; take 1; await-cqes", "nic": "send 1; send 1"},
+        "The provider sleeps twice while the user returns two buffers: a ring is for one sleep.",
+        {"provider": "await-rqes 1; await-rqes 2", "user": "return 0; return 1"},
         shape=Shape(niovs=2),
-        setup="grant 2",
-        end="scrub; expect-home",
+        setup="alloc 2; deliver 2 1",
+        end="flush; expect-home",
     ),
     Scenario(
         "reset-vs-scrub",
