@@ -27,6 +27,10 @@ class Bug:
         file: Of ``cext/``, the file that is changed.
         old: Text that stands in it exactly once.
         new: What stands there instead.
+        scenario: The ready scenario of ``emu.race.library`` that shows it; empty for a mistake
+            that needs nobody to race with.
+        memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. What
+            shows in one of them shows in those behind it, unless ``c11`` is all it needs.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Bug:
     file: str
     old: str
     new: str
+    scenario: str = ""
+    memory: str = "sc"
 
     def apply(self, sources: Path) -> None:
         """Change the file in a copy of ``cext/``.
