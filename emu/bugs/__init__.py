@@ -29,8 +29,9 @@ class Bug:
         new: What stands there instead.
         scenario: The ready scenario of ``emu.race.library`` that shows it; empty for a mistake
             that needs nobody to race with.
-        memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. What
-            shows in one of them shows in those behind it, unless ``c11`` is all it needs.
+        memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. It shows
+            in ``c11`` in any case; in ``tso`` not if all that is missing is an order that such a
+            machine keeps anyway.
     """
 
     name: str

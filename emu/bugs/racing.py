@@ -128,10 +128,20 @@ _BUGS = (
         "a fragment gets its user reference before its page-pool reference: a scrub in between "
         "takes the stack's own",
         "nic_queue.c",
-        "\tif (touched->fragments > own) {\n\t\tuint32_t more",
+        "\tif (touched->fragments > own) {\n"
+        "\t\tuint32_t more = touched->fragments - own;\n\n"
+        "\t\t/* A fresh buffer has the stack's reference and no other holder yet. */\n"
+        "\t\tif (touched->fresh)\n"
+        "\t\t\tshm_store_relaxed_u32(&area->niovs[touched->niov].pp_refs, 1 + more,\n"
+        "\t\t\t\t\t      POINT_PP_REF_STORE);\n"
+        "\t\telse\n"
+        "\t\t\tzcrx_pp_ref_get(area, touched->niov, more);\n"
+        "\t}\n"
+        "\tzcrx_user_ref_give(area, touched->niov, touched->fragments);\n",
         "\tzcrx_user_ref_give(area, touched->niov, touched->fragments);\n"
-        "\tif (touched->fragments > own) {\n\t\tuint32_t more",
-        scenario="cut-vs-scrub",
+        "\tif (touched->fragments > own)\n"
+        "\t\tzcrx_pp_ref_get(area, touched->niov, touched->fragments - own);\n",
+        scenario="cut-vs-refill",
     ),
     # The lock and the freelist.
     Bug(
@@ -378,14 +388,6 @@ _BUGS = (
         memory="c11",
     ),
     Bug(
-        "pool-gone-early",
-        "a pool that is torn down is gone at once: buffers are still on their way to it",
-        "page_pool.c",
-        "\tif (zcrx_pp_inflight(pool) != 0)\n\t\treturn false;\n",
-        "",
-        scenario="teardown-vs-release",
-    ),
-    Bug(
         "unbound-late",
         "a buffer is unbound after it was pushed on the freelist: by then it may be another "
         "owner's",
@@ -576,25 +578,15 @@ _BUGS = (
         "\t\tuint32_t head = cq->cached_tail;\n",
         scenario="payload",
     ),
-    Bug(
-        "rq-return-unordered",
-        "a return is published without release: the NIC may write into a buffer while the user "
-        "still reads it",
-        "ring.h",
-        "\tshm_store_release_u32(rq->tail, rq->cached_tail, POINT_RQ_TAIL_STORE);\n}\n",
-        "\tatomic_signal_fence(memory_order_release);\n"
-        "\tshm_store_relaxed_u32(rq->tail, rq->cached_tail, POINT_RQ_TAIL_STORE);\n}\n",
-        scenario="recycle",
-    ),
     # The grant ring.
     Bug(
         "grant-published-relaxed",
-        "grants are published without release: the NIC may read a slot of an earlier round",
+        "grants are published without release: the NIC may write into a buffer while its user's "
+        "reading is not over",
         "ring.h",
         "shm_store_release_u32(&ring->shared->tail, ring->cached_tail, POINT_GRANT_TAIL_STORE);",
         "shm_store_relaxed_u32(&ring->shared->tail, ring->cached_tail, POINT_GRANT_TAIL_STORE);",
-        scenario="grant-vs-send",
-        memory="c11",
+        scenario="recycle",
     ),
     Bug(
         "grant-taken-relaxed",
@@ -642,8 +634,27 @@ _BUGS = (
         "a sleeper announces itself when it has looked for the last time: what is published in "
         "between wakes nobody",
         "bell.c",
-        "\t/* Not FUTEX_PRIVATE: the ringers are other processes. Errors mean \"look again\". */\n",
-        "\tshm_store_relaxed_u32(&bell->waiting, UINT32_MAX, POINT_BELL_WAITING);\n",
+        "\tshm_store_relaxed_u32(&bell->waiting, reason, POINT_BELL_WAITING);\n"
+        "\tshm_fence_seq_cst();\n"
+        "\treturn seq;\n"
+        "}\n\n"
+        "void zcrx_bell_cancel(struct zcrx_bell *bell)\n"
+        "{\n"
+        "\tshm_store_relaxed_u32(&bell->waiting, ZCRX_BELL_NONE, POINT_BELL_WAITING);\n"
+        "}\n\n"
+        "void zcrx_bell_sleep(struct zcrx_bell *bell, uint32_t seq, uint32_t timeout_us)\n"
+        "{\n",
+        "\t(void)reason;\n"
+        "\treturn seq;\n"
+        "}\n\n"
+        "void zcrx_bell_cancel(struct zcrx_bell *bell)\n"
+        "{\n"
+        "\tshm_store_relaxed_u32(&bell->waiting, ZCRX_BELL_NONE, POINT_BELL_WAITING);\n"
+        "}\n\n"
+        "void zcrx_bell_sleep(struct zcrx_bell *bell, uint32_t seq, uint32_t timeout_us)\n"
+        "{\n"
+        "\tshm_store_relaxed_u32(&bell->waiting, UINT32_MAX, POINT_BELL_WAITING);\n"
+        "\tshm_fence_seq_cst();\n\n",
         scenario="doorbell",
     ),
     Bug(
@@ -671,8 +682,9 @@ _BUGS = (
         "a sleeper reads the bell's sequence when it goes to sleep: a ring since its last look is "
         "lost",
         "bell.c",
-        "FUTEX_WAIT, seq, &timeout",
-        "FUTEX_WAIT, shm_load_relaxed_u32(&bell->seq, POINT_BELL_SEQ), &timeout",
+        "\tsyscall(SYS_futex, &bell->seq, FUTEX_WAIT,",
+        "\tseq = shm_load_relaxed_u32(&bell->seq, POINT_BELL_SEQ);\n"
+        "\tsyscall(SYS_futex, &bell->seq, FUTEX_WAIT,",
         scenario="doorbell",
     ),
     Bug(
