@@ -703,6 +703,7 @@ static long sleep_on(uint32_t offset, uint32_t expected, const void *place)
 	uint32_t me = (uint32_t)engine->current;
 	struct actor *actor = &engine->actors[me];
 	struct sim_event *event;
+	struct word *word;
 
 	await_turn(engine, SIM_SLEEP, offset, true);
 	event = new_event(engine, me, SIM_SLEEP);
@@ -711,6 +712,9 @@ static long sleep_on(uint32_t offset, uint32_t expected, const void *place)
 	event->place = place;
 	event->before = peek(engine, offset, 4);
 	event->after = expected;
+	/* The kernel's look is a load: what the sleeper loads next is not older. */
+	word = word_at(engine, offset, 4);
+	note_sight(engine, me, word, engine->stores[word->newest].number);
 	end_step(engine, event);
 	actor->left_asleep = false;
 	if (event->before != expected)
@@ -908,6 +912,12 @@ static bool take_step(struct sim_engine *engine)
 
 	if (!enabled)
 		return go_on(engine);
+	/* Before the choice: a chooser that keeps its steps has no room for more of them either. */
+	if (engine->steps == SIM_STEPS_MAX) {
+		sim_fail(SIM_LIVELOCK, "more than %u steps: it does not come to an end",
+			 SIM_STEPS_MAX);
+		return false;
+	}
 	chosen = engine->chooser->actor(engine->chooser, engine, enabled);
 	if (chosen < 0 || !(enabled >> chosen & 1)) {
 		engine->was_cut = true;

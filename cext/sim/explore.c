@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PATIENCE_BITS 8U
+
 static uint32_t pick(uint32_t enabled, uint32_t nth)
 {
 	while (nth--)
@@ -18,8 +20,10 @@ static int random_actor(struct sim_chooser *chooser, struct sim_engine *engine, 
 	struct explore_random *random = (struct explore_random *)chooser;
 
 	(void)engine;
-	return (int)pick(enabled,
-			 zcrx_rng_below(&random->rng, (uint32_t)__builtin_popcount(enabled)));
+	if (!(enabled >> random->last & 1) || zcrx_rng_below(&random->rng, random->patience) == 0)
+		random->last = pick(enabled, zcrx_rng_below(&random->rng,
+							    (uint32_t)__builtin_popcount(enabled)));
+	return (int)random->last;
 }
 
 /* The newest as often as all older ones together: else hardly anything would be seen in time. */
@@ -40,6 +44,8 @@ void explore_random_start(struct explore_random *random, uint64_t seed)
 		.chooser = {.actor = random_actor, .value = random_value},
 		.rng = zcrx_rng_for(seed, 1),
 	};
+	random->patience = 1U << zcrx_rng_below(&random->rng, PATIENCE_BITS);
+	random->last = zcrx_rng_below(&random->rng, SIM_ACTORS_MAX);
 }
 
 static int pct_actor(struct sim_chooser *chooser, struct sim_engine *engine, uint32_t enabled)

@@ -14,9 +14,16 @@ struct explore_step {
 
 /* ---- by chance --------------------------------------------------------------------- */
 
+/*
+ * A coin for each step would hardly ever let one actor go far while another one
+ * stands in the middle of something. Each execution therefore draws how long an
+ * actor goes on: from one step to hundreds.
+ */
 struct explore_random {
 	struct sim_chooser chooser;
 	struct zcrx_rng rng;
+	uint32_t patience; /* it goes on with 1 - 1 / patience */
+	uint32_t last; /* who went on before */
 };
 
 void explore_random_start(struct explore_random *random, uint64_t seed);

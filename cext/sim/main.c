@@ -310,6 +310,8 @@ static void put_end(const struct search *search, bool found)
 	       found ? "true" : "false", search->schedules, search->cut, search->steps, seconds,
 	       search->longest, search->is_complete ? "true" : "false",
 	       interrupted ? "true" : "false", sim_trace_hash(search->engine));
+	/* A finding takes seconds to shorten: who only wants to know whether there is one need not wait. */
+	fflush(stdout);
 }
 
 static void explain(struct search *search)

@@ -19,7 +19,7 @@
 	X(REFILL, "refill", 0, 0)                                                    \
 	X(FLUSH, "flush", 0, 0)                                                      \
 	X(GRANT, "grant", 0, 1)                                                      \
-	X(AWAIT_RQES, "await-rqes", 0, 0) /* sleep until there is one */             \
+	X(AWAIT_RQES, "await-rqes", 0, 1) /* sleep until there are so many */        \
 	X(RESTART, "restart", 0, 0)                                                  \
 	X(RETRY, "retry", 0, 0)                                                      \
 	X(DESTROY, "destroy", 0, 1) /* with what it must answer: 0 or 1 */           \
@@ -38,7 +38,16 @@
 	X(TAIL, "tail", 1, 1) /* user: any word */                                   \
 	X(SCRUB, "scrub", 0, 0)                                                      \
 	X(EXPECT_HOME, "expect-home", 0, 0)                                          \
-	X(EXPECT_VERDICT, "expect-verdict", 2, 2)
+	X(EXPECT_VERDICT, "expect-verdict", 2, 2)                                    \
+	X(CUT, "cut", 0, 1) /* NIC: fragments of a buffer that stays open */         \
+	X(CLOSE, "close", 0, 0)                                                      \
+	X(SEND_BYTES, "send-bytes", 0, 1) /* NIC: a buffer with a payload */         \
+	X(TAKE_BYTES, "take-bytes", 0, 1) /* user: read the payload too */           \
+	X(READ_LOG, "read-log", 0, 0) /* control: each verdict so far */             \
+	X(LOOK, "look", 0, 0) /* control: the pool in charge is one */               \
+	X(TEARDOWN, "teardown", 0, 1) /* and look again so many times */             \
+	X(SCRUB_QUIET, "scrub-quiet", 0, 0) /* of a living user */                   \
+	X(EXPECT_BOUND, "expect-bound", 0, 0)
 
 enum {
 #define WORLD_OP_ENUM(name, word, least, most) OP_##name,
@@ -106,7 +115,7 @@ static void do_grant(struct world_view *view, uint64_t count)
 	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
 	uint32_t granted = 0;
 
-	while (pool && granted < count && granted < zcrx_grant_room(&queue->grants)) {
+	while (pool && granted < count && zcrx_grant_room(&queue->grants)) {
 		int64_t niov = zcrx_pp_alloc(pool);
 
 		if (niov < 0)
@@ -121,20 +130,20 @@ static void do_grant(struct world_view *view, uint64_t count)
 }
 
 /* The provider's way to sleep: announce, look once more, sleep. */
-static void do_await_rqes(struct world_view *view)
+static void do_await_rqes(struct world_view *view, uint64_t count)
 {
 	struct zcrx_queue *queue = &view->nq.queue;
 	uint32_t reason = zcrx_bell_refill(queue->index);
 
-	while (!zcrx_ifq_available(&queue->ifq)) {
+	while (zcrx_ifq_available(&queue->ifq) < count) {
 		uint32_t seq = zcrx_bell_prepare(&queue->bells->provider, reason);
 
-		if (zcrx_ifq_available(&queue->ifq)) {
+		if (zcrx_ifq_available(&queue->ifq) >= count) {
 			zcrx_bell_cancel(&queue->bells->provider);
 			return;
 		}
 		zcrx_bell_sleep(&queue->bells->provider, seq, SLEEP_US);
-		if (sim_was_left_asleep() && zcrx_ifq_available(&queue->ifq))
+		if (sim_was_left_asleep() && zcrx_ifq_available(&queue->ifq) >= count)
 			sim_fail(SIM_LOST_WAKEUP,
 				 "the provider sleeps although an entry was published");
 	}
@@ -278,6 +287,132 @@ static void do_write(struct world_view *view, uint64_t slot, uint64_t off, uint6
 	shm_store_relaxed_u64(&rqe->len_pad, pad << 32, POINT_RQE_STORE);
 }
 
+static void do_cut(struct world_view *view, uint64_t fragments)
+{
+	struct zcrx_nq *nq = &view->nq;
+
+	if (zcrx_nq_room(nq, (uint32_t)fragments, nq->has_open ? 0 : 1) != ZCRX_OFFERED)
+		return;
+	if (!nq->has_open)
+		zcrx_nq_open(nq);
+	for (uint64_t i = 0; i < fragments; i++)
+		zcrx_nq_fragment(nq, 0, 64, 0);
+	zcrx_nq_publish(nq);
+}
+
+static void do_close(struct world_view *view)
+{
+	if (!view->nq.has_open)
+		return;
+	zcrx_nq_close(&view->nq);
+	zcrx_nq_publish(&view->nq);
+}
+
+/* Each payload is the index of its completion: it cannot be taken for another one's. */
+static void do_send_bytes(struct world_view *view, uint64_t fragments)
+{
+	struct zcrx_nq *nq = &view->nq;
+	uint8_t *bytes;
+
+	if (zcrx_nq_room(nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
+		return;
+	bytes = zcrx_area_niov(&nq->queue.area, zcrx_nq_open(nq));
+	for (uint64_t i = 0; i < fragments; i++) {
+		uint64_t payload = nq->queue.cq.cached_tail;
+
+		shm_copy_payload(bytes + nq->open_off, &payload, sizeof(payload));
+		zcrx_nq_fragment(nq, 0, 64, 0);
+	}
+	zcrx_nq_close(nq);
+	zcrx_nq_publish(nq);
+}
+
+static void do_take_bytes(struct world_view *view, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint32_t index = view->cq.cached_head, held = view->fragment_count;
+		uint64_t payload;
+
+		do_take(view, 1);
+		if (view->fragment_count == held)
+			return;
+		memcpy(&payload, view->nq.queue.area.bytes + view->fragments[held],
+		       sizeof(payload));
+		if (payload != index)
+			sim_fail(SIM_WRONG, "completion %u comes with the payload of %" PRIu64,
+				 index, payload);
+	}
+}
+
+/* As reconciliation does: what `consumed` covers is there to be read. */
+static void do_read_log(struct world_view *view)
+{
+	const struct zcrx_ifq *ifq = ifq_of(view);
+	uint64_t consumed = shm_load_acquire_u64(&ifq->shared->consumed, POINT_LOG);
+
+	for (uint64_t i = 0; i < consumed; i++) {
+		uint32_t verdict = ifq->verdict_log[i & ifq->log_mask] & ~ZCRX_LOG_ALIAS;
+
+		if (verdict >= ZCRX_VERDICT_COUNT)
+			sim_fail(SIM_WRONG, "entry %" PRIu64 " has no verdict", i);
+	}
+}
+
+/* A pool that was in charge before and after we looked at it was so meanwhile. */
+static void do_look(struct world_view *view)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(ifq_of(view));
+	uint32_t phase;
+
+	if (!pool)
+		return;
+	phase = shm_load_acquire_u32(&pool->shared->phase, POINT_POOL_COUNT);
+	if (phase != ZCRX_POOL_CURRENT && zcrx_ifq_pool(ifq_of(view)) == pool)
+		sim_fail(SIM_WRONG, "page pool %u is in charge in phase %u", pool->slot, phase);
+}
+
+/* Without copies, a pool is gone only when all buffers are home. */
+static void do_teardown(struct world_view *view, uint64_t looks)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(ifq_of(view));
+	int destroyed = zcrx_ifq_teardown(ifq_of(view));
+
+	while (pool && looks-- && zcrx_pp_phase(pool) == ZCRX_POOL_DYING) {
+		if (!zcrx_pp_retry_release(pool, &destroyed))
+			destroyed = 1;
+	}
+	if (pool && destroyed && zcrx_pp_phase(pool) == ZCRX_POOL_UNUSED)
+		sim_fail(SIM_WRONG, "page pool %u is gone, and buffers are missing", pool->slot);
+}
+
+/* A quiet NIC has shown the user whatever a scrub took from it. */
+static void do_scrub_quiet(struct world_view *view)
+{
+	struct zcrx_queue *queue = &view->nq.queue;
+	uint64_t taken = zcrx_ifq_scrub(&queue->ifq, NULL);
+
+	if (zcrx_queue_nic_is_quiet(queue) &&
+	    shm_load_relaxed_u32(queue->cq.tail, POINT_CQ_TAIL_LOAD) - queue->shape.initial_index <
+		    taken)
+		sim_fail(SIM_WRONG, "the NIC is quiet, and fragments are not visible yet");
+}
+
+/* Without copies: a buffer is a pool's, or it is on the freelist. */
+static void expect_bound(struct world_view *view)
+{
+	const struct zcrx_area *area = &view->nq.queue.area;
+	uint64_t is_free = 0;
+
+	for (uint32_t i = 0; i < zcrx_area_free_count(area); i++)
+		is_free |= (uint64_t)1 << area->freelist[i];
+	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+		if ((is_free >> niov & 1) != (area->niovs[niov].pool == ZCRX_NO_POOL))
+			sim_fail(SIM_WRONG, "niov %u is bound to page pool %d, and %s", niov,
+				 (int)area->niovs[niov].pool - 1,
+				 is_free >> niov & 1 ? "free" : "not free");
+	}
+}
+
 static void do_op(struct world_view *view, const struct world_op *op)
 {
 	struct zcrx_ifq *ifq = ifq_of(view);
@@ -298,7 +433,7 @@ static void do_op(struct world_view *view, const struct world_op *op)
 		do_grant(view, numbers[0]);
 		break;
 	case OP_AWAIT_RQES:
-		do_await_rqes(view);
+		do_await_rqes(view, numbers[0]);
 		break;
 	case OP_RESTART:
 		zcrx_ifq_restart(ifq);
@@ -358,6 +493,33 @@ static void do_op(struct world_view *view, const struct world_op *op)
 		break;
 	case OP_EXPECT_VERDICT:
 		expect_verdict(view, numbers[0], numbers[1]);
+		break;
+	case OP_CUT:
+		do_cut(view, numbers[0]);
+		break;
+	case OP_CLOSE:
+		do_close(view);
+		break;
+	case OP_SEND_BYTES:
+		do_send_bytes(view, numbers[0]);
+		break;
+	case OP_TAKE_BYTES:
+		do_take_bytes(view, numbers[0]);
+		break;
+	case OP_READ_LOG:
+		do_read_log(view);
+		break;
+	case OP_LOOK:
+		do_look(view);
+		break;
+	case OP_TEARDOWN:
+		do_teardown(view, numbers[0]);
+		break;
+	case OP_SCRUB_QUIET:
+		do_scrub_quiet(view);
+		break;
+	case OP_EXPECT_BOUND:
+		expect_bound(view);
 		break;
 	}
 }

@@ -27,6 +27,11 @@ class Bug:
         file: Of ``cext/``, the file that is changed.
         old: Text that stands in it exactly once.
         new: What stands there instead.
+        scenario: The ready scenario of ``emu.race.library`` that shows it; empty for a mistake
+            that needs nobody to race with.
+        memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. It shows
+            in ``c11`` in any case; in ``tso`` not if all that is missing is an order that such a
+            machine keeps anyway.
     """
 
     name: str
@@ -34,6 +39,8 @@ class Bug:
     file: str
     old: str
     new: str
+    scenario: str = ""
+    memory: str = "sc"
 
     def apply(self, sources: Path) -> None:
         """Change the file in a copy of ``cext/``.

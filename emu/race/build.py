@@ -14,6 +14,7 @@ from emu.bugs import Bug
 from emu.errors import ConfigError
 from emu.ondemand import (
     compile_provider,
+    core_sources,
     digest,
     forget_old_builds,
     headers_of,
@@ -39,6 +40,10 @@ _CORE = (
     "provider.c",
     "rss.c",
     "sim/world.c",
+)
+#: Of these: what no scenario runs through. A seeded bug in a header need not reach it.
+_BYSTANDERS = frozenset(
+    {"crc32c.c", "fault.c", "flight.c", "foreign.c", "nic_faults.c", "nic_offer.c", "rss.c"}
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
@@ -90,20 +95,24 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
     compiler = any_compiler()
     # GCC warns of each stand-alone fence; our runtime knows them.
     hooks = [*_HOOKS] if compiler.is_clang else [*_HOOKS, "-Wno-tsan"]
-    with sources_with(bug) as sources:
-        common = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
-        wanted = [(name, [*common, *hooks]) for name in _CORE]
-        wanted += [(name, common) for name in _ENGINE]
+    with sources_with(bug) as changed:
+
+        def make(name: str) -> Path:
+            is_engine = name in _ENGINE
+            is_same = (is_engine or name in _BYSTANDERS) and bug and bug.file != name
+            sources = core_sources() if is_same else changed
+            flags = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
+            return _object(compiler, sources, name, flags if is_engine else [*flags, *hooks])
+
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(
-                pool.map(lambda item: _object(compiler, sources, item[0], item[1]), wanted)
-            )
+            objects = list(pool.map(make, (*_CORE, *_ENGINE)))
         if provider is not None:
             if not provider.is_file() or provider.suffix != ".c":
                 raise ConfigError.of("provider", str(provider), "name the C source of one")
             # Not ours to warn about.
-            plain = [flag for flag in (*common, *hooks) if flag not in _WARNINGS]
-            objects.append(compile_provider(compiler, provider, [*plain, "-c"], ".o"))
+            plain = [flag for flag in _COMMON if flag not in _WARNINGS]
+            flags = [*plain, *hooks, f"-I{changed}", "-c"]
+            objects.append(compile_provider(compiler, provider, flags, ".o"))
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)

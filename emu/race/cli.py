@@ -18,6 +18,7 @@ from emu.fuzz.campaign import findings_folder
 from emu.race.artifact import Artifact, artifact_of, read_artifact
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
+from emu.race.live import live_command
 from emu.race.perfetto import trace_events
 from emu.race.runner import (
     MEMORY_WORDS,
@@ -237,6 +238,32 @@ def _list(console: Console, *, operations: bool, json_target: str | None) -> Non
         print_lists(console)
 
 
+def _live(
+    console: Console,
+    scenario: str | None,
+    bug: str | None,
+    provider: Path | None,
+    seconds: int | None,
+    seed: int | None,
+    json_target: str | None,
+) -> None:
+    """Race real processes: without orders of whoever chooses an interleaving."""
+    if provider is not None:
+        raise ConfigError.of("provider", str(provider), "with --live use stress --provider LIB.so")
+    if scenario is None:
+        raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
+    found = live_command(
+        console,
+        scenario,
+        find_bug(bug, RACING_BUGS) if bug is not None else None,
+        _SECONDS if seconds is None else seconds,
+        secrets.randbits(63) if seed is None else seed,
+        json_target,
+    )
+    if found:
+        raise typer.Exit(EXIT_FINDING)
+
+
 def _check_file(name: str, path: Path | None) -> None:
     from emu.cli import check_json_target
 
@@ -276,6 +303,10 @@ def command(
         int, typer.Option(help="Executions of a scenario at most; 0 = no limit.")
     ] = 0,
     depth: Annotated[int, typer.Option(help="Of the bugs that pct guarantees to find.")] = 3,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Real processes, run after run, with delays by chance."),
+    ] = False,
     bound: Annotated[
         int | None,
         typer.Option(help="An exhaustive search has so many preemptions at most; no bound."),
@@ -309,6 +340,9 @@ def command(
     console = console_for(json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
+        return
+    if live:
+        _live(console, scenario, bug, provider, time, seed, json_target)
         return
     wanted = find_word("strategy", strategy, Strategy) if strategy is not None else None
     if bound is not None and wanted not in (None, Strategy.EXHAUSTIVE):

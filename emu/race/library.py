@@ -145,6 +145,145 @@ _SCENARIOS = (
         setup="alloc 1; deliver 1 1",
         end="scrub; flush; expect-home",
     ),
+    Scenario(
+        "cut-vs-scrub",
+        "The instance is scrubbed between two fragments of a buffer: the stack's own reference "
+        "keeps it until the NIC is done.",
+        {"nic": "cut 1; close", "control": "scrub"},
+        setup="grant 1",
+        end="scrub; expect-home; destroy 0",
+    ),
+    Scenario(
+        "cut-vs-refill",
+        "The NIC delivers the second fragment of a buffer while the provider judges the return "
+        "of the first.",
+        {"nic": "cut 1; cut 1; close", "provider": "refill"},
+        setup="grant 1; push 0x0",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "give-at-once",
+        "The user gives a fragment back as soon as it sees it: its reference is there already.",
+        {"nic": "send 1", "user": "take 1; give 1", "provider": "refill"},
+        setup="grant 1",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+    ),
+    Scenario(
+        "payload",
+        "The user reads the bytes of each fragment: they were written before the completion was "
+        "seen, and belong to it.",
+        {"nic": "send-bytes 1; send-bytes 1", "user": "take-bytes 1; take-bytes 1"},
+        shape=Shape(niovs=2, cq=1),
+        setup="grant 2",
+        end="scrub; expect-home",
+    ),
+    Scenario(
+        "recycle",
+        "A buffer goes round: the NIC writes into it again only when the user's reading is over.",
+        {
+            "nic": "send-bytes 1; send-bytes 1",
+            "user": "take-bytes 1; give 1",
+            "provider": "grant 1",
+        },
+        setup="grant 1",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "each-entry-once",
+        "The refill ring is full, and the user returns one more buffer as soon as there is room: "
+        "each return is judged once.",
+        {"provider": "refill; refill", "user": "return 1"},
+        shape=Shape(niovs=2, rq=1),
+        setup="alloc 2; deliver 2 1; return 0",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+    ),
+    Scenario(
+        "entry-then-tail",
+        "The user publishes two entries while the provider reads them: each is what was written "
+        "there, not what stood there before.",
+        {"provider": "refill; refill", "user": "push 0x1000; push 0x0"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+    ),
+    Scenario(
+        "rewrite-bound",
+        "The user makes an entry name a buffer that there is not, while the provider reads it: it "
+        "is judged by what was read.",
+        {"provider": "refill", "user": "write 0 0x5000"},
+        shape=Shape(niovs=2),
+        setup="alloc 1; deliver 1 1; return 0",
+        end="expect-verdict 6 0; scrub; flush",
+    ),
+    Scenario(
+        "grants-full",
+        "The grant ring is full: the provider may write into a slot only when the NIC has read it.",
+        {"provider": "grant 1; grant 1", "nic": "send 1; send 1"},
+        shape=Shape(niovs=3, grants=1),
+        setup="grant 1",
+        end="scrub; expect-home",
+    ),
+    Scenario(
+        "two-releases",
+        "The ptr ring is full, and two sides give a buffer up at once: the pool counts both.",
+        {"nic": "drop 1", "control": "scrub"},
+        shape=Shape(niovs=3, ptr_ring=1),
+        setup="alloc 3; deliver 1 1; drop 1",
+        end="destroy 0",
+    ),
+    Scenario(
+        "teardown-vs-release",
+        "The queue is torn down while a full ptr ring sends the last buffer to the freelist: the "
+        "pool is gone only when the buffer is there.",
+        {"nic": "drop 1", "provider": "teardown 1"},
+        shape=Shape(niovs=2, ptr_ring=1),
+        setup="alloc 2; drop 1",
+    ),
+    Scenario(
+        "release-vs-bind",
+        "A buffer is unbound and freed by one side, taken and bound by the other: in this order.",
+        {"nic": "drop 1", "provider": "alloc 2"},
+        shape=Shape(niovs=2, ptr_ring=1),
+        setup="alloc 2; drop 1",
+        end="expect-bound",
+    ),
+    Scenario(
+        "look-vs-restart",
+        "Somebody looks for the page pool in charge while the queue gets a new one.",
+        {"provider": "restart", "control": "look"},
+        setup="alloc 1; drop 1",
+    ),
+    Scenario(
+        "read-log",
+        "The control process reads verdicts while the provider writes them.",
+        {"provider": "refill", "control": "read-log"},
+        setup="alloc 1; deliver 1 1; return 0; push 0x9000",
+        end="flush; expect-home",
+    ),
+    Scenario(
+        "doorbell-twice",
+        "The provider sleeps twice while the user returns two buffers: a ring is for one sleep.",
+        {"provider": "await-rqes 1; await-rqes 2", "user": "return 0; return 1"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1",
+        end="flush; expect-home",
+    ),
+    Scenario(
+        "reset-vs-scrub",
+        "The ring is given to a new user, who finds it empty, while what the old one held is "
+        "scrubbed.",
+        {"provider": "follow-detach; reset-ring; refill", "control": "scrub"},
+        setup="alloc 1; deliver 1 1; return 0",
+        end="expect-verdict 0 0; expect-verdict 6 0; expect-home",
+    ),
+    Scenario(
+        "scrub-of-the-living",
+        "A living user is scrubbed while the NIC delivers to it: when the NIC is quiet, the user "
+        "can see all that was taken from it.",
+        {"nic": "send 1", "control": "scrub-quiet"},
+        setup="grant 1",
+        end="scrub; expect-home",
+    ),
 )
 
 #: By name.
