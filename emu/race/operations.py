@@ -15,7 +15,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "refill": ("", "provider: judge what waits in the refill ring, into the alloc cache"),
     "flush": ("", "provider: judge all that waits in the refill ring, on demand"),
     "grant": ("[N]", "provider: post N buffers (1) to the NIC, and ring its bell"),
-    "await-rqes": ("", "provider: sleep until there is an entry in the refill ring"),
+    "await-rqes": ("[N]", "provider: sleep until there are N entries (1) in the refill ring"),
     "restart": ("", "provider: the queue gets a new page pool, the old one is torn down"),
     "retry": ("", "provider: look again whether an old pool's buffers are home"),
     "destroy": ("[0|1]", "provider: tear the queue down; 0: all must be home, 1: some must not"),
@@ -38,6 +38,15 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "scrub": ("", "control: take back all references of the user"),
     "expect-home": ("", "end: the user must have no reference left"),
     "expect-verdict": ("VERDICT N", "end: a verdict (its number) must have been given N times"),
+    "cut": ("[K]", "NIC: publish K fragments (1) of a buffer that stays open for more"),
+    "close": ("", "NIC: be done with the open buffer, and publish"),
+    "send-bytes": ("[K]", "NIC: as send, with payloads written into the buffer"),
+    "take-bytes": ("[N]", "user: as take, and read the payloads: they must be what was sent"),
+    "read-log": ("", "control: read each verdict logged so far"),
+    "look": ("", "control: the pool in charge must be one that serves"),
+    "teardown": ("[N]", "provider: tear the queue down, and look at the pool N times (1) again"),
+    "scrub-quiet": ("", "control: scrub a living user; a quiet NIC must have published all"),
+    "expect-bound": ("", "end: buffers are bound to a pool exactly if they are not free"),
 }
 
 
