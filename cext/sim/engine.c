@@ -360,6 +360,15 @@ static void race(struct sim_engine *engine, uint32_t offset, const char *what, u
 		 offset, what, engine->setup.names[engine->current], engine->setup.names[other]);
 }
 
+static bool is_ordered(const struct sim_engine *engine, uint32_t offset)
+{
+	for (uint32_t i = 0; i < engine->setup.ordered_count; i++) {
+		if (offset - engine->setup.ordered[i].offset < engine->setup.ordered[i].size)
+			return true;
+	}
+	return false;
+}
+
 static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writes,
 			   const void *place)
 {
@@ -367,13 +376,16 @@ static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writ
 	struct actor *actor = &engine->actors[me];
 	struct shadow *shadow = shadow_at(engine, offset);
 
+	const char *what = is_ordered(engine, offset) ? (writes ? "a write" : "a read") :
+			   writes		      ? "a plain write" :
+							"a plain read";
+
 	/* Should it be a finding: no step says where a plain access is. */
 	engine->finding.place = place;
 	if (!knows(actor, shadow->writer, shadow->write_time))
-		race(engine, offset, writes ? "a plain write" : "a plain read", shadow->writer);
+		race(engine, offset, what, shadow->writer);
 	if (!knows(actor, shadow->atomic_writer, shadow->atomic_time))
-		race(engine, offset, writes ? "a plain write" : "a plain read",
-		     shadow->atomic_writer);
+		race(engine, offset, what, shadow->atomic_writer);
 	if (!writes) {
 		shadow->read_times[me] = actor->clock.at[me];
 		shadow->read_places[me] = place;
@@ -383,9 +395,9 @@ static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writ
 		if (actor->clock.at[other] < shadow->read_times[other]) {
 			engine->finding.other_place = shadow->read_places[other];
 			sim_fail(SIM_RACE,
-				 "data race at shared offset %u: a plain write of %s, not ordered "
-				 "with %s's read",
-				 offset, engine->setup.names[me], engine->setup.names[other]);
+				 "data race at shared offset %u: %s of %s, not ordered with %s's "
+				 "read",
+				 offset, what, engine->setup.names[me], engine->setup.names[other]);
 		}
 	}
 	shadow->writer = me;
@@ -511,7 +523,10 @@ static uint64_t do_load(uint32_t offset, uint32_t size, int order, const void *p
 	event->size = (uint8_t)size;
 	event->order = (uint8_t)order;
 	event->place = place;
-	check_atomic_load(engine, offset);
+	if (is_ordered(engine, offset))
+		check_plain_at(engine, offset, false, place);
+	else
+		check_atomic_load(engine, offset);
 	if (find_buffered(actor, offset, &event->before)) {
 		event->choices = 1;
 		actor->last_word = NONE; /* its own store: nobody else's would be news */
@@ -566,7 +581,10 @@ static void do_store(uint32_t offset, uint32_t size, uint64_t value, int order, 
 	event->before = peek(engine, offset, size);
 	event->after = value;
 	event->changed = true;
-	check_atomic_store(engine, offset);
+	if (is_ordered(engine, offset))
+		check_plain_at(engine, offset, true, place);
+	else
+		check_atomic_store(engine, offset);
 	if (engine->setup.memory == SIM_TSO) {
 		if (actor->buffered == BUFFER_MAX)
 			sim_fail(SIM_LIVELOCK, "more than %u stores wait in one buffer",

@@ -77,6 +77,10 @@ struct sim_chooser {
 	void (*done)(struct sim_chooser *chooser, struct sim_engine *engine);
 };
 
+struct sim_range {
+	uint32_t offset, size; /* in shared memory */
+};
+
 struct sim_setup {
 	enum sim_memory memory;
 	uint32_t actors;
@@ -85,6 +89,13 @@ struct sim_setup {
 	uint32_t shared_size;
 	void *whole; /* … inside of what is put back before each execution */
 	uint32_t whole_size;
+	/*
+	 * Words whose reuse must be ordered, as if they were plain: what one actor reads
+	 * there another may write over only when it has been told. (A load is never put
+	 * off behind a later store here, so that nothing else would show it.)
+	 */
+	const struct sim_range *ordered;
+	uint32_t ordered_count;
 	void (*act)(void *context, uint32_t actor); /* an actor's life */
 	void (*judge)(void *context); /* all have ended: sim_fail() if something is wrong */
 	void *context;

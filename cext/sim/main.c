@@ -457,6 +457,8 @@ static struct sim_engine *open_engine(const char *scenario, const char *memory)
 		.shared_size = world->shared_size,
 		.whole = world->memory,
 		.whole_size = world->memory_size,
+		.ordered = world->slots,
+		.ordered_count = world->is_honest ? 3 : 0,
 		.act = world_act,
 		.judge = world_judge,
 		.context = world,

@@ -725,12 +725,16 @@ static bool read_line(struct world *world, char *line, char *why, size_t size)
 		return read_shape(&world->shape, line + 5, why, size);
 	if (strncmp(line, "setup", 5) == 0)
 		return read_script(&world->setup, line + 5, why, size);
+	if (strcmp(line, "honest") == 0) {
+		world->is_honest = true;
+		return true;
+	}
 	if (strncmp(line, "end", 3) == 0)
 		return read_script(&world->end, line + 3, why, size);
 	rest = strchr(line, ':');
 	if (strncmp(line, "actor ", 6) != 0 || !rest)
 		return wrong(why, size, "line", line,
-			     "it must begin with shape, setup, actor or end");
+			     "it must begin with shape, setup, actor, end or honest");
 	if (world->actor_count == SIM_ACTORS_MAX)
 		return wrong(why, size, "actor", line, "there can be 8 at most");
 	*rest++ = '\0';
@@ -834,6 +838,26 @@ static bool make_memory(struct world *world)
 	return true;
 }
 
+static struct sim_range range_of(const struct world *world, const void *from, size_t size)
+{
+	return (struct sim_range){
+		.offset = (uint32_t)((const unsigned char *)from - world->shared),
+		.size = (uint32_t)size,
+	};
+}
+
+static void find_slots(struct world *world)
+{
+	const struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+
+	world->slots[0] = range_of(world, queue->ifq.rq.rqes,
+				   sizeof(*queue->ifq.rq.rqes) * queue->shape.rq_entries);
+	world->slots[1] =
+		range_of(world, queue->cq.cqes, sizeof(*queue->cq.cqes) * queue->shape.cq_entries);
+	world->slots[2] = range_of(world, queue->grants.slots,
+				   sizeof(*queue->grants.slots) * queue->shape.grant_entries);
+}
+
 struct world *world_open(const char *text, char *why, size_t size)
 {
 	struct world *world = calloc(1, sizeof(*world));
@@ -848,6 +872,7 @@ struct world *world_open(const char *text, char *why, size_t size)
 	}
 	for (uint32_t i = 0; i <= SIM_ACTORS_MAX; i++)
 		attach(world, &world->views[i]);
+	find_slots(world);
 	zcrx_run_format(world->views[0].nq.queue.run, 1);
 	zcrx_queue_format(&world->views[SIM_ACTORS_MAX].nq.queue);
 	do_script(&world->views[SIM_ACTORS_MAX], &world->setup);

@@ -10,6 +10,7 @@
  *	setup OPERATION; OPERATION …	before, by one
  *	actor NAME: OPERATION; …	each at the same time as the others
  *	end OPERATION; …		afterwards, by one
+ *	honest				users keep to the rings' rules: slots must be ordered
  */
 #ifndef ZCRX_SIM_WORLD_H
 #define ZCRX_SIM_WORLD_H
@@ -56,6 +57,8 @@ struct world {
 	unsigned char *shared;
 	uint32_t shared_size;
 	struct zcrx_mapping mapping;
+	bool is_honest; /* nobody writes over a slot of a ring before it is free … */
+	struct sim_range slots[3]; /* … so that these are ordered: RQEs, CQEs, grants */
 };
 
 /* NULL, and a line in `why`, when the text is no scenario. The setup has been done. */

@@ -440,7 +440,6 @@ _BUGS = (
         "shm_load_acquire_u32(rq->tail, POINT_RQ_TAIL_LOAD);",
         "shm_load_relaxed_u32(rq->tail, POINT_RQ_TAIL_LOAD);",
         scenario="entry-then-tail",
-        memory="c11",
     ),
     Bug(
         "rq-tail-published-relaxed",
@@ -449,7 +448,6 @@ _BUGS = (
         "shm_store_release_u32(rq->tail, rq->cached_tail, POINT_RQ_TAIL_STORE);",
         "shm_store_relaxed_u32(rq->tail, rq->cached_tail, POINT_RQ_TAIL_STORE);",
         scenario="entry-then-tail",
-        memory="c11",
     ),
     Bug(
         "rq-tail-published-early",
@@ -595,7 +593,6 @@ _BUGS = (
         "\t\t\tshm_load_acquire_u32(&ring->shared->tail, POINT_GRANT_TAIL_LOAD);",
         "\t\t\tshm_load_relaxed_u32(&ring->shared->tail, POINT_GRANT_TAIL_LOAD);",
         scenario="grant-vs-send",
-        memory="c11",
     ),
     Bug(
         "grant-published-early",
@@ -759,6 +756,60 @@ _BUGS = (
         "shm_load_relaxed_u32(&queue->nic->publishing, POINT_USER) == 0;",
         scenario="scrub-of-the-living",
         memory="c11",
+    ),
+    Bug(
+        "rq-head-published-relaxed",
+        "the refill ring's head is published without release: the user may write over entries "
+        "that are still being read",
+        "ring.h",
+        "\tshm_store_release_u32(rq->head, rq->cached_head, POINT_RQ_HEAD_STORE);\n",
+        "\tshm_store_relaxed_u32(rq->head, rq->cached_head, POINT_RQ_HEAD_STORE);\n",
+        scenario="full-ring",
+    ),
+    Bug(
+        "rq-head-read-relaxed",
+        "the user reads the refill ring's head without acquire: it may write over entries that "
+        "are still being read",
+        "ring.h",
+        "\t\tuint32_t head = shm_load_acquire_u32(rq->head, POINT_RQ_HEAD_LOAD);\n",
+        "\t\tuint32_t head = shm_load_relaxed_u32(rq->head, POINT_RQ_HEAD_LOAD);\n",
+        scenario="full-ring",
+    ),
+    Bug(
+        "cq-head-published-relaxed",
+        "the completion queue's head is published without release: the NIC may write over a "
+        "completion that is still being read",
+        "ring.h",
+        "\tshm_store_release_u32(cq->head, cq->cached_head, POINT_CQ_HEAD_STORE);\n",
+        "\tshm_store_relaxed_u32(cq->head, cq->cached_head, POINT_CQ_HEAD_STORE);\n",
+        scenario="cq-full",
+    ),
+    Bug(
+        "cq-head-read-relaxed",
+        "the NIC reads the completion queue's head without acquire: it may write over a "
+        "completion that is still being read",
+        "ring.h",
+        "\t\tuint32_t head = shm_load_acquire_u32(cq->head, POINT_CQ_HEAD_LOAD);\n",
+        "\t\tuint32_t head = shm_load_relaxed_u32(cq->head, POINT_CQ_HEAD_LOAD);\n",
+        scenario="cq-full",
+    ),
+    Bug(
+        "grant-head-published-relaxed",
+        "the grant ring's head is published without release: the provider may write over a "
+        "grant that is still being read",
+        "ring.h",
+        "\tshm_store_release_u32(&ring->shared->head, ring->cached_head,",
+        "\tshm_store_relaxed_u32(&ring->shared->head, ring->cached_head,",
+        scenario="grants-full",
+    ),
+    Bug(
+        "grant-head-read-relaxed",
+        "the provider reads the grant ring's head without acquire: it may write over a grant "
+        "that is still being read",
+        "ring.h",
+        "\tring->cached_head = shm_load_acquire_u32(&ring->shared->head, POINT_GRANT_HEAD_LOAD);\n",
+        "\tring->cached_head = shm_load_relaxed_u32(&ring->shared->head, POINT_GRANT_HEAD_LOAD);\n",
+        scenario="grants-full",
     ),
 )
 

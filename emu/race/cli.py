@@ -177,7 +177,8 @@ def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact, 
     found = artifact.found
     lines = artifact.scenario.splitlines()
     before = count_operations(scenario)
-    after = artifact.scenario.count(";") + sum(1 for line in lines if not line.startswith("shape"))
+    scripts = [line for line in lines if line.startswith(("setup ", "actor ", "end "))]
+    after = sum(1 + line.count(";") for line in scripts)
     _say(console, f"\n{path}")
     _say(
         console,

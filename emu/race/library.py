@@ -30,6 +30,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2),
         setup="alloc 2; deliver 2 1",
         end="flush; expect-home; expect-verdict 0 2",
+        honest=True,
     ),
     Scenario(
         "full-ring",
@@ -39,6 +40,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2, rq=1),
         setup="alloc 2; deliver 2 1; return 0",
         end="scrub; flush",
+        honest=True,
     ),
     Scenario(
         "deliver-vs-refill",
@@ -56,6 +58,7 @@ _SCENARIOS = (
         shape=Shape(niovs=1, cq=2),
         setup="grant 1",
         end="scrub; flush; expect-home",
+        honest=True,
     ),
     Scenario(
         "grant-vs-send",
@@ -63,6 +66,7 @@ _SCENARIOS = (
         {"provider": "grant 1; grant 1", "nic": "send 1; send 1"},
         shape=Shape(niovs=2),
         end="scrub; expect-home",
+        honest=True,
     ),
     Scenario(
         "release-vs-freelist",
@@ -122,6 +126,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2, cq=1),
         setup="grant 2",
         end="scrub; expect-home",
+        honest=True,
     ),
     Scenario(
         "doorbell",
@@ -167,6 +172,7 @@ _SCENARIOS = (
         {"nic": "send 1", "user": "take 1; give 1", "provider": "refill"},
         setup="grant 1",
         end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
     ),
     Scenario(
         "payload",
@@ -176,6 +182,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2, cq=1),
         setup="grant 2",
         end="scrub; expect-home",
+        honest=True,
     ),
     Scenario(
         "recycle",
@@ -187,6 +194,7 @@ _SCENARIOS = (
         },
         setup="grant 1",
         end="scrub; flush; expect-home",
+        honest=True,
     ),
     Scenario(
         "each-entry-once",
@@ -196,6 +204,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2, rq=1),
         setup="alloc 2; deliver 2 1; return 0",
         end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
     ),
     Scenario(
         "entry-then-tail",
@@ -205,6 +214,7 @@ _SCENARIOS = (
         shape=Shape(niovs=2),
         setup="alloc 2; deliver 2 1",
         end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
     ),
     Scenario(
         "rewrite-bound",
@@ -222,6 +232,7 @@ _SCENARIOS = (
         shape=Shape(niovs=3, grants=1),
         setup="grant 1",
         end="scrub; expect-home",
+        honest=True,
     ),
     Scenario(
         "two-releases",

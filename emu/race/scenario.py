@@ -51,6 +51,8 @@ class Scenario:
         shape: The instance.
         setup: Operations before; what they leave in the stack's hand is the first actor's.
         end: Operations afterwards, with what is expected of them.
+        honest: Everybody keeps to the rings' rules. Then reuse of a ring's slots must be ordered:
+            who writes over one must have been told that it was read, or it is a data race.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Scenario:
     shape: Shape = field(default_factory=Shape)
     setup: str = ""
     end: str = ""
+    honest: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked here; the simulation checks operations."""
@@ -84,4 +87,6 @@ class Scenario:
         lines += [f"actor {name}: {operations}" for name, operations in self.actors.items()]
         if self.end:
             lines.append(f"end {self.end}")
+        if self.honest:
+            lines.append("honest")
         return "\n".join(lines) + "\n"

@@ -138,6 +138,7 @@ static uint64_t with_words(uint64_t value)
 }
 
 static bool keeps_words;
+static struct sim_range ordered; /* size 0: none */
 
 static void judge(void *context)
 {
@@ -172,6 +173,8 @@ static struct sim_engine *open_engine(const struct program *program, enum sim_me
 		.shared_size = sizeof(memory->words),
 		.whole = memory,
 		.whole_size = sizeof(*memory),
+		.ordered = &ordered,
+		.ordered_count = ordered.size != 0,
 		.act = acts,
 		.judge = judge,
 	});
@@ -433,6 +436,31 @@ static void plain_accesses_race_unless_they_are_ordered(void)
 	}
 }
 
+/* Word 0 is a slot, word 1 says that it is free: nothing but that shows it is reused too early. */
+static void reuse_of_ordered_words_must_be_told(void)
+{
+	static const struct program told = {2,
+					    {{{LOAD, 0, RELAXED, 0}, {STORE, 1, RELEASE, 1}},
+					     {{WAIT_FOR, 1, ACQUIRE, 1}, {STORE, 0, RELAXED, 2}}}};
+	static const struct program no_release = {
+		2,
+		{{{LOAD, 0, RELAXED, 0}, {STORE, 1, RELAXED, 1}},
+		 {{WAIT_FOR, 1, ACQUIRE, 1}, {STORE, 0, RELAXED, 2}}}};
+	static const struct program no_acquire = {
+		2,
+		{{{LOAD, 0, RELAXED, 0}, {STORE, 1, RELEASE, 1}},
+		 {{WAIT_FOR, 1, RELAXED, 1}, {STORE, 0, RELAXED, 2}}}};
+
+	for (uint32_t model = SIM_SC; model <= SIM_C11; model += 2) {
+		CHECK_EQ(search(&no_release, model, UINT32_MAX, act), SIM_NOTHING);
+		ordered = (struct sim_range){.offset = 0, .size = sizeof(uint32_t)};
+		CHECK_EQ(search(&told, model, UINT32_MAX, act), SIM_NOTHING);
+		CHECK_EQ(search(&no_release, model, UINT32_MAX, act), SIM_RACE);
+		CHECK_EQ(search(&no_acquire, model, UINT32_MAX, act), SIM_RACE);
+		ordered.size = 0;
+	}
+}
+
 /* ---- waiting ---------------------------------------------------------------------------------------- */
 
 static void whoever_spins_goes_on_when_there_is_news(void)
@@ -537,5 +565,6 @@ static void a_schedule_replays_to_the_same_trace(void)
 CHECK_MAIN(CASE(each_model_allows_what_the_textbook_says),
 	   CASE(same_outcomes_with_and_without_reduction),
 	   CASE(plain_accesses_race_unless_they_are_ordered),
+	   CASE(reuse_of_ordered_words_must_be_told),
 	   CASE(whoever_spins_goes_on_when_there_is_news), CASE(a_lost_wakeup_is_found),
 	   CASE(a_schedule_replays_to_the_same_trace))
