@@ -7,6 +7,7 @@ The file has a probability for each point, and counts what all processes of a ru
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.metadata
 import mmap
 import os
 import re
@@ -18,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import cffi
 
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
@@ -78,7 +77,9 @@ def _object(
 def _module_source(sources: Path) -> Path:
     """The C source of the extension module, as cffi makes it."""
     builder = sources / "build_core.py"
-    key = digest([builder.read_bytes(), cffi.__version__.encode(), sys.version.encode()])
+    key = digest(
+        [builder.read_bytes(), importlib.metadata.version("cffi").encode(), sys.version.encode()]
+    )
     return in_cache(f"{key}.module", [sys.executable, str(builder)])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -117,6 +118,7 @@ def good(name: str) -> st.SearchStrategy[Any]:
         "traffic": st.sampled_from(["synthetic", "synthetic:size=64", "tcp:127.0.0.1:0"]),
         "consumer": st.sampled_from(["builtin", "module:function", "a.b:c.d"]),
         "plan": plans,
+        "provider": st.none() | st.sampled_from(["/lib/mine.so", "mine.so", "../a/./b.so"]),
     }[name]
 
 
@@ -130,6 +132,7 @@ def near(name: str) -> st.SearchStrategy[Any]:
     return {
         "duration_s": st.sampled_from([0, -0.0, 0.0, DURATION_MAX_S, DURATION_MAX_S + 1]),
         "consumer": st.sampled_from(["module:", ":function", ":", "module"]),
+        "provider": st.sampled_from(["", "a\0b"]),
     }.get(name, st.nothing())
 
 
@@ -165,6 +168,8 @@ def takes(name: str, value: Any) -> bool:
         return value is None or (is_number and 0 < value <= DURATION_MAX_S)
     if name == "plan":
         return isinstance(value, Plan)
+    if name == "provider":
+        return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
     if name == "consumer" and value != "builtin":
         return isinstance(value, str) and all(value.partition(":"))
     return isinstance(value, str)
@@ -196,6 +201,8 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
         made = getattr(config, name)
         if name in ROUNDED:
             assert made == power_of_two(value)
+        elif name == "provider" and value is not None:
+            assert made == os.path.abspath(value)
         else:
             assert made == value
     for name in ROUNDED:

@@ -81,6 +81,6 @@ def test_hang_is_found_and_shortened(fuzz_power: ModuleType, tmp_path: Path) -> 
         fuzz_power.Recipe(fuzz_power.Kind.TOOL, False, CONTENT_BUGS["ptr-ring-slot-not-cleared"])
     )
     shape = bytes([3, 2, 0, 0]) + bytes(4)
-    alloc, drop, scrub, restart = bytes([0, 0]), bytes([2, 0, 0]), bytes([10]), bytes([12])
+    alloc, drop, scrub, restart = bytes([0, 0]), bytes([2, 0, 0]), bytes([10, 0]), bytes([13])
     program = shape + alloc + drop + scrub * 9 + restart
     assert fuzz_power._minimise(judge, program, tmp_path) == (3, "hang")
