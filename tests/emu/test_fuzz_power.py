@@ -36,7 +36,8 @@ def test_bug_is_found_and_its_program_short(fuzz_power: ModuleType) -> None:
     """What needs the wrap at 2^32 begins right before it once it is minimised."""
     found = fuzz_power.attempt(CONTENT_BUGS["wrap-compared"], fuzz_power.Engine.GENERATE, 1, 60)
     assert found.seconds < math.inf
-    assert found.signature.startswith("consumed:")
+    # Which of the ways to notice it comes first depends on when the folder was looked at.
+    assert found.signature.startswith(("consumed:", "result:"))
     assert 1 <= found.operations <= 4
 
 
