@@ -66,5 +66,6 @@ def find_bug(name: str, bugs: dict[str, Bug]) -> Bug:
     """
     if name in bugs:
         return bugs[name]
-    near = difflib.get_close_matches(name, bugs, n=3, cutoff=0.4) or sorted(bugs)[:3]
+    near = [known for known in sorted(bugs) if name and name in known][:3]
+    near = near or difflib.get_close_matches(name, bugs, n=3, cutoff=0.4) or sorted(bugs)[:3]
     raise ConfigError.of("bug", name, f"known are {', '.join(near)}, …")
