@@ -62,25 +62,12 @@ class _Rates:
         return (value(self._now) - value(self._last)) / seconds if seconds > 0 else 0.0
 
 
-class LiveView:
-    """The view of a running session; a context manager whose ``update`` takes samples."""
+class RedrawnView:
+    """A context manager with something that is redrawn in place: on a terminal only."""
 
-    def __init__(self, console: Console, config: RunConfig, pids: dict[str, int]) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._config = config
-        self._pids = pids
-        self._rates = _Rates()
-        self._next_plain_s = PLAIN_EVERY_S
         self._live: Live | None = None
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        total = config.duration_s or (float(config.packets) or None)
-        self._task = self._progress.add_task("stress", total=total)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -96,6 +83,26 @@ class LiveView:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+
+class LiveView(RedrawnView):
+    """The view of a running session; a context manager whose ``update`` takes samples."""
+
+    def __init__(self, console: Console, config: RunConfig, pids: dict[str, int]) -> None:
+        super().__init__(console)
+        self._config = config
+        self._pids = pids
+        self._rates = _Rates()
+        self._next_plain_s = PLAIN_EVERY_S
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        total = config.duration_s or (float(config.packets) or None)
+        self._task = self._progress.add_task("stress", total=total)
 
     def update(self, sample: Sample) -> None:
         """Show a new sample."""

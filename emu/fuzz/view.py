@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,7 +10,7 @@ from emu.fuzz.campaign import Plan, Progress
 from emu.fuzz.coverage import Gap
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Trial
-from emu.render import short
+from emu.render import RedrawnView, short
 
 PLAIN_EVERY_S = 5.0
 
@@ -23,30 +19,14 @@ def _age(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-class CampaignView:
+class CampaignView(RedrawnView):
     """The view of a running campaign: redrawn on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
-        self._console = console
+        super().__init__(console)
         self._plan = plan
-        self._live: Live | None = None
         self._next_plain_s = PLAIN_EVERY_S
         self._told = 0
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def update(self, progress: Progress) -> None:
         """Show where the campaign stands; a new finding is named at once."""

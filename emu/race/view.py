@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,7 +14,7 @@ from emu.race.library import SCENARIOS
 from emu.race.operations import OPERATIONS
 from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy
 from emu.race.scenario import Scenario
-from emu.render import short
+from emu.render import RedrawnView, short
 
 #: Without a terminal: a line of progress at first, and then now and then.
 _FIRST_S = 1.0
@@ -41,29 +38,13 @@ def progress_text(scenario: Scenario, result: Result) -> str:
     return ", ".join(parts)
 
 
-class SearchView:
+class SearchView(RedrawnView):
     """The view of running searches: redrawn on a terminal, a line now and then elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live: Live | None = None
+        super().__init__(console)
         self._scenario: Scenario | None = None
         self._next_s = _FIRST_S
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def begin(self, scenario: Scenario) -> None:
         """Say which scenario is searched from now on."""
