@@ -18,6 +18,7 @@ from typing import Any
 from emu.bugs import find_bug
 from emu.bugs.content import CONTENT_BUGS
 from emu.errors import ConfigError
+from emu.finding_file import claims_format, read_content, wrong_file
 from emu.fuzz.harness import CODEC, Target, Trial
 from emu.report import write_text
 
@@ -79,16 +80,7 @@ class Finding:
 
 def is_finding(path: Path) -> bool:
     """Whether a file claims to be a finding (which need not be a sound one)."""
-    if path.name.endswith(SUFFIX):
-        return True
-    try:
-        return FORMAT in path.read_text(errors="replace")[:200] if path.is_file() else False
-    except OSError:
-        return False
-
-
-def _wrong(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"finding: {str(path)!r} {why}")
+    return claims_format(path, SUFFIX, FORMAT)
 
 
 def _typed(content: dict[str, Any], name: str, *types: type) -> Any:
@@ -111,19 +103,7 @@ def read_finding(path: Path) -> Finding:
         ConfigError: The file cannot be read, was cut off, is of another version, or names a
             bug that does not exist.
     """
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise _wrong(path, f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
-        raise _wrong(path, "is cut off, or no finding at all: it is not whole JSON") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _wrong(path, f"is no finding: its format is not {FORMAT!r}")
-    for name, known in (("version", VERSION), ("codec", CODEC)):
-        if content.get(name) != known:
-            raise _wrong(
-                path, f"has {name} {content.get(name)!r}; this program reads {name} {known}"
-            )
+    content = read_content(path, FORMAT, version=VERSION, codec=CODEC)
     try:
         program = bytes.fromhex(_typed(content, "program", str))
         digest = _typed(content, "sha256", str)
@@ -139,9 +119,9 @@ def read_finding(path: Path) -> Finding:
             operations=_typed(content, "operations", int),
         )
     except ValueError as error:
-        raise _wrong(path, f"is damaged: {error}") from None
+        raise wrong_file(path, f"is damaged: {error}") from None
     if hashlib.sha256(program).hexdigest() != digest:
-        raise _wrong(path, "is damaged: the program is not the one that its digest is of")
+        raise wrong_file(path, "is damaged: the program is not the one that its digest is of")
     return Finding(
         program,
         Target(

@@ -12,6 +12,7 @@ from typing import Any
 from emu.bugs import Bug, find_bug
 from emu.bugs.racing import RACING_BUGS
 from emu.errors import ConfigError
+from emu.finding_file import claims_format, read_content, wrong_file
 from emu.race.runner import Found, Memory, Step
 from emu.race.scenario import Scenario
 from emu.report import write_text
@@ -100,16 +101,7 @@ def artifact_of(
 
 def is_race_finding(path: Path) -> bool:
     """Whether a file claims to be one (which need not be sound)."""
-    if path.name.endswith(SUFFIX):
-        return True
-    try:
-        return FORMAT in path.read_text(errors="replace")[:200] if path.is_file() else False
-    except OSError:
-        return False
-
-
-def _wrong(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"finding: {str(path)!r} {why}")
+    return claims_format(path, SUFFIX, FORMAT)
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -119,18 +111,7 @@ def read_artifact(path: Path) -> Artifact:
         ConfigError: The file cannot be read, was cut off or edited, is of another version, or
             names a bug that does not exist.
     """
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise _wrong(path, f"cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise _wrong(path, "is cut off, or no finding at all: it is not whole JSON") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _wrong(path, f"is no finding: its format is not {FORMAT!r}")
-    if content.get("version") != VERSION:
-        raise _wrong(
-            path, f"has version {content.get('version')!r}; this program reads version {VERSION}"
-        )
+    content = read_content(path, FORMAT, version=VERSION)
     try:
         bug, provider = content["bug"], content["provider"]
         artifact = Artifact(
@@ -149,7 +130,9 @@ def read_artifact(path: Path) -> Artifact:
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise _wrong(path, f"is damaged: {error}") from None
+        raise wrong_file(path, f"is damaged: {error}") from None
     if not whole or artifact.digest != content.get("sha256"):
-        raise _wrong(path, "is damaged: scenario and schedule are not those that its digest is of")
+        raise wrong_file(
+            path, "is damaged: scenario and schedule are not those that its digest is of"
+        )
     return artifact

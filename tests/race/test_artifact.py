@@ -156,3 +156,10 @@ def test_trace_is_written_by_race_and_replay(call: Call, kept: Path, tmp_path: P
     assert call("replay", str(kept), "--perfetto", "two.json").code == 1
     for name in ("one.json", "two.json"):
         assert json.loads((tmp_path / name).read_text())["traceEvents"]
+
+
+def test_json_that_is_too_deep_is_no_finding(tmp_path: Path) -> None:
+    path = tmp_path / "deep.race.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="it is not whole JSON"):
+        read_artifact(path)
