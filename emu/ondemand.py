@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emu.bugs import Bug
@@ -88,6 +88,35 @@ def in_cache(name: str, command_to: list[str]) -> Path:
     finally:
         Path(part).unlink(missing_ok=True)
     return path
+
+
+def compile_core(
+    compiler: Compiler, sources: Path, source: Path, flags: Sequence[str], *, mapped: bool = True
+) -> Path:
+    """Compile a file of the core's, or find it compiled already; the object file.
+
+    Args:
+        compiler: By which.
+        sources: The folder of the core's sources, which headers come from: it may be a copy.
+        source: The file, of that folder or made from it.
+        flags: More for the compiler.
+        mapped: Let what it says of files speak of ``/cext``, wherever the sources are.
+    """
+    key = digest(
+        [
+            *headers_of(sources),
+            source.read_bytes(),
+            source.name.encode(),
+            compiler.path.encode(),
+            compiler.version.encode(),
+            # A copy that a bug was put into has another place each time.
+            *(flag.replace(str(sources), "").encode() for flag in flags),
+            b"" if mapped else str(sources).encode(),
+        ]
+    )
+    places = [f"-ffile-prefix-map={sources}=/cext"] if mapped else []
+    command = [compiler.path, *flags, *places, f"-I{sources}", "-x", "c", "-c", str(source), "-o"]
+    return in_cache(f"{key}.o", command)
 
 
 def compile_provider(compiler: Compiler, source: Path, flags: list[str], suffix: str) -> Path:

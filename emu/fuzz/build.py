@@ -11,6 +11,7 @@ from pathlib import Path
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
 from emu.ondemand import (
+    compile_core,
     compile_provider,
     core_sources,
     digest,
@@ -97,30 +98,17 @@ class _Compilation:
         self._sources = sources
         self._kind = recipe.kind
         self._compiler = compiler_of(recipe.kind)
-        self._headers = headers_of(sources)
         checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
-        # A seeded bug's copy has another place each time; people know a file as cext/….
-        names = () if recipe.kind is Kind.COVERAGE else (f"-ffile-prefix-map={sources}=/cext",)
-        self._flags = (
-            *_COMMON, *_WARNINGS, *checks, *names, f"-I{sources}", f"-I{sources / 'fuzz'}"
-        )  # fmt: skip
+        self._flags = (*_COMMON, *_WARNINGS, *checks, f"-I{sources / 'fuzz'}")
         self._checks = checks
 
     def _object(self, name: str, extra: tuple[str, ...]) -> Path:
-        source = self._sources / name
+        # Coverage is told by the files' own names.
+        mapped = self._kind is not Kind.COVERAGE
         flags = [*self._flags, *extra]
-        stable = [flag.replace(str(self._sources), "") for flag in flags]
-        key = digest(
-            [
-                *self._headers,
-                source.read_bytes(),
-                name.encode(),
-                self._compiler.path.encode(),
-                self._compiler.version.encode(),
-                *(flag.encode() for flag in stable),
-            ]
+        return compile_core(
+            self._compiler, self._sources, self._sources / name, flags, mapped=mapped
         )
-        return in_cache(f"{key}.o", [self._compiler.path, *flags, "-c", str(source), "-o"])
 
     def link(self) -> Path:
         """Compile what is missing and link it."""

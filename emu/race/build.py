@@ -13,15 +13,15 @@ from pathlib import Path
 from emu.bugs import Bug
 from emu.errors import ConfigError
 from emu.ondemand import (
+    compile_core,
     compile_provider,
     core_sources,
     digest,
     forget_old_builds,
-    headers_of,
     in_cache,
     sources_with,
 )
-from emu.toolchain import Compiler, any_compiler
+from emu.toolchain import any_compiler
 
 #: Of the core: what actors run, and what that needs. Instrumented.
 _CORE = (
@@ -63,21 +63,6 @@ _HOOKS = (
 )
 
 
-def _object(compiler: Compiler, sources: Path, name: str, flags: list[str]) -> Path:
-    stable = [flag.replace(str(sources), "") for flag in flags]
-    key = digest(
-        [
-            *headers_of(sources),
-            (sources / name).read_bytes(),
-            name.encode(),
-            compiler.path.encode(),
-            compiler.version.encode(),
-            *(flag.encode() for flag in stable),
-        ]
-    )
-    return in_cache(f"{key}.o", [compiler.path, *flags, "-c", str(sources / name), "-o"])
-
-
 def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Path:
     """Build the simulation, or find it built already.
 
@@ -101,8 +86,8 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
             is_engine = name in _ENGINE
             is_same = (is_engine or name in _BYSTANDERS) and bug and bug.file != name
             sources = core_sources() if is_same else changed
-            flags = [*_COMMON, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
-            return _object(compiler, sources, name, flags if is_engine else [*flags, *hooks])
+            flags = [*_COMMON] if is_engine else [*_COMMON, *hooks]
+            return compile_core(compiler, sources, sources / name, flags)
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(make, (*_CORE, *_ENGINE)))

@@ -23,14 +23,14 @@ from typing import Self
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
 from emu.ondemand import (
+    compile_core,
     core_sources,
     digest,
     forget_old_builds,
-    headers_of,
     in_cache,
     sources_with,
 )
-from emu.toolchain import Compiler, any_compiler
+from emu.toolchain import any_compiler
 
 #: Where the processes of a run find the file.
 VARIABLE = "ZCRX_CHAOS"
@@ -55,23 +55,6 @@ _POINT = re.compile(r"^\tX\(([A-Z_]+)\)", re.MULTILINE)
 def points() -> tuple[str, ...]:
     """The names of the core's points, in order."""
     return tuple(_POINT.findall((core_sources() / "shm.h").read_text()))
-
-
-def _object(
-    compiler: Compiler, sources: Path, source: Path, name: str, flags: tuple[str, ...]
-) -> Path:
-    key = digest(
-        [
-            *headers_of(sources),
-            source.read_bytes(),
-            name.encode(),
-            compiler.path.encode(),
-            compiler.version.encode(),
-            *(flag.encode() for flag in flags),
-        ]
-    )
-    command = [compiler.path, *flags, f"-ffile-prefix-map={sources}=/cext", f"-I{sources}"]
-    return in_cache(f"{key}.o", [*command, "-x", "c", "-c", str(source), "-o"])
 
 
 def _module_source(sources: Path) -> Path:
@@ -105,12 +88,12 @@ def build_chaos_core(bug: Bug | None = None) -> Path:
     with sources_with(bug) as sources:
         core = [*sorted(sources.glob("*.c")), sources / "chaos" / "chaos.c"]
         flags: tuple[str, ...] = (*_FLAGS, *_CHAOS)
-        wanted = [(path, path.name, flags) for path in core]
+        wanted = [(path, flags) for path in core]
         module = (*_FLAGS, *_CHAOS, *_MODULE, f"-I{include}")
-        wanted.append((_module_source(sources), "_core.c", module))
+        wanted.append((_module_source(sources), module))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(
-                pool.map(lambda item: _object(compiler, sources, item[0], item[1], item[2]), wanted)
+                pool.map(lambda item: compile_core(compiler, sources, item[0], item[1]), wanted)
             )
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-shared", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
