@@ -12,6 +12,7 @@
  *
  * ZCRX_FUZZ_… as in sink.h. Code 0: nothing found; 1: a finding; 2: wrong use.
  */
+#include "../usage.h"
 #include "mutate.h"
 #include "sink.h"
 #include "trial.h"
@@ -24,24 +25,6 @@
 #include <unistd.h>
 
 #define TRIAL_TIMEOUT_S 5U
-
-static int wrong_use(const char *what, const char *value, const char *why)
-{
-	fprintf(stderr, "%s: %s: %s\n", what, value, why);
-	exit(2);
-}
-
-static uint64_t number(const char *name, const char *text)
-{
-	char *end;
-	uint64_t value;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || end == text || *end)
-		wrong_use(name, text, "it must be a number");
-	return value;
-}
 
 static size_t read_file(const char *path, uint8_t *bytes, size_t max)
 {
@@ -291,14 +274,6 @@ static int minimise(int count, char **arguments)
 	put_finding(&trial);
 	fuzz_court_close(court);
 	return trial.outcome != FUZZ_CLEAN;
-}
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 #define SEEDS_MAX 4096U

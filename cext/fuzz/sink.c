@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink.h"
+#include "../usage.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,22 +15,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void die(const char *what, const char *value, const char *why)
-{
-	fprintf(stderr, "%s: %s: %s\n", what, value, why);
-	exit(2);
-}
-
 static struct fuzz_current *share(const char *path)
 {
 	struct fuzz_current *current;
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0 || ftruncate(fd, sizeof(*current)))
-		die("current", path, strerror(errno));
+		wrong_use("current", path, strerror(errno));
 	current = mmap(NULL, sizeof(*current), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (current == MAP_FAILED)
-		die("current", path, strerror(errno));
+		wrong_use("current", path, strerror(errno));
 	close(fd);
 	return current;
 }
@@ -67,7 +62,7 @@ static void read_deadly(struct fuzz_sink *sink, const char *folder)
 	const struct dirent *entry;
 
 	if (!entries)
-		die("deadly", folder, strerror(errno));
+		wrong_use("deadly", folder, strerror(errno));
 	while (sink->deadly_count < SINK_DEADLY_MAX && (entry = readdir(entries))) {
 		struct fuzz_deadly *deadly = &sink->deadly[sink->deadly_count];
 		char path[4096];
@@ -78,7 +73,7 @@ static void read_deadly(struct fuzz_sink *sink, const char *folder)
 		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
 		file = fopen(path, "rb");
 		if (!file)
-			die("deadly", path, strerror(errno));
+			wrong_use("deadly", path, strerror(errno));
 		deadly->size = (uint32_t)fread(deadly->bytes, 1, sizeof(deadly->bytes), file);
 		fclose(file);
 		sink->deadly_count++;
@@ -109,7 +104,7 @@ void sink_open(struct fuzz_sink *sink)
 	if (library) {
 		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));
 		if (!sink->runner.ops)
-			die("provider", library, why);
+			wrong_use("provider", library, why);
 	}
 	if (deadly)
 		read_deadly(sink, deadly);
@@ -138,7 +133,7 @@ static bool take_mark(const char *folder, const char *signature)
 			return true;
 		}
 		if (errno != EEXIST)
-			die("findings", path, strerror(errno));
+			wrong_use("findings", path, strerror(errno));
 	}
 	return false;
 }
@@ -170,7 +165,7 @@ static void keep(struct fuzz_sink *sink)
 		 sink->signature_count);
 	file = fopen(part, "wb");
 	if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) || rename(part, whole))
-		die("findings", sink->folder, strerror(errno));
+		wrong_use("findings", sink->folder, strerror(errno));
 }
 
 bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)

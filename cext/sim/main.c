@@ -11,6 +11,7 @@
  * none. Code 0: nothing found; 1: a finding; 2: wrong use.
  */
 #define _GNU_SOURCE
+#include "../usage.h"
 #include "explore.h"
 #include "world.h"
 
@@ -37,32 +38,6 @@ static void on_signal(int number)
 {
 	(void)number;
 	interrupted = 1;
-}
-
-static int wrong_use(const char *what, const char *value, const char *why)
-{
-	fprintf(stderr, "%s: %s: %s\n", what, value, why);
-	exit(2);
-}
-
-static uint64_t number(const char *name, const char *text)
-{
-	char *end;
-	uint64_t value;
-
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || end == text || *end)
-		wrong_use(name, text, "it must be a number");
-	return value;
-}
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 /* ---- the search --------------------------------------------------------------------- */
