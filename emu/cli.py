@@ -410,12 +410,15 @@ def replay(
 ) -> None:
     """Run an earlier run's configuration and seed again, or a finding of fuzz or race."""
     check_json_target(json_target)
-    if is_race_finding(run):
-        if replay_race(console_for(json_target), run, all_steps=all_steps, perfetto=perfetto):
-            raise typer.Exit(EXIT_FINDING)
-        return
-    if is_finding(run):
-        if replay_finding(console_for(json_target), run):
+    if is_race_finding(run) or is_finding(run):
+        if is_race_finding(run):
+            shown = replay_race(
+                console_for(json_target), run, all_steps=all_steps, perfetto=perfetto
+            )
+        else:
+            shown = replay_finding(console_for(json_target), run)
+        emit_json(json_target, shown)
+        if shown["still_shows"]:
             raise typer.Exit(EXIT_FINDING)
         return
     config = _read_run(run)

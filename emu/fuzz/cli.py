@@ -85,6 +85,14 @@ def _interruptible(campaign: Campaign) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
+    return {
+        "signature": finding.trial.signature,
+        "operations": finding.trial.operations,
+        "file": str(path),
+    }
+
+
 def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
     return {
         "engine": str(plan.engine),
@@ -97,14 +105,7 @@ def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
         "coverage": asdict(progress.coverage) if progress.coverage else None,
         "workers_replaced": progress.deaths,
         "unconfirmed": progress.unconfirmed,
-        "findings": [
-            {
-                "signature": finding.trial.signature,
-                "operations": finding.trial.operations,
-                "file": str(path),
-            }
-            for finding, path in progress.findings
-        ],
+        "findings": [_finding_as_dict(*item) for item in progress.findings],
     }
 
 
@@ -187,8 +188,8 @@ def _announce(console: Console, plan: Plan, *, chosen: bool) -> None:
 
 def minimise(
     console: Console, path: Path, target: Target, findings: Path | None, tests: Path | None
-) -> bool:
-    """Cut a program or a finding down and show it; whether something is found in it."""
+) -> dict[str, Any]:
+    """Cut a program or a finding down and show it; what is found in it, as values."""
     _check_folder("emit-test", tests)
     program, of_finding = read_program(path)
     harness = Harness(of_finding or target)
@@ -196,17 +197,17 @@ def minimise(
     short, trial = harness.minimise(program)
     if trial.is_clean:
         console.print(f"{path}: nothing is found in this program", highlight=False, markup=False)
-        return False
+        return {"findings": []}
     finding = Finding(short, harness.target, trial, {"engine": "minimise"})
     where = finding.write(findings_folder(findings, _FINDINGS))
     console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
     print_finding(console, finding)
     _emit_tests(console, [finding], tests)
-    return True
+    return {"findings": [_finding_as_dict(finding, where)]}
 
 
-def differential(console: Console, corpus: Path | None, target: Target) -> bool:
-    """Replay a corpus by the provider and by the specification; whether the two agree."""
+def differential(console: Console, corpus: Path | None, target: Target) -> dict[str, Any]:
+    """Replay a corpus by the provider and by the specification; where the two differ."""
     folder = corpus_folder(corpus, _CORPUS)
     programs = [path for path in sorted(folder.iterdir()) if path.is_file()]
     if not programs:
@@ -223,11 +224,14 @@ def differential(console: Console, corpus: Path | None, target: Target) -> bool:
         f"{len(differences)} differ",
         highlight=False,
     )
-    return not differences
+    return {
+        "programs": len(programs),
+        "findings": [{"file": str(path), "what": item.text} for path, item in differences],
+    }
 
 
-def replay_finding(console: Console, path: Path, tests: Path | None = None) -> bool:
-    """Run a finding's program again; whether it still shows something."""
+def replay_finding(console: Console, path: Path) -> dict[str, Any]:
+    """Run a finding's program again; what it shows now, as values."""
     finding = read_finding(path)
     harness = Harness(finding.target)
     harness.check()
@@ -239,7 +243,7 @@ def replay_finding(console: Console, path: Path, tests: Path | None = None) -> b
             f"it was {finding.trial.signature} when it was found: the program shows something else",
             highlight=False,
         )
-    return not trial.is_clean
+    return {"still_shows": not trial.is_clean, "was": finding.trial.signature, **asdict(trial)}
 
 
 def command(
@@ -302,9 +306,9 @@ def command(
         sanitize=not fast,
     )
     if minimize is not None:
-        found = minimise(console, minimize, target, findings, emit_test)
+        summary = minimise(console, minimize, target, findings, emit_test)
     elif differential_:
-        found = not differential(console, corpus, target)
+        summary = differential(console, corpus, target)
     else:
         if cover is not None and cover.exists() and not cover.is_dir():
             raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
@@ -321,7 +325,6 @@ def command(
             cover=cover,
             tests=emit_test,
         )
-        emit_json(json_target, summary)
-        found = bool(summary["findings"])
-    if found:
+    emit_json(json_target, summary)
+    if summary["findings"]:
         raise typer.Exit(EXIT_FINDING)

@@ -189,8 +189,10 @@ def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact, 
         _say(console, f"  {line}")
 
 
-def replay_race(console: Console, path: Path, *, all_steps: bool, perfetto: Path | None) -> bool:
-    """Follow a finding's schedule again; whether it still shows something.
+def replay_race(
+    console: Console, path: Path, *, all_steps: bool, perfetto: Path | None
+) -> dict[str, Any]:
+    """Follow a finding's schedule again; what it shows now, as values.
 
     Raises:
         ConfigError: The file is wrong, or the schedule does not fit this build.
@@ -210,13 +212,19 @@ def replay_race(console: Console, path: Path, *, all_steps: bool, perfetto: Path
                     f"{before.name}"
                 )
         console.print("[bold green]no finding[/]: the schedule was followed to its end")
-        return False
+        return {"still_shows": False, "was": artifact.found.kind}
     _show(console, executable, replace(artifact, found=found), all_steps, perfetto)
     if found.hash != artifact.found.hash:
         _say(console, f"another trace: {found.hash}, it was {artifact.found.hash}")
     else:
         _say(console, f"the same trace: {found.hash}")
-    return True
+    return {
+        "still_shows": True,
+        "was": artifact.found.kind,
+        "kind": found.kind,
+        "text": found.text,
+        "hash": found.hash,
+    }
 
 
 def _list(console: Console, *, operations: bool, json_target: str | None) -> None:
