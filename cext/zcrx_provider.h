@@ -7,6 +7,7 @@
  *
  *	zcrx-emu fuzz --provider LIB.so	attack it
  *	zcrx-emu stress --provider LIB.so	run real processes on it
+ *	zcrx-emu race --provider FILE.c		every interleaving, from its source
  *
  *	cc -std=gnu11 -g -O2 -fPIC -shared -o mine.so mine.c
  *
@@ -70,7 +71,7 @@ struct zcrx_provider_queue;
 
 /* What the host does for a provider. `pool` is always the number of a page pool, from 0. */
 struct zcrx_provider_services {
-	/* The alloc cache of a pool; a push beyond ZCRX_PROVIDER_REFILL buffers is a finding. */
+	/* The alloc cache of a pool; ZCRX_PROVIDER_REFILL buffers at most by a call. */
 	uint32_t (*cache_count)(struct zcrx_provider_queue *queue, uint32_t pool);
 	void (*cache_push)(struct zcrx_provider_queue *queue, uint32_t pool, uint32_t niov);
 	/* A buffer from the freelist becomes a pool's: one page-pool reference. Or a pool's no more. */
