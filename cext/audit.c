@@ -327,7 +327,11 @@ static void check_flows(struct zcrx_queue *queue, struct zcrx_audit *audit)
 
 		if (delivered == got && gaps <= dropped)
 			continue;
-		audit->fragments_missing += delivered - got;
+		/* Each way by itself: the difference of two u32 words is no count. */
+		if (got < delivered)
+			audit->fragments_missing += delivered - got;
+		else
+			audit->fragments_surplus += got - delivered;
 		if (audit->flows_wrong++ == 0)
 			audit->first_flow_wrong = flow;
 	}
@@ -339,7 +343,8 @@ void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t valu
 	const struct zcrx_flow_received *received = &queue->flows_received[flow];
 
 	values[0] = shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER);
-	values[1] = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) - values[0];
+	values[1] = shm_load_relaxed_u32(&sent->next_seq, POINT_COUNTER) -
+		    (values[0] - shm_load_relaxed_u32(&sent->repeated, POINT_COUNTER));
 	values[2] = shm_load_relaxed_u32(&received->received, POINT_COUNTER);
 	values[3] = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
 }

@@ -48,6 +48,7 @@ struct zcrx_audit {
 		flows_wrong; /* flows where received is not what was delivered, or gaps exceed drops */
 	uint32_t first_flow_wrong;
 	uint64_t fragments_missing; /* over all flows: delivered and never received */
+	uint64_t fragments_surplus; /* over all flows: received and never delivered */
 };
 
 /*

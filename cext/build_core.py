@@ -77,7 +77,7 @@ struct zcrx_audit {
     uint32_t lost, doubled, first_lost, first_doubled;
     uint64_t user_refs;
     uint32_t flows_wrong, first_flow_wrong;
-    uint64_t fragments_missing;
+    uint64_t fragments_missing, fragments_surplus;
 };
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
 

@@ -48,7 +48,7 @@ enum zcrx_event_kind {
 	ZCRX_EVENT_SCRUB_SEEN = 29, /* b: position, c: scrubs so far */
 };
 
-/* What was wrong: a of ZCRX_EVENT_ERROR. The first three are enum zcrx_consequence_kind. */
+/* What was wrong: a of ZCRX_EVENT_ERROR. Numbers of its own: see error_of() in returns.c. */
 enum zcrx_event_error {
 	ZCRX_ERROR_BYTES_CHANGED = 1, /* b: flow << 32 | seq, c: niov << 32 | generation */
 	ZCRX_ERROR_GIVEN_AGAIN = 2, /* the same, of the new fragment */
@@ -56,6 +56,7 @@ enum zcrx_event_error {
 	ZCRX_ERROR_ORDER = 4, /* b: flow << 32 | seq, c: the seq that was due */
 	ZCRX_ERROR_OUTSIDE = 5, /* b: offset, c: length */
 	ZCRX_ERROR_GRANTED_HELD = 6, /* NIC. c: niov << 32 | user references */
+	ZCRX_ERROR_TRUNCATED_MISSED = 7, /* as the first three */
 };
 
 /* Where times are taken from; the control process chooses one for a run. */

@@ -130,6 +130,46 @@ static uint32_t hidden_cause(struct zcrx_returns *returns, uint32_t niov, uint64
 	return returns->known[niov].suspect;
 }
 
+/*
+ * What it is in the flight recorder when no fault explains it. The two enums are
+ * apart: what the NIC did on purpose is a consequence when it is found, and an
+ * error when it is not.
+ */
+static enum zcrx_event_error error_of(enum zcrx_consequence_kind kind)
+{
+	switch (kind) {
+	case ZCRX_BYTES_CHANGED:
+		break;
+	case ZCRX_GIVEN_AGAIN:
+		return ZCRX_ERROR_GIVEN_AGAIN;
+	case ZCRX_CORRUPT_FOUND:
+		return ZCRX_ERROR_CORRUPT_MISSED;
+	case ZCRX_TRUNCATED_FOUND:
+		return ZCRX_ERROR_TRUNCATED_MISSED;
+	case ZCRX_DUPLICATE_FOUND:
+	case ZCRX_LATE_FOUND:
+		return ZCRX_ERROR_ORDER;
+	}
+	return ZCRX_ERROR_BYTES_CHANGED;
+}
+
+static void count_error(struct zcrx_returns *returns, const struct zcrx_held *held,
+			enum zcrx_consequence_kind kind)
+{
+	struct zcrx_lab_shared *lab = returns->queue->lab;
+	enum zcrx_event_error error = error_of(kind);
+	shm_u64 *count = &lab->integrity_errors;
+
+	if (error == ZCRX_ERROR_GIVEN_AGAIN)
+		count = &lab->ownership_errors;
+	else if (error == ZCRX_ERROR_ORDER)
+		count = &lab->order_errors;
+	shm_count(count, 1);
+	zcrx_returns_record_error(returns, error, (uint64_t)held->flow << 32 | held->seq,
+				  (uint64_t)zcrx_niov_of(returns, held->off) << 32 |
+					  held->generation);
+}
+
 /* What happened to a held fragment: a fault's consequence, or an error of the system. */
 static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 		  enum zcrx_consequence_kind kind, uint32_t rule, uint64_t position)
@@ -144,12 +184,7 @@ static void blame(struct zcrx_returns *returns, const struct zcrx_held *held,
 	if (rule == 0)
 		rule = hidden_cause(returns, niov, &position);
 	if (rule == 0) {
-		shm_count(kind == ZCRX_GIVEN_AGAIN ? &lab->ownership_errors :
-						     &lab->integrity_errors,
-			  1);
-		zcrx_returns_record_error(returns, (enum zcrx_event_error)kind,
-					  (uint64_t)held->flow << 32 | held->seq,
-					  (uint64_t)niov << 32 | held->generation);
+		count_error(returns, held, kind);
 		return;
 	}
 	zcrx_flight_record(returns->flight, ZCRX_EVENT_CONSEQUENCE, (rule - 1) | kind << 16,

@@ -26,6 +26,7 @@ class Evidence:
     stalled: bool  #: traffic was offered and buffers came back, but nothing was delivered
     undrained: frozenset[int]  #: queues whose consumer left before it had read everything
     kernel_side_died: bool  #: NIC or provider were killed: their state is where they left it
+    unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -136,10 +137,11 @@ def _order(evidence: Evidence) -> Statement:
     problems = [f"{errors} fragments out of order"] if errors else []
     for queue, result in enumerate(evidence.buffers):
         if result.flows_wrong and queue not in evidence.undrained:
-            problems.append(
-                f"queue {queue}: {result.flows_wrong} flows miss {result.fragments_missing} "
-                f"fragments, first flow {result.first_flow_wrong}"
-            )
+            text = f"queue {queue}: {result.flows_wrong} flows miss {result.fragments_missing} "
+            text += f"fragments, first flow {result.first_flow_wrong}"
+            if result.fragments_surplus:
+                text += f", and {result.fragments_surplus} more were received than were sent"
+            problems.append(text)
     if problems:
         return Statement("order", False, "; ".join(problems))
     dropped = evidence.total("nic", "fragments_dropped")
@@ -156,15 +158,36 @@ def _progress(evidence: Evidence) -> Statement:
     return Statement("progress", True, "deliveries went on while buffers came back")
 
 
+def _misrecorded(evidence: Evidence) -> list[str]:
+    """Queues where the entries judged and those written cannot both be counted rightly."""
+    problems = []
+    for number, queue in enumerate(evidence.queues):
+        left = queue.consumer["rqe_submitted"] - queue.provider["consumed"]
+        if left < 0:
+            problems.append(
+                f"queue {number}: {-left} more entries were judged than its consumers say that "
+                "they wrote"
+            )
+        elif left > evidence.unread_max:
+            problems.append(
+                f"queue {number}: its consumers say that they wrote {left} entries more than were "
+                f"judged, and no ring and no log holds that many"
+            )
+    return problems
+
+
 def _exactness(evidence: Evidence) -> Statement:
     result = evidence.reconciliation
-    if result.ok:
+    problems = _misrecorded(evidence)
+    if result.ok and not problems:
         text = f"each of {result.checked} verdicts is the one that its entry must earn"
         return Statement("exactness", True, text)
-    text = f"{result.mismatch_count} of {result.checked} verdicts are wrong"
-    if result.lost:
-        text += f", {result.lost} could not be compared"
-    return Statement("exactness", False, text)
+    if not result.ok:
+        text = f"{result.mismatch_count} of {result.checked} verdicts are wrong"
+        if result.lost:
+            text += f", {result.lost} could not be compared"
+        problems.insert(0, text)
+    return Statement("exactness", False, "; ".join(problems))
 
 
 def audit(evidence: Evidence) -> tuple[Statement, ...]:

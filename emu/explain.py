@@ -271,12 +271,13 @@ def _what_it_means(case: Case, mismatch: Mismatch) -> str:
 def _exactness(case: Case) -> str:
     result = case.reconciliation
     finding = case.findings.get("exactness")
+    lost = (
+        f"{_times(result.lost, 'verdict')} could not be compared with what the entry meant: "
+        "the control process came too late and the logs had been written over. Raise "
+        f"log_entries ({case.config.log_entries}), or give the control process more of a core."
+    )
     if finding is None or finding.mismatch is None:
-        return (
-            f"{_times(result.lost, 'verdict')} could not be compared with what the entry meant: "
-            "the control process came too late and the logs had been written over. Raise "
-            f"log_entries ({case.config.log_entries}), or give the control process more of a core."
-        )
+        return lost if result.lost else _counted_wrongly(case)
     mismatch = finding.mismatch
     said = "no verdict at all" if mismatch.verdict is None else mismatch.verdict.label
     parts = [
@@ -295,6 +296,22 @@ def _exactness(case: Case) -> str:
     parts += _counted_otherwise(case)
     if result.lost:
         parts.append(f"Besides, {_times(result.lost, 'verdict')} could not be compared.")
+    return " ".join(parts)
+
+
+def _counted_wrongly(case: Case) -> str:
+    """Every verdict is legal, and yet the entries do not add up."""
+    parts = []
+    for number, queue in enumerate(case.queues):
+        submitted, consumed = queue.consumer["rqe_submitted"], queue.provider["consumed"]
+        parts.append(
+            f"Queue {number}: its consumers say that they wrote {submitted} entries, and "
+            f"{consumed} were judged."
+        )
+    parts.append(
+        "The first figure stands in memory that the consumer may write: it was written over, or "
+        "several processes wrote to one refill ring."
+    )
     return " ".join(parts)
 
 
@@ -365,11 +382,17 @@ def _conservation(case: Case) -> str:
     return " ".join(parts)
 
 
+_MISSED = {
+    EventError.CORRUPT_MISSED: ", corrupted on purpose and yet as sent",
+    EventError.TRUNCATED_MISSED: ", cut short on purpose and yet as sent",
+}
+
+
 def _fragment(event: Event) -> str:
     return (
         f"fragment {event.b & 0xFFFFFFFF} of flow {event.b >> 32} in buffer {event.c >> 32}, "
         f"grant {event.c & 0xFFFFFFFF} of that buffer"
-        + (", corrupted on purpose and yet as sent" if event.a == EventError.CORRUPT_MISSED else "")
+        + next((words for error, words in _MISSED.items() if event.a == error), "")
     )
 
 
@@ -490,7 +513,8 @@ def _progress(case: Case) -> str:
         where = ", ".join(f"{places[name]} {words}" for name, words in _PLACES.items())
         parts.append(
             f"Queue {queue} at the end: {where}; {places['in_flight']} completions unread, "
-            f"{report.consumer['rqe_submitted'] - report.provider['consumed']} RQEs not judged, "
+            f"{max(report.consumer['rqe_submitted'] - report.provider['consumed'], 0)} RQEs "
+            "not judged, "
             f"{report.nic['packets_delivered']} packets delivered before."
         )
     return " ".join(parts)

@@ -75,6 +75,7 @@ class EventError(enum.IntEnum):
     ORDER = 4
     OUTSIDE = 5
     GRANTED_HELD = 6
+    TRUNCATED_MISSED = 7
 
 
 _ERROR_WORDS = {
@@ -88,6 +89,10 @@ _ERROR_WORDS = {
     ),
     EventError.CORRUPT_MISSED: (
         "error: fragment {seq} of flow {flow} in buffer {niov} was corrupted on purpose, "
+        "and is what was sent"
+    ),
+    EventError.TRUNCATED_MISSED: (
+        "error: fragment {seq} of flow {flow} in buffer {niov} was cut short on purpose, "
         "and is what was sent"
     ),
     EventError.ORDER: "error: fragment {seq} of flow {flow} came when {due} was due",

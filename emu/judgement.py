@@ -70,6 +70,8 @@ def judge(run: FinishedRun) -> Report:
     Raises:
         EnvironmentProblem: A file cannot be written.
     """
+    if run.watch is not None:
+        run.watch.look()  # what was reconciled last is found like the first
     journal = _journal(run) if run.config.plan.rules else None
     notes = [*run.notes]
     if journal is not None:
@@ -85,6 +87,7 @@ def judge(run: FinishedRun) -> Report:
         stalled=run.stalled,
         undrained=run.undrained,
         kernel_side_died=any(death.is_kernel_side for death in run.deaths),
+        unread_max=_unread_max(run),
     )
     statements = run.setup.statements(audit(evidence))
     deaths = [death.text for death in run.deaths]
@@ -120,6 +123,12 @@ def judge(run: FinishedRun) -> Report:
             tracebacks=[w.traceback for w in run.workers if w.traceback],
         )
     return report
+
+
+def _unread_max(run: FinishedRun) -> int:
+    """Entries of one queue that nobody judged, at most: each user may leave a log full behind."""
+    users = [worker.queue for worker in run.workers if worker.role == "consumer"]
+    return run.config.log_entries * max((users.count(queue) for queue in users), default=1)
 
 
 # ---- what was counted ------------------------------------------------------------------

@@ -34,7 +34,11 @@ _WORDS = {
     Alarm.DESTROY_WARNING: "the queue was torn down while buffers were missing",
 }
 _ERRORS = {
-    Alarm.INTEGRITY: {EventError.BYTES_CHANGED, EventError.CORRUPT_MISSED},
+    Alarm.INTEGRITY: {
+        EventError.BYTES_CHANGED,
+        EventError.CORRUPT_MISSED,
+        EventError.TRUNCATED_MISSED,
+    },
     Alarm.OUTSIDE: {EventError.OUTSIDE},
     Alarm.OWNERSHIP: {EventError.GIVEN_AGAIN},
     Alarm.ORDER: {EventError.ORDER},

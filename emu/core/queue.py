@@ -60,7 +60,8 @@ class AuditResult:
     user_refs: int
     flows_wrong: int
     first_flow_wrong: int | None
-    fragments_missing: int
+    fragments_missing: int  #: delivered and never received
+    fragments_surplus: int = 0  #: received and never delivered
 
 
 CONSEQUENCES_MAX = 256
@@ -365,4 +366,5 @@ class Queue:
             flows_wrong=result.flows_wrong,
             first_flow_wrong=result.first_flow_wrong if result.flows_wrong else None,
             fragments_missing=result.fragments_missing,
+            fragments_surplus=result.fragments_surplus,
         )

@@ -215,6 +215,26 @@ static void a_flow_with_missing_fragments_is_found(void)
 	scene_free(&scene);
 }
 
+/* Two users of one ring: what each counts is neither's. No difference is below nothing. */
+static void a_flow_with_more_fragments_than_were_sent_is_found(void)
+{
+	struct scene scene;
+	uint32_t flow[4];
+
+	scene_init(&scene);
+	set_flow(&scene, 2, 10, 10, 13, 0);
+	set_flow(&scene, 3, 10, 9, 7, 1);
+	shm_store_relaxed_u32(&scene.queue->flows_sent[1].delivered, 3, POINT_COUNTER);
+	shm_store_relaxed_u32(&scene.queue->flows_sent[1].repeated, 3, POINT_COUNTER);
+	audit(&scene);
+	CHECK_EQ(scene.audit.flows_wrong, 3);
+	CHECK_EQ(scene.audit.fragments_missing, 2 + 3);
+	CHECK_EQ(scene.audit.fragments_surplus, 3);
+	zcrx_flow_read(scene.queue, 1, flow);
+	CHECK_EQ(flow[1], 0); /* dropped: each of its deliveries was a second one */
+	scene_free(&scene);
+}
+
 static void a_flow_with_more_gaps_than_drops_is_found(void)
 {
 	struct scene scene;
@@ -374,6 +394,7 @@ CHECK_MAIN(CASE(every_place_is_looked_at), CASE(a_sample_counts_the_same_places)
 	   CASE(doubled_buffers_are_found_wherever_they_are),
 	   CASE(buffers_of_a_lingering_pool_are_found), CASE(flows_with_counted_drops_are_right),
 	   CASE(a_flow_with_missing_fragments_is_found),
+	   CASE(a_flow_with_more_fragments_than_were_sent_is_found),
 	   CASE(a_flow_with_more_gaps_than_drops_is_found), CASE(a_repeated_fragment_hides_no_gap),
 	   CASE(every_counter_has_a_name_of_its_own), CASE(counters_are_read_under_their_names),
 	   CASE(injected_entries_are_read_by_rule), CASE(the_journal_of_each_actor_is_read),

@@ -566,6 +566,51 @@ static void bytes_that_are_wrong_are_blamed_on_the_stray_that_named_their_buffer
 	giver_free(&giver);
 }
 
+/* The last error of the consumer's flight recorder. */
+static uint32_t error_recorded(const struct giver *giver)
+{
+	const struct zcrx_flight *flight = &giver->queue->flights[ZCRX_WRITER_CONSUMER];
+	uint64_t count = count_of(&flight->shared->count);
+	uint64_t kind_a;
+
+	REQUIRE(count > 0);
+	kind_a = count_of(&flight->shared->events[(count - 1) & flight->mask].kind_a);
+	CHECK_EQ((uint16_t)kind_a, ZCRX_EVENT_ERROR);
+	return (uint32_t)(kind_a >> 32);
+}
+
+/* Two enums that look alike at their start: each cause is recorded under its own name. */
+static void a_fault_of_the_nic_that_is_not_found_is_recorded_as_what_it_is(void)
+{
+	const struct {
+		uint32_t kind, error;
+	} missed[] = {
+		{ZCRX_FAULT_NIC_CORRUPT, ZCRX_ERROR_CORRUPT_MISSED},
+		{ZCRX_FAULT_NIC_TRUNCATE, ZCRX_ERROR_TRUNCATED_MISSED},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(missed); i++) {
+		const struct zcrx_fault_rule rule = rule_of(ZCRX_FAULT_NONE);
+		struct zcrx_shape shape = small_shape();
+		struct zcrx_held held;
+		struct giver giver;
+
+		shape.flight_entries = 16;
+		giver_init(&giver, &shape, &checking, &rule, 1);
+		shm_store_relaxed_u32(&giver.queue->lab->mark_kinds[FIRST - 1], missed[i].kind,
+				      POINT_LOG);
+		held = fragment_of(&giver, 4, 1);
+		held.mark = FIRST;
+		zcrx_returns_received(&giver.returns, &held, 0);
+		CHECK_EQ(error_recorded(&giver), missed[i].error);
+		CHECK_EQ(LAB(&giver, integrity_errors), 1);
+		receive_changed(&giver, 5, 1);
+		CHECK_EQ(LAB(&giver, integrity_errors), 2);
+		CHECK_EQ(error_recorded(&giver), ZCRX_ERROR_BYTES_CHANGED);
+		giver_free(&giver);
+	}
+}
+
 static void a_buffer_given_again_is_blamed_on_the_stray_that_freed_it(void)
 {
 	const struct zcrx_consequence *found;
@@ -1085,6 +1130,7 @@ CHECK_MAIN(CASE(a_return_of_what_was_received_must_succeed),
 	   CASE(bytes_that_are_wrong_are_blamed_on_the_stray_that_named_their_buffer),
 	   CASE(a_buffer_given_again_is_blamed_on_the_stray_that_freed_it),
 	   CASE(a_corruption_on_purpose_must_be_found),
+	   CASE(a_fault_of_the_nic_that_is_not_found_is_recorded_as_what_it_is),
 	   CASE(all_consequences_are_counted_and_the_first_are_kept),
 	   CASE(a_foreign_write_changes_as_many_bytes_of_a_buffer_that_is_not_held),
 	   CASE(a_foreign_write_is_suspected_until_its_bytes_are_over),

@@ -137,6 +137,21 @@ def test_sound_run_keeps_every_statement() -> None:
             "order",
             "queue 1: 2 flows miss 11 fragments, first flow 5",
         ),
+        (
+            {"buffers": {"flows_wrong": 3, "fragments_surplus": 12, "first_flow_wrong": 5}},
+            "order",
+            "queue 1: 3 flows miss 0 fragments, first flow 5, and 12 more were received than",
+        ),
+        (
+            {"counters": {"consumer": {"rqe_submitted": 30}}},
+            "exactness",
+            "queue 1: 70 more entries were judged than its consumers say that they wrote",
+        ),
+        (
+            {"counters": {"consumer": {"rqe_submitted": 2**64 - 1}}},
+            "exactness",
+            "entries more than were judged, and no ring and no log holds that many",
+        ),
         ({"stalled": True}, "progress", "nothing moved any more"),
         (
             {"reconciliation": reconciliation(mismatch_count=12)},

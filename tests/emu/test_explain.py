@@ -236,6 +236,16 @@ def test_verdicts_that_were_not_compared_are_no_mismatch() -> None:
     assert "65536" in text
 
 
+def test_entries_that_do_not_add_up_are_no_verdicts_that_came_too_late() -> None:
+    given = case(
+        broken=["exactness"],
+        queues=[queue_report(consumer={"rqe_submitted": 3}, provider={"consumed": 73})],
+    )
+    text = text_of("exactness", given)
+    assert text.startswith("Queue 0: its consumers say that they wrote 3 entries, and 73 were")
+    assert "log_entries" not in text
+
+
 @pytest.mark.parametrize(
     ("off", "pad", "strict", "label", "by_references"),
     [
