@@ -15,6 +15,23 @@
 #include "lock.h"
 #include "shm.h"
 
+/*
+ * User references are accounted for by buffer. Of areas that have more buffers
+ * than that, those whose numbers end alike share an account: what holds for each
+ * holds for their sum.
+ */
+#define ZCRX_ACCOUNTS 32768U
+
+static inline uint32_t zcrx_account_of(uint32_t niov)
+{
+	return niov & (ZCRX_ACCOUNTS - 1);
+}
+
+static inline uint32_t zcrx_account_count(uint32_t num_niovs)
+{
+	return num_niovs < ZCRX_ACCOUNTS ? num_niovs : ZCRX_ACCOUNTS;
+}
+
 #define ZCRX_NO_POOL 0U /* value of zcrx_niov.pool; pool slot s is stored as s + 1 */
 
 struct zcrx_area_shared {
@@ -32,13 +49,18 @@ struct zcrx_niov {
 	shm_u32 user_refs; /* fragments that the user holds */
 	shm_u32 pp_refs; /* page-pool references: 0 only before the first use, then at least 1 */
 	shm_u32 pool; /* ZCRX_NO_POOL or slot + 1 */
-	uint32_t reserved;
+	shm_u32 delivered; /* user references ever given, modulo 2^32; the NIC's word */
 };
 
 struct zcrx_area {
 	struct zcrx_area_shared *shared;
 	struct zcrx_niov *niovs; /* [num_niovs] */
 	shm_u32 *freelist; /* [num_niovs] */
+	/*
+	 * [zcrx_account_count()]: user references ever scrubbed, modulo 2^32. Whoever
+	 * scrubs writes it, and a scrub is over before the next begins. NULL: not counted.
+	 */
+	shm_u32 *scrubbed;
 	const shm_u32 *aborted; /* the run's word, or NULL: see lock.h */
 	uint8_t *bytes; /* the buffers themselves; NULL in a process that does not map them */
 	uint32_t num_niovs;
@@ -117,6 +139,13 @@ static inline uint32_t zcrx_user_ref_take_all(struct zcrx_area *area, uint32_t n
 	if (shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD) == 0)
 		return 0;
 	return shm_xchg_u32(refs, 0, POINT_USER_REF_XCHG);
+}
+
+/* A scrub took so many references of a buffer. */
+static inline void zcrx_area_note_scrubbed(struct zcrx_area *area, uint32_t niov, uint32_t refs)
+{
+	if (area->scrubbed)
+		shm_tally(&area->scrubbed[zcrx_account_of(niov)], refs);
 }
 
 /* A buffer gets its (only) first reference: it was bound or taken for a copy. */

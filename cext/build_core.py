@@ -27,6 +27,7 @@ struct zcrx_mapping {
 struct zcrx_run_shared;
 struct zcrx_bells;
 struct zcrx_queue;
+struct zcrx_account;
 
 #define ZCRX_QUEUES_MAX ...
 #define ZCRX_RULES_MAX ...
@@ -107,13 +108,26 @@ uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_conse
                                uint32_t max);
 uint32_t zcrx_journal_read(const struct zcrx_queue *queue, int actor, uint64_t *to,
                            uint64_t *count, uint64_t *missing_from);
-struct zcrx_mismatch { uint64_t position; uint32_t index; uint16_t intent, verdict; };
-struct zcrx_reconciler {
-    uint64_t checked, scrubbed_from, scrubbed_until, mismatch_count, after_scrub, aliases, lost;
-    uint64_t table[255][8];
-    uint64_t wrong[255];
-    struct zcrx_mismatch mismatches[64];
+struct zcrx_mismatch {
+    uint64_t position;
+    uint32_t index;
+    uint16_t intent, verdict;
+    uint32_t why, account, put_down, spent;
 };
+struct zcrx_reconciler {
+    uint64_t checked, mismatch_count, after_scrub, after_stray, aliases, lost;
+    uint64_t table[255][8];
+    uint64_t wrong[255], strays[255];
+    struct zcrx_mismatch mismatches[64];
+    struct zcrx_account *accounts;
+    uint32_t account_count;
+};
+struct zcrx_balance { uint32_t wrong, account, delivered, taken, scrubbed, held; };
+int zcrx_reconciler_init(struct zcrx_reconciler *reconciler, uint32_t num_niovs);
+void zcrx_reconciler_destroy(struct zcrx_reconciler *reconciler);
+void zcrx_reconcile_new_user(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue);
+void zcrx_reconcile_balance(const struct zcrx_reconciler *reconciler,
+                            const struct zcrx_queue *queue, struct zcrx_balance *balance);
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue);
 void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule);
 bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue);

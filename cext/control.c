@@ -184,6 +184,7 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
 		struct zcrx_legal legal = zcrx_legal_of(&rqe, queue->shape.num_niovs,
 							queue->shape.niov_shift, strict_alias);
 
+		shm_store_relaxed_u16(&queue->dues[at & mask], ZCRX_DUE_NONE, POINT_LOG);
 		shm_store_relaxed_u16(&queue->intents[at & mask],
 				      ZCRX_INTENT(rule, rule ? legal.verdicts : 0), POINT_LOG);
 	}

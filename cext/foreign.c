@@ -99,7 +99,11 @@ static void take_unbound(struct zcrx_provider_queue *queue, uint32_t niov)
 
 static bool pp_ref_put(struct zcrx_provider_queue *queue, uint32_t niov, uint32_t count)
 {
-	return zcrx_pp_ref_put(area_of(queue), niov_of(queue, "pp_ref_put", niov), count);
+	niov_of(queue, "pp_ref_put", niov);
+	/* A scrub drops as many page-pool references as it takes user references. */
+	if (foreign_of(queue)->is_scrubbing)
+		zcrx_area_note_scrubbed(area_of(queue), niov, count);
+	return zcrx_pp_ref_put(area_of(queue), niov, count);
 }
 
 static void return_niov(struct zcrx_provider_queue *queue, uint32_t niov)
@@ -312,7 +316,11 @@ uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool
 uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
 {
 	uint64_t before = foreign->returned;
-	uint64_t references = foreign->ops->scrub(&foreign->queue);
+	uint64_t references;
+
+	foreign->is_scrubbing = true;
+	references = foreign->ops->scrub(&foreign->queue);
+	foreign->is_scrubbing = false;
 
 	/* Only return_niov() brings one home, and a process does nothing else meanwhile. */
 	if (buffers)

@@ -20,6 +20,7 @@ struct zcrx_foreign {
 	uint32_t shown_tail; /* stands for the user's tail when not all of it may be read */
 	uint64_t returned; /* buffers that it sent home */
 	bool is_freelist_shut; /* in this call the freelist gives nothing */
+	bool is_scrubbing; /* what is dropped in this call was the user's */
 };
 
 extern const struct zcrx_mp_ops zcrx_foreign_mp_ops;

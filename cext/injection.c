@@ -19,6 +19,7 @@ static void stage_how(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe
 
 	returns->staged[returns->staged_count].rqe = rqe;
 	returns->staged[returns->staged_count].strays = 0;
+	returns->staged[returns->staged_count].is_due = false;
 	returns->staged[returns->staged_count].rule = (uint8_t)rule;
 	returns->staged[returns->staged_count++].how = (uint8_t)how;
 }
@@ -123,6 +124,16 @@ void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *befo
 	}
 }
 
+/* Is the return itself staged, by a user's fault that put entries in its place? */
+static bool is_return_staged(const struct zcrx_returns *returns)
+{
+	for (uint32_t i = 0; i < returns->staged_count; i++) {
+		if (returns->staged[i].is_due)
+			return true;
+	}
+	return false;
+}
+
 static void stage_custom(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe, uint32_t rule)
 {
 	stage(returns, rqe, rule);
@@ -137,7 +148,7 @@ static void stage_custom(struct zcrx_returns *returns, struct io_uring_zcrx_rqe 
 static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custom_call *call,
 			   uint32_t own, struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
 {
-	bool returned = false;
+	bool returned = is_return_staged(returns);
 
 	if (call->count == 0) {
 		shm_count(&returns->queue->lab->hoarded, 1);
@@ -156,6 +167,7 @@ static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custo
 			break;
 		stage(returns, call->entries[i], call->rule + 1);
 		returns->staged[returns->staged_count - 1].strays = (uint8_t)strays;
+		returns->staged[returns->staged_count - 1].is_due = strays == 0;
 	}
 	*valid = call->entries[call->count - 1];
 	*valid_rule = call->rule + 1;
@@ -367,6 +379,7 @@ void zcrx_stage_return(struct zcrx_returns *returns, const struct zcrx_held *hel
 	if (happens) {
 		stage_how(returns, valid, valid_rule, how);
 		returns->staged[returns->staged_count - 1].strays = returns->valid_strays;
+		returns->staged[returns->staged_count - 1].is_due = returns->valid_strays == 0;
 	}
 	returns->staged_end = returns->staged_count;
 	stage_copies(returns, &valid);

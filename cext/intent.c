@@ -8,6 +8,10 @@
  * written. So if `balance` (received less written) is above 0 when an RQE is
  * written, it must succeed; otherwise it may also find nothing. Nothing else is
  * ever legal.
+ *
+ * How often a return may find nothing is the reconciler's to say, which sees what
+ * the strays took. For that each entry is noted either as the one return of a
+ * fragment that was delivered or as nobody's.
  */
 #include "returns_impl.h"
 
@@ -51,7 +55,7 @@ static uint32_t declared_verdicts(const struct zcrx_returns *returns, uint32_t r
  * now. `spoiled`: the buffer that it names was strayed to before this entry.
  */
 static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule,
-		   bool spoiled)
+		   bool spoiled, bool is_due)
 {
 	struct zcrx_legal legal = legal_now(returns, rqe);
 
@@ -60,7 +64,8 @@ static void intend(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe 
 	if (zcrx_kind_of(returns, rule) == ZCRX_FAULT_CUSTOM)
 		legal.verdicts =
 			declared_verdicts(returns, rule, legal.verdicts, legal.names && spoiled);
-	zcrx_intent_put(returns, returns->position, rule, legal.verdicts);
+	zcrx_intent_put(returns, returns->position, rule, legal.verdicts,
+			is_due && legal.names ? ZCRX_DUE(legal.niov) : ZCRX_DUE_NONE);
 	if (legal.names)
 		returns->known[legal.niov].balance--;
 	returns->position++;
@@ -84,7 +89,7 @@ void zcrx_returns_claim(struct zcrx_returns *returns, uint32_t rule, bool late)
 
 	if (legal.names)
 		zcrx_returns_stray(returns, legal.niov, rule);
-	zcrx_intent_put(returns, returns->position++, rule, legal.verdicts);
+	zcrx_intent_put(returns, returns->position++, rule, legal.verdicts, ZCRX_DUE_NONE);
 	returns->rq.cached_tail++;
 	if (legal.names)
 		returns->known[legal.niov].balance--;
@@ -98,7 +103,7 @@ static bool is_stray(enum zcrx_fault_kind kind)
 }
 
 void zcrx_returns_put(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		      uint32_t rule, uint32_t strays)
+		      uint32_t rule, uint32_t strays, bool is_due)
 {
 	uint32_t niov = zcrx_niov_of(returns, rqe->off);
 	bool spoiled = false;
@@ -110,6 +115,6 @@ void zcrx_returns_put(struct zcrx_returns *returns, const struct io_uring_zcrx_r
 		if (strays)
 			zcrx_returns_stray(returns, niov, strays);
 	}
-	intend(returns, rqe, rule, spoiled);
+	intend(returns, rqe, rule, spoiled, is_due);
 	zcrx_rq_user_put(&returns->rq, rqe->off, rqe->len, rqe->__pad);
 }

@@ -68,6 +68,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
 	queue->area.niovs = carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
 	queue->area.freelist = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->num_niovs);
+	queue->area.scrubbed =
+		carve(&carver, sizeof(shm_u32) * (uint64_t)zcrx_account_count(shape->num_niovs));
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
@@ -78,6 +80,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->flows_sent = carve(&carver, sizeof(*queue->flows_sent) * (uint64_t)shape->flows_max);
 	queue->journals[ZCRX_JOURNAL_NIC] = carve(&carver, sizeof(struct zcrx_journal));
 	queue->journals[ZCRX_JOURNAL_PROVIDER] = carve(&carver, sizeof(struct zcrx_journal));
+	ifq->niov_log = carve(&carver, sizeof(*ifq->niov_log) * (uint64_t)shape->log_entries);
 	ifq->verdict_log = carve(&carver, shape->log_entries);
 	carve_flight(queue, ZCRX_WRITER_NIC, &carver, shape->flight_entries);
 	carve_flight(queue, ZCRX_WRITER_PROVIDER, &carver, shape->flight_entries);
@@ -152,6 +155,7 @@ static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *sha
 	queue->ledger =
 		carve(&carver, sizeof(struct zcrx_ledger_entry) * (uint64_t)shape->cq_entries);
 	queue->journals[ZCRX_JOURNAL_CONSUMER] = carve(&carver, sizeof(struct zcrx_journal));
+	queue->dues = carve(&carver, sizeof(*queue->dues) * (uint64_t)shape->log_entries);
 	queue->intents = carve(&carver, sizeof(*queue->intents) * (uint64_t)shape->log_entries);
 	carve_flight(queue, ZCRX_WRITER_CONSUMER, &carver, shape->flight_entries);
 	return carver.used;

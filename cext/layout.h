@@ -38,7 +38,7 @@ struct zcrx_shape {
 	uint32_t cq_entries;
 	uint32_t ptr_ring_size;
 	uint32_t grant_entries;
-	uint32_t log_entries; /* of the verdict log (a byte each) and the intent log (two) */
+	uint32_t log_entries; /* of the verdict log (three bytes each) and the intent log (four) */
 	uint32_t flows_max;
 	uint32_t initial_index; /* where both indices of both rings start */
 	/*
@@ -166,6 +166,14 @@ struct zcrx_ledger_entry {
 #define ZCRX_INTENT_RULE(intent) ((intent) & 0xffU)
 #define ZCRX_INTENT_LEGAL(intent) ((uint32_t)(intent) >> 8)
 
+/*
+ * Beside it: the account (see area.h) of the buffer whose fragment the entry
+ * gives back, + 1; 0 = it is nobody's return. Each fragment that was delivered
+ * has one such entry at most. That is what bounds the excuses: see reconcile.h.
+ */
+#define ZCRX_DUE_NONE 0U
+#define ZCRX_DUE(niov) ((uint16_t)(zcrx_account_of(niov) + 1))
+
 /* What a fault did to the consumer that committed it. */
 enum zcrx_consequence_kind {
 	ZCRX_BYTES_CHANGED = 1, /* a fragment was overwritten while it was held */
@@ -263,6 +271,7 @@ struct zcrx_queue {
 	/* lab */
 	struct zcrx_lab_shared *lab;
 	shm_u16 *intents; /* [log_entries] */
+	shm_u16 *dues; /* [log_entries]: see ZCRX_DUE() */
 	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
 	struct zcrx_flow_received *flows_received;
 	/* what fired, by actor: the consumer's in lab, the others in kern */

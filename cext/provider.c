@@ -101,6 +101,7 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
 	uint64_t log_mask = ifq->log_mask;
 	uint8_t *log = ifq->verdict_log;
+	uint16_t *niov_log = ifq->niov_log;
 	uint32_t aliases = 0, rejected = 0;
 	/*
 	 * Eight bits for each verdict: a call judges fewer than 256 entries, and
@@ -115,6 +116,9 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 		aliases += verdict / ZCRX_LOG_ALIAS;
 		shm_log_put(log, (consumed + i) & log_mask, (uint8_t)verdict);
 	}
+	/* Covered by the same release, so no place of its own to switch at. */
+	for (uint32_t i = 0; niov_log && i < count; i++)
+		niov_log[(consumed + i) & log_mask] = (uint16_t)zcrx_account_of(batch->niovs[i]);
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++, tallied >>= 8) {
 		if (tallied & 0xff)
 			shm_count(&shared->verdicts[verdict], tallied & 0xff);
@@ -511,6 +515,7 @@ uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 		if (refs == 0)
 			continue;
 		taken += refs;
+		zcrx_area_note_scrubbed(area, niov, refs);
 		if (!zcrx_pp_ref_put(area, niov, refs))
 			continue;
 		zcrx_ifq_return_niov(ifq, niov);

@@ -75,6 +75,7 @@ struct zcrx_ifq {
 	struct zcrx_rq rq;
 	struct zcrx_page_pool pools[ZCRX_POOLS_MAX];
 	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask */
+	uint16_t *niov_log; /* the same: account of the buffer that the entry named; NULL: none */
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	struct zcrx_flight *flight; /* the provider's recorder, or NULL */

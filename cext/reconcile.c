@@ -1,19 +1,149 @@
 /* SPDX-License-Identifier: MIT */
 #include "reconcile.h"
 
-static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-		     uint64_t position, uint16_t intent, uint8_t verdict)
+#include <errno.h>
+#include <stdlib.h>
+
+#define NO_USER_REF_BIT (1U << ZCRX_NO_USER_REF)
+
+/* One entry, as it was meant and as it was judged. */
+struct entry {
+	uint64_t position;
+	uint16_t intent;
+	uint16_t due; /* see ZCRX_DUE() */
+	uint8_t logged; /* the verdict log's byte */
+	uint32_t account; /* of the buffer that the provider found in it */
+};
+
+int zcrx_reconciler_init(struct zcrx_reconciler *reconciler, uint32_t num_niovs)
 {
+	memset(reconciler, 0, sizeof(*reconciler));
+	reconciler->account_count = zcrx_account_count(num_niovs);
+	reconciler->accounts = calloc(reconciler->account_count, sizeof(*reconciler->accounts));
+	return reconciler->accounts ? 0 : -ENOMEM;
+}
+
+void zcrx_reconciler_destroy(struct zcrx_reconciler *reconciler)
+{
+	free(reconciler->accounts);
+	reconciler->accounts = NULL;
+}
+
+/* ---- credits ------------------------------------------------------------------------------ */
+
+static uint32_t scrubbed_ever(const struct zcrx_queue *queue, uint32_t account)
+{
+	/* Relaxed: who scrubs has done so before the control process gets here. */
+	return shm_load_relaxed_u32(&queue->area.scrubbed[account], POINT_COUNTER);
+}
+
+/* References of the present user that scrubs took: X above. */
+static uint32_t scrubbed_of(const struct zcrx_queue *queue, const struct zcrx_account *account,
+			    uint32_t number)
+{
+	return scrubbed_ever(queue, number) - account->scrubbed_before;
+}
+
+/* A return found nothing: F + 1 <= S + X. */
+static bool spend(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+		  const struct entry *entry)
+{
+	struct zcrx_account *account = &reconciler->accounts[entry->account];
+	uint32_t scrubbed = scrubbed_of(queue, account, entry->account);
+
+	if (account->spent >= (uint64_t)account->strays + scrubbed)
+		return false;
+	account->spent++;
+	if (account->spent_on_strays < account->strays) {
+		account->spent_on_strays++;
+		reconciler->after_stray++;
+	} else {
+		reconciler->after_scrub++;
+	}
+	return true;
+}
+
+/* The same of an entry that was sure of a reference: only a scrub can have had it. */
+static bool spend_scrubbed(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+			   const struct entry *entry, bool is_return)
+{
+	struct zcrx_account *account = &reconciler->accounts[entry->account];
+	uint32_t scrubbed = scrubbed_of(queue, account, entry->account);
+
+	if (account->excused >= scrubbed)
+		return false;
+	if (is_return && account->spent >= (uint64_t)account->strays + scrubbed)
+		return false;
+	account->excused++;
+	account->spent += is_return;
+	reconciler->after_scrub++;
+	return true;
+}
+
+/* ---- one entry ------------------------------------------------------------------------------ */
+
+static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+		     const struct entry *entry, enum zcrx_mismatch_why why)
+{
+	struct zcrx_mismatch found = {
+		.position = entry->position,
+		.index = queue->shape.initial_index + (uint32_t)entry->position,
+		.intent = entry->intent,
+		.verdict = entry->logged,
+		.why = why,
+		.account = entry->account,
+	};
+
+	if (why == ZCRX_WHY_NO_CREDIT)
+		found.intent &= (uint16_t)~ZCRX_INTENT(0, NO_USER_REF_BIT);
+	if (entry->account < reconciler->account_count) {
+		const struct zcrx_account *account = &reconciler->accounts[entry->account];
+
+		found.spent = account->spent;
+		found.put_down = account->strays + scrubbed_of(queue, account, entry->account);
+	}
 	if (reconciler->mismatch_count < ZCRX_MISMATCHES_MAX)
-		reconciler->mismatches[reconciler->mismatch_count] = (struct zcrx_mismatch){
-			.position = position,
-			.index = queue->shape.initial_index + (uint32_t)position,
-			.intent = intent,
-			.verdict = verdict,
-		};
+		reconciler->mismatches[reconciler->mismatch_count] = found;
 	reconciler->mismatch_count++;
-	if (ZCRX_INTENT_RULE(intent) <= ZCRX_RULES_MAX)
-		reconciler->wrong[ZCRX_INTENT_RULE(intent)]++;
+	if (ZCRX_INTENT_RULE(entry->intent) <= ZCRX_RULES_MAX)
+		reconciler->wrong[ZCRX_INTENT_RULE(entry->intent)]++;
+}
+
+static void compare(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+		    const struct entry *entry)
+{
+	uint32_t rule = ZCRX_INTENT_RULE(entry->intent);
+	uint32_t legal = ZCRX_INTENT_LEGAL(entry->intent);
+	uint8_t verdict = entry->logged & 7U;
+	bool took = verdict <= ZCRX_OTHER_POOL;
+	bool names = took || verdict == ZCRX_NO_USER_REF;
+	bool is_return = entry->due == ZCRX_DUE(entry->account);
+
+	if (rule > ZCRX_RULES_MAX) {
+		mismatch(reconciler, queue, entry, ZCRX_WHY_ILLEGAL);
+		return;
+	}
+	reconciler->table[rule][verdict]++;
+	reconciler->aliases += entry->logged >> 7;
+	if (names && entry->account >= reconciler->account_count) {
+		mismatch(reconciler, queue, entry, ZCRX_WHY_OTHER_BUFFER);
+		return;
+	}
+	if (took) {
+		reconciler->accounts[entry->account].taken++;
+		reconciler->accounts[entry->account].strays += !is_return;
+		reconciler->strays[rule] += !is_return;
+	}
+	if (!(legal >> verdict & 1U)) {
+		if (verdict != ZCRX_NO_USER_REF || !(legal & 1U << ZCRX_ACCEPTED) ||
+		    !spend_scrubbed(reconciler, queue, entry, is_return))
+			mismatch(reconciler, queue, entry, ZCRX_WHY_ILLEGAL);
+	} else if (rule == ZCRX_INTENT_VALID && names && entry->due && !is_return) {
+		/* Only what a rule wrote can be found as something else. */
+		mismatch(reconciler, queue, entry, ZCRX_WHY_OTHER_BUFFER);
+	} else if (verdict == ZCRX_NO_USER_REF && is_return && !spend(reconciler, queue, entry)) {
+		mismatch(reconciler, queue, entry, ZCRX_WHY_NO_CREDIT);
+	}
 }
 
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue)
@@ -40,26 +170,15 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 		reconciler->checked = consumed - queue->shape.log_entries;
 	}
 	for (uint64_t at = reconciler->checked; at < consumed; at++) {
-		uint8_t logged = queue->ifq.verdict_log[at & mask];
-		uint16_t intent = shm_load_relaxed_u16(&queue->intents[at & mask], POINT_LOG);
-		uint32_t rule = ZCRX_INTENT_RULE(intent);
-		uint8_t verdict = logged & 7U;
+		const struct entry entry = {
+			.position = at,
+			.intent = shm_load_relaxed_u16(&queue->intents[at & mask], POINT_LOG),
+			.due = shm_load_relaxed_u16(&queue->dues[at & mask], POINT_LOG),
+			.logged = queue->ifq.verdict_log[at & mask],
+			.account = queue->ifq.niov_log[at & mask],
+		};
 
-		if (rule > ZCRX_RULES_MAX) {
-			mismatch(reconciler, queue, at, intent, logged);
-			continue;
-		}
-		reconciler->table[rule][verdict]++;
-		reconciler->aliases += logged >> 7;
-		if (ZCRX_INTENT_LEGAL(intent) >> verdict & 1U)
-			continue;
-		/* An entry that had a reference when it was written may find it scrubbed. */
-		if (verdict == ZCRX_NO_USER_REF && at >= reconciler->scrubbed_from &&
-		    at < reconciler->scrubbed_until &&
-		    ZCRX_INTENT_LEGAL(intent) & 1U << ZCRX_ACCEPTED)
-			reconciler->after_scrub++;
-		else
-			mismatch(reconciler, queue, at, intent, logged);
+		compare(reconciler, queue, &entry);
 	}
 	reconciler->checked = consumed;
 	/* Pairs with the acquire in the consumer's zcrx_returns_log_room(): those bytes may be reused. */
@@ -67,4 +186,43 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	/* The same for the provider's log_room(), where no user can write. */
 	shm_store_release_u64(&queue->ifq.shared->checked, consumed, POINT_LOG);
 	return consumed - start;
+}
+
+void zcrx_reconcile_new_user(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue)
+{
+	for (uint32_t number = 0; number < reconciler->account_count; number++)
+		reconciler->accounts[number] = (struct zcrx_account){
+			.taken = reconciler->accounts[number].taken,
+			.scrubbed_before = scrubbed_ever(queue, number),
+		};
+}
+
+/* ---- the balance ------------------------------------------------------------------------------ */
+
+void zcrx_reconcile_balance(const struct zcrx_reconciler *reconciler,
+			    const struct zcrx_queue *queue, struct zcrx_balance *balance)
+{
+	const struct zcrx_area *area = &queue->area;
+
+	memset(balance, 0, sizeof(*balance));
+	for (uint32_t number = 0; number < reconciler->account_count; number++) {
+		struct zcrx_balance this = {
+			.account = number,
+			.taken = reconciler->accounts[number].taken,
+			.scrubbed = scrubbed_ever(queue, number),
+		};
+
+		for (uint32_t niov = number; niov < area->num_niovs; niov += ZCRX_ACCOUNTS) {
+			this.delivered +=
+				shm_load_relaxed_u32(&area->niovs[niov].delivered, POINT_COUNTER);
+			this.held += shm_load_relaxed_u32(&area->niovs[niov].user_refs,
+							  POINT_USER_REF_LOAD);
+		}
+		if (this.delivered == this.taken + this.scrubbed + this.held)
+			continue;
+		this.wrong = balance->wrong + 1;
+		if (balance->wrong == 0)
+			*balance = this;
+		balance->wrong = this.wrong;
+	}
 }

@@ -435,6 +435,7 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 		returns->plan.next > returns->ordinal ? returns->plan.next - returns->ordinal : 0;
 	uint64_t mask = returns->queue->shape.log_entries - 1;
 	shm_u16 *intents = returns->queue->intents;
+	shm_u16 *dues = returns->queue->dues;
 	uint64_t count = room < waiting ? room : waiting;
 
 	if (returns->is_staged)
@@ -451,6 +452,8 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 			legal |= BIT(ZCRX_NO_USER_REF);
 		known->balance--;
 		known->held -= known->held != 0;
+		shm_store_relaxed_u16(&dues[returns->position & mask],
+				      ZCRX_DUE(zcrx_niov_of(returns, held->off)), POINT_LOG);
 		shm_store_relaxed_u16(&intents[returns->position++ & mask],
 				      ZCRX_INTENT(ZCRX_INTENT_VALID, legal), POINT_LOG);
 		zcrx_rq_user_put(&returns->rq, held->off, held->len, 0);
@@ -460,18 +463,21 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 	return count;
 }
 
-static void put_how(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule, uint32_t strays, enum zcrx_put how)
+static void put_entry(struct zcrx_returns *returns, uint32_t at)
 {
-	switch (how) {
+	const struct io_uring_zcrx_rqe *rqe = &returns->staged[at].rqe;
+	uint32_t rule = returns->staged[at].rule;
+	bool is_due = returns->staged[at].is_due;
+
+	switch ((enum zcrx_put)returns->staged[at].how) {
 	case ZCRX_PUT:
-		zcrx_returns_put(returns, rqe, rule, strays);
+		zcrx_returns_put(returns, rqe, rule, returns->staged[at].strays, is_due);
 		break;
 	case ZCRX_PUT_EARLY:
-		zcrx_put_early(returns, rqe, rule);
+		zcrx_put_early(returns, rqe, rule, is_due);
 		break;
 	case ZCRX_PUT_REWRITTEN:
-		zcrx_put_rewritten(returns, rqe, rule);
+		zcrx_put_rewritten(returns, rqe, rule, is_due);
 		break;
 	}
 }
@@ -485,10 +491,7 @@ static uint64_t put_staged(struct zcrx_returns *returns, uint64_t room)
 	if (!returns->is_staged)
 		zcrx_stage_return(returns, held);
 	while (written < room && returns->staged_at < returns->staged_count) {
-		uint32_t at = returns->staged_at++;
-
-		put_how(returns, &returns->staged[at].rqe, returns->staged[at].rule,
-			returns->staged[at].strays, (enum zcrx_put)returns->staged[at].how);
+		put_entry(returns, returns->staged_at++);
 		written++;
 		/* Not when its copies are written: it may be delivered again before there is room. */
 		if (returns->staged_at == returns->staged_end)

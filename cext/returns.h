@@ -102,6 +102,7 @@ struct zcrx_returns {
 		uint8_t rule; /* + 1; 0 = the valid return itself */
 		uint8_t how; /* enum zcrx_put */
 		uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
+		bool is_due; /* it is the return itself, by whatever bytes */
 	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
 	uint32_t staged_end; /* once so many are written, the fragment is not held any more */

@@ -30,13 +30,24 @@ static inline struct zcrx_rqe_slot *zcrx_next_slot(const struct zcrx_returns *re
 	return &returns->rq.rqes[returns->rq.cached_tail & returns->rq.mask];
 }
 
-static inline void zcrx_intent_put(struct zcrx_returns *returns, uint64_t position, uint32_t rule,
-				   uint32_t legal)
+/* Another meaning of an entry that keeps its part in the accounts. */
+static inline void zcrx_intent_change(struct zcrx_returns *returns, uint64_t position,
+				      uint32_t rule, uint32_t legal)
 {
 	uint64_t mask = returns->queue->shape.log_entries - 1;
 
 	shm_store_relaxed_u16(&returns->queue->intents[position & mask], ZCRX_INTENT(rule, legal),
 			      POINT_LOG);
+}
+
+/* `due`: ZCRX_DUE() of the buffer whose fragment the entry gives back, or ZCRX_DUE_NONE. */
+static inline void zcrx_intent_put(struct zcrx_returns *returns, uint64_t position, uint32_t rule,
+				   uint32_t legal, uint32_t due)
+{
+	uint64_t mask = returns->queue->shape.log_entries - 1;
+
+	shm_store_relaxed_u16(&returns->queue->dues[position & mask], (uint16_t)due, POINT_LOG);
+	zcrx_intent_change(returns, position, rule, legal);
 }
 
 /* How many intents may be written now without overtaking the reconciler. */
@@ -48,9 +59,10 @@ void zcrx_returns_suspect(struct zcrx_returns *returns, uint32_t niov, uint32_t 
 /*
  * Write an entry where there is room for it, and note what it means. `strays`: a
  * rule that the entry is put down to if it names a buffer, whatever wrote it; or 0.
+ * `is_due`: it is the one return of a fragment that was delivered.
  */
 void zcrx_returns_put(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		      uint32_t rule, uint32_t strays);
+		      uint32_t rule, uint32_t strays, bool is_due);
 /*
  * Note what the entry at the private tail means, as it stands there, and pass it.
  * Late: it may have been taken before now.

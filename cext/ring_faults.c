@@ -216,25 +216,36 @@ static bool is_taken(const struct zcrx_returns *returns, uint32_t tail)
 	return head_of(returns) - tail <= INT32_MAX;
 }
 
-static uint64_t put_either(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *one,
-			   const struct io_uring_zcrx_rqe *two, uint32_t rule)
+/*
+ * What an entry gives back if it is found as it is meant. As something else it is
+ * nobody's return: the reconciler tells by the buffer that was found in it.
+ */
+static uint32_t due_of(const struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
+		       bool is_due)
+{
+	struct zcrx_legal legal = zcrx_returns_legal(returns, rqe);
+
+	return is_due && legal.names ? ZCRX_DUE(legal.niov) : ZCRX_DUE_NONE;
+}
+
+static void put_either(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *one,
+		       const struct io_uring_zcrx_rqe *two, uint32_t rule, uint32_t due)
 {
 	struct zcrx_legal legal = either(returns, one, two, returns->position, rule);
 
-	zcrx_intent_put(returns, returns->position, rule, legal.verdicts);
+	zcrx_intent_put(returns, returns->position++, rule, legal.verdicts, due);
 	returns->rq.cached_tail++;
-	return returns->position++;
 }
 
 void zcrx_put_early(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule)
+		    uint32_t rule, bool is_due)
 {
 	const uint32_t *params = returns->plan.lanes[rule - 1].rule.params;
 	struct zcrx_rqe_slot *slot = zcrx_next_slot(returns);
 	struct io_uring_zcrx_rqe old = zcrx_slot_read(slot);
 	uint64_t deadline = zcrx_now_ns() + (uint64_t)params[0] * 1000;
 
-	put_either(returns, &old, rqe, rule);
+	put_either(returns, &old, rqe, rule, due_of(returns, rqe, is_due));
 	zcrx_returns_publish(returns);
 	while (!is_taken(returns, returns->rq.cached_tail) && zcrx_now_ns() < deadline)
 		shm_pause();
@@ -262,14 +273,14 @@ static struct io_uring_zcrx_rqe spoiled(const struct zcrx_returns *returns,
 }
 
 void zcrx_put_rewritten(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-			uint32_t rule)
+			uint32_t rule, bool is_due)
 {
 	const uint32_t *params = returns->plan.lanes[rule - 1].rule.params;
 	struct io_uring_zcrx_rqe bad = spoiled(returns, rqe, params[1]);
 	struct zcrx_rqe_slot *slot = zcrx_next_slot(returns);
 
 	write_slot(slot, rqe);
-	put_either(returns, rqe, &bad, rule);
+	put_either(returns, rqe, &bad, rule, due_of(returns, rqe, is_due));
 	zcrx_returns_publish(returns);
 	for (uint32_t i = 0; i < params[0] && !is_taken(returns, returns->rq.cached_tail); i++) {
 		write_slot(slot, &bad);
@@ -301,9 +312,9 @@ void zcrx_excuse_overrun(struct zcrx_returns *returns, uint64_t count)
 		uint16_t was = shm_load_relaxed_u16(intent, POINT_LOG);
 
 		if (legal.names && returns->known[legal.niov].overrun == stamp)
-			zcrx_intent_put(returns, at, ZCRX_INTENT_RULE(was),
-					ZCRX_INTENT_LEGAL(was) |
-						ZCRX_VERDICT_BIT(ZCRX_NO_USER_REF));
+			zcrx_intent_change(returns, at, ZCRX_INTENT_RULE(was),
+					   ZCRX_INTENT_LEGAL(was) |
+						   ZCRX_VERDICT_BIT(ZCRX_NO_USER_REF));
 	}
 }
 
@@ -320,9 +331,10 @@ void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe 
 	 * The slot is found twice: at the position that is written over (as one or
 	 * the other, if it was not taken yet), and at the one that it now has.
 	 */
-	zcrx_intent_put(returns, over, rule,
-			ZCRX_INTENT_LEGAL(was) | either(returns, &old, rqe, over, rule).verdicts);
-	put_either(returns, rqe, rqe, rule);
+	zcrx_intent_change(returns, over, rule,
+			   ZCRX_INTENT_LEGAL(was) |
+				   either(returns, &old, rqe, over, rule).verdicts);
+	put_either(returns, rqe, rqe, rule, due_of(returns, rqe, true));
 	/*
 	 * The intents first: whoever finds the new bytes at the old position must
 	 * find what they may earn as well. Pairs with the release of `consumed`.

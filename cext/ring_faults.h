@@ -22,9 +22,9 @@ enum zcrx_put {
  * entry is there.
  */
 void zcrx_put_early(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		    uint32_t rule);
+		    uint32_t rule, bool is_due);
 void zcrx_put_rewritten(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-			uint32_t rule);
+			uint32_t rule, bool is_due);
 
 /*
  * Before the first so many pending returns are written over what is not

@@ -166,6 +166,17 @@ static inline void shm_count(shm_u64 *counter, uint64_t count)
 	atomic_store_explicit(counter, now + count, memory_order_relaxed);
 }
 
+/*
+ * The same in 32 bits, of a figure by which nothing is decided while others run:
+ * no place to switch either.
+ */
+static inline void shm_tally(shm_u32 *counter, uint32_t count)
+{
+	uint32_t now = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, now + count, memory_order_relaxed);
+}
+
 /* A log byte: one writer, read after a release of the index that covers it. */
 static inline void shm_log_put(uint8_t *log, uint64_t slot, uint8_t value)
 {

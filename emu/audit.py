@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emu.core import AuditResult
+from emu.core import AuditResult, Balance
 from emu.report import QueueReport, Statement
 from faults import CATALOGUE, Reconciliation
 
@@ -27,6 +27,7 @@ class Evidence:
     undrained: frozenset[int]  #: queues whose consumer left before it had read everything
     kernel_side_died: bool  #: NIC or provider were killed: their state is where they left it
     unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
+    balances: Sequence[Balance] = ()  #: of each queue's user references
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -49,10 +50,28 @@ def _conservation(evidence: Evidence) -> Statement:
         count = evidence.total("provider", field)
         if count:
             problems.append(f"{count} {field.replace('_', ' ')}")
+    problems += _unbalanced(evidence)
     if problems:
         return Statement(name, False, "; ".join(problems))
     total = evidence.num_niovs * len(evidence.buffers)
     return Statement(name, True, f"each of {total} buffers is in exactly one place")
+
+
+def _unbalanced(evidence: Evidence) -> list[str]:
+    """User references that were delivered and went nowhere, or went and were never delivered.
+
+    What was not compared was not counted either, and one wrong verdict is one finding: where
+    entries earned what they must not, their references need not add up.
+    """
+    if not evidence.reconciliation.ok:
+        return []
+    return [
+        f"queue {queue}: the user references of {balance.wrong} buffers do not balance, first "
+        f"buffer {balance.account}: {balance.delivered} delivered, {balance.taken} taken by "
+        f"entries, {balance.scrubbed} scrubbed, {balance.held} held"
+        for queue, balance in enumerate(evidence.balances)
+        if balance.wrong
+    ]
 
 
 def _all_home(evidence: Evidence) -> Statement:

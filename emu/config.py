@@ -101,7 +101,7 @@ class RunConfig:
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
     ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
     grant_entries: int = 512  #: buffers posted to the NIC, power of two, 16 to 4096
-    log_entries: int = 1 << 22  #: RQEs that may wait for reconciliation, power of two
+    log_entries: int = 1 << 21  #: RQEs that may wait for reconciliation, power of two
     initial_index: int = 0  #: where the rings' indices start, u32
     pace: Pace = Pace.FAST
     overload: Overload = Overload.WAIT

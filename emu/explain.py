@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from emu.config import NIOV_SHIFT, RunConfig
-from emu.core import Alarm, AuditResult, Mismatch, SlotView
+from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.flight import Event, EventError
 from emu.report import Explanation, QueueReport
 from emu.state import Verdict
@@ -56,6 +56,7 @@ class Case:
     undrained: frozenset[int]
     reconciliation: Reconciliation
     events: Sequence[Event]  #: of the flight recorders
+    balances: Sequence[Balance] = ()  #: of each queue's user references
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -188,6 +189,19 @@ def _own_fault(case: Case, mismatch: Mismatch) -> str:
     return fault.name if fault.source else ""
 
 
+def why_mismatch(mismatch: Mismatch) -> str:
+    """What is wrong besides the verdict's name, in a clause; empty if nothing is."""
+    if mismatch.why is MismatchWhy.NO_CREDIT:
+        return (
+            f"buffer {mismatch.niov}: nothing had taken its reference; {mismatch.put_down} of its "
+            f"references were taken out of turn before, and {mismatch.spent} of its returns have "
+            "found none because of that"
+        )
+    if mismatch.why is MismatchWhy.OTHER_BUFFER:
+        return f"it was judged as an entry of buffer {mismatch.niov}, which it does not name"
+    return ""
+
+
 def _why_legal(case: Case, mismatch: Mismatch) -> str:
     labels = " or ".join(sorted(verdict.label for verdict in mismatch.legal)) or "nothing"
     own = _own_fault(case, mismatch)
@@ -195,6 +209,18 @@ def _why_legal(case: Case, mismatch: Mismatch) -> str:
         return (
             f"It had to earn {labels}, since that is what {own} declares. If its bytes decide "
             "otherwise, then that declaration is wrong, and not the provider."
+        )
+    if mismatch.why is MismatchWhy.OTHER_BUFFER:
+        return (
+            f"The provider logged it as an entry of buffer {mismatch.niov}, which is not the one "
+            "that it names: it read another entry, or another buffer was given back in its place."
+        )
+    if mismatch.why is MismatchWhy.NO_CREDIT:
+        return (
+            f"It had to earn {labels}: it gives back a fragment of buffer {mismatch.niov}. Of that "
+            f"buffer {mismatch.put_down} references had been taken by entries that were nobody's "
+            f"return or by scrubs, and {mismatch.spent} returns had found none for it; so its own "
+            "reference was there."
         )
     if mismatch.legal == _TAKEN:
         certain = (
@@ -379,7 +405,23 @@ def _conservation(case: Case) -> str:
             f"{case.first_with('provider', 'ref_underflows')}): somebody put a buffer back that "
             "it did not hold."
         )
+    parts += [_unbalanced(queue, b) for queue, b in enumerate(case.balances) if b.wrong]
     return " ".join(parts)
+
+
+def _unbalanced(queue: int, balance: Balance) -> str:
+    gone = balance.taken + balance.scrubbed + balance.held
+    text = (
+        f"Queue {queue}, buffer {balance.account}: the NIC delivered {balance.delivered} user "
+        f"references of it, and {balance.taken} were taken by entries that were judged, "
+        f"{balance.scrubbed} by scrubs, {balance.held} are held. "
+    )
+    if gone > balance.delivered:
+        return text + (
+            "An entry was judged to have taken a reference and took none, or one was taken by an "
+            "entry of another buffer."
+        )
+    return text + "A reference was taken by something that no verdict and no scrub tells of."
 
 
 _MISSED = {

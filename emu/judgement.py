@@ -16,7 +16,7 @@ from emu.chaos import Chaos
 from emu.config import RunConfig
 from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
 from emu.crew import Worker
-from emu.explain import Case, Death, explain
+from emu.explain import Case, Death, explain, why_mismatch
 from emu.flight import FlightLog
 from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
 from emu.rundir import FLIGHT, write_run
@@ -88,6 +88,8 @@ def judge(run: FinishedRun) -> Report:
         undrained=run.undrained,
         kernel_side_died=any(death.is_kernel_side for death in run.deaths),
         unread_max=_unread_max(run),
+        # Whoever was killed while it was late may have been between a reference and its log.
+        balances=() if run.timeouts else [r.balance() for r in run.reconcilers],
     )
     statements = run.setup.statements(audit(evidence))
     deaths = [death.text for death in run.deaths]
@@ -179,6 +181,7 @@ def _reconciliation(run: FinishedRun, queues: Sequence[QueueReport]) -> Reconcil
             (
                 *(item.queue, item.position, item.index, item.intent, _label(item.verdict)),
                 tuple(sorted(verdict.label for verdict in item.legal)),
+                why_mismatch(item),
             )
             for reconciler in run.reconcilers
             for item in reconciler.mismatches
@@ -198,6 +201,9 @@ def _reconciliation(run: FinishedRun, queues: Sequence[QueueReport]) -> Reconcil
             for queue in run.queues
             for item in queue.consequence_list()
         ],
+        strays=[sum(r.strays[intent] for r in run.reconcilers) for intent in range(rules + 1)],
+        scrubbed=sum(references for references, _buffers in run.scrubs),
+        after_stray=sum(r.after_stray for r in run.reconcilers),
     )
 
 
@@ -271,6 +277,7 @@ def _explain(
             deaths=run.deaths,
             queues=evidence.queues,
             buffers=evidence.buffers,
+            balances=evidence.balances,
             flows={
                 at: queue.flow(result.first_flow_wrong)
                 for at, (queue, result) in enumerate(zip(run.queues, evidence.buffers, strict=True))

@@ -226,10 +226,12 @@ def _summary(report: Report) -> list[str]:
         f"{report.total('provider', 'aliases')} aliases",
         f"scrub: {scrubbed} user references taken back, {buffers} buffers came home by it",
     ]
-    if report.reconciliation.after_scrub:
+    used = report.reconciliation.credits
+    if used.used_of_scrubs or used.used_of_strays:
         lines.append(
-            f"{report.reconciliation.after_scrub} valid RQEs came after the scrub had taken "
-            "their reference (legal)"
+            f"excused: {used.used_of_scrubs} returns whose reference a scrub had taken (of "
+            f"{used.scrubbed} scrubbed), {used.used_of_strays} whose reference a stray entry had "
+            f"taken (of {sum(used.strays.values())} that took one)"
         )
     return lines
 

@@ -158,6 +158,7 @@ class Report:
                 "ok": self.reconciliation.ok,
                 "checked": self.reconciliation.checked,
                 "after_scrub": self.reconciliation.after_scrub,
+                "credits": asdict(self.reconciliation.credits),
                 "lost": self.reconciliation.lost,
                 "mismatch_count": self.reconciliation.mismatch_count,
                 "mismatches": [asdict(item) for item in self.reconciliation.mismatches],

@@ -215,11 +215,8 @@ class Session:
 
     def _reconcile(self) -> None:
         for queue, reconciler in zip(self._queues, self._reconcilers, strict=True):
-            if queue.index in self._scrubbing:
-                seen = queue.scrub_seen()
-                if seen is not None:
-                    reconciler.note_scrub_seen(seen)
-                    self._scrubbing.remove(queue.index)
+            if queue.index in self._scrubbing and queue.scrub_seen() is not None:
+                self._scrubbing.remove(queue.index)
             reconciler.step()
         self._watch.look()
 
@@ -356,7 +353,6 @@ class Session:
 
     def _scrub(self, queue: int) -> None:
         """The user of a queue is gone: take its references back."""
-        self._reconcilers[queue].note_scrub()
         references, buffers = self._queues[queue].scrub()
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers

@@ -7,7 +7,7 @@ counts of all queues become one table with a row for each fault.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faults.plan import Plan
 
@@ -35,12 +35,13 @@ class ReconciledMismatch:
     intent: str
     verdict: str
     legal: tuple[str, ...] = ()  #: what it might have earned
+    why: str = ""  #: what else than the verdict's name is wrong about it, in words
 
     def __str__(self) -> str:
         instead = f" instead of {' or '.join(self.legal)}" if self.legal else ""
         return (
             f"queue {self.queue}: RQE {self.position} (ring index {self.index}), written as "
-            f"{self.intent}, earned {self.verdict}{instead}"
+            f"{self.intent}, earned {self.verdict}{instead}{self.why and f' ({self.why})'}"
         )
 
 
@@ -83,6 +84,21 @@ class ReconciledConsequence:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credits:
+    """Excuses, each with its bound: why a return by the rules found no user reference.
+
+    Something took a reference that was not its own, and put down one credit for that buffer; each
+    return of the buffer that found none spent one. Without a credit it is a mismatch.
+    """
+
+    scrubbed: int = 0  #: put down: references that scrubs took
+    strays: Mapping[str, int] = field(default_factory=dict)
+    """Put down: entries that were nobody's return and took a reference, by who wrote them."""
+    used_of_scrubs: int = 0  #: spent
+    used_of_strays: int = 0  #: spent
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     """The outcome for a whole run."""
@@ -95,6 +111,7 @@ class Reconciliation:
     mismatch_count: int
     mismatches: tuple[ReconciledMismatch, ...]  #: the first ones
     consequences: tuple[ReconciledConsequence, ...] = ()  #: the first ones of each queue
+    credits: Credits = Credits()
 
     @property
     def ok(self) -> bool:
@@ -119,8 +136,11 @@ def reconcile(
     after_scrub: int,
     lost: int,
     mismatch_count: int,
-    mismatches: Sequence[tuple[int, int, int, int, str, tuple[str, ...]]],
+    mismatches: Sequence[tuple[int, int, int, int, str, tuple[str, ...], str]],
     consequences: Sequence[ReconciledConsequence] = (),
+    strays: Sequence[int] = (),
+    scrubbed: int = 0,
+    after_stray: int = 0,
 ) -> Reconciliation:
     """Sum the queues' counts up.
 
@@ -131,11 +151,15 @@ def reconcile(
         wrong: Mismatches by intent, over all queues.
         led_to: Consequences of each rule.
         submitted: Entries written in all.
-        after_scrub: Entries that legally came too late.
+        after_scrub: Entries that legally came too late: a scrub had taken their reference.
         lost: Entries that were not compared.
         mismatch_count: Entries with an illegal verdict.
-        mismatches: The first of them: queue, position, ring index, intent, verdict, legal ones.
+        mismatches: The first of them: queue, position, ring index, intent, verdict, legal ones,
+            and what else is wrong about it.
         consequences: The first of them.
+        strays: References that entries took which were nobody's return, by intent.
+        scrubbed: References that scrubs took.
+        after_stray: Entries that legally came too late: a stray had taken their reference.
     """
     names = ["valid", *(rule.fault.name for rule in plan.rules)]
     rows = []
@@ -170,8 +194,24 @@ def reconcile(
                 _writer(names, intent, legal_ones),
                 verdict,
                 legal_ones,
+                why,
             )
-            for queue, position, index, intent, verdict, legal_ones in mismatches
+            for queue, position, index, intent, verdict, legal_ones, why in mismatches
         ),
         consequences=tuple(consequences),
+        credits=Credits(
+            scrubbed=scrubbed,
+            strays=_by_name(names, strays),
+            used_of_scrubs=after_scrub,
+            used_of_strays=after_stray,
+        ),
     )
+
+
+def _by_name(names: Sequence[str], counts: Sequence[int]) -> dict[str, int]:
+    """Counts by intent, summed up by who wrote them: several rules may be about one fault."""
+    sums: dict[str, int] = {}
+    for name, count in zip(names, counts, strict=False):
+        if count:
+            sums[name] = sums.get(name, 0) + count
+    return sums

@@ -16,7 +16,7 @@ from emu.core._lib import core_path
 from emu.core.arena import ArenaPacket, build_arena
 from emu.core.checksum import crc32c, crc32c_kind, crc32c_portable, rss_hash
 from emu.core.control import RunControl, RunState
-from emu.core.faults import NEVER, Mismatch, Reconciler, Rule, mutate
+from emu.core.faults import NEVER, Balance, Mismatch, MismatchWhy, Reconciler, Rule, mutate
 from emu.core.layout import (
     FLIGHT_ENTRIES,
     JOURNAL_MAX,
@@ -74,6 +74,7 @@ __all__ = [
     "Alarm",
     "ArenaPacket",
     "AuditResult",
+    "Balance",
     "Consequence",
     "ConsequenceKind",
     "ConsumerLoop",
@@ -87,6 +88,7 @@ __all__ = [
     "JournalPart",
     "Mapping",
     "Mismatch",
+    "MismatchWhy",
     "NetlinkDump",
     "NicLoop",
     "NicParams",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from emu.core._lib import ffi, lib, new_struct
@@ -66,6 +67,14 @@ def mutate(
     return int(result.off), int(result.len), int(getattr(result, "__pad"))
 
 
+class MismatchWhy(enum.IntEnum):
+    """Why an entry is a mismatch."""
+
+    ILLEGAL = 0  #: its intent does not allow the verdict
+    NO_CREDIT = 1  #: a return found no reference, and nothing had taken it
+    OTHER_BUFFER = 2  #: it was judged as an entry of a buffer that it did not name
+
+
 @dataclass(frozen=True, slots=True)
 class Mismatch:
     """An RQE that earned a verdict which its intent does not allow."""
@@ -76,6 +85,22 @@ class Mismatch:
     intent: int  #: 0 = valid, r + 1 = rule r of the plan
     legal: frozenset[Verdict]  #: what it might have earned
     verdict: Verdict | None  #: None: the log has a number that is none
+    why: MismatchWhy = MismatchWhy.ILLEGAL
+    niov: int = 0  #: the buffer that the provider found in it; modulo 32768
+    put_down: int = 0  #: its credits until then: references that strays or scrubs took …
+    spent: int = 0  #: … and returns that had found none
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The user references of one buffer, when all is over."""
+
+    wrong: int  #: buffers whose references do not balance; the rest is of the first of them
+    account: int  #: its number; modulo 32768
+    delivered: int  #: by the NIC's count, modulo 2^32, as all of these …
+    taken: int  #: … by entries
+    scrubbed: int
+    held: int  #: the user still has them
 
 
 def _verdict(number: int) -> Verdict | None:
@@ -88,9 +113,9 @@ class Reconciler:
     def __init__(self, queue: Queue, rules: int) -> None:
         """For a plan of that many rules."""
         self._queue = queue
-        self._raw = ffi.new("struct zcrx_reconciler *")
-        self._raw.scrubbed_from = NEVER
-        self._raw.scrubbed_until = NEVER
+        self._raw = ffi.gc(ffi.new("struct zcrx_reconciler *"), lib.zcrx_reconciler_destroy)
+        if lib.zcrx_reconciler_init(self._raw, queue.shape.num_niovs):
+            raise MemoryError
         self._intents = rules + 1
 
     def step(self) -> int:
@@ -99,22 +124,13 @@ class Reconciler:
 
     def note_new_user(self) -> None:
         """The rings were emptied for a new user: from here on every reference is its own."""
-        self._raw.scrubbed_from = NEVER
+        lib.zcrx_reconcile_new_user(self._raw, self._queue._ptr)
 
-    def note_scrub(self) -> None:
-        """A scrub begins: valid entries from here on may find their reference gone."""
-        self.step()
-        # An earlier scrub's excuse goes on while entries wait that it may have robbed.
-        is_open = self._raw.scrubbed_from != NEVER and (
-            self._raw.scrubbed_until > self._raw.checked
-        )
-        earlier = self._raw.scrubbed_from if is_open else NEVER
-        self._raw.scrubbed_from = min(earlier, self._queue.consumed())
-        self._raw.scrubbed_until = NEVER
-
-    def note_scrub_seen(self, position: int) -> None:
-        """The living user knows of the scrub since that RQE: what it writes now counts again."""
-        self._raw.scrubbed_until = position
+    def balance(self) -> Balance:
+        """Account for every user reference, once all processes have stopped."""
+        raw = ffi.new("struct zcrx_balance *")
+        lib.zcrx_reconcile_balance(self._raw, self._queue._ptr, raw)
+        return Balance(*(int(getattr(raw, field.name)) for field in fields(Balance)))
 
     @property
     def table(self) -> list[dict[Verdict, int]]:
@@ -141,8 +157,18 @@ class Reconciler:
 
     @property
     def after_scrub(self) -> int:
-        """Valid entries that came after the scrub had taken their reference (legal)."""
+        """Returns that came after a scrub had taken their reference (legal)."""
         return int(self._raw.after_scrub)
+
+    @property
+    def after_stray(self) -> int:
+        """Returns that came after an entry that was nobody's had taken their reference (legal)."""
+        return int(self._raw.after_stray)
+
+    @property
+    def strays(self) -> list[int]:
+        """Entries that were nobody's return and took a reference, by intent."""
+        return [int(self._raw.strays[intent]) for intent in range(self._intents)]
 
     @property
     def lost(self) -> int:
@@ -158,6 +184,10 @@ class Reconciler:
                 position=int(raw.position),
                 index=int(raw.index),
                 intent=int(raw.intent) & 0xFF,
+                why=MismatchWhy(raw.why),
+                niov=int(raw.account),
+                put_down=int(raw.put_down),
+                spent=int(raw.spent),
                 legal=frozenset(v for v in Verdict if raw.intent >> (8 + int(v)) & 1),
                 verdict=_verdict(raw.verdict & 7),
             )

@@ -30,6 +30,7 @@ struct giver {
 	struct queue_memory memory;
 	struct zcrx_queue *queue;
 	struct zcrx_returns returns;
+	struct zcrx_account *accounts; /* of its reconciler: see reconciler_of() */
 };
 
 static inline void giver_init(struct giver *giver, const struct zcrx_shape *shape,
@@ -43,6 +44,16 @@ static inline void giver_init(struct giver *giver, const struct zcrx_shape *shap
 	giver->returns.rq = user_of(giver->queue);
 	giver->returns.cq_head = giver->queue->cq.head;
 	giver->returns.cq_tail = giver->queue->cq.tail;
+	giver->accounts = zeroed(sizeof(*giver->accounts) * shape->num_niovs);
+}
+
+/* A fresh one; freed with the giver. */
+static inline struct zcrx_reconciler reconciler_of(struct giver *giver)
+{
+	uint32_t count = giver->queue->shape.num_niovs;
+
+	memset(giver->accounts, 0, sizeof(*giver->accounts) * count);
+	return (struct zcrx_reconciler){.accounts = giver->accounts, .account_count = count};
 }
 
 static inline void giver_init_small(struct giver *giver, const struct zcrx_consumer_params *params,
@@ -56,6 +67,7 @@ static inline void giver_init_small(struct giver *giver, const struct zcrx_consu
 static inline void giver_free(struct giver *giver)
 {
 	zcrx_returns_destroy(&giver->returns);
+	free(giver->accounts);
 	queue_memory_free(&giver->memory);
 }
 

@@ -135,8 +135,7 @@ static inline void live_start(struct live *live, const struct live_config *confi
 		REQUIRE(zcrx_queue_attach(&live->queues[i], &config->shape, i,
 					  &live->mappings[i]) == 0);
 		REQUIRE(zcrx_queue_format(&live->queues[i]) == 0);
-		live->reconcilers[i].scrubbed_from = live->reconcilers[i].scrubbed_until =
-			UINT64_MAX;
+		REQUIRE(zcrx_reconciler_init(&live->reconcilers[i], config->shape.num_niovs) == 0);
 	}
 	live->nic = zcrx_nic_new(&config->shape, live->queue_count, live->mappings, live->arena,
 				 &config->nic, NULL, 0);
@@ -154,8 +153,10 @@ static inline void live_free(struct live *live)
 {
 	zcrx_nic_free(live->nic);
 	zcrx_grantor_free(live->grantor);
-	for (uint32_t i = 0; i < live->queue_count; i++)
+	for (uint32_t i = 0; i < live->queue_count; i++) {
 		queue_objects_free(&live->mappings[i]);
+		zcrx_reconciler_destroy(&live->reconcilers[i]);
+	}
 	free(live->arena);
 	free(live->run);
 	free(live->bells);
@@ -210,14 +211,9 @@ static inline bool consumer_has_left(const struct live *live, uint32_t queue)
 	return shm_load_acquire_u32(&live->consumers[queue].left, POINT_RUN_STATE) != 0;
 }
 
-/* References taken back; from here on valid entries may find theirs gone. */
+/* References taken back; as many valid entries may find theirs gone. */
 static inline uint64_t live_scrub(struct live *live, uint32_t queue)
 {
-	struct zcrx_reconciler *reconciler = &live->reconcilers[queue];
-	uint64_t consumed = zcrx_queue_consumed(&live->queues[queue]);
-
-	if (consumed < reconciler->scrubbed_from)
-		reconciler->scrubbed_from = consumed;
 	return zcrx_queue_scrub(&live->queues[queue], NULL);
 }
 

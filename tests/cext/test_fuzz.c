@@ -293,7 +293,7 @@ static void damage_current(struct fuzz_subject *subject)
 
 static void damage_reserved(struct fuzz_subject *subject)
 {
-	subject->area.niovs[2].reserved = 1;
+	subject->area.niovs[2].delivered = 1;
 }
 
 static const struct damage damages[] = {

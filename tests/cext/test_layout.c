@@ -148,6 +148,9 @@ static void check_objects(const struct zcrx_shape *shape)
 	kern[count++] = (struct extent){queue->area.freelist, niov_words};
 	kern[count++] = (struct extent){queue->flows_sent, 8 * (uint64_t)shape->flows_max};
 	kern[count++] = (struct extent){queue->ifq.verdict_log, shape->log_entries};
+	kern[count++] = (struct extent){queue->ifq.niov_log, 2 * (uint64_t)shape->log_entries};
+	kern[count++] = (struct extent){queue->area.scrubbed,
+					4 * (uint64_t)zcrx_account_count(shape->num_niovs)};
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
 
@@ -177,6 +180,7 @@ static void check_objects(const struct zcrx_shape *shape)
 		{queue->flows_received, 8 * (uint64_t)shape->flows_max},
 		{queue->ledger, 16 * (uint64_t)shape->cq_entries},
 		{queue->intents, 2 * (uint64_t)shape->log_entries},
+		{queue->dues, 2 * (uint64_t)shape->log_entries},
 		recorder(queue, ZCRX_WRITER_CONSUMER),
 	};
 

@@ -321,7 +321,7 @@ static void replace_consumer(struct live *live, uint32_t user)
 	zcrx_queue_set_user(&live->queues[0], user);
 	live_wait(live, user_was_followed, user);
 	live_reconcile(live);
-	live->reconcilers[0].scrubbed_from = UINT64_MAX;
+	zcrx_reconcile_new_user(&live->reconcilers[0], &live->queues[0]);
 	live_start_consumer(live, 0);
 }
 

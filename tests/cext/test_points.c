@@ -764,6 +764,7 @@ struct liar {
 static void free_liar(struct liar *liar)
 {
 	zcrx_returns_destroy(&liar->returns);
+	zcrx_reconciler_destroy(&liar->reconciler);
 	queue_memory_free(&liar->memory);
 }
 
@@ -818,7 +819,7 @@ static void set_liar(void *scene)
 	REQUIRE(zcrx_queue_attach(&liar->provider, &shape, 0, &liar->memory.mapping) == 0);
 	REQUIRE(zcrx_queue_attach(&liar->control, &shape, 0, &liar->memory.mapping) == 0);
 	liar->provider.ifq.is_checked = true;
-	liar->reconciler.scrubbed_from = liar->reconciler.scrubbed_until = UINT64_MAX;
+	REQUIRE(zcrx_reconciler_init(&liar->reconciler, NIOVS) == 0);
 	REQUIRE(zcrx_returns_init(&liar->returns, &liar->memory.queue, &params, rules, 3) == 0);
 	liar->returns.rq = user_of(&liar->memory.queue);
 	for (uint32_t i = 0; i < NIOVS; i++) {

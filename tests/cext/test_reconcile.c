@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reconciliation must find what is wrong: a verdict that its intent does not
- * allow, entries that nobody looked at in time, and only the excuse that a
- * scrub really gives.
+ * allow, entries that nobody looked at in time, returns that find nothing more
+ * often than something took their reference, references that do not add up.
  */
 #include "fault.h"
 #include "queue_memory.h"
@@ -10,9 +10,11 @@
 
 #define RULE 1U
 #define MAY(verdict) (UINT32_C(1) << (verdict))
+#define ROBBED (RETURN | MAY(ZCRX_NO_USER_REF))
 #define RETURN (MAY(ZCRX_ACCEPTED) | MAY(ZCRX_STILL_REFERENCED) | MAY(ZCRX_OTHER_POOL))
 
 static const uint16_t valid = ZCRX_INTENT(ZCRX_INTENT_VALID, RETURN);
+static const uint16_t unsure = ZCRX_INTENT(ZCRX_INTENT_VALID, ROBBED);
 static const uint16_t bad_pad = ZCRX_INTENT(RULE, MAY(ZCRX_BAD_PAD));
 
 struct desk {
@@ -30,23 +32,45 @@ static void desk_init(struct desk *desk, uint32_t log_entries)
 	shape.log_entries = log_entries;
 	queue_memory_init(&desk->memory, &shape);
 	desk->queue = &desk->memory.queue;
-	desk->reconciler.scrubbed_from = desk->reconciler.scrubbed_until = UINT64_MAX;
+	REQUIRE(zcrx_reconciler_init(&desk->reconciler, shape.num_niovs) == 0);
 }
 
 static void desk_free(struct desk *desk)
 {
+	zcrx_reconciler_destroy(&desk->reconciler);
 	queue_memory_free(&desk->memory);
 }
 
-/* The user meant `intent`, the provider logged `verdict`. */
-static void consume(struct desk *desk, uint16_t intent, uint8_t verdict)
+/* The user meant `intent` and gave back `due`, the provider logged `verdict` of `niov`. */
+static void consume_of(struct desk *desk, uint16_t intent, uint32_t due, uint32_t niov,
+		       uint8_t verdict)
 {
 	uint64_t slot = desk->written++ & (desk->queue->shape.log_entries - 1);
 
 	desk->queue->intents[slot] = intent;
+	desk->queue->dues[slot] = (uint16_t)due;
+	desk->queue->ifq.niov_log[slot] = (uint16_t)niov;
 	shm_store_release_u64(&desk->queue->lab->written, desk->written, POINT_LOG);
 	shm_log_put(desk->queue->ifq.verdict_log, slot, verdict);
 	shm_store_release_u64(&desk->queue->ifq.shared->consumed, desk->written, POINT_LOG);
+}
+
+/* An entry that is nobody's return. */
+static void consume(struct desk *desk, uint16_t intent, uint8_t verdict)
+{
+	consume_of(desk, intent, ZCRX_DUE_NONE, 0, verdict);
+}
+
+/* The return of a fragment of that buffer. */
+static void give_back(struct desk *desk, uint16_t intent, uint32_t niov, uint8_t verdict)
+{
+	consume_of(desk, intent, ZCRX_DUE(niov), niov, verdict);
+}
+
+/* An entry of a rule that names that buffer. */
+static void stray(struct desk *desk, uint32_t niov, uint8_t verdict)
+{
+	consume_of(desk, ZCRX_INTENT(RULE, ROBBED), ZCRX_DUE_NONE, niov, verdict);
 }
 
 static uint64_t reconcile(struct desk *desk)
@@ -200,21 +224,38 @@ static void entries_overwritten_before_they_were_compared_are_lost(void)
 	desk_free(&desk);
 }
 
-static void a_valid_entry_may_find_nothing_only_after_the_scrub(void)
+/* ---- credits --------------------------------------------------------------------------------- */
+
+static void check_found(struct desk *desk, uint64_t number, uint64_t position,
+			enum zcrx_mismatch_why why)
+{
+	CHECK_EQ(reconcile(desk) > 0, true);
+	CHECK_EQ(desk->reconciler.mismatch_count, number);
+	CHECK_EQ(desk->reconciler.mismatches[number - 1].position, position);
+	CHECK_EQ(desk->reconciler.mismatches[number - 1].why, why);
+}
+
+static void a_scrub_excuses_as_many_returns_as_it_took_references(void)
 {
 	struct desk desk;
 
 	desk_init(&desk, 64);
-	consume(&desk, valid, ZCRX_ACCEPTED);
-	consume(&desk, valid, ZCRX_NO_USER_REF); /* before it: a buffer is gone */
-	consume(&desk, valid, ZCRX_NO_USER_REF);
-	consume(&desk, valid, ZCRX_ACCEPTED);
-	desk.reconciler.scrubbed_from = 2;
+	give_back(&desk, valid, 3, ZCRX_NO_USER_REF); /* before it: a buffer is gone */
+	check_found(&desk, 1, 0, ZCRX_WHY_ILLEGAL);
+	zcrx_area_note_scrubbed(&desk.queue->area, 3, 2);
+	for (uint32_t i = 0; i < 2; i++)
+		give_back(&desk, valid, 3, ZCRX_NO_USER_REF);
+	give_back(&desk, valid, 3, ZCRX_ACCEPTED);
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 1);
-	CHECK_EQ(desk.reconciler.mismatches[0].position, 1);
-	CHECK_EQ(desk.reconciler.after_scrub, 1);
-	CHECK_EQ(desk.reconciler.wrong[ZCRX_INTENT_VALID], 1);
+	CHECK_EQ(desk.reconciler.after_scrub, 2);
+	give_back(&desk, valid, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 2, 4, ZCRX_WHY_ILLEGAL);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 3, 5, ZCRX_WHY_NO_CREDIT);
+	give_back(&desk, valid, 4, ZCRX_NO_USER_REF); /* another buffer's reference */
+	check_found(&desk, 4, 6, ZCRX_WHY_ILLEGAL);
+	CHECK_EQ(desk.reconciler.wrong[ZCRX_INTENT_VALID], 4);
 	desk_free(&desk);
 }
 
@@ -223,13 +264,141 @@ static void a_scrub_excuses_nothing_else(void)
 	struct desk desk;
 
 	desk_init(&desk, 64);
-	desk.reconciler.scrubbed_from = 0;
-	consume(&desk, valid, ZCRX_BAD_PAD);
-	consume(&desk, valid, ZCRX_BAD_INDEX);
+	zcrx_area_note_scrubbed(&desk.queue->area, 0, 10);
+	give_back(&desk, valid, 0, ZCRX_BAD_PAD);
+	give_back(&desk, valid, 0, ZCRX_BAD_INDEX);
 	consume(&desk, bad_pad, ZCRX_NO_USER_REF);
 	reconcile(&desk);
 	CHECK_EQ(desk.reconciler.mismatch_count, 3);
 	CHECK_EQ(desk.reconciler.after_scrub, 0);
+	desk_free(&desk);
+}
+
+static void a_stray_that_took_a_reference_excuses_one_return_of_its_buffer(void)
+{
+	struct desk desk;
+	const struct zcrx_mismatch *found = desk.reconciler.mismatches;
+
+	desk_init(&desk, 64);
+	stray(&desk, 3, ZCRX_STILL_REFERENCED);
+	stray(&desk, 3, ZCRX_ACCEPTED);
+	stray(&desk, 3, ZCRX_NO_USER_REF); /* took none */
+	stray(&desk, 5, ZCRX_ACCEPTED);
+	for (uint32_t i = 0; i < 2; i++)
+		give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	give_back(&desk, unsure, 3, ZCRX_ACCEPTED);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 0);
+	CHECK_EQ(desk.reconciler.strays[RULE], 3);
+	CHECK_EQ(desk.reconciler.after_stray, 2);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 1, 7, ZCRX_WHY_NO_CREDIT);
+	CHECK_EQ(ZCRX_INTENT_LEGAL(found[0].intent), RETURN); /* what was left to it */
+	CHECK_EQ(found[0].account, 3);
+	CHECK_EQ(found[0].put_down, 2);
+	CHECK_EQ(found[0].spent, 2);
+	/* Of what the consumer is sure a stray cannot be the reason. */
+	give_back(&desk, valid, 5, ZCRX_NO_USER_REF);
+	check_found(&desk, 2, 8, ZCRX_WHY_ILLEGAL);
+	desk_free(&desk);
+}
+
+/* A stray that was sure of a reference was robbed of none: it leaves the credit to its owner. */
+static void a_stray_that_a_scrub_robbed_spends_no_returns_credit(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, 64);
+	zcrx_area_note_scrubbed(&desk.queue->area, 3, 1);
+	consume_of(&desk, ZCRX_INTENT(RULE, RETURN), ZCRX_DUE_NONE, 3, ZCRX_NO_USER_REF);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 0);
+	consume_of(&desk, ZCRX_INTENT(RULE, RETURN), ZCRX_DUE_NONE, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 1, 2, ZCRX_WHY_ILLEGAL);
+	desk_free(&desk);
+}
+
+/* An entry that may be found as either of two: what it was found as tells whose return it is. */
+static void an_entry_that_was_found_as_something_else_is_nobodys_return(void)
+{
+	const uint16_t either = ZCRX_INTENT(RULE, ROBBED);
+	struct desk desk;
+
+	desk_init(&desk, 64);
+	consume_of(&desk, either, ZCRX_DUE(3), 7, ZCRX_ACCEPTED); /* a stray to 7 */
+	give_back(&desk, unsure, 7, ZCRX_NO_USER_REF);
+	consume_of(&desk, either, ZCRX_DUE(3), 3, ZCRX_ACCEPTED); /* no stray to 3 */
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 0);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 1, 3, ZCRX_WHY_NO_CREDIT);
+	consume_of(&desk, valid, ZCRX_DUE(3), 7, ZCRX_ACCEPTED);
+	check_found(&desk, 2, 4, ZCRX_WHY_OTHER_BUFFER);
+	consume_of(&desk, valid, ZCRX_DUE(3), UINT16_MAX, ZCRX_ACCEPTED);
+	check_found(&desk, 3, 5, ZCRX_WHY_OTHER_BUFFER);
+	desk_free(&desk);
+}
+
+static void a_new_user_has_no_credit_of_the_last_one(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, 64);
+	stray(&desk, 3, ZCRX_ACCEPTED);
+	zcrx_area_note_scrubbed(&desk.queue->area, 3, 5);
+	reconcile(&desk);
+	zcrx_reconcile_new_user(&desk.reconciler, desk.queue);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	check_found(&desk, 1, 1, ZCRX_WHY_NO_CREDIT);
+	zcrx_area_note_scrubbed(&desk.queue->area, 3, 1);
+	give_back(&desk, valid, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	desk_free(&desk);
+}
+
+/* ---- the balance ------------------------------------------------------------------------------- */
+
+static void give_references(struct desk *desk, uint32_t niov, uint32_t count)
+{
+	shm_tally(&desk->queue->area.niovs[niov].delivered, count);
+	zcrx_user_ref_give(&desk->queue->area, niov, count);
+}
+
+static struct zcrx_balance balance_of(struct desk *desk)
+{
+	struct zcrx_balance balance;
+
+	reconcile(desk);
+	zcrx_reconcile_balance(&desk->reconciler, desk->queue, &balance);
+	return balance;
+}
+
+static void references_that_went_nowhere_are_found_with_their_buffer(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, 64);
+	give_references(&desk, 3, 4);
+	CHECK_EQ(balance_of(&desk).wrong, 0); /* all held */
+	zcrx_user_ref_take(&desk.queue->area, 3, 1);
+	give_back(&desk, valid, 3, ZCRX_STILL_REFERENCED);
+	CHECK_EQ(balance_of(&desk).wrong, 0);
+	zcrx_area_note_scrubbed(&desk.queue->area, 3, zcrx_user_ref_take_all(&desk.queue->area, 3));
+	CHECK_EQ(balance_of(&desk).wrong, 0);
+	zcrx_reconcile_new_user(&desk.reconciler, desk.queue);
+	CHECK_EQ(balance_of(&desk).wrong, 0); /* of all users together */
+	give_references(&desk, 6, 2);
+	give_back(&desk, valid, 6, ZCRX_ACCEPTED); /* it says so, and took none */
+	zcrx_user_ref_take(&desk.queue->area, 3, 1);
+	give_references(&desk, 5, 3);
+	zcrx_user_ref_take(&desk.queue->area, 5, 1); /* taken, and nobody says so */
+	CHECK_EQ(balance_of(&desk).wrong, 2);
+	CHECK_EQ(balance_of(&desk).account, 5);
+	CHECK_EQ(balance_of(&desk).delivered, 3);
+	CHECK_EQ(balance_of(&desk).taken, 0);
+	CHECK_EQ(balance_of(&desk).held, 2);
 	desk_free(&desk);
 }
 
@@ -239,5 +408,10 @@ CHECK_MAIN(CASE(what_must_be_is_tabulated_without_complaint), CASE(a_real_refill
 	   CASE(every_verdict_is_legal_exactly_where_the_intent_says_so),
 	   CASE(all_mismatches_are_counted_and_the_first_are_kept),
 	   CASE(entries_overwritten_before_they_were_compared_are_lost),
-	   CASE(a_valid_entry_may_find_nothing_only_after_the_scrub),
-	   CASE(a_scrub_excuses_nothing_else))
+	   CASE(a_scrub_excuses_as_many_returns_as_it_took_references),
+	   CASE(a_scrub_excuses_nothing_else),
+	   CASE(a_stray_that_took_a_reference_excuses_one_return_of_its_buffer),
+	   CASE(a_stray_that_a_scrub_robbed_spends_no_returns_credit),
+	   CASE(an_entry_that_was_found_as_something_else_is_nobodys_return),
+	   CASE(a_new_user_has_no_credit_of_the_last_one),
+	   CASE(references_that_went_nowhere_are_found_with_their_buffer))

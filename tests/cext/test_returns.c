@@ -459,7 +459,7 @@ static void the_real_provider_agrees_with_what_a_tail_ahead_means(void)
 			rule_every(ZCRX_FAULT_DOUBLE_RETURN, 5),
 			rule_every(ZCRX_FAULT_BAD_OFFSET, 1),
 		};
-		struct zcrx_reconciler reconciler = {.scrubbed_from = UINT64_MAX};
+		struct zcrx_reconciler reconciler;
 		struct zcrx_shape shape = small_shape();
 		struct giver giver;
 
@@ -467,6 +467,7 @@ static void the_real_provider_agrees_with_what_a_tail_ahead_means(void)
 		rules[0].params[0] = jumps[i];
 		rules[2].params[0] = 2;
 		giver_init(&giver, &shape, &plain, rules, COUNT_OF(rules));
+		reconciler = reconciler_of(&giver);
 		for (uint32_t generation = 1; generation < 200; generation++) {
 			struct zcrx_held held = deliver_one(&giver, generation);
 

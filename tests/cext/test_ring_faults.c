@@ -13,8 +13,6 @@
 #define BAD_INDEX BIT(ZCRX_BAD_INDEX)
 #define NEVER UINT64_MAX
 
-static const struct zcrx_reconciler fresh = {.scrubbed_from = NEVER, .scrubbed_until = NEVER};
-
 static uint32_t refill(struct giver *giver)
 {
 	struct zcrx_ifq *ifq = &giver->queue->ifq;
@@ -72,7 +70,7 @@ static void init_liar(struct giver *giver, struct zcrx_reconciler *reconciler, u
 	shape.log_entries = 16384;
 	giver_init(giver, &shape, &plain, rules, COUNT_OF(rules));
 	giver->queue->ifq.is_checked = true;
-	*reconciler = fresh;
+	*reconciler = reconciler_of(giver);
 	for (uint32_t i = 0; i < 2; i++)
 		zcrx_returns_give(&giver->returns, deliver_one(giver, 1));
 	settle(giver, reconciler);
@@ -155,12 +153,13 @@ static void a_lie_that_nobody_saw_is_put_right_too(void)
 static void nothing_is_written_while_the_log_has_no_room_to_put_a_lie_right(void)
 {
 	const struct zcrx_fault_rule rule = rule_with(ZCRX_FAULT_TAIL_BACK, 0, 8);
-	struct zcrx_reconciler reconciler = fresh;
+	struct zcrx_reconciler reconciler;
 	struct zcrx_shape shape = small_shape();
 	struct giver giver;
 
 	shape.log_entries = 16;
 	giver_init(&giver, &shape, &plain, &rule, 1);
+	reconciler = reconciler_of(&giver);
 	giver.queue->ifq.is_checked = true;
 	give(&giver, deliver_one(&giver, 1));
 	while (refill(&giver))

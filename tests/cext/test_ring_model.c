@@ -266,21 +266,29 @@ static enum group group_of(uint8_t verdict)
 	return SUCCEEDED;
 }
 
-/* Does a reconciler with the site's excuses notice that verdict at that position? */
+/*
+ * Would a reconciler with these accounts notice that verdict at that position? The
+ * accounts are left as they are then.
+ */
 static bool is_noticed(struct strictness *strictness, const struct site *site, uint64_t at,
-		       uint16_t intent, uint8_t verdict)
+		       uint8_t verdict, struct zcrx_account *accounts)
 {
+	const struct zcrx_queue *queue = &site->control;
 	struct zcrx_queue *desk = &strictness->desk.queue;
 	struct zcrx_reconciler *reconciler = &strictness->reconciler;
+	uint64_t slot = at & (desk->shape.log_entries - 1);
+	uint64_t from = at & queue->ifq.log_mask;
 
 	*reconciler = (struct zcrx_reconciler){
 		.checked = at,
-		.scrubbed_from = site->reconciler.scrubbed_from,
-		.scrubbed_until = site->reconciler.scrubbed_until,
+		.accounts = accounts,
+		.account_count = site->reconciler.account_count,
 	};
-	shm_store_relaxed_u16(&desk->intents[at & (desk->shape.log_entries - 1)], intent,
-			      POINT_LOG);
-	desk->ifq.verdict_log[at & desk->ifq.log_mask] = verdict;
+	desk->intents[slot] = queue->intents[from];
+	desk->dues[slot] = queue->dues[from];
+	desk->ifq.verdict_log[slot] = verdict;
+	desk->ifq.niov_log[slot] = queue->ifq.niov_log[from];
+	desk->area.scrubbed = queue->area.scrubbed;
 	shm_store_release_u64(&desk->lab->written, at + 1, POINT_LOG);
 	shm_store_release_u64(&desk->ifq.shared->consumed, at + 1, POINT_LOG);
 	REQUIRE(zcrx_reconcile(reconciler, desk) == 1);
@@ -293,24 +301,26 @@ static void measure(struct strictness *strictness, const struct site *site)
 	const struct zcrx_queue *queue = &site->control;
 	uint64_t consumed = zcrx_queue_consumed(queue);
 	uint64_t written = count_of(&queue->lab->written);
+	struct zcrx_account accounts[NIOVS_MAX], other[NIOVS_MAX];
 
+	memcpy(accounts, site->reconciler.accounts,
+	       sizeof(*accounts) * site->reconciler.account_count);
 	if (word_of(&queue->lab->astray_rule) && consumed > written)
 		consumed = written;
 	for (uint64_t at = site->reconciler.checked; at < consumed; at++) {
 		uint8_t logged = queue->ifq.verdict_log[at & queue->ifq.log_mask];
-		uint16_t intent =
-			shm_load_relaxed_u16(&queue->intents[at & queue->ifq.log_mask], POINT_LOG);
 		enum group truly = group_of(logged & 7);
 
-		CHECK(!is_noticed(strictness, site, at, intent, logged));
 		strictness->entries[truly]++;
 		for (uint8_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
 			if (group_of(verdict) == truly)
 				continue;
+			memcpy(other, accounts, sizeof(accounts));
 			strictness->flips[truly]++;
 			strictness->noticed[truly] +=
-				is_noticed(strictness, site, at, intent, verdict);
+				is_noticed(strictness, site, at, verdict, other);
 		}
+		CHECK(!is_noticed(strictness, site, at, logged, accounts));
 	}
 }
 
@@ -318,10 +328,8 @@ static void reconcile(struct site *site)
 {
 	uint64_t seen;
 
-	if (site->is_scrubbing && zcrx_queue_scrub_seen(&site->control, &seen)) {
-		site->reconciler.scrubbed_until = seen;
+	if (site->is_scrubbing && zcrx_queue_scrub_seen(&site->control, &seen))
 		site->is_scrubbing = false;
-	}
 	if (world->strictness)
 		measure(world->strictness, site);
 	zcrx_reconcile(&site->reconciler, &site->control);
@@ -329,12 +337,7 @@ static void reconcile(struct site *site)
 
 static void scrub(struct site *site)
 {
-	struct zcrx_reconciler *reconciler = &site->reconciler;
-
 	reconcile(site);
-	if (reconciler->scrubbed_from == NEVER || reconciler->scrubbed_until <= reconciler->checked)
-		reconciler->scrubbed_from = zcrx_queue_consumed(&site->control);
-	reconciler->scrubbed_until = NEVER;
 	zcrx_queue_scrub(&site->control, NULL);
 }
 
@@ -604,7 +607,7 @@ static void replace(struct site *site)
 		act(below(2) ? PROVIDER : NIC);
 	set_user(site, ++site->users);
 	reconcile(site);
-	site->reconciler.scrubbed_from = NEVER;
+	zcrx_reconcile_new_user(&site->reconciler, &site->control);
 	new_user(site);
 	world->armed = true;
 }
@@ -622,7 +625,7 @@ static void site_init(struct site *site, uint32_t index)
 	site->provider.ifq.strict_alias = world->params.strict_alias;
 	site->nq.generation = site->generation;
 	site->nq.user = site->users = 1;
-	site->reconciler.scrubbed_from = site->reconciler.scrubbed_until = NEVER;
+	REQUIRE(zcrx_reconciler_init(&site->reconciler, world->shape.num_niovs) == 0);
 	new_user(site);
 }
 
@@ -774,6 +777,7 @@ static uint64_t world_free(void)
 	for (uint32_t i = 0; i < world->queues; i++) {
 		judged += world->sites[i].reconciler.checked;
 		queue_objects_free(&world->sites[i].mapping);
+		zcrx_reconciler_destroy(&world->sites[i].reconciler);
 	}
 	free(world->run);
 	free(world->bells);

@@ -39,7 +39,7 @@ static void race_init(struct race *race, uint32_t rq_entries, uint64_t seed,
 	race->provider.ifq.is_checked = true;
 	race->nq.generation = race->generation;
 	race->nq.user = 1;
-	race->reconciler.scrubbed_from = race->reconciler.scrubbed_until = UINT64_MAX;
+	race->reconciler = reconciler_of(&race->giver);
 }
 
 /* Provider and NIC: each buffer that comes home is delivered again, in two fragments. */

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from emu.audit import Evidence, audit
-from emu.core import COUNTER_NAMES, AuditResult, CounterGroup, Places
+from emu.core import COUNTER_NAMES, AuditResult, Balance, CounterGroup, Places
 from emu.report import QueueReport, Statement
 from faults import Plan, Reconciliation, reconcile
 from faults.catalogue import AUDIT_STATEMENTS
@@ -151,6 +151,12 @@ def test_sound_run_keeps_every_statement() -> None:
             {"counters": {"consumer": {"rqe_submitted": 2**64 - 1}}},
             "exactness",
             "entries more than were judged, and no ring and no log holds that many",
+        ),
+        (
+            {"balances": [Balance(0, 0, 0, 0, 0, 0), Balance(2, 17, 501, 500, 2, 0)]},
+            "conservation",
+            "queue 1: the user references of 2 buffers do not balance, first buffer 17: 501 "
+            "delivered, 500 taken by entries, 2 scrubbed, 0 held",
         ),
         ({"stalled": True}, "progress", "nothing moved any more"),
         (

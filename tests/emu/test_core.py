@@ -384,7 +384,8 @@ def test_fresh_queue_has_counted_nothing() -> None:
 def test_fresh_queue_has_nothing_to_reconcile() -> None:
     reconciler = Reconciler(fresh_queue(), 1)
     assert reconciler.step() == 0
-    reconciler.note_scrub()
+    reconciler.note_new_user()
+    assert reconciler.balance().wrong == 0
     assert reconciler.table == [dict.fromkeys(Verdict, 0)] * 2
     assert reconciler.wrong == [0, 0]
     assert (reconciler.checked, reconciler.mismatch_count) == (0, 0)

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from emu.config import RunConfig
-from emu.core import COUNTER_NAMES, Alarm, AuditResult, CounterGroup, Mismatch, Places, SlotView
+from emu.core import (
+    COUNTER_NAMES,
+    Alarm,
+    AuditResult,
+    Balance,
+    CounterGroup,
+    Mismatch,
+    MismatchWhy,
+    Places,
+    SlotView,
+)
 from emu.explain import Case, Death, explain, first_sentence, judge_bytes, writer_words
 from emu.flight import Event, EventError, EventKind
 from emu.report import QueueReport
@@ -180,6 +190,28 @@ def test_mismatch_says_what_the_verdict_would_mean(
     verdict: Verdict | None, legal: frozenset[Verdict], intent: int, seen: SlotView, words: str
 ) -> None:
     assert words in wrong(verdict, legal, intent=intent, seen=seen)
+
+
+def test_return_without_a_credit_is_explained_by_its_buffers_account() -> None:
+    mismatch = Mismatch(
+        *(1, 200, 200, 0, TAKEN, Verdict.NO_USER_REF),
+        *(MismatchWhy.NO_CREDIT, 5, 3, 3),
+    )
+    given = case(
+        findings={"exactness": Finding("exactness", 1, "", mismatch=mismatch, slot=slot())},
+        broken=["exactness"],
+        reconciliation=reconciliation(RunConfig(), mismatch_count=1),
+    )
+    text = text_of("exactness", given)
+    assert "3 references had been taken by entries that were nobody's return or by scrubs" in text
+    assert "3 returns had found none for it; so its own reference was there" in text
+
+
+def test_references_that_do_not_balance_are_explained_with_their_buffer() -> None:
+    balances = [Balance(0, 0, 0, 0, 0, 0), Balance(1, 17, 501, 500, 2, 0)]
+    text = text_of("conservation", case(broken=["conservation"], balances=balances))
+    assert "Queue 1, buffer 17: the NIC delivered 501 user references" in text
+    assert "was judged to have taken a reference and took none" in text
 
 
 def test_rule_is_explained_with_its_faults_own_words() -> None:

@@ -22,6 +22,7 @@ from faults import parse_plan
 from faults.profiles import PROFILES
 
 Build = Callable[[str, str], str]
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 #: plain_provider.c under another name, to take its operations from.
 PLAIN = """
@@ -275,3 +276,19 @@ def test_broken_provider_believes_a_return_of_what_was_never_given(broken_provid
     provider.push_rqe(2 << 12)  # the NIC has it
     assert provider.alloc() == [2]
     assert [judgement.verdict for judgement in provider.take_verdicts()] == [Verdict.ACCEPTED]
+
+
+def test_provider_that_rejects_a_good_return_now_and_then_is_found_among_all_faults(
+    run_small: Callable[..., Report], build_provider: Callable[[str, str], str]
+) -> None:
+    """Stray entries take references all the time: each excuses one return, and no more."""
+    source = (EXAMPLES / "plain_provider.c").read_text(encoding="utf-8")
+    loop = "\twhile (seen > 0) {\n"
+    assert source.count(loop) == 1
+    rare = "\tstatic uint32_t good;\n\n\tif (seen > 0 && ++good % 20011 == 0)\n\t\treturn false;\n"
+    provider = build_provider("rare", source.replace(loop, rare + loop))
+    report = run_small(provider=provider, packets=200_000, plan=PROFILES["hostile"].plan)
+    assert not {item.name: item.holds for item in report.statements}["exactness"]
+    found = report.reconciliation.mismatches
+    assert 3 <= len(found) <= 20
+    assert {(item.intent, item.verdict) for item in found} >= {("valid", "no_user_ref")}

@@ -55,8 +55,8 @@ def test_wrong_verdict_is_a_mismatch_of_its_row_and_is_told() -> None:
         wrong=[1, 1, 0],
         mismatch_count=2,
         mismatches=[
-            (0, 4, 2**32 - 1, 0, "bad_index", ("accepted", "other_pool")),
-            (0, 7, 2, 1, "accepted", ("bad_pad",)),
+            (0, 4, 2**32 - 1, 0, "bad_index", ("accepted", "other_pool"), ""),
+            (0, 7, 2, 1, "accepted", ("bad_pad",), ""),
         ],
     )
     assert [row.mismatches for row in result.rows] == [1, 1, 0]
@@ -71,7 +71,7 @@ def test_wrong_verdict_is_a_mismatch_of_its_row_and_is_told() -> None:
 def test_intent_that_nobody_wrote_is_shown_as_such() -> None:
     """A scribbled intent log: the number means no rule."""
     result = reconciled(
-        [[{}, {}, {}]], mismatch_count=1, mismatches=[(2, 0, 0, 200, "accepted", ())]
+        [[{}, {}, {}]], mismatch_count=1, mismatches=[(2, 0, 0, 200, "accepted", (), "")]
     )
     assert str(result.mismatches[0]) == (
         "queue 2: RQE 0 (ring index 0), written as ?, earned accepted"
@@ -93,10 +93,35 @@ def test_scrub_excuses_no_more_than_it_took() -> None:
         after_scrub=3,
         wrong=[1, 0, 0],
         mismatch_count=1,
-        mismatches=[(0, 8, 8, 0, "no_user_ref", ("accepted",))],
+        mismatches=[(0, 8, 8, 0, "no_user_ref", ("accepted",), "")],
     )
     assert result.rows[0].mismatches == 1
     assert not result.ok
+
+
+def test_credits_say_who_put_them_down_and_how_many_were_used() -> None:
+    result = reconciled(
+        [[{"accepted": 5, "no_user_ref": 4}, {"accepted": 9}, {}]],
+        after_scrub=1,
+        after_stray=3,
+        scrubbed=20,
+        strays=[0, 9, 0],
+    )
+    assert result.credits.scrubbed == 20
+    assert result.credits.strays == {result.rows[1].name: 9}
+    assert (result.credits.used_of_scrubs, result.credits.used_of_strays) == (1, 3)
+
+
+def test_mismatch_says_what_is_wrong_besides_the_verdict() -> None:
+    result = reconciled(
+        [[{}, {}, {}]],
+        mismatch_count=1,
+        mismatches=[(0, 8, 8, 0, "no_user_ref", ("accepted",), "buffer 3: nothing took it")],
+    )
+    assert str(result.mismatches[0]) == (
+        "queue 0: RQE 8 (ring index 8), written as valid, earned no_user_ref instead of accepted "
+        "(buffer 3: nothing took it)"
+    )
 
 
 def test_scrub_excuses_no_malformed_entry() -> None:
