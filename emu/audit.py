@@ -14,6 +14,8 @@ from emu.core import AuditResult, Balance
 from emu.report import QueueReport, Statement
 from faults import CATALOGUE, Reconciliation
 
+_SCRIBBLES_SHOWN = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -26,6 +28,7 @@ class Evidence:
     stalled: bool  #: traffic was offered and buffers came back, but nothing was delivered
     undrained: frozenset[int]  #: queues whose consumer left before it had read everything
     kernel_side_died: bool  #: NIC or provider were killed: their state is where they left it
+    scribbles: Sequence[str] = ()  #: what consumers wrote that means nothing, in words
     unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
     balances: Sequence[Balance] = ()  #: of each queue's user references
 
@@ -209,7 +212,27 @@ def _exactness(evidence: Evidence) -> Statement:
     return Statement("exactness", False, "; ".join(problems))
 
 
+def _records(evidence: Evidence) -> Statement:
+    """What a consumer writes for the audit's sake is read with care, and nonsense is not read."""
+    if not evidence.scribbles:
+        return Statement("records", True, "what consumers wrote down can be read")
+    shown = "; ".join(evidence.scribbles[:_SCRIBBLES_SHOWN])
+    more = len(evidence.scribbles) - _SCRIBBLES_SHOWN
+    if more > 0:
+        shown += f"; and {more} more"
+    return Statement("records", False, f"a consumer scribbled on its own records: {shown}")
+
+
 def audit(evidence: Evidence) -> tuple[Statement, ...]:
     """Judge a finished run."""
-    checks = (_conservation, _integrity, _exactness, _ownership, _order, _progress, _all_home)
+    checks = (
+        _conservation,
+        _integrity,
+        _exactness,
+        _ownership,
+        _order,
+        _progress,
+        _all_home,
+        _records,
+    )
     return tuple(check(evidence) for check in checks)

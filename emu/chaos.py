@@ -140,9 +140,9 @@ class Chaos:
             worker
             for worker in run.crew.live(_ROLES[lane.name])
             if run.crew.has_joined(worker)
-            and worker.process.pid not in starved
-            and worker.process.pid not in self._stopped
-            and worker.process.pid not in self._expected
+            and worker.pid not in starved
+            and worker.pid not in self._stopped
+            and worker.pid not in self._expected
             and lane.rule.queue in (-1, worker.queue)
         ]
         return lane.rng.choice(candidates) if candidates else None
@@ -159,7 +159,7 @@ class Chaos:
             for other in run.crew.live()
             if other is not worker
             and run.crew.has_joined(other)
-            and other.process.pid not in self._pids_starved
+            and other.pid not in self._pids_starved
         ]
         if not others:
             return False
@@ -179,7 +179,7 @@ class Chaos:
 
     def _restart(self, queue: int, run: _Run) -> bool:
         """Restart a queue; not while the provider, who does it, is stopped."""
-        if any(worker.process.pid in self._stopped for worker in run.crew.live("provider")):
+        if any(worker.pid in self._stopped for worker in run.crew.live("provider")):
             return False
         return run.restart_queue(queue)
 
@@ -200,7 +200,7 @@ class Chaos:
         return done
 
     def _do_to(self, worker: Worker, lane: _Lane, run: _Run, now_ms: float) -> bool:
-        pid = worker.process.pid
+        pid = worker.pid
         if lane.name.startswith("starve-"):
             return self._starve(lane, run, worker, now_ms)
         if lane.name == "scrub-midway":
@@ -233,7 +233,7 @@ class Chaos:
 
     def expected(self, worker: Worker) -> bool:
         """Did a fault make this consumer end?"""
-        return worker.process.pid in self._expected
+        return worker.pid in self._expected
 
     @property
     def disturbs(self) -> bool:

@@ -1,7 +1,8 @@
 """The worker processes of a run: started, handed their memory, watched, ended.
 
-A death is noticed through the process's pidfd, so at once. A worker that has
-something to say before it ends says it over its control channel.
+A death is noticed through the process's pidfd, so at once. What a worker has to
+say (that it has attached, why it ends) it says over its control channel. There
+it is a word and no more: a consumer that says nonsense is heard no longer.
 """
 
 from __future__ import annotations
@@ -13,20 +14,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emu.channel import Channel
+from emu.channel import Channel, Event, NonsenseError, Word
 from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.memory import Handover
-from emu.segment import Barrier
 from emu.setup_faults import SetupFaults
 
-ATTACH_TIMEOUT_S = 60.0
+ATTACH_TIMEOUT_S = 60.0  #: for a process of ours to start on a busy machine
+LOAD_TIMEOUT_S = 30.0  #: for a user's module to be imported, from when that begins
+WORDS_AT_A_TIME = 32  #: of one worker, before it is somebody else's turn
+MISTAKES_MAX = 16  #: of one user that are kept
+TELL_AFTER_S = 3.0  #: seconds of waiting for an import, after which the user is told
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"zcrx-emu: {line}", file=sys.stderr, flush=True)
 
 
 def _label(role: str, queue: int | None) -> str:
@@ -49,7 +58,12 @@ class Worker:
     process: subprocess.Popen[bytes] | Gone
     channel: Channel
     pidfd: int  #: -1 once it has ended
-    barrier: Barrier  #: where it counts once it has attached
+    is_hidden: bool = False  #: it may be handed what no consumer may reach
+    loading: str | None = None  #: what it imports, once it has begun to
+    loading_since: float = 0.0
+    has_attached: bool = False  #: by its own word
+    mistakes: list[Word] = field(default_factory=list)  #: of its user, which it told of
+    nonsense: str | None = None  #: what it said that is no word
     exit_code: int | None = None  #: negative: the signal that killed it; None: it lives
     cpu_s: float = 0.0
     message: str | None = None  #: its own word on why it ended
@@ -59,6 +73,11 @@ class Worker:
     def label(self) -> str:
         """Its name in messages, e.g. ``consumer of queue 0``."""
         return _label(self.role, self.queue)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that its code runs in."""
+        return self.process.pid
 
     @property
     def was_killed(self) -> bool:
@@ -139,6 +158,8 @@ class Crew:
         self.deaths: list[Worker] = []  #: those that did not end in order
         self._joining: list[Worker] = []
         self._ended: list[Worker] = []
+        self._has_begun = False  # the others are hidden: a consumer's code may run
+        self._waiting: list[Callable[[], None]] = []  # consumers' memory, to be handed over
 
     def start(
         self,
@@ -162,19 +183,45 @@ class Crew:
         worker = self._spawn(role, queue)
         message = {
             **setup,
-            "barrier": worker.barrier.name,
             "names": shared.names,
             "sizes": shared.sizes,
             "extra": list(extra),
             "queue_messages": len(queues),
         }
-        self._setup.step(f"hand {worker.label} its memory")
-        # A worker that dies meanwhile is noticed by whoever waits for it.
-        with contextlib.suppress(OSError):
-            worker.channel.send(message, (*shared.fds, *extra.values()))
-            for part in queues:
-                worker.channel.send({"names": part.names, "sizes": part.sizes}, part.fds)
+
+        def hand_over() -> None:
+            self._setup.step(f"hand {worker.label} its memory")
+            # A worker that dies meanwhile is noticed by whoever waits for it.
+            with contextlib.suppress(OSError):
+                worker.channel.send(message, (*shared.fds, *extra.values()))
+                for part in queues:
+                    worker.channel.send({"names": part.names, "sizes": part.sizes}, part.fds)
+
+        if role == "consumer" and not self._has_begun:
+            self._waiting.append(hand_over)
+        else:
+            hand_over()
         return worker
+
+    def _are_others_hidden(self) -> bool:
+        """May a consumer's code run? Not before the others cannot be looked into any more."""
+        return all(worker.is_hidden for worker in self.live() if worker.role != "consumer")
+
+    def _hand_over_to_consumers(self) -> None:
+        deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        while self._waiting and not self._are_others_hidden():
+            self.look_who_joined()
+            self.wait_event(0.1)
+            self.reap()
+            self._check_joining()
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(
+                    f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
+                )
+        self._has_begun = True
+        waiting, self._waiting = self._waiting, []
+        for hand_over in waiting:
+            hand_over()
 
     def _spawn(self, role: str, queue: int | None) -> Worker:
         label, step = _label(role, queue), self._setup.step
@@ -200,18 +247,17 @@ class Crew:
             step(f"watch {label}")
             pidfd = os.pidfd_open(process.pid)
             undo.callback(os.close, pidfd)
-            step(f"make the barrier of {label}")
-            worker = Worker(role, queue, process, channel, pidfd, Barrier())
+            worker = Worker(role, queue, process, channel, pidfd)
             undo.pop_all()  # from here on it is close() that ends it
         self.workers.append(worker)
         self._joining.append(worker)
         return worker
 
     def look_who_joined(self) -> bool:
-        """Unlink the barriers of those that have attached (or died); True if none is awaited."""
+        """Hear who has attached; True if none is awaited that lives."""
         for worker in list(self._joining):
-            if worker.exit_code is not None or worker.barrier.wait(0):
-                worker.barrier.close()
+            self.listen(worker)
+            if worker.exit_code is not None or worker.has_attached:
                 self._joining.remove(worker)
         return not self._joining
 
@@ -219,32 +265,84 @@ class Crew:
         """Has it attached, as far as was looked?"""
         return worker not in self._joining
 
-    def wait_attached(self) -> None:
+    def listen(self, worker: Worker) -> None:
+        """Take note of what a worker says; of nonsense once, and then of nothing more."""
+        try:
+            for _ in range(WORDS_AT_A_TIME):
+                word = worker.channel.hear()
+                if word is None:
+                    return
+                self._note(worker, word)
+        except NonsenseError as error:
+            worker.nonsense = str(error)
+
+    def _note(self, worker: Worker, word: Word) -> None:
+        match word.event:
+            case Event.HIDDEN:
+                worker.is_hidden = True
+            case Event.LOADING:
+                worker.loading, worker.loading_since = word.text, time.monotonic()
+            case Event.ATTACHED:
+                worker.has_attached = True
+            case Event.ERROR:
+                worker.message, worker.traceback = word.text, word.traceback
+            case Event.MISTAKE if len(worker.mistakes) < MISTAKES_MAX:
+                worker.mistakes.append(word)
+            case _:  # nobody asked
+                pass
+
+    def wait_attached(self, tell: Callable[[str], None] = _say) -> None:
         """Wait until all that were started have attached.
+
+        Args:
+            tell: Called with a line about a wait that is longer than one expects.
 
         Raises:
             EnvironmentProblem: One died first, or it took too long.
         """
-        for worker in list(self._joining):
+        awaited = list(self._joining)
+        self._hand_over_to_consumers()
+        for worker in awaited:
             self._setup.step(f"attach {worker.label}")
-            self._wait_joined(worker)
+            self._wait_joined(worker, tell)
 
-    def _wait_joined(self, wanted: Worker) -> None:
+    def _wait_joined(self, wanted: Worker, tell: Callable[[str], None]) -> None:
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        told: set[int] = set()
         while True:
             self.look_who_joined()
             if self.has_joined(wanted):
                 return
-            self.wait_event(0.002)
+            self.wait_event(0.1)
             self.reap()
-            for worker in self.deaths:
-                # One that has attached dies in the run, however early: that is for the verdict.
-                if worker in self._joining and not worker.barrier.wait(0):
-                    death = worker.message or f"{worker.death()} before the run began"
-                    raise EnvironmentProblem(death)
-            if time.monotonic() > deadline:
+            self._check_joining()
+            now = time.monotonic()
+            for worker in self._joining:
+                if worker.loading is not None and now > worker.loading_since + TELL_AFTER_S:
+                    if worker.pid not in told:
+                        tell(f"{worker.label} is still importing {worker.loading}")
+                    told.add(worker.pid)
+            if wanted.loading is None and now > deadline:
                 raise EnvironmentProblem(
-                    f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"
+                    f"{wanted.label}: its process did not start within {ATTACH_TIMEOUT_S:.0f} s"
+                )
+
+    def _check_joining(self) -> None:
+        """Refuse to wait for who will never attach."""
+        for worker in self._joining:
+            if worker.nonsense is not None:
+                raise EnvironmentProblem(
+                    f"{worker.label} wrote into its control channel before it had attached: "
+                    f"{worker.nonsense}"
+                )
+            if worker.exit_code is not None and not worker.has_attached:
+                # One that has attached dies in the run, however early: that is for the verdict.
+                raise EnvironmentProblem(worker.message or f"{worker.death()} before the run began")
+            waited = time.monotonic() - worker.loading_since
+            if worker.loading is not None and not worker.has_attached and waited > LOAD_TIMEOUT_S:
+                raise EnvironmentProblem(
+                    f"{worker.label}: {worker.loading} was not imported within "
+                    f"{LOAD_TIMEOUT_S:.0f} s; what takes longer belongs into the function"
                 )
 
     # ---- watching ----------------------------------------------------------------
@@ -256,19 +354,23 @@ class Crew:
     @property
     def pids(self) -> dict[str, int]:
         """Label: pid; of those that share a label, the latest."""
-        return {worker.label: worker.process.pid for worker in self.workers}
+        return {worker.label: worker.pid for worker in self.workers}
 
     def wait_event(self, timeout_s: float) -> None:
         """Wait for the end of any worker, at most ``timeout_s``."""
         poller = select.poll()
         for worker in self.live():
             poller.register(worker.pidfd, select.POLLIN)
+        for worker in self._joining:
+            if worker.channel.is_open:
+                poller.register(worker.channel, select.POLLIN)
         poller.poll(timeout_s * 1000)
 
     def reap(self) -> None:
         """Notice who has ended since the last call; ends out of order become deaths."""
         for worker in self.live():
             worker.sample_cpu()
+            self.listen(worker)
             process = worker.process
             if isinstance(process, subprocess.Popen) and process.poll() is not None:
                 self._note_end(worker, process.returncode)
@@ -282,16 +384,7 @@ class Crew:
         return ended
 
     def _note_end(self, worker: Worker, exit_code: int) -> None:
-        poller = select.poll()
-        poller.register(worker.channel.fileno(), select.POLLIN)
-        while poller.poll(0):
-            received = worker.channel.receive()
-            if received is None:
-                break
-            message, _fds = received
-            if message.get("event") == "error":
-                worker.message = message["text"]
-                worker.traceback = message.get("traceback")
+        self.listen(worker)
         worker.exit_code = exit_code
         worker.release()
 
@@ -327,6 +420,5 @@ class Crew:
         """End every worker and give all descriptors back."""
         self.kill_all()
         for worker in self.workers:
-            worker.barrier.close()
             worker.release()
         self.workers = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from emu.config import NIOV_SHIFT, RunConfig
 from emu.core import crc32c_kind, layout_sizes
 from emu.errors import EmuError
-from emu.segment import SHM_DIR, Barrier, create_segment, shm_available
+from emu.segment import SHM_DIR, create_segment, shm_available
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,9 @@ def _shared_memory() -> Check:
 def _objects() -> Check:
     try:
         create_segment(1 << NIOV_SHIFT).close()
-        Barrier().close()
     except (EmuError, OSError) as error:
         return Check("objects", str(error), False, f"{SHM_DIR} must be writable")
-    return Check("objects", "shared memory and semaphores can be made", True)
+    return Check("objects", "shared memory can be made", True)
 
 
 def _descriptors() -> Check:

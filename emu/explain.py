@@ -38,6 +38,7 @@ class Death:
     queue: int | None
     is_kernel_side: bool
     at_s: float  #: of traffic, when it was noticed
+    has_traceback: bool = False  #: it was an exception, and this is its last line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -582,6 +583,19 @@ def _all_home(case: Case) -> str:
     return " ".join(parts)
 
 
+def _records(case: Case) -> str:
+    return " ".join(
+        [
+            "What a consumer notes of its own deeds lies in memory that it can write (and what it "
+            "says comes through a channel that it can write into). What stood there cannot have "
+            "come from the code that keeps these records, so the consumer, or code that it runs, "
+            "wrote over them: through a pointer of its own, or on purpose. It was left out; what "
+            "rests on the consumer's word cannot be relied on.",
+            _last_event(case, "consumer", None),
+        ]
+    )
+
+
 _STATEMENTS: dict[str, Callable[[Case], str]] = {
     "conservation": _conservation,
     "integrity": _integrity,
@@ -590,6 +604,7 @@ _STATEMENTS: dict[str, Callable[[Case], str]] = {
     "order": _order,
     "progress": _progress,
     "all_home": _all_home,
+    "records": _records,
 }
 
 

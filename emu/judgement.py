@@ -19,7 +19,7 @@ from emu.crew import Worker
 from emu.explain import Case, Death, explain, why_mismatch
 from emu.flight import FlightLog
 from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
-from emu.rundir import FLIGHT, write_run
+from emu.rundir import FLIGHT, TRACEBACKS, write_run
 from emu.setup_faults import SetupFaults
 from emu.state import Verdict
 from emu.watch import Finding, Watch
@@ -43,6 +43,7 @@ class FinishedRun:
     workers: Sequence[Worker]  #: all that were ever started
     deaths: Sequence[Death]  #: those of them whose end nobody wanted
     timeouts: Sequence[str]  #: what took too long
+    scribbles: Sequence[str]  #: what consumers wrote that means nothing, in words
     stalled: bool  #: nothing moved any more
     replaced: frozenset[int]  #: queues whose user was taken away while the run went on
     scrubs: Sequence[tuple[int, int]]  #: of each queue: references taken back, buffers home by it
@@ -87,12 +88,13 @@ def judge(run: FinishedRun) -> Report:
         stalled=run.stalled,
         undrained=run.undrained,
         kernel_side_died=any(death.is_kernel_side for death in run.deaths),
+        scribbles=run.scribbles,
         unread_max=_unread_max(run),
         # Whoever was killed while it was late may have been between a reference and its log.
         balances=() if run.timeouts else [r.balance() for r in run.reconcilers],
     )
     statements = run.setup.statements(audit(evidence))
-    deaths = [death.text for death in run.deaths]
+    deaths = [death.text + _where_more(run, death) for death in run.deaths]
     problems = (*deaths, *run.timeouts, *failures(statements))
     log = _flight_log(run.watch, statements) if problems and run.watch is not None else None
     report = Report(
@@ -100,11 +102,9 @@ def judge(run: FinishedRun) -> Report:
         seed=run.config.seed,
         config=run.config.as_dict(),
         elapsed_s=run.elapsed_s,
-        ended=deaths[0] if run.ended == "died" else run.ended,
+        ended=run.deaths[0].text if run.ended == "died" else run.ended,
         problems=problems,
-        processes=tuple(
-            Process(w.role, w.queue, w.process.pid, w.exit_code, w.cpu_s) for w in run.workers
-        ),
+        processes=tuple(Process(w.role, w.queue, w.pid, w.exit_code, w.cpu_s) for w in run.workers),
         statements=statements,
         reconciliation=reconciliation,
         queues=tuple(queues),
@@ -122,9 +122,16 @@ def judge(run: FinishedRun) -> Report:
             report,
             journal=None if journal is None else journal.as_toml(_journal_comments(run.config)),
             log=log,
-            tracebacks=[w.traceback for w in run.workers if w.traceback],
+            tracebacks=[f"{w.label}:\n{w.traceback}" for w in run.workers if w.traceback],
         )
     return report
+
+
+def _where_more(run: FinishedRun, death: Death) -> str:
+    """Where the whole of an exception stands of which the problem line has the last line."""
+    if not death.has_traceback or run.run_dir is None:
+        return ""
+    return f"; traceback in {run.run_dir / TRACEBACKS}"
 
 
 def _unread_max(run: FinishedRun) -> int:

@@ -157,6 +157,17 @@ class RunMemory:
         """What a role may map of one queue."""
         return _handover(self._queues[queue], _OF_QUEUE[role])
 
+    def close_kernel_side(self) -> None:
+        """Close what only NIC and provider are handed: there will be no others of these.
+
+        A consumer may have a successor, which is handed what it maps.
+        """
+        kept = {segment.fd for name in _SHARED["consumer"] for segment in [self._shared[name]]}
+        kept |= {queue[name].fd for queue in self._queues for name in _OF_QUEUE["consumer"]}
+        for segment in [one for one in self._segments if one.fd not in kept]:
+            self._segments.remove(segment)
+            segment.close()
+
     def close(self) -> None:
         """Close all descriptors; mappings live on."""
         for segment in self._segments:

@@ -19,6 +19,7 @@ from emu.report import Report, write_json, write_text
 
 JOURNAL = "journal.toml"
 FLIGHT = "flight.txt"
+TRACEBACKS = "tracebacks.txt"
 
 
 def make_run_dir(path: Path) -> Path:
@@ -58,4 +59,4 @@ def write_run(
         write_text(run_dir / "flight.json", log.json_text())
         write_text(run_dir / FLIGHT, log.text())
     if tracebacks:
-        (run_dir / "tracebacks.txt").write_text("\n".join(tracebacks))
+        write_text(run_dir / TRACEBACKS, "\n".join(tracebacks))

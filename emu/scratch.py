@@ -43,7 +43,11 @@ def sweep() -> list[Path]:
         # Anyone may make names there: a link is not followed, somebody else's is left alone.
         if match is None or path.is_symlink() or path.lstat().st_uid != os.getuid():
             continue
-        if process_start_time(int(match[1])) != int(match[2]):
+        try:
+            start = process_start_time(int(match[1]))
+        except OSError:  # whether its owner lives cannot be told
+            continue
+        if start != int(match[2]):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path)
     return removed

@@ -1,19 +1,22 @@
-"""Shared-memory objects and the start barrier: made, handed over, never left behind.
+"""Shared-memory objects: made, handed over, mapped, never left behind.
 
-An object has a name only between its creation and the next statement: it is
-unlinked at once, and processes get it as a descriptor. So no other process can
-open it, and ``kill -9`` of everything leaves nothing. The barrier's semaphore
-keeps its name until all processes have attached. Names carry the owner's pid
-and start time; what a death in between left is swept at the next start.
+An object has a name only within the statement that makes it: it is unlinked at
+once, no signal's handler runs in between, and processes get it as a descriptor.
+So no other process can open it, and ``kill -9`` of everything leaves nothing.
+Names carry the owner's pid and start time: what a ``kill -9`` between the two
+calls of that statement left is swept at the next start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import mmap
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +31,59 @@ _counter = itertools.count()
 
 
 def process_start_time(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot; None if there is no such process."""
+    """Start time of a process in clock ticks since boot; None if there is no such process.
+
+    Raises:
+        OSError: It cannot be told: no descriptor is left, or it may not be looked at.
+    """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return int(stat.rpartition(")")[2].split()[19])
 
 
+@functools.cache
+def _own_start_time(pid: int) -> int:
+    """Ours, read once: a later moment may have no descriptor left to read it with."""
+    start = process_start_time(pid)
+    assert start is not None
+    return start
+
+
 def _name() -> str:
     pid = os.getpid()
-    return f"/{PREFIX}.{pid}.{process_start_time(pid)}.{next(_counter)}"
+    return f"/{PREFIX}.{pid}.{_own_start_time(pid)}.{next(_counter)}"
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let no handler of a signal run: a Ctrl-C comes before the statement or behind it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def map_only(fd: int, size: int) -> mmap.mmap:
+    """Map an object, and keep no descriptor on it beside the caller's."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, trackfd=False)
+    mapped = mmap.mmap(fd, size)
+    _plug_duplicates(fd)
+    return mapped
+
+
+def _plug_duplicates(fd: int) -> None:
+    """Put /dev/null in the place of the descriptor that an mmap object keeps for itself."""
+    ours = os.fstat(fd)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own descriptor is gone
+            if int(name) != fd and os.path.samestat(os.fstat(int(name)), ours):
+                os.dup2(null, int(name), inheritable=False)
+    os.close(null)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +95,7 @@ class Segment:
 
     def map(self) -> mmap.mmap:
         """Map all of it, readable and writable."""
-        return mmap.mmap(self.fd, self.size)
+        return map_only(self.fd, self.size)
 
     def close(self) -> None:
         """Close the descriptor; mappings live on."""
@@ -71,21 +116,26 @@ def create_segment(size: int) -> Segment:
     """
     name = _name()
     try:
-        shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600, size=size)
+        with _signals_held_back():
+            try:
+                shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
+            finally:  # whatever comes in between, through another thread
+                with contextlib.suppress(posix_ipc.ExistentialError):
+                    posix_ipc.unlink_shared_memory(name)
     except (posix_ipc.Error, OSError, ValueError) as error:
         raise EnvironmentProblem(
             f"shared memory: an object of {size} bytes cannot be made ({error}); "
             f"{SHM_DIR} must be a writable tmpfs"
         ) from None
     try:
-        # At once, so that there is no later moment at which a death leaves it.
-        posix_ipc.unlink_shared_memory(name)
+        os.ftruncate(shared.fd, size)
         # tmpfs hands out pages on first touch and kills the toucher when it
         # cannot: ask for all of them now, where the answer is an error code.
         os.posix_fallocate(shared.fd, 0, size)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         os.close(shared.fd)
-        if error.errno in (errno.ENOSPC, errno.ENOMEM):
+        number = error.errno if isinstance(error, OSError) else errno.EFBIG
+        if number in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EINVAL):
             raise EnvironmentProblem(
                 f"shared memory: {size} bytes wanted, {shm_available()} available in {SHM_DIR}"
             ) from None
@@ -109,40 +159,6 @@ def check_room(field: str, value: object, wanted: int) -> None:
         )
 
 
-class Barrier:
-    """Counts the processes that have attached; its name is gone once all have."""
-
-    def __init__(self) -> None:
-        self.name = _name()
-        self._semaphore = posix_ipc.Semaphore(
-            self.name, posix_ipc.O_CREX, mode=0o600, initial_value=0
-        )
-        self._linked = True
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for one more process; False after ``timeout_s``."""
-        try:
-            self._semaphore.acquire(timeout_s)
-        except posix_ipc.BusyError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Remove the name (idempotent) and close."""
-        if self._linked:
-            self._linked = False
-            with contextlib.suppress(posix_ipc.ExistentialError):
-                self._semaphore.unlink()
-            self._semaphore.close()
-
-
-def announce(barrier_name: str) -> None:
-    """In a process that has attached: count at the barrier."""
-    semaphore = posix_ipc.Semaphore(barrier_name)
-    semaphore.release()
-    semaphore.close()
-
-
 def _leftovers() -> Iterator[Path]:
     for path in SHM_DIR.iterdir():
         name = path.name.removeprefix("sem.")
@@ -152,7 +168,11 @@ def _leftovers() -> Iterator[Path]:
             continue
         if not all(part.isascii() and part.isdecimal() for part in parts[1:]):
             continue
-        if process_start_time(int(parts[1])) != int(parts[2]):
+        try:
+            start = process_start_time(int(parts[1]))
+        except OSError:  # it cannot be told whether its owner lives: then it does
+            continue
+        if start != int(parts[2]):
             yield path
 
 

@@ -25,6 +25,7 @@ from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.explain import Death
 from emu.flight import EventKind, FlightRecorder
+from emu.guard import Hidden
 from emu.judgement import FinishedRun, judge
 from emu.memory import RunMemory
 from emu.progress import Progress
@@ -90,6 +91,7 @@ class Session:
         self._queues: list[Queue] = []
         self._reconcilers: list[Reconciler] = []
         self._interrupted: str | None = None
+        self._stack = contextlib.ExitStack()
         self._notes = list(config.roundings)
         if self.provider is not None:
             self._notes.append(f"the provider is {self.provider.name}, from {self.provider.path}")
@@ -110,6 +112,7 @@ class Session:
 
     def __enter__(self) -> Self:
         self._setup.begin()
+        self._stack.enter_context(Hidden())
         try:
             self._set_up()
         except RefusedStep:
@@ -163,12 +166,14 @@ class Session:
         )
 
     def _start_workers(self) -> None:
+        assert self._memory is not None
         self._placed = place(self.config.queues, pin=self.config.pin)
         self._start_worker("provider", None)
         self._start_worker("nic", None)
         for queue in range(self.config.queues):
             self._start_worker("consumer", queue)
         self.crew.wait_attached()
+        self._memory.close_kernel_side()
         if self.listener is not None:
             host, port = self.listener.getsockname()[:2]
             self.listener_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -227,8 +232,8 @@ class Session:
     def _notice_deaths(self) -> None:
         """Keep who died and when; ends that a fault or ``respawn`` allows are not among them."""
         for worker in self._deaths:
-            if worker.process.pid not in self._dead_since:
-                self._dead_since[worker.process.pid] = self._now_ms / 1000
+            if worker.pid not in self._dead_since:
+                self._dead_since[worker.pid] = self._now_ms / 1000
                 self._watch.found(Finding("death", worker.queue, worker.death()))
 
     def _problem(self, text: str) -> None:
@@ -621,11 +626,17 @@ class Session:
                     worker.death(),
                     worker.queue,
                     worker.role != "consumer",
-                    self._dead_since.get(worker.process.pid, 0.0),
+                    self._dead_since.get(worker.pid, 0.0),
+                    worker.traceback is not None,
                 )
                 for worker in self._deaths
             ),
             timeouts=tuple(self._extra_problems),
+            scribbles=tuple(
+                f"{worker.label} wrote {worker.nonsense} into its control channel"
+                for worker in self.crew.workers
+                if worker.nonsense is not None
+            ),
             stalled=self._stalled,
             replaced=frozenset(self._replaced),
             scrubs=tuple((references, buffers) for references, buffers in self._scrubs),
@@ -639,6 +650,10 @@ class Session:
     def close(self) -> None:
         """End every process, free every descriptor and mapping; safe to call twice."""
         self._is_over = True
+        with self._stack:  # whatever happens here: nobody is to stay hidden
+            self._close()
+
+    def _close(self) -> None:
         self.crew.close()
         with contextlib.suppress(AttributeError):  # they were never set up
             self._flight.close()

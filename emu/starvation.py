@@ -48,7 +48,7 @@ class _Found:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.pid = worker.process.pid
+        self.pid = worker.pid
         self.affinity = os.sched_getaffinity(self.pid)
         self.nice = os.getpriority(os.PRIO_PROCESS, self.pid)
         self._threads: dict[int, tuple[set[int], int]] = {}

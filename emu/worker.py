@@ -1,7 +1,7 @@
 """Entry point of the NIC, provider and consumer processes: ``python -m emu.worker ROLE FD``.
 
 A worker receives what it may map as descriptors over its control channel, maps
-it, counts at the barrier, and runs its C loop until the run is over. It never
+it, says that it has attached, and runs its C loop until the run is over. It never
 outlives the control process: the kernel kills it when that dies. Only the
 provider process is given the time to leave a last word in the run's folder.
 """
@@ -23,9 +23,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from emu import core, report
-from emu.channel import Channel
+from emu.channel import Channel, Event
 from emu.errors import ConfigError, FaultFailed
-from emu.segment import announce
+from emu.guard import give_up_powers, hide
+from emu.segment import map_only
 
 if TYPE_CHECKING:
     from emu.consumer import Consumer
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _SLICE_MS = 50
-_TEXT_MAX = 8000  #: characters of a message's text: a message of the channel has an end
 
 
 @dataclass(slots=True)
@@ -55,24 +55,9 @@ def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mm
     """Map objects and keep no descriptor on them: what runs later cannot resize them."""
     mapped = {}
     for name, size, fd in zip(names, sizes, fds, strict=True):
-        if sys.version_info >= (3, 13):
-            mapped[name] = mmap.mmap(fd, size, trackfd=False)
-        else:
-            mapped[name] = mmap.mmap(fd, size)
-            _plug_duplicates(fd)
+        mapped[name] = map_only(fd, size)
         os.close(fd)
     return mapped
-
-
-def _plug_duplicates(fd: int) -> None:
-    """Put /dev/null in the place of the descriptor that an mmap object keeps for itself."""
-    ours = os.fstat(fd)
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the listing's own descriptor is gone
-            if int(name) != fd and os.path.samestat(os.fstat(int(name)), ours):
-                os.dup2(null, int(name), inheritable=False)
-    os.close(null)
 
 
 def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
@@ -119,15 +104,15 @@ def _rules(setup: Setup) -> list[core.Rule]:
     return [core.Rule(**rule) for rule in setup.message["rules"]]
 
 
-def _run_nic(setup: Setup) -> None:
+def _run_nic(setup: Setup, channel: Channel) -> None:
     params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
     loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, _rules(setup))
-    announce(setup.message["barrier"])
+    channel.say(Event.ATTACHED)
     while not loop.run(_SLICE_MS):
         pass
 
 
-def _run_provider(setup: Setup, parent: int) -> None:
+def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
     orphaned = False
 
     def on_term(_signum: int, _frame: FrameType | None) -> None:
@@ -142,7 +127,7 @@ def _run_provider(setup: Setup, parent: int) -> None:
         strict_alias=setup.message["strict_alias"],
         seed=setup.message["seed"],
     )
-    announce(setup.message["barrier"])
+    channel.say(Event.ATTACHED)
     while not loop.run(_SLICE_MS):
         if orphaned:
             report.write_last_word(setup.message["run_dir"], setup.message["config"])
@@ -170,9 +155,11 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     function = setup.message["function"]
     if function != "builtin" or setup.message["custom"]:  # a user's code is to be imported
         sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]
+        said = function if function != "builtin" else "the plan's own faults"
+        channel.say(Event.LOADING, text=said)
     loop = _consumer_loop(setup)
     if function == "builtin":
-        announce(setup.message["barrier"])
+        channel.say(Event.ATTACHED)
         while not loop.run(_SLICE_MS):
             pass
         return
@@ -181,7 +168,7 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     entry = _load(function)
     area = setup.mappings[0].area
     assert area is not None
-    announce(setup.message["barrier"])
+    channel.say(Event.ATTACHED)
     consumer = Consumer(loop, area, queue=setup.message["queue"])
     try:
         entry(consumer)
@@ -204,15 +191,31 @@ def _load(function: str) -> Callable[[Consumer], object]:
     return cast("Callable[[Consumer], object]", entry)
 
 
+def _last_line(error: BaseException) -> str:
+    """An exception as Python names it, whatever it does when it is asked for its text."""
+    try:
+        said = "".join(traceback.format_exception_only(error)).strip()
+    except Exception:
+        said = type(error).__name__
+    return " ".join(said.split())
+
+
 def _failed(channel: Channel, label: str, error: BaseException) -> SystemExit:
     """Tell the control process of an exception, and where it came from."""
-    said = repr(error)
+    said = _last_line(error)
     if isinstance(error, FaultFailed):  # it says which fault; the rest is where that came from
         said, error = str(error), error.__cause__ or error
-    where = "".join(traceback.format_exception(error))[-_TEXT_MAX:]
-    text = " ".join(said[:_TEXT_MAX].split())
-    channel.send({"event": "error", "text": f"{label}: {text}", "traceback": where})
+    try:
+        where = "".join(traceback.format_exception(error))
+    except Exception:  # of somebody's own, who raises when it is shown
+        where = f"{said}\n" + "".join(traceback.format_tb(error.__traceback__))
+    _tell(channel, f"{label}: {said}", where)
     return SystemExit(5)
+
+
+def _tell(channel: Channel, text: str, where: str | None = None) -> None:
+    with contextlib.suppress(OSError):  # it does not listen any more
+        channel.say(Event.ERROR, text=text, traceback=where)
 
 
 @contextlib.contextmanager
@@ -223,10 +226,10 @@ def _errors_to(channel: Channel, label: str) -> Iterator[None]:
     except SystemExit:
         raise
     except ConfigError as error:
-        channel.send({"event": "error", "text": str(error)[:_TEXT_MAX]})
+        _tell(channel, str(error))
         raise SystemExit(4) from None
     except OSError as error:
-        channel.send({"event": "error", "text": f"{label}: {error.strerror or error}"})
+        _tell(channel, f"{label}: {error.strerror or error}")
         raise SystemExit(4) from None
     except BaseException as error:
         raise _failed(channel, label, error) from None
@@ -238,15 +241,22 @@ def main() -> None:
     label = role
     if len(sys.argv) > 4:  # queue=N
         label += f" of queue {sys.argv[4].partition('=')[2]}"
+    if role == "consumer":  # its own code is yet to come
+        give_up_powers()
+    else:  # before it holds anything
+        hide()
     _tie_to_parent(role, parent)
     channel = Channel(socket.socket(fileno=fd))
+    if role != "consumer":
+        with contextlib.suppress(OSError):  # the control process is gone: noticed below
+            channel.say(Event.HIDDEN)
     with _errors_to(channel, label):
         setup = receive_setup(channel)
         _pin(setup.message["cpu"])
         if role == "nic":
-            _run_nic(setup)
+            _run_nic(setup, channel)
         elif role == "provider":
-            _run_provider(setup, parent)
+            _run_provider(setup, channel, parent)
         else:
             _run_consumer(setup, channel)
     # No interpreter teardown: mapped memory is still referenced by C objects.

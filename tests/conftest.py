@@ -20,7 +20,7 @@ from emu.cli import main
 
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")
-_ROLE = re.compile(r"\(zcrx-(nic|provider|consumer)$")
+_ROLE = re.compile(r"\(zcrx-(nic|provider|consumer|keeper|reaper)$")
 _OURS = re.compile(r"(sem\.)?zcrx-emu\.(\d+)\.\d+\.\d+")
 
 #: Control processes started by these tests. Other runs on the machine are not looked at.
@@ -186,6 +186,10 @@ class Script:
             *shared_memory_of(pids),
             *(f"{role} {pid}" for pid, role in workers_of(pids).items()),
         ]
+
+    def names_of(self, pid: int) -> list[str]:
+        """Names in shared memory that a control process made."""
+        return shared_memory_of({pid})
 
     def workers(self, pid: int) -> dict[int, str]:
         """Workers of a control process: pid and role."""

@@ -168,10 +168,11 @@ def steps_of(workers: tuple[str, ...]) -> list[str]:
                 f"open the channel of {worker}",
                 f"start {worker}",
                 f"watch {worker}",
-                f"make the barrier of {worker}",
-                f"hand {worker} its memory",
+                *((f"hand {worker} its memory",) if "consumer" not in worker else ()),
             )
         ),
+        # Not before nobody can look into the others any more.
+        *(f"hand {worker} its memory" for worker in workers if "consumer" in worker),
         *(f"attach {worker}" for worker in workers),
     ]
 

@@ -17,7 +17,10 @@ from faults import Plan, Reconciliation, reconcile
 from faults.catalogue import AUDIT_STATEMENTS
 
 NUM_NIOVS = 32
-NAMES = ("conservation", "integrity", "exactness", "ownership", "order", "progress", "all_home")
+NAMES = (
+    *("conservation", "integrity", "exactness", "ownership", "order", "progress", "all_home"),
+    "records",
+)
 AT_HOME = Places(NUM_NIOVS, 0, 0, 0, 0, 0, 0)
 SOUND_RESULT = AuditResult(AT_HOME, 0, 0, None, None, 0, 0, None, 0)
 
@@ -204,6 +207,7 @@ def test_sound_run_keeps_every_statement() -> None:
             "all_home",
             "queue 1: 4 destroy warnings instead of 2 to 3",
         ),
+        ({"scribbles": ["word 3 is 7"]}, "records", "scribbled on its own records: word 3 is 7"),
     ],
 )
 def test_statement_breaks_alone_and_says_why(
@@ -223,7 +227,7 @@ def test_every_statement_can_break() -> None:
 
 def test_catalogue_knows_the_statements() -> None:
     """But for "all home", which is about the end of a run and not about its rules."""
-    assert AUDIT_STATEMENTS | {"all_home"} == set(NAMES)
+    assert AUDIT_STATEMENTS | {"all_home", "records"} == set(NAMES)
 
 
 def test_all_problems_of_a_statement_are_said() -> None:
@@ -278,3 +282,13 @@ def test_dead_kernel_side_leaves_buffers_unjudged_and_the_rest_judged() -> None:
     assert statements["conservation"].holds is None
     assert statements["all_home"].holds is None
     assert set(broken(given)) == {"integrity"}
+
+
+def test_records_that_were_scribbled_on_are_a_finding_that_names_the_first() -> None:
+    scribbled = replace(evidence(), scribbles=[f"word {number} is 7" for number in range(6)])
+    statement = judged(scribbled)["records"]
+    assert statement.holds is False
+    assert statement.text == (
+        "a consumer scribbled on its own records: word 0 is 7; word 1 is 7; word 2 is 7; "
+        "word 3 is 7; and 2 more"
+    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import posix_ipc
 import pytest
 
 from emu import segment
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.segment import (
-    Barrier,
     check_room,
     create_segment,
     process_start_time,
@@ -96,39 +98,36 @@ def test_room_is_checked_against_what_is_available() -> None:
     assert "/dev/shm" in message
 
 
-# ---- The barrier --------------------------------------------------------------------------------
+def test_interrupt_while_an_object_is_made_leaves_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Ctrl-C does that another thread receives: it comes as soon as the call is over."""
+    make = posix_ipc.SharedMemory
 
+    def interrupted(*arguments: object, **options: object) -> object:
+        os.close(make(*arguments, **options).fd)
+        raise KeyboardInterrupt
 
-def announce_elsewhere(name: str) -> subprocess.Popen[bytes]:
-    code = "import sys; from emu.segment import announce; announce(sys.argv[1])"
-    return subprocess.Popen([sys.executable, "-c", code, name])
-
-
-def test_barrier_counts_processes() -> None:
-    barrier = Barrier()
-    assert not barrier.wait(0)
-    others = [announce_elsewhere(barrier.name) for _ in range(2)]
-    assert barrier.wait(30)
-    assert barrier.wait(30)
-    assert not barrier.wait(0.001)
-    barrier.close()
-    assert [other.wait() for other in others] == [0, 0]
-
-
-@pytest.mark.usefixtures("open_umask")
-def test_barrier_has_a_name_until_it_is_closed() -> None:
-    barrier = Barrier()
-    assert names() == [f"sem.{barrier.name[1:]}"]
-    assert stat.S_IMODE((SHM_DIR / names()[0]).stat().st_mode) == 0o600
-    barrier.close()
+    monkeypatch.setattr(posix_ipc, "SharedMemory", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create_segment(4096)
     assert names() == []
-    barrier.close()
 
 
-def test_barrier_whose_name_is_gone_can_be_closed() -> None:
-    barrier = Barrier()
-    (SHM_DIR / names()[0]).unlink()
-    barrier.close()
+def test_signal_waits_until_the_name_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    make = posix_ipc.SharedMemory
+
+    def signalled(*arguments: object, **options: object) -> object:
+        made = make(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return made
+
+    monkeypatch.setattr(posix_ipc, "SharedMemory", signalled)
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(names()))
+    try:
+        create_segment(4096).close()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [[]]
 
 
 # ---- The sweep ----------------------------------------------------------------------------------
@@ -231,17 +230,19 @@ def test_sweep_without_shared_memory_finds_nothing(
     assert sweep() == []
 
 
-def test_objects_of_a_killed_process_are_swept() -> None:
-    """All that a kill can leave is the barrier, whose name lives until all have attached."""
-    code = "from emu.segment import Barrier; print(Barrier().name, flush=True); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    path = SHM_DIR / f"sem.{process.stdout.readline().strip()[1:]}"
-    assert path.exists()
-    assert path.name not in sweep()
-    process.kill()
-    process.communicate()
-    sweep()  # or the start of another run, which may come first
-    assert not path.exists()
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ENFILE])
+def test_sweep_spares_those_of_whom_it_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch, shm_dir: Path, dead: str, number: int
+) -> None:
+    """On a machine without a descriptor to spare, a live run must not lose what it has made."""
+
+    def fails(*_: object, **__: object) -> str:
+        raise OSError(number, os.strerror(number))
+
+    (shm_dir / f"zcrx-emu.{dead}.0").touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", fails)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            process_start_time(os.getpid())
+        assert sweep() == []
+    assert sweep() == [f"zcrx-emu.{dead}.0"]

@@ -16,7 +16,7 @@ from emu.config import RunConfig
 from emu.errors import RefusedStep
 from emu.memory import RunMemory
 from emu.report import Statement
-from emu.segment import Barrier, create_segment
+from emu.segment import create_segment
 from emu.setup_faults import Holdings, SetupFaults
 from faults import parse_plan
 
@@ -219,12 +219,6 @@ def a_name() -> Iterator[str]:
     path.unlink()
 
 
-def a_semaphore() -> Iterator[str]:
-    barrier = Barrier()
-    yield f"sem.{barrier.name[1:]}"
-    barrier.close()
-
-
 def a_mapping() -> Iterator[str]:
     segment = create_segment(4096)
     mapped = segment.map()
@@ -260,8 +254,6 @@ def a_thread() -> Iterator[str]:
     [
         (a_descriptor, "descriptors"),
         (a_name, "names"),
-        (a_semaphore, "names"),
-        (a_semaphore, "mappings"),
         (a_mapping, "mappings"),
         (a_mapping, "descriptors"),
         (a_process, "processes"),
