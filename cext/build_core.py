@@ -23,6 +23,7 @@ struct zcrx_provider_ops { const char *name; ...; };
 struct zcrx_mapping {
     void *run, *bells, *kern, *rings, *area, *lab;
     const struct zcrx_provider_ops *provider;
+    uint32_t caller;
 };
 struct zcrx_run_shared;
 struct zcrx_bells;
@@ -62,6 +63,9 @@ int zcrx_queue_restarted(const struct zcrx_queue *queue);
 uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue);
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue);
 uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers);
+uint32_t zcrx_queue_call(const struct zcrx_queue *queue, uint32_t caller);
+#define ZCRX_CALLERS ...
+#define ZCRX_CALLS ...
 int zcrx_nl_fill(int dump, uint8_t *to, uint32_t size);
 
 /* counters and audit */

@@ -207,3 +207,10 @@ void zcrx_queue_set_flight_clock(struct zcrx_queue *queue, uint32_t clock)
 					      POINT_LOG);
 	}
 }
+
+uint32_t zcrx_queue_call(const struct zcrx_queue *queue, uint32_t caller)
+{
+	return caller < ZCRX_CALLERS ?
+		       shm_load_relaxed_u32(&queue->calls->call[caller], POINT_COUNTER) :
+		       ZCRX_CALL_NONE;
+}

@@ -68,4 +68,7 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
 
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
+/* enum zcrx_foreign_call: where a provider of somebody else's is, or was when its process ended. */
+uint32_t zcrx_queue_call(const struct zcrx_queue *queue, uint32_t caller);
+
 #endif /* ZCRX_CONTROL_H */

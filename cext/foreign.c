@@ -221,6 +221,22 @@ static const struct zcrx_provider_services services = {
 #endif
 };
 
+/*
+ * Say which operation it is in now: whoever finds this process dead or stuck
+ * looks there. Relaxed: the word stands for itself, and a dead process's stores
+ * are all there. Returns what it was in, to be said again afterwards.
+ */
+static uint32_t say_call(struct zcrx_foreign *foreign, uint32_t call)
+{
+	uint32_t before;
+
+	if (!foreign->call)
+		return ZCRX_CALL_NONE;
+	before = shm_load_relaxed_u32(foreign->call, POINT_COUNTER);
+	shm_store_relaxed_u32(foreign->call, call, POINT_COUNTER);
+	return before;
+}
+
 /* ---- behind a page pool ---------------------------------------------------------- */
 
 /*
@@ -245,12 +261,14 @@ static void show_ring(struct zcrx_foreign *foreign)
 static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool,
 		       bool is_freelist_shut)
 {
+	uint32_t before = say_call(foreign, ZCRX_CALL_ALLOC_NETMEMS);
 	bool filled;
 
 	show_ring(foreign);
 	foreign->is_freelist_shut = is_freelist_shut;
 	filled = foreign->ops->alloc_netmems(&foreign->queue, pool->slot);
 	foreign->is_freelist_shut = false;
+	say_call(foreign, before);
 	record(foreign);
 	return filled && zcrx_pp_cache_count(pool) > 0;
 }
@@ -273,25 +291,36 @@ static void foreign_release_netmem(struct zcrx_page_pool *pool, void *provider, 
 {
 	struct zcrx_foreign *foreign = ((struct zcrx_ifq *)provider)->foreign;
 
+	uint32_t before = say_call(foreign, ZCRX_CALL_RELEASE_NETMEM);
+
 	foreign->ops->release_netmem(&foreign->queue, pool->slot, niov);
+	say_call(foreign, before);
 }
 
 static int foreign_init(struct zcrx_page_pool *pool, void *provider)
 {
 	struct zcrx_ifq *ifq = provider;
+	uint32_t before;
+	int error;
 
 	if (!ifq || pool->params.device != ifq->device)
 		return -EINVAL;
 	if (pool->params.dma_map || pool->params.order != 0)
 		return -EOPNOTSUPP;
-	return ifq->foreign->ops->init(&ifq->foreign->queue, pool->slot);
+	before = say_call(ifq->foreign, ZCRX_CALL_INIT);
+	error = ifq->foreign->ops->init(&ifq->foreign->queue, pool->slot);
+	say_call(ifq->foreign, before);
+	/* An answer above 0 is none; taken as it is it would pass for a pool's slot. */
+	return error > 0 ? -EPROTO : error;
 }
 
 static int foreign_destroy(struct zcrx_page_pool *pool, void *provider)
 {
 	struct zcrx_ifq *ifq = provider;
+	uint32_t before = say_call(ifq->foreign, ZCRX_CALL_DESTROY);
 	int error = ifq->foreign->ops->destroy(&ifq->foreign->queue, pool->slot);
 
+	say_call(ifq->foreign, before);
 	if (error)
 		shm_count(&ifq->shared->destroy_warnings, 1);
 	return error;
@@ -315,12 +344,14 @@ uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool
 
 uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
 {
+	uint32_t outer = say_call(foreign, ZCRX_CALL_SCRUB);
 	uint64_t before = foreign->returned;
 	uint64_t references;
 
 	foreign->is_scrubbing = true;
 	references = foreign->ops->scrub(&foreign->queue);
 	foreign->is_scrubbing = false;
+	say_call(foreign, outer);
 
 	/* Only return_niov() brings one home, and a process does nothing else meanwhile. */
 	if (buffers)
@@ -330,13 +361,16 @@ uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
 
 int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign)
 {
+	uint32_t before;
 	int64_t niov;
 
 	if (zcrx_ifq_is_hidden(foreign->ifq))
 		return -ENOMEM;
+	before = say_call(foreign, ZCRX_CALL_COPY_BUFFER);
 	niov = foreign->ops->copy_buffer(&foreign->queue);
 	if (niov >= 0)
 		require(niov < foreign->queue.num_niovs, "copy_buffer", (uint32_t)niov);
+	say_call(foreign, before);
 	return niov;
 }
 

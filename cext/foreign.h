@@ -10,10 +10,37 @@
 #include "provider.h"
 #include "zcrx_provider.h"
 
+/* In which process a provider of somebody else's is called. */
+enum zcrx_caller {
+	ZCRX_CALLER_NOBODY, /* nobody asks what it is doing */
+	ZCRX_CALLER_NIC,
+	ZCRX_CALLER_PROVIDER,
+	ZCRX_CALLER_KEEPER,
+	ZCRX_CALLERS,
+};
+
+/* Which of its operations it is in. */
+enum zcrx_foreign_call {
+	ZCRX_CALL_NONE,
+	ZCRX_CALL_INIT,
+	ZCRX_CALL_ALLOC_NETMEMS,
+	ZCRX_CALL_RELEASE_NETMEM,
+	ZCRX_CALL_DESTROY,
+	ZCRX_CALL_SCRUB,
+	ZCRX_CALL_COPY_BUFFER,
+	ZCRX_CALLS,
+};
+
+/* By process: what it was in when it was last seen. A process writes its own word. */
+struct zcrx_calls_shared {
+	_Alignas(SHM_CACHE_LINE) shm_u32 call[ZCRX_CALLERS];
+};
+
 struct zcrx_foreign {
 	struct zcrx_provider_queue queue; /* as it sees us */
 	const struct zcrx_provider_ops *ops;
 	struct zcrx_ifq *ifq;
+	shm_u32 *call; /* says which operation it is in, or NULL */
 	struct zcrx_batch batch; /* what it said in this call and is not recorded yet */
 	uint32_t count; /* of the batch */
 	uint32_t index; /* ring index of the batch's first */

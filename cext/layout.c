@@ -64,6 +64,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->user = carve(&carver, sizeof(*queue->user));
 	queue->restart = carve(&carver, sizeof(*queue->restart));
 	queue->provider = carve(&carver, sizeof(*queue->provider));
+	queue->calls = carve(&carver, sizeof(*queue->calls));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
 	queue->area.niovs = carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
@@ -207,8 +208,11 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
 		queue->ifq.pools[slot].ring_size = shape->ptr_ring_size;
 	zcrx_ifq_setup(&queue->ifq);
-	if (mapping->provider)
+	if (mapping->provider) {
 		zcrx_foreign_attach(&queue->foreign, mapping->provider, &queue->ifq);
+		if (mapping->caller)
+			queue->foreign.call = &queue->calls->call[mapping->caller];
+	}
 
 	queue->grants.entries = shape->grant_entries;
 	queue->grants.mask = shape->grant_entries - 1;

@@ -266,6 +266,7 @@ struct zcrx_queue {
 	struct zcrx_user_shared *user;
 	struct zcrx_restart_shared *restart;
 	struct zcrx_provider_shared *provider;
+	struct zcrx_calls_shared *calls;
 	struct zcrx_flow_sent *flows_sent;
 	shm_u32 *nic_held; /* [ZCRX_NIC_HELD_MAX]: niovs, the first nic->held_count are valid */
 	/* lab */
@@ -287,6 +288,7 @@ struct zcrx_queue {
 struct zcrx_mapping {
 	void *run, *bells, *kern, *rings, *area, *lab;
 	const struct zcrx_provider_ops *provider; /* in the place of ours, or NULL; needs kern */
+	uint32_t caller; /* enum zcrx_caller: who calls it */
 };
 
 /*

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class Gone:
 class Worker:
     """One process and what is known of it."""
 
-    role: str  #: nic, provider or consumer
+    role: str  #: nic, provider, keeper or consumer
     queue: int | None
     process: subprocess.Popen[bytes] | Gone
     channel: Channel
@@ -64,6 +65,8 @@ class Worker:
     has_attached: bool = False  #: by its own word
     mistakes: list[Word] = field(default_factory=list)  #: of its user, which it told of
     nonsense: str | None = None  #: what it said that is no word
+    answers: deque[Word] = field(default_factory=deque)  #: that nobody has taken yet
+    place: str = ""  #: where in somebody else's code it ended, in words
     exit_code: int | None = None  #: negative: the signal that killed it; None: it lives
     cpu_s: float = 0.0
     message: str | None = None  #: its own word on why it ended
@@ -109,8 +112,8 @@ class Worker:
                 name = signal.Signals(-self.exit_code).name
             except ValueError:
                 name = f"signal {-self.exit_code}"
-            return f"{self.label} was killed by {name}"
-        return f"{self.label} ended with exit code {self.exit_code}"
+            return f"{self.label} was killed by {name}{self.place}"
+        return f"{self.label} ended with exit code {self.exit_code}{self.place}"
 
 
 def place(queues: int, *, pin: bool) -> dict[tuple[str, int | None], int]:
@@ -156,6 +159,8 @@ class Crew:
         self._setup = setup
         self.workers: list[Worker] = []
         self.deaths: list[Worker] = []  #: those that did not end in order
+        self.may_leave = False  #: NIC, provider and keeper are asked to end
+        self.place_of: Callable[[Worker], str] = lambda _worker: ""  #: see :attr:`Worker.place`
         self._joining: list[Worker] = []
         self._ended: list[Worker] = []
         self._has_begun = False  # the others are hidden: a consumer's code may run
@@ -173,7 +178,7 @@ class Crew:
         """Start a worker and hand it its setup and the memory it may map, and nothing else.
 
         Args:
-            role: nic, provider or consumer.
+            role: nic, provider, keeper or consumer.
             queue: The queue it serves, None for all.
             setup: The rest of the setup message.
             shared: Objects of the whole run.
@@ -286,6 +291,8 @@ class Crew:
                 worker.has_attached = True
             case Event.ERROR:
                 worker.message, worker.traceback = word.text, word.traceback
+            case Event.ANSWER if worker.role == "keeper" and not worker.answers:
+                worker.answers.append(word)
             case Event.MISTAKE if len(worker.mistakes) < MISTAKES_MAX:
                 worker.mistakes.append(word)
             case _:  # nobody asked
@@ -356,12 +363,12 @@ class Crew:
         """Label: pid; of those that share a label, the latest."""
         return {worker.label: worker.pid for worker in self.workers}
 
-    def wait_event(self, timeout_s: float) -> None:
-        """Wait for the end of any worker, at most ``timeout_s``."""
+    def wait_event(self, timeout_s: float, speaker: Worker | None = None) -> None:
+        """Wait for the end of any worker, or a word of one; at most ``timeout_s``."""
         poller = select.poll()
         for worker in self.live():
             poller.register(worker.pidfd, select.POLLIN)
-        for worker in self._joining:
+        for worker in [*self._joining, *([] if speaker is None else [speaker])]:
             if worker.channel.is_open:
                 poller.register(worker.channel, select.POLLIN)
         poller.poll(timeout_s * 1000)
@@ -375,7 +382,8 @@ class Crew:
             if isinstance(process, subprocess.Popen) and process.poll() is not None:
                 self._note_end(worker, process.returncode)
                 self._ended.append(worker)
-                if worker.exit_code != 0:
+                is_early = worker.role != "consumer" and not self.may_leave
+                if worker.exit_code != 0 or is_early:
                     self.deaths.append(worker)
 
     def take_ended(self) -> list[Worker]:
@@ -386,6 +394,7 @@ class Crew:
     def _note_end(self, worker: Worker, exit_code: int) -> None:
         self.listen(worker)
         worker.exit_code = exit_code
+        worker.place = self.place_of(worker)
         worker.release()
 
     # ---- ending ------------------------------------------------------------------

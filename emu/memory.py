@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from emu.core import (
     Mapping,
-    ProviderLibrary,
     Queue,
     RunControl,
     Shape,
@@ -23,10 +22,16 @@ from emu.segment import Segment, check_room, create_segment
 from emu.setup_faults import SetupFaults
 
 #: Objects of the whole run and of each queue, by role.
-_SHARED = {"nic": ("run", "bells", "arena"), "provider": ("run", "bells"), "consumer": ("bells",)}
+_SHARED = {
+    "nic": ("run", "bells", "arena"),
+    "provider": ("run", "bells"),
+    "keeper": ("run", "bells"),
+    "consumer": ("bells",),
+}
 _OF_QUEUE = {
     "nic": ("kern", "rings", "area", "lab"),
     "provider": ("kern", "rings", "lab"),
+    "keeper": ("kern", "rings"),
     "consumer": ("rings", "area", "lab"),
 }
 
@@ -57,7 +62,8 @@ class RunMemory:
         queues: How many queues.
         arena: The traffic to replay, or None.
         setup: Asked before each step; it may refuse one.
-        provider: What is behind the control process's page pools; None: ours.
+        is_foreign: Somebody else's provider is behind the page pools: the first ones are not
+            made here.
 
     Raises:
         ConfigError: Shared memory cannot hold it.
@@ -70,10 +76,11 @@ class RunMemory:
         queues: int,
         arena: bytearray | None,
         setup: SetupFaults,
-        provider: ProviderLibrary | None = None,
+        *,
+        is_foreign: bool = False,
     ) -> None:
         self.shape = shape
-        self._provider = provider
+        self._is_foreign = is_foreign
         self._setup = setup
         self._segments: list[Segment] = []
         sizes = layout_sizes(shape)
@@ -133,15 +140,15 @@ class RunMemory:
                 kern=self._map(objects["kern"], f"kern of queue {index}"),
                 rings=self._map(objects["rings"], f"rings of queue {index}"),
                 lab=self._map(objects["lab"], f"lab of queue {index}"),
-                provider=self._provider,
             )
             assert mapping.rings is not None
             self._setup.fill_rings(self.shape, index, mapping.rings)
             view = Queue(self.shape, index, mapping)
             self._setup.step(f"format queue {index}")
             view.format()
-            self._setup.step(f"create the page pool of queue {index}")
-            view.create_pool()
+            if not self._is_foreign:
+                self._setup.step(f"create the page pool of queue {index}")
+                view.create_pool()
             views.append(view)
         return views
 

@@ -8,6 +8,7 @@ at work, buffers come home, the queue is torn down and the destroy check runs.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -18,15 +19,17 @@ from typing import Any, Self
 
 from emu import netlink
 from emu.arena import Arena, make_arena
+from emu.channel import Word
 from emu.chaos import Chaos
 from emu.config import NIOV_SHIFT, Pace, RunConfig
-from emu.core import CounterGroup, ProviderLibrary, Queue, Reconciler, RunState
+from emu.core import Caller, CounterGroup, ForeignCall, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.explain import Death
 from emu.flight import EventKind, FlightRecorder
 from emu.guard import Hidden
 from emu.judgement import FinishedRun, judge
+from emu.keeper import CALL_TIMEOUT_S, look_at
 from emu.memory import RunMemory
 from emu.progress import Progress
 from emu.report import SETUP_FAILED, Report
@@ -81,12 +84,13 @@ class Session:
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
         #: The provider of somebody else's that is run, if any.
-        self.provider = (
-            None if config.provider is None else ProviderLibrary.open_with_care(config.provider)
-        )
+        self.provider = None if config.provider is None else look_at(config.provider)
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
         self.crew = Crew(self._setup)
+        self.crew.place_of = self._place_of
+        self._keeper: Worker | None = None  # calls somebody else's provider for us
+        self._keeper_is_lost = False  # it did not come back from a call
         self._memory: RunMemory | None = None
         self._queues: list[Queue] = []
         self._reconcilers: list[Reconciler] = []
@@ -139,7 +143,11 @@ class Session:
         shape = self.config.shape(TCP_FLOWS_MAX if arena is None else arena.flows_max)
         data = None if arena is None else arena.data
         self._memory = RunMemory(
-            self._setup.shape(shape), self.config.queues, data, self._setup, self.provider
+            self._setup.shape(shape),
+            self.config.queues,
+            data,
+            self._setup,
+            is_foreign=self.provider is not None,
         )
         self._replays = arena is not None
         self._control = self._memory.control()
@@ -168,6 +176,8 @@ class Session:
     def _start_workers(self) -> None:
         assert self._memory is not None
         self._placed = place(self.config.queues, pin=self.config.pin)
+        if self.provider is not None:
+            self._create_pools()
         self._start_worker("provider", None)
         self._start_worker("nic", None)
         for queue in range(self.config.queues):
@@ -178,6 +188,24 @@ class Session:
             host, port = self.listener.getsockname()[:2]
             self.listener_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self.listener.close()  # the NIC process has it now
+
+    def _create_pools(self) -> None:
+        """Let the keeper put the first page pools in charge.
+
+        Raises:
+            EnvironmentProblem: The provider refused, or did not come back.
+        """
+        self._start_worker("keeper", None)
+        self.crew.wait_attached()
+        for queue in self._queues:
+            self._setup.step(f"create the page pool of queue {queue.index}")
+            answer = self._ask_keeper("init", queue.index)
+            if answer is None:
+                why = [*(worker.death() for worker in self.crew.deaths), *self._extra_problems]
+                raise EnvironmentProblem(f"provider: {why[0]}")
+            if answer.number:
+                said = os.strerror(-answer.number) if answer.number > -4096 else answer.number
+                raise EnvironmentProblem(f"provider: init() of queue {queue.index}: {said}")
 
     def _start_worker(self, role: str, queue: int | None) -> None:
         assert self._memory is not None
@@ -203,8 +231,12 @@ class Session:
         )
         if queue is not None:
             self._consumers[queue] = worker
+        elif role == "keeper":
+            self._keeper = worker
 
     def _role_setup(self, role: str, queue: int | None) -> dict[str, Any]:
+        if role == "keeper":
+            return {}
         if role == "nic":
             return nic_setup(self.config)
         if queue is None:
@@ -239,7 +271,8 @@ class Session:
     def _problem(self, text: str) -> None:
         """Something took too long."""
         self._extra_problems.append(text)
-        self._watch.found(Finding("timeout", None, text))
+        with contextlib.suppress(AttributeError):  # there is nothing to watch yet
+            self._watch.found(Finding("timeout", None, text))
 
     def _act_chaos(self) -> None:
         fired = list(self._chaos.fired)
@@ -354,11 +387,72 @@ class Session:
 
     @property
     def _kernel_side_died(self) -> bool:
-        return any(worker.role != "consumer" for worker in self._deaths)
+        return self._keeper_is_lost or any(worker.role != "consumer" for worker in self._deaths)
+
+    def _place_of(self, worker: Worker) -> str:
+        """Where a process is in somebody else's provider, in words."""
+        if self.provider is None or worker.role == "consumer":
+            return ""
+        for queue in self._queues:
+            call = queue.foreign_call(Caller[worker.role.upper()])
+            if call is not ForeignCall.NONE:
+                return f" in {call.name.lower()}() of queue {queue.index}"
+        return ""
+
+    def _stuck_in_foreign_code(self) -> str:
+        """Which processes are in somebody else's provider now, as the end of a sentence."""
+        found = [
+            f"{worker.label} is{place}"
+            for worker in self.crew.live()
+            if (place := self._place_of(worker))
+        ]
+        return f" ({', '.join(found)})" if found else ""
+
+    def _ask_keeper(self, what: str, queue: int) -> Word | None:
+        """Let the keeper call somebody else's provider; None if it did not come back from there.
+
+        What it did instead is in the crew's deaths or among the problems.
+        """
+        keeper = self._keeper
+        assert keeper is not None
+        deadline = time.monotonic() + CALL_TIMEOUT_S
+        with contextlib.suppress(OSError):  # it is gone: noticed at once
+            keeper.channel.send({"do": what, "queue": queue})
+        while not keeper.answers:
+            self.crew.wait_event(TICK_S, keeper)
+            if self._started_at:
+                self._chaos.resume(self._now_ms)
+            self.crew.reap()
+            if self._reconcilers:
+                self._reconcile()
+            if keeper.answers:
+                break
+            if keeper.exit_code is not None:
+                return None
+            if time.monotonic() > deadline:
+                self._problem(f"{what}() of queue {queue} took longer than {CALL_TIMEOUT_S:.0f} s")
+                self._keeper_is_lost = True
+                self.crew.kill(keeper)
+                return None
+        return keeper.answers.popleft()
+
+    def _take_back(self, queue: int) -> tuple[int, int]:
+        """Scrub, or have it done; references taken back and buffers that came home by it."""
+        if self._keeper is None:
+            return self._queues[queue].scrub()
+        if self._keeper_is_lost or self._keeper.exit_code is not None:
+            return 0, 0
+        answer = self._ask_keeper("scrub", queue)
+        if answer is None:
+            return 0, 0
+        if not 0 <= answer.number < 2**48:
+            self._problem(f"scrub() of queue {queue} says that it took {answer.number} references")
+            return 0, answer.more
+        return answer.number, answer.more
 
     def _scrub(self, queue: int) -> None:
         """The user of a queue is gone: take its references back."""
-        references, buffers = self._queues[queue].scrub()
+        references, buffers = self._take_back(queue)
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers
         self._flight.note(
@@ -533,7 +627,8 @@ class Session:
             if self._kernel_side_died:
                 return False
             if time.monotonic() > deadline:
-                self._problem(f"{what} took longer than {timeout_s:.0f} s")
+                where = self._stuck_in_foreign_code()
+                self._problem(f"{what} took longer than {timeout_s:.0f} s{where}")
                 return False
         return True
 
@@ -571,6 +666,10 @@ class Session:
         if not quiet or self._kernel_side_died:
             self._abort()
             return
+        self.crew.may_leave = True
+        if self._keeper is not None:
+            with contextlib.suppress(OSError):
+                self._keeper.channel.send({"do": "exit"})
         self._set_state(RunState.EXIT)
         for worker in self.crew.wait_exit(ACK_TIMEOUT_S):
             self._problem(f"{worker.label} did not exit; killed")
@@ -584,6 +683,8 @@ class Session:
         self._set_state(RunState.DRAIN)
         for queue in self._queues:
             self._scrub(queue.index)
+        if self._kernel_side_died:  # the keeper, in a scrub
+            return False
         if not self._wait_for(
             "the drain",
             lambda: min(self._control.nic_ack, self._control.provider_ack) >= RunState.DRAIN,

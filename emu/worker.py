@@ -1,4 +1,4 @@
-"""Entry point of the NIC, provider and consumer processes: ``python -m emu.worker ROLE FD``.
+"""Entry point of the processes of a run: ``python -m emu.worker ROLE FD PARENT``.
 
 A worker receives what it may map as descriptors over its control channel, maps
 it, says that it has attached, and runs its C loop until the run is over. It never
@@ -67,18 +67,21 @@ def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
     return received
 
 
-def receive_setup(channel: Channel) -> Setup:
+def receive_setup(channel: Channel, role: str) -> Setup:
     """Receive the setup message and one message with memory for each queue."""
     message, fds = _receive(channel)
     shared = _map_all(message["names"], message["sizes"], fds[: len(message["names"])])
     extra = dict(zip(message["extra"], fds[len(message["names"]) :], strict=True))
     arena = shared.pop("arena", None)
-    provider = None if message["provider"] is None else core.ProviderLibrary(message["provider"])
+    provider = None
+    if message["provider"] is not None:
+        provider = core.ProviderLibrary(message["provider"])
+    caller = core.Caller[role.upper()] if role != "consumer" else 0
     mappings = []
     for _ in range(message["queue_messages"]):
         part, part_fds = _receive(channel)
         mapped = _map_all(part["names"], part["sizes"], part_fds)
-        mappings.append(core.Mapping(**shared, **mapped, provider=provider))
+        mappings.append(core.Mapping(**shared, **mapped, provider=provider, caller=caller))
     return Setup(message, mappings, arena, extra)
 
 
@@ -132,6 +135,29 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
         if orphaned:
             report.write_last_word(setup.message["run_dir"], setup.message["config"])
             return
+
+
+def _run_keeper(setup: Setup, channel: Channel) -> None:
+    """Call what is told; each call is answered, if the provider lets it come back."""
+    queues = [core.Queue(setup.shape, at, each) for at, each in enumerate(setup.mappings)]
+    channel.say(Event.ATTACHED)
+    while (received := channel.receive()) is not None:
+        message, _fds = received
+        if message["do"] == "exit":
+            return
+        queue = queues[message["queue"]]
+        if message["do"] == "init":
+            channel.say(Event.ANSWER, number=queue.try_create_pool())
+        else:
+            references, buffers = queue.scrub()
+            channel.say(Event.ANSWER, number=references, more=buffers)
+
+
+def _look(channel: Channel) -> None:
+    """Open a provider's library: that is all."""
+    message, _fds = _receive(channel)
+    name = core.ProviderLibrary(message["provider"]).name
+    channel.say(Event.ANSWER, number=0, text=name)
 
 
 def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
@@ -251,12 +277,17 @@ def main() -> None:
         with contextlib.suppress(OSError):  # the control process is gone: noticed below
             channel.say(Event.HIDDEN)
     with _errors_to(channel, label):
-        setup = receive_setup(channel)
+        if role == "look":
+            _look(channel)
+            os._exit(0)
+        setup = receive_setup(channel, role)
         _pin(setup.message["cpu"])
         if role == "nic":
             _run_nic(setup, channel)
         elif role == "provider":
             _run_provider(setup, channel, parent)
+        elif role == "keeper":
+            _run_keeper(setup, channel)
         else:
             _run_consumer(setup, channel)
     # No interpreter teardown: mapped memory is still referenced by C objects.

@@ -84,9 +84,10 @@ class Mapping:
     area: mmap.mmap | None = None
     lab: mmap.mmap | None = None
     provider: ProviderLibrary | None = None  #: in the place of ours; not for a consumer
+    caller: int = 0  #: of what is somebody else's: see :class:`emu.core.queue.Caller`
 
 
-_MAPPED = tuple(field.name for field in fields(Mapping) if field.name != "provider")
+_MAPPED = tuple(field.name for field in fields(Mapping) if field.name not in ("provider", "caller"))
 
 
 def fill_mapping(target: Any, mapping: Mapping, keep: list[Any]) -> None:
@@ -99,6 +100,7 @@ def fill_mapping(target: Any, mapping: Mapping, keep: list[Any]) -> None:
             setattr(target, name, ffi.cast("void *", view))
     if mapping.provider is not None:
         target.provider = mapping.provider.raw()
+        target.caller = mapping.caller
 
 
 def raw_mappings(mappings: Sequence[Mapping], keep: list[Any]) -> Any:

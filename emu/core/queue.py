@@ -136,6 +136,30 @@ class FlightClock(enum.IntEnum):
         return int(values[0]), int(values[1])
 
 
+class Caller(enum.IntEnum):
+    """In which process a provider of somebody else's is called."""
+
+    NIC = 1
+    PROVIDER = 2
+    KEEPER = 3
+
+
+class ForeignCall(enum.IntEnum):
+    """Which of its operations such a provider is in."""
+
+    NONE = 0
+    INIT = 1
+    ALLOC_NETMEMS = 2
+    RELEASE_NETMEM = 3
+    DESTROY = 4
+    SCRUB = 5
+    COPY_BUFFER = 6
+
+
+assert len(Caller) + 1 == lib.ZCRX_CALLERS
+assert len(ForeignCall) == lib.ZCRX_CALLS
+
+
 class Alarm(enum.IntEnum):
     """What makes a run a finding as soon as it is counted."""
 
@@ -194,9 +218,22 @@ class Queue:
 
     def create_pool(self) -> None:
         """Put the first page pool in charge; EmuError when its provider refuses it."""
-        result = lib.zcrx_queue_create_pool(self._ptr)
+        self.check_pool(self.try_create_pool())
+
+    def try_create_pool(self) -> int:
+        """The same; 0 or -errno."""
+        return int(lib.zcrx_queue_create_pool(self._ptr))
+
+    def check_pool(self, result: int) -> None:
+        """Raise EmuError for what :meth:`try_create_pool` answered, unless it is 0."""
         if result:
             raise EmuError(f"queue {self.index}: {os.strerror(-result)} while it was set up")
+
+    def foreign_call(self, caller: Caller) -> ForeignCall:
+        """Which operation somebody else's provider is in, in one process."""
+        number = int(lib.zcrx_queue_call(self._ptr, int(caller)))
+        # Whoever's code runs in that process may have written anything there.
+        return ForeignCall(number) if number < len(ForeignCall) else ForeignCall.NONE
 
     def stop_consumer(self) -> None:
         """Ask the consumer to read what is left and leave."""

@@ -6,6 +6,7 @@ That the plain one does what the specification says is in test_stepping_property
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from emu import keeper, session
 from emu.config import RunConfig
-from emu.errors import ConfigError
+from emu.errors import ConfigError, EnvironmentProblem
 from emu.report import Report
 from emu.state import Verdict
 from emu.stepping import StepProvider
@@ -146,11 +148,6 @@ static int64_t lying_copy_buffer(struct zcrx_provider_queue *queue)
 {
     return queue->num_niovs;
 }
-static uint64_t crashing_scrub(struct zcrx_provider_queue *queue)
-{
-    raise(SIGSEGV);
-    return plain_scrub(queue);
-}
 """
 )
 
@@ -181,14 +178,155 @@ def test_crash_ends_the_run_with_a_verdict(
     assert script.leftovers() == []
 
 
-def test_crash_in_the_control_process_leaves_a_last_word(
-    script: Any, build_provider: Build
+#: The plain provider, but for what it does in one of its operations.
+DOES = (
+    PLAIN
+    + """
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int wrapped_init(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+    if (!strcmp(IN, "init")) { DO; }
+    return plain_init(queue, pool);
+}
+static uint64_t wrapped_scrub(struct zcrx_provider_queue *queue)
+{
+    if (!strcmp(IN, "scrub")) { DO; }
+    return plain_scrub(queue);
+}
+static int wrapped_destroy(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+    if (!strcmp(IN, "destroy")) { DO; }
+    return plain_destroy(queue, pool);
+}
+static void wrapped_release_netmem(struct zcrx_provider_queue *queue, uint32_t pool, uint32_t niov)
+{
+    if (!strcmp(IN, "release")) { VOID_DO; }
+    plain_release_netmem(queue, pool, niov);
+}
+static bool wrapped_alloc_netmems(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+    if (!strcmp(IN, "alloc")) { DO; }
+    return plain_alloc_netmems(queue, pool);
+}
+"""
+)
+WRAPPED = table(
+    **{
+        name: f"wrapped_{name}"
+        for name in ("init", "alloc_netmems", "release_netmem", "destroy", "scrub")
+    }
+)
+
+
+@pytest.fixture
+def build_doing(build_provider: Build) -> Build:
+    """A provider that does something, C statements, in an operation."""
+
+    def build(operation: str, does: str) -> str:
+        void = "(void)0" if "return" in does else does
+        head = f'#define IN "{operation}"\n#define DO {does}\n#define VOID_DO {void}\n'
+        return build_provider("doing", _unused(head + DOES + WRAPPED))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("operation", "does", "finding"),
+    [
+        ("scrub", "exit(0)", "keeper ended with exit code 0 in scrub() of queue 0"),
+        ("scrub", "_exit(0)", "keeper ended with exit code 0 in scrub() of queue 0"),
+        ("scrub", "raise(SIGSEGV)", "keeper was killed by SIGSEGV in scrub() of queue 0"),
+        (
+            "scrub",
+            "queue->services->free_push(queue, 1 << 30)",
+            "keeper was killed by SIGABRT in scrub() of queue 0",
+        ),
+        ("alloc", "exit(0)", "provider ended with exit code 0 in alloc_netmems() of queue 0"),
+        ("alloc", "raise(SIGBUS)", "provider was killed by SIGBUS in alloc_netmems() of queue 0"),
+        ("destroy", "_exit(0)", "provider ended with exit code 0 in destroy() of queue 0"),
+        ("release", "abort()", "provider was killed by SIGABRT in release_netmem() of queue 0"),
+    ],
+)
+def test_whatever_another_provider_does_later_is_a_finding(
+    run_small: Callable[..., Report],
+    build_doing: Build,
+    capfd: pytest.CaptureFixture[str],
+    operation: str,
+    does: str,
+    finding: str,
 ) -> None:
-    library = build_provider("crash", _unused(CRASH) + table(scrub="crashing_scrub"))
-    ended = script.run("stress", "--provider", library, "--packets", "2000")
-    assert ended.code < 0
-    assert "FAIL: the control process died" in ended.stderr
-    assert script.wait_until(lambda: script.leftovers() == [])
+    """That this process is there to judge it is half of the test."""
+    report = run_small(provider=build_doing(operation, does), packets=500)
+    assert not report.ok
+    assert report.problems[0] == finding
+    said = capfd.readouterr().err
+    assert "free_push() was called with 1073741824" in said or "free_push" not in does
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("exit(0)", "provider: keeper ended with exit code 0 in init() of queue 0"),
+        ("raise(SIGSEGV)", "provider: keeper was killed by SIGSEGV in init() of queue 0"),
+        ("return -5", "provider: init() of queue 0: Input/output error"),
+        ("return 7", "provider: init() of queue 0: Protocol error"),
+    ],
+)
+def test_provider_that_does_not_begin_is_a_wrong_set_up(
+    run_small: Callable[..., Report], build_doing: Build, does: str, why: str
+) -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        run_small(provider=build_doing("init", does))
+    assert str(caught.value) == why
+
+
+@pytest.mark.parametrize("operation", ["init", "scrub"])
+def test_call_that_does_not_come_back_has_an_end(
+    run_small: Callable[..., Report],
+    build_doing: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+) -> None:
+    monkeypatch.setattr(session, "CALL_TIMEOUT_S", 1.0)
+    library = build_doing(operation, "for (;;) pause()")
+    problem = f"{operation}() of queue 0 took longer than 1 s"
+    if operation == "init":
+        with pytest.raises(EnvironmentProblem, match=re.escape(problem)):
+            run_small(provider=library)
+    else:
+        assert run_small(provider=library, packets=500).problems[0] == problem
+
+
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("exit(0)", "exit code 0"),
+        ("abort()", "SIGABRT"),
+        ("for (;;) pause()", "opening it takes over"),
+    ],
+)
+def test_constructor_that_ends_or_holds_up_its_process_is_refused(
+    build_provider: Build, monkeypatch: pytest.MonkeyPatch, does: str, why: str
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK_TIMEOUT_S", 1.0 if "pause" in does else 30.0)
+    source = f"""
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((constructor)) static void load(void) {{ {does}; }}
+"""
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        keeper.look_at(build_provider("loads", source))
+
+
+def test_control_process_never_opens_the_library(
+    run_sound: Callable[..., Report], build_provider: Build
+) -> None:
+    library = build_provider("unopened", '#include "plain_provider.c"\n')
+    run_sound(provider=library, packets=500)
+    assert library not in Path("/proc/self/maps").read_text()
 
 
 def _unused(source: str) -> str:
