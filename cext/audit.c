@@ -173,6 +173,8 @@ void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values)
 	values[5] = value_of(&queue->area.shared->freelist_overflows);
 	values[6] = value_of(&queue->area.shared->ref_underflows);
 	values[7] = value_of(&queue->ifq.shared->destroy_warnings);
+	values[8] = value_of(&queue->lab->own_strays);
+	values[9] = value_of(&queue->lab->own_touches);
 }
 
 uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
@@ -347,6 +349,12 @@ void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t valu
 		    (values[0] - shm_load_relaxed_u32(&sent->repeated, POINT_COUNTER));
 	values[2] = shm_load_relaxed_u32(&received->received, POINT_COUNTER);
 	values[3] = shm_load_relaxed_u32(&received->gaps, POINT_COUNTER);
+}
+
+void zcrx_own_mistakes_read(const struct zcrx_queue *queue, uint64_t values[2])
+{
+	values[0] = value_of(&queue->lab->own_strays);
+	values[1] = value_of(&queue->lab->own_touches);
 }
 
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit)

@@ -60,13 +60,15 @@ int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
  * What alone makes a run a finding, counted while it runs: the order is that of
  * emu.core.Alarm. Cheap enough for each tick of the control process.
  */
-#define ZCRX_ALARMS 8U
+#define ZCRX_ALARMS 10U
 void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values);
 
 /* Copy a flight recorder: see zcrx_flight_copy(). */
 uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
 			   uint64_t *first);
 
+/* What a user says of itself: returns of what was not out, touches of what was given back. */
+void zcrx_own_mistakes_read(const struct zcrx_queue *queue, uint64_t values[2]);
 /* One flow: fragments delivered, dropped, received, and the gaps that its reader saw. */
 void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t values[4]);
 

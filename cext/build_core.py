@@ -204,6 +204,18 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 void zcrx_consumer_wait(struct zcrx_consumer *consumer, uint32_t timeout_us);
 void zcrx_consumer_give_back(struct zcrx_consumer *consumer,
                              const struct zcrx_fragment *fragments, uint32_t count);
+void zcrx_consumer_give_astray(struct zcrx_consumer *consumer,
+                               const struct zcrx_fragment *fragments, uint32_t count);
+struct zcrx_poison;
+struct zcrx_touch { uint64_t off; int32_t thread; uint32_t is_write; };
+void zcrx_poison_keep_handler(void);
+struct zcrx_poison *zcrx_poison_start(void *area, uint32_t num_niovs, uint32_t niov_shift);
+void *zcrx_poison_view(const struct zcrx_poison *poison);
+uint32_t zcrx_poison_take(struct zcrx_poison *poison, struct zcrx_touch *touches, uint32_t max,
+                          uint64_t *count);
+void zcrx_consumer_set_poison(struct zcrx_consumer *consumer, struct zcrx_poison *poison);
+void zcrx_consumer_note_touches(struct zcrx_consumer *consumer, uint64_t count);
+void zcrx_own_mistakes_read(const struct zcrx_queue *queue, uint64_t values[2]);
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);
 #define ZCRX_HISTORY ...

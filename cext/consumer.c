@@ -31,6 +31,7 @@ struct zcrx_consumer {
 	uint8_t *flow_known; /* [flows_max] */
 	uint64_t ends;
 	uint64_t sink; /* what was touched; keeps the reads alive */
+	struct zcrx_poison *poison; /* of a user of its own, or NULL */
 };
 
 /* ---- life ------------------------------------------------------------------ */
@@ -118,6 +119,11 @@ static bool lies_in_area(const struct zcrx_consumer *consumer, const struct zcrx
 
 	return fragment->res > 0 && fragment->off < area_size &&
 	       in_niov + (uint64_t)fragment->res <= size;
+}
+
+static uint32_t niov_of(const struct zcrx_consumer *consumer, uint64_t off)
+{
+	return (uint32_t)(off >> consumer->queue.shape.niov_shift);
 }
 
 static void count_outside(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
@@ -317,6 +323,8 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 			continue;
 		}
 		receive(consumer, &fragment, &tally);
+		if (consumer->poison)
+			zcrx_poison_hand_out(consumer->poison, niov_of(consumer, fragment.off));
 		tally.fragments++;
 		tally.bytes += (uint32_t)fragment.res;
 		fragments[kept++] = fragment;
@@ -348,18 +356,48 @@ static void give(struct zcrx_consumer *consumer, const struct zcrx_fragment *fra
 }
 
 /* From a consumer of one's own: what it hands in may not be what it was given. */
+static void give_own(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment,
+		     bool astray)
+{
+	struct zcrx_held held = held_of(fragment);
+
+	if (!(fragment->flags & IORING_CQE_F_MORE))
+		return;
+	if (!lies_in_area(consumer, fragment)) {
+		count_outside(consumer, fragment);
+		return;
+	}
+	held.astray = astray;
+	if (consumer->poison && !astray)
+		zcrx_poison_give_back(consumer->poison, niov_of(consumer, held.off));
+	zcrx_returns_give(&consumer->returns, held);
+}
+
 void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragments,
 			     uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		if (fragments[i].flags & IORING_CQE_F_MORE &&
-		    !lies_in_area(consumer, &fragments[i])) {
-			count_outside(consumer, &fragments[i]);
-			continue;
-		}
-		give(consumer, &fragments[i]);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		give_own(consumer, &fragments[i], false);
 	zcrx_returns_flush(&consumer->returns);
+}
+
+void zcrx_consumer_give_astray(struct zcrx_consumer *consumer,
+			       const struct zcrx_fragment *fragments, uint32_t count)
+{
+	shm_count(&consumer->queue.lab->own_strays, count);
+	for (uint32_t i = 0; i < count; i++)
+		give_own(consumer, &fragments[i], true);
+	zcrx_returns_flush(&consumer->returns);
+}
+
+void zcrx_consumer_set_poison(struct zcrx_consumer *consumer, struct zcrx_poison *poison)
+{
+	consumer->poison = poison;
+}
+
+void zcrx_consumer_note_touches(struct zcrx_consumer *consumer, uint64_t count)
+{
+	shm_store_relaxed_u64(&consumer->queue.lab->own_touches, count, POINT_COUNTER);
 }
 
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)

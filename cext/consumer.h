@@ -9,6 +9,7 @@
 
 #include "fault.h"
 #include "layout.h"
+#include "poison.h"
 
 enum zcrx_verify {
 	ZCRX_VERIFY_NONE = 0,
@@ -74,6 +75,16 @@ void zcrx_consumer_wait(struct zcrx_consumer *consumer, uint32_t timeout_us);
 /* Give fragments back (faults of the plan included). Always takes all of them. */
 void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragments,
 			     uint32_t count);
+/*
+ * The same of fragments that are not out: returned already, or made up. The entries
+ * are written all the same, and noted as what they are: the user's own strays.
+ */
+void zcrx_consumer_give_astray(struct zcrx_consumer *consumer,
+			       const struct zcrx_fragment *fragments, uint32_t count);
+/* What is handed out and given back from now on is opened and poisoned in that view. */
+void zcrx_consumer_set_poison(struct zcrx_consumer *consumer, struct zcrx_poison *poison);
+/* A fragment was read or written to after its return. */
+void zcrx_consumer_note_touches(struct zcrx_consumer *consumer, uint64_t count);
 /* Push what waits for room; how many returns still wait. */
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);

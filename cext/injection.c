@@ -146,7 +146,8 @@ static void stage_custom(struct zcrx_returns *returns, struct io_uring_zcrx_rqe 
  * others stray.
  */
 static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custom_call *call,
-			   uint32_t own, struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
+			   uint32_t own, bool astray, struct io_uring_zcrx_rqe *valid,
+			   uint32_t *valid_rule)
 {
 	bool returned = is_return_staged(returns);
 
@@ -167,7 +168,7 @@ static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custo
 			break;
 		stage(returns, call->entries[i], call->rule + 1);
 		returns->staged[returns->staged_count - 1].strays = (uint8_t)strays;
-		returns->staged[returns->staged_count - 1].is_due = strays == 0;
+		returns->staged[returns->staged_count - 1].is_due = strays == 0 && !astray;
 	}
 	*valid = call->entries[call->count - 1];
 	*valid_rule = call->rule + 1;
@@ -175,7 +176,7 @@ static bool replace_return(struct zcrx_returns *returns, const struct zcrx_custo
 }
 
 /* As commit_fault(). The slow path: it may run a user's Python. */
-static bool ask_custom(struct zcrx_returns *returns, uint32_t rule, uint32_t own,
+static bool ask_custom(struct zcrx_returns *returns, uint32_t rule, const struct zcrx_held *held,
 		       struct io_uring_zcrx_rqe *valid, uint32_t *valid_rule)
 {
 	struct zcrx_custom_call call = {
@@ -200,7 +201,8 @@ static bool ask_custom(struct zcrx_returns *returns, uint32_t rule, uint32_t own
 		return true;
 	}
 	if (call.in_place)
-		return replace_return(returns, &call, own, valid, valid_rule);
+		return replace_return(returns, &call, zcrx_niov_of(returns, held->off),
+				      held->astray, valid, valid_rule);
 	for (uint32_t i = 0; i < call.count; i++)
 		stage_custom(returns, call.entries[i], rule);
 	return true;
@@ -324,7 +326,7 @@ static bool commit_fault(struct zcrx_returns *returns, uint32_t rule, const stru
 		write_foreign(returns, own, params[0], rule);
 		break;
 	case ZCRX_FAULT_CUSTOM:
-		return ask_custom(returns, rule, own, valid, valid_rule);
+		return ask_custom(returns, rule, held, valid, valid_rule);
 	default: /* another actor's */
 		break;
 	}
@@ -379,8 +381,11 @@ void zcrx_stage_return(struct zcrx_returns *returns, const struct zcrx_held *hel
 	if (happens) {
 		stage_how(returns, valid, valid_rule, how);
 		returns->staged[returns->staged_count - 1].strays = returns->valid_strays;
-		returns->staged[returns->staged_count - 1].is_due = returns->valid_strays == 0;
+		returns->staged[returns->staged_count - 1].is_due = returns->valid_strays == 0 &&
+								    !held->astray;
 	}
+	if (held->astray)
+		zcrx_returns_stray(returns, zcrx_niov_of(returns, held->off), ZCRX_INTENT_VALID);
 	returns->staged_end = returns->staged_count;
 	stage_copies(returns, &valid);
 }

@@ -229,6 +229,9 @@ struct zcrx_lab_shared {
 	shm_u32 astray_rule; /* rule + 1 that let the provider read beyond them, 0 = none */
 	shm_u32 scrubs_seen; /* scrubs of a living user that it has taken note of … */
 	shm_u64 scrub_position; /* … and the RQEs that it had written by then */
+	/* A user's own mistakes, of a consumer that is not ours. */
+	shm_u64 own_strays; /* returns of what was not out */
+	shm_u64 own_touches; /* reads and writes of what had been given back */
 	/* The control process's words. */
 	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* RQEs reconciled */
 	shm_u32 scrubs_begun, scrubs_done; /* of a living user */

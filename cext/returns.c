@@ -413,7 +413,7 @@ static void let_go(struct zcrx_returns *returns, const struct zcrx_held *held)
 {
 	struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 
-	if (known->held)
+	if (known->held && !held->astray)
 		known->held--;
 }
 
@@ -422,6 +422,11 @@ static void remember(struct zcrx_returns *returns, const struct zcrx_held *held)
 	if (returns->keeps_history)
 		returns->history[returns->history_count++ % ZCRX_HISTORY] =
 			(struct io_uring_zcrx_rqe){.off = held->off, .len = held->len};
+}
+
+static uint16_t due_of(const struct zcrx_returns *returns, const struct zcrx_held *held)
+{
+	return held->astray ? ZCRX_DUE_NONE : ZCRX_DUE(zcrx_niov_of(returns, held->off));
 }
 
 /*
@@ -448,12 +453,15 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 		struct zcrx_known *known = &returns->known[zcrx_niov_of(returns, held->off)];
 		uint32_t legal = SUCCEEDS;
 
+		if (held->astray)
+			zcrx_returns_stray(returns, zcrx_niov_of(returns, held->off),
+					   ZCRX_INTENT_VALID);
 		if (known->strayed && known->balance <= 0)
 			legal |= BIT(ZCRX_NO_USER_REF);
 		known->balance--;
-		known->held -= known->held != 0;
-		shm_store_relaxed_u16(&dues[returns->position & mask],
-				      ZCRX_DUE(zcrx_niov_of(returns, held->off)), POINT_LOG);
+		known->held -= known->held != 0 && !held->astray;
+		shm_store_relaxed_u16(&dues[returns->position & mask], due_of(returns, held),
+				      POINT_LOG);
 		shm_store_relaxed_u16(&intents[returns->position++ & mask],
 				      ZCRX_INTENT(ZCRX_INTENT_VALID, legal), POINT_LOG);
 		zcrx_rq_user_put(&returns->rq, held->off, held->len, 0);
@@ -587,7 +595,7 @@ static void run_over(struct zcrx_returns *returns)
 			&returns->pending[returns->pending_head & returns->pending_mask];
 		struct io_uring_zcrx_rqe rqe = {.off = held->off, .len = held->len};
 
-		zcrx_put_over(returns, &rqe, returns->over_rule);
+		zcrx_put_over(returns, &rqe, returns->over_rule, !held->astray);
 		remember(returns, held);
 		pass(returns);
 	}

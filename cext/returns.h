@@ -21,6 +21,7 @@ struct zcrx_held {
 	uint32_t flow, seq;
 	uint32_t generation; /* of its buffer, when it was delivered */
 	uint32_t mark; /* rule + 1 that made its bytes wrong on purpose, or 0 */
+	uint32_t astray; /* the user gives back what is not out: its own mistake, nobody's return */
 };
 
 /* A fragment read on after its return (early-return), to be checked again. */

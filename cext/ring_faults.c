@@ -318,7 +318,8 @@ void zcrx_excuse_overrun(struct zcrx_returns *returns, uint64_t count)
 	}
 }
 
-void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule)
+void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule,
+		   bool is_due)
 {
 	struct zcrx_rqe_slot *slot = zcrx_next_slot(returns);
 	struct io_uring_zcrx_rqe old = zcrx_slot_read(slot);
@@ -334,7 +335,7 @@ void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe 
 	zcrx_intent_change(returns, over, rule,
 			   ZCRX_INTENT_LEGAL(was) |
 				   either(returns, &old, rqe, over, rule).verdicts);
-	put_either(returns, rqe, rqe, rule, due_of(returns, rqe, true));
+	put_either(returns, rqe, rqe, rule, due_of(returns, rqe, is_due));
 	/*
 	 * The intents first: whoever finds the new bytes at the old position must
 	 * find what they may earn as well. Pairs with the release of `consumed`.

@@ -37,8 +37,8 @@ void zcrx_excuse_overrun(struct zcrx_returns *returns, uint64_t count);
  * The ring is full. Write the return all the same, over an entry that was not
  * consumed when we last looked. Room for one intent is there.
  */
-void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe,
-		   uint32_t rule);
+void zcrx_put_over(struct zcrx_returns *returns, const struct io_uring_zcrx_rqe *rqe, uint32_t rule,
+		   bool is_due);
 
 /*
  * Let a lie follow this batch: a tail that is moved back by so much, or any

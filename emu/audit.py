@@ -17,6 +17,15 @@ from faults import CATALOGUE, Reconciliation
 _SCRIBBLES_SHOWN = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMistakes:
+    """What the consumers of a run, which are not ours, say that they did wrong."""
+
+    strays: int = 0  #: completions given back that were not out
+    touches: int = 0  #: bytes read or written after their completion was given back
+    told: tuple[str, ...] = ()  #: the first of them, a line each
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the audit judges."""
@@ -31,6 +40,7 @@ class Evidence:
     scribbles: Sequence[str] = ()  #: what consumers wrote that means nothing, in words
     unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
     balances: Sequence[Balance] = ()  #: of each queue's user references
+    own: OwnMistakes | None = None  #: None: the consumers are ours
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -223,6 +233,20 @@ def _records(evidence: Evidence) -> Statement:
     return Statement("records", False, f"a consumer scribbled on its own records: {shown}")
 
 
+def _consumer(own: OwnMistakes) -> Statement:
+    """A consumer that is not ours: is what it did with its completions right, by its own word?"""
+    problems = []
+    if own.strays:
+        problems.append(f"{own.strays} times a completion was given back that was not out")
+    if own.touches:
+        problems.append(f"{own.touches} times a completion was touched after it was given back")
+    if not problems and not own.told:
+        text = "each completion was given back once at most, and not touched afterwards"
+        return Statement("consumer", True, text)
+    text = "; ".join(problems) or "mistakes of its own"
+    return Statement("consumer", False, f"{text}: {own.told[0]}" if own.told else text)
+
+
 def audit(evidence: Evidence) -> tuple[Statement, ...]:
     """Judge a finished run."""
     checks = (
@@ -235,4 +259,5 @@ def audit(evidence: Evidence) -> tuple[Statement, ...]:
         _all_home,
         _records,
     )
-    return tuple(check(evidence) for check in checks)
+    statements = tuple(check(evidence) for check in checks)
+    return statements if evidence.own is None else (_consumer(evidence.own), *statements)

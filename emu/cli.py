@@ -217,6 +217,10 @@ def stress(
     consumer: Annotated[
         str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
     ] = "builtin",
+    poison: Annotated[
+        bool,
+        typer.Option(help="Find out a consumer of your own that touches what it gave back."),
+    ] = True,
     respawn: Annotated[
         bool, typer.Option("--respawn", help="Replace a killed consumer and go on.")
     ] = False,
@@ -253,6 +257,7 @@ def stress(
         plan=_plan(faults, queues),
         provider=provider,
         consumer=consumer,
+        poison=poison,
         respawn=respawn,
     )
     console = console_for(json_target)

@@ -76,6 +76,7 @@ _KINDS: tuple[tuple[str, type, str], ...] = (
     ("pin", bool, "True or False"),
     ("plan", Plan, "a faults.Plan"),
     ("consumer", str, "'builtin' or MODULE:FUNCTION"),
+    ("poison", bool, "True or False"),
     ("respawn", bool, "True or False"),
 )
 
@@ -116,6 +117,7 @@ class RunConfig:
     plan: Plan = field(default_factory=Plan)  #: faults to inject
     provider: str | None = None  #: shared library in the place of our provider; made absolute
     consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
+    poison: bool = True  #: a consumer of one's own that touches what it gave back is found out
     respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
     connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
     roundings: tuple[str, ...] = field(default=(), init=False)

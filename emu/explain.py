@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from emu.audit import OwnMistakes
 from emu.config import NIOV_SHIFT, RunConfig
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.flight import Event, EventError
@@ -58,6 +59,7 @@ class Case:
     reconciliation: Reconciliation
     events: Sequence[Event]  #: of the flight recorders
     balances: Sequence[Balance] = ()  #: of each queue's user references
+    own: OwnMistakes | None = None  #: of consumers that are not ours
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -596,7 +598,31 @@ def _records(case: Case) -> str:
     )
 
 
+def _consumer(case: Case) -> str:
+    own = case.own
+    assert own is not None, case.broken
+    parts = [
+        f"The consumer is {case.config.consumer}, and what follows is its own process's word: "
+        f"{_times(own.strays, 'time')} it gave back a completion that was not out, and "
+        f"{_times(own.touches, 'time')} it touched one that it had given back."
+    ]
+    parts += [f"{text[0].upper()}{text[1:]}." for text in own.told]
+    if own.strays:
+        parts.append(
+            "Such a return goes into the refill ring like any other: if it takes a reference, it "
+            "is that of another fragment of the buffer, which the NIC may then fill while it is "
+            "being read."
+        )
+    if own.touches:
+        parts.append(
+            "What was given back belongs to the NIC, which may be filling it at that moment; that "
+            "the bytes were right this time says nothing."
+        )
+    return " ".join(parts)
+
+
 _STATEMENTS: dict[str, Callable[[Case], str]] = {
+    "consumer": _consumer,
     "conservation": _conservation,
     "integrity": _integrity,
     "exactness": _exactness,

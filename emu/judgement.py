@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emu.audit import Evidence, audit
+from emu.audit import Evidence, OwnMistakes, audit
 from emu.chaos import Chaos
 from emu.config import RunConfig
 from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
@@ -92,6 +92,7 @@ def judge(run: FinishedRun) -> Report:
         unread_max=_unread_max(run),
         # Whoever was killed while it was late may have been between a reference and its log.
         balances=() if run.timeouts else [r.balance() for r in run.reconcilers],
+        own=_own_mistakes(run),
     )
     statements = run.setup.statements(audit(evidence))
     deaths = [death.text + _where_more(run, death) for death in run.deaths]
@@ -109,7 +110,7 @@ def judge(run: FinishedRun) -> Report:
         reconciliation=reconciliation,
         queues=tuple(queues),
         netlink=run.netlink,
-        notes=(*notes, *run.setup.notes, *run.chaos.notes),
+        notes=(*notes, *_kept(run), *run.setup.notes, *run.chaos.notes),
         explanations=_explain(run, log, evidence, statements),
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
         flight_lines=() if log is None else tuple(log.around(8, 4)),
@@ -132,6 +133,31 @@ def _where_more(run: FinishedRun, death: Death) -> str:
     if not death.has_traceback or run.run_dir is None:
         return ""
     return f"; traceback in {run.run_dir / TRACEBACKS}"
+
+
+def _own_mistakes(run: FinishedRun) -> OwnMistakes | None:
+    """What consumers that are not ours say of themselves; of a queue's users together."""
+    if run.config.consumer == "builtin":
+        return None
+    counts = [queue.own_mistakes() for queue in run.queues]
+    return OwnMistakes(
+        strays=sum(strays for strays, _touches in counts),
+        touches=sum(touches for _strays, touches in counts),
+        told=tuple(
+            word.text if len(run.queues) == 1 else f"{worker.label}: {word.text}"
+            for worker in run.workers
+            for word in worker.mistakes
+        ),
+    )
+
+
+def _kept(run: FinishedRun) -> list[str]:
+    return [
+        f"{worker.label}: {worker.kept.number} completions were never given back; the oldest is "
+        f"{worker.kept.text}"
+        for worker in run.workers
+        if worker.kept is not None
+    ]
 
 
 def _unread_max(run: FinishedRun) -> int:
@@ -285,6 +311,7 @@ def _explain(
             queues=evidence.queues,
             buffers=evidence.buffers,
             balances=evidence.balances,
+            own=evidence.own,
             flows={
                 at: queue.flow(result.first_flow_wrong)
                 for at, (queue, result) in enumerate(zip(run.queues, evidence.buffers, strict=True))

@@ -73,6 +73,7 @@ def consumer_setup(
             if rule.fault.source and rule.queue in (None, queue)
         ],
         "function": config.consumer,
+        "poison": config.poison and config.consumer != "builtin",
         "sys_path": [*sys.path, str(Path.cwd())],
     }
 

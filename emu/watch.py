@@ -22,6 +22,8 @@ _BREAKS = {
     Alarm.FREELIST_OVERFLOW: "conservation",
     Alarm.REF_UNDERFLOW: "conservation",
     Alarm.DESTROY_WARNING: "all_home",
+    Alarm.OWN_STRAY: "consumer",
+    Alarm.OWN_TOUCH: "consumer",
 }
 _WORDS = {
     Alarm.INTEGRITY: "a fragment differs from what was sent",
@@ -32,6 +34,8 @@ _WORDS = {
     Alarm.FREELIST_OVERFLOW: "more buffers came to the freelist than there are",
     Alarm.REF_UNDERFLOW: "a page-pool reference was dropped that nobody held",
     Alarm.DESTROY_WARNING: "the queue was torn down while buffers were missing",
+    Alarm.OWN_STRAY: "the consumer gave a completion back that was not out",
+    Alarm.OWN_TOUCH: "the consumer touched a completion that it had given back",
 }
 _ERRORS = {
     Alarm.INTEGRITY: {

@@ -195,12 +195,26 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     area = setup.mappings[0].area
     assert area is not None
     channel.say(Event.ATTACHED)
-    consumer = Consumer(loop, area, queue=setup.message["queue"])
+    shape = setup.shape
+
+    def tell(text: str) -> None:
+        with contextlib.suppress(OSError):  # it does not listen any more
+            channel.say(Event.MISTAKE, text=text)
+
+    consumer = Consumer(
+        loop, area, queue=setup.message["queue"], niov_shift=shape.niov_shift, tell=tell
+    )
+    if setup.message["poison"]:
+        consumer.poison(area, shape.num_niovs, shape.niov_shift)
     try:
         entry(consumer)
     except OSError as error:  # the function's own affair, not a fault of the environment
         raise _failed(channel, f"consumer of queue {consumer.queue}", error) from None
     consumer.close()
+    kept = consumer.kept()
+    if kept is not None:
+        with contextlib.suppress(OSError):  # it does not listen any more
+            channel.say(Event.KEPT, number=kept.count, text=kept.text)
 
 
 def _load(function: str) -> Callable[[Consumer], object]:

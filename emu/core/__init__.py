@@ -43,6 +43,7 @@ from emu.core.loops import (
     RawFragment,
 )
 from emu.core.netlink import NetlinkDump, nl_fill
+from emu.core.poison import Poison, Touch
 from emu.core.queue import (
     CONSEQUENCES_MAX,
     COUNTER_NAMES,
@@ -97,6 +98,7 @@ __all__ = [
     "NicLoop",
     "NicParams",
     "Places",
+    "Poison",
     "ProviderLibrary",
     "ProviderLoop",
     "Queue",
@@ -109,6 +111,7 @@ __all__ = [
     "Sizes",
     "SlotView",
     "Step",
+    "Touch",
     "bells_size",
     "build_arena",
     "core_path",

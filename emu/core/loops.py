@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.faults import Rule, raw_rules
 from emu.core.layout import Mapping, Shape, raw_mappings, raw_shape
+from emu.core.poison import Poison
 from emu.errors import StateError
 
 
@@ -142,6 +144,8 @@ class RawFragment:
 
 
 _FRAGMENT_FIELDS = tuple(field.name for field in fields(RawFragment))
+_FRAGMENT = struct.Struct("=QQiIIIII")  #: the same as they lie in memory
+assert _FRAGMENT.size == ffi.sizeof("struct zcrx_fragment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,20 +299,34 @@ class ConsumerLoop(_Loop):
     def take(self, count: int) -> list[RawFragment]:
         """Take up to ``count`` completions that are there now."""
         taken = lib.zcrx_consumer_take(self._ptr, self._batch, min(count, self.BATCH_MAX))
-        return [
-            RawFragment(*(int(getattr(raw, name)) for name in _FRAGMENT_FIELDS))
-            for raw in self._batch[0:taken]
-        ]
+        raw = ffi.buffer(self._batch, taken * _FRAGMENT.size)
+        return [RawFragment(*values) for values in _FRAGMENT.iter_unpack(raw)]
 
     def wait(self, timeout_us: int) -> None:
         """Sleep until there may be completions."""
         lib.zcrx_consumer_wait(self._ptr, timeout_us)
 
-    def give_back(self, fragments: Sequence[RawFragment]) -> None:
-        """Return fragments through the refill ring."""
-        raw = ffi.new("struct zcrx_fragment[]", [asdict(fragment) for fragment in fragments])
-        lib.zcrx_consumer_give_back(self._ptr, raw, len(fragments))
+    def give_back(self, fragments: Sequence[RawFragment], *, astray: bool = False) -> None:
+        """Return fragments through the refill ring.
+
+        Args:
+            fragments: What is out, each once.
+            astray: They are not: the consumer's own mistake, and written down as that.
+        """
+        values = [tuple([getattr(f, name) for name in _FRAGMENT_FIELDS]) for f in fragments]
+        raw = ffi.new("struct zcrx_fragment[]", values)
+        give = lib.zcrx_consumer_give_astray if astray else lib.zcrx_consumer_give_back
+        give(self._ptr, raw, len(fragments))
         self._raise_failure()
+
+    def set_poison(self, poison: Poison) -> None:
+        """Open and close buffers in that view from now on."""
+        self._keep.append(poison)
+        lib.zcrx_consumer_set_poison(self._ptr, poison._ptr)
+
+    def note_touches(self, count: int) -> None:
+        """Write down how often what had been given back was touched."""
+        lib.zcrx_consumer_note_touches(self._ptr, count)
 
     def flush(self) -> int:
         """Push returns that wait for room; how many still wait."""

@@ -171,6 +171,8 @@ class Alarm(enum.IntEnum):
     FREELIST_OVERFLOW = 5
     REF_UNDERFLOW = 6
     DESTROY_WARNING = 7
+    OWN_STRAY = 8  #: completions that a consumer of one's own gave back and that were not out
+    OWN_TOUCH = 9  #: how often it touched what it had given back
 
 
 assert len(Alarm) == lib.ZCRX_ALARMS
@@ -369,6 +371,12 @@ class Queue:
             )
             for item in raw[0:count]
         ]
+
+    def own_mistakes(self) -> tuple[int, int]:
+        """By its own word: how often the user returned what was not out, and touched it."""
+        values = ffi.new("uint64_t[2]")
+        lib.zcrx_own_mistakes_read(self._ptr, values)
+        return int(values[0]), int(values[1])
 
     def journal(self, actor: JournalActor) -> JournalPart:
         """What an actor noted of its firings; whole once it has stopped."""

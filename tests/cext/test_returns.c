@@ -98,6 +98,46 @@ static void a_fragment_given_back_twice_keeps_its_strict_meaning(void)
 	}
 }
 
+/*
+ * By the user's own mistake: what it gives back is not out. Against the real
+ * provider, with the same returned honestly before, after, and in between.
+ */
+static void what_is_given_back_without_being_out_is_nobodys_return(void)
+{
+	const struct zcrx_fault_rule none[] = {rule_of(ZCRX_FAULT_NONE)};
+	const struct zcrx_fault_rule staged[] = {rule_every(ZCRX_FAULT_LEN_GARBAGE, 2)};
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct zcrx_reconciler reconciler;
+		struct giver giver;
+
+		giver_init_small(&giver, &plain, i ? staged : none, 1);
+		reconciler = reconciler_of(&giver);
+		for (uint32_t generation = 1; generation < 100; generation++) {
+			struct zcrx_held held = deliver_one(&giver, generation);
+			struct zcrx_held again = held;
+
+			again.astray = 1;
+			if (generation % 3 == 0) /* it robs the honest one, which is excused */
+				give(&giver, again);
+			give(&giver, held);
+			give(&giver, again);
+			CHECK_EQ(giver.queue->dues[(giver.returns.position - 1) & 1023],
+				 ZCRX_DUE_NONE);
+			provide_and_reconcile(&giver, &reconciler);
+		}
+		CHECK_EQ(reconciler.checked, 99 * 2 + 33);
+		CHECK_EQ(reconciler.mismatch_count, 0);
+		CHECK_EQ(reconciler.after_stray, 33);
+		CHECK_EQ(reconciler.strays[VALID] + reconciler.strays[FIRST], 33);
+		/* The same, said to be a return: it had no right to be. */
+		give(&giver, fragment_of(&giver, 3, 100));
+		provide_and_reconcile(&giver, &reconciler);
+		CHECK_EQ(reconciler.mismatch_count, 1);
+		giver_free(&giver);
+	}
+}
+
 static void malformed_entries_earn_what_their_bytes_say(void)
 {
 	const struct zcrx_fault_rule rules[] = {
@@ -1113,6 +1153,7 @@ CHECK_MAIN(CASE(a_return_of_what_was_received_must_succeed),
 	   CASE(a_stray_return_must_succeed_while_more_was_received_than_written),
 	   CASE(a_return_may_find_nothing_once_a_stray_has_robbed_its_buffer),
 	   CASE(a_fragment_given_back_twice_keeps_its_strict_meaning),
+	   CASE(what_is_given_back_without_being_out_is_nobodys_return),
 	   CASE(malformed_entries_earn_what_their_bytes_say),
 	   CASE(a_return_that_is_written_differently_stays_one_return),
 	   CASE(an_alias_stands_beside_the_return_of_a_strict_provider),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emu.audit import Evidence, audit
+from emu.audit import Evidence, OwnMistakes, audit
 from emu.core import COUNTER_NAMES, AuditResult, Balance, CounterGroup, Places
 from emu.report import QueueReport, Statement
 from faults import Plan, Reconciliation, reconcile
@@ -93,6 +93,20 @@ def test_sound_run_keeps_every_statement() -> None:
     assert all(statement.holds for statement in statements.values())
     assert statements["conservation"].text == "each of 64 buffers is in exactly one place"
     assert statements["integrity"].text == "200 fragments are what was sent"
+
+
+def test_consumer_of_ones_own_is_judged_by_what_it_says_of_itself() -> None:
+    assert "consumer" not in judged(evidence())
+    sound = judged(evidence(own=OwnMistakes()))["consumer"]
+    assert sound.holds
+    told = ("completion 0 was given back twice", "completion 3 was read late")
+    wrong = judged(evidence(own=OwnMistakes(strays=4, touches=2, told=told)))["consumer"]
+    assert wrong.holds is False
+    assert wrong.text == (
+        "4 times a completion was given back that was not out; 2 times a completion was touched "
+        "after it was given back: completion 0 was given back twice"
+    )
+    assert judged(evidence(own=OwnMistakes(touches=1)))["consumer"].holds is False
 
 
 @pytest.mark.parametrize(

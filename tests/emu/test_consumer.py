@@ -7,11 +7,14 @@ The functions stand in this module too: the consumer process imports it and call
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import errno
 import hashlib
+import inspect
 import itertools
 import os
+import platform
 import random
 import re
 import socket
@@ -19,6 +22,7 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +175,85 @@ def gives_back_twice(consumer: Consumer) -> None:
     first = next(iter(consumer))
     consumer.give_back(first, first)
     consumes(consumer)
+
+
+def gives_back_again_at_the_end(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first)  # the first time
+    consumes(consumer)
+    consumer.give_back(first)  # once more
+
+
+def gives_back_what_it_made_up(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    made_up = dataclasses.replace(first, raw=dataclasses.replace(first.raw, off=2**40))
+    consumer.give_back(made_up)
+    consumer.give_back(first)
+    consumes(consumer)
+
+
+def keeps_one_in_ten(consumer: Consumer) -> None:
+    for at, completion in enumerate(consumer):
+        if at % 10 < 9:
+            consumer.give_back(completion)
+
+
+def reads_late(consumer: Consumer) -> None:
+    last = None
+    for completion in consumer:
+        if last is not None:
+            zlib.crc32(last)  # too late
+        consumer.give_back(completion)  # given back
+        last = completion.data
+
+
+def reads_late_in_a_thread(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first)  # given back
+
+    def read() -> None:
+        zlib.crc32(first.data)
+        has_read.set()
+        done.wait()  # here, or before
+
+    has_read, done = threading.Event(), threading.Event()
+    thread = threading.Thread(target=read, name="late")
+    thread.start()
+    has_read.wait()
+    consumes(consumer)
+    done.set()
+    thread.join()
+
+
+def writes_late(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first)
+    first.data[0] = 1
+    consumes(consumer)
+
+
+def writes_out_late(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first)
+    sender, receiver = socket.socketpair()
+    with sender, receiver:
+        sender.send(first.data)
+
+
+def reads_late_in_a_child(consumer: Consumer) -> None:
+    first = next(iter(consumer))
+    consumer.give_back(first)
+    child = os.fork()
+    if child == 0:
+        zlib.crc32(first.data)
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+    consumes(consumer)
+
+
+def crashes(consumer: Consumer) -> None:
+    consumer.give_back(next(iter(consumer)))
+    ctypes.string_at(0)
 
 
 def looks_around(consumer: Consumer) -> str:
@@ -338,17 +421,108 @@ def test_consumer_that_changes_what_it_was_lent_is_found_out(run_own: RunIt) -> 
     assert [problem.partition(":")[0] for problem in report.problems] == ["integrity"]
 
 
-def test_double_return_is_found_out(run_own: RunIt) -> None:
-    """A seeded bug for the reconciliation: both entries were written as valid."""
-    report = run_own(gives_back_twice, traffic=PAGE_SIZED)
-    assert "exactness" in [problem.partition(":")[0] for problem in report.problems]
-    (mismatch,) = report.reconciliation.mismatches
-    assert (mismatch.position, mismatch.intent, mismatch.verdict) == (1, "valid", "no_user_ref")
+# ---- Mistakes of its own ------------------------------------------------------------------------
+
+
+def line_of(function: Callable[..., object], words: str) -> str:
+    """Where a line of a consumer stands, as reports write it."""
+    lines, first = inspect.getsourcelines(function)
+    (offset,) = [at for at, line in enumerate(lines) if words in line]
+    return f"test_consumer.py:{first + offset}"
+
+
+def the_mistake(report: Report) -> str:
+    (problem,) = report.problems
+    assert problem.startswith("consumer: ")
+    assert [item.name for item in report.statements if item.holds is False] == ["consumer"]
+    assert report.explanations[0].kind == "consumer"
+    return problem
+
+
+def test_double_return_is_named_with_both_calls(run_own: RunIt) -> None:
+    """It goes into the ring all the same, and its verdict is judged as a stray's."""
+    text = the_mistake(run_own(gives_back_twice, traffic=PAGE_SIZED))
+    where = line_of(gives_back_twice, "give_back(first, first)")
+    assert text.startswith("consumer: 1 times a completion was given back that was not out: ")
+    assert "completion 0 (flow 0, fragment 0, buffer " in text
+    assert text.count(where) == 2
+
+
+def test_double_return_much_later_names_the_call_before(run_own: RunIt) -> None:
+    text = the_mistake(run_own(gives_back_again_at_the_end, traffic=PAGE_SIZED))
+    assert line_of(gives_back_again_at_the_end, "# the first time") in text
+    assert line_of(gives_back_again_at_the_end, "# once more") in text
+
+
+def test_completion_that_was_never_handed_out_is_named(run_own: RunIt) -> None:
+    report = run_own(gives_back_what_it_made_up, traffic=PAGE_SIZED)
+    text = next(problem for problem in report.problems if problem.startswith("consumer: "))
+    assert "a completion that was never handed out" in text
+    assert line_of(gives_back_what_it_made_up, "consumer.give_back(made_up)") in text
+
+
+def test_completions_never_given_back_are_noted_with_who_was_handed_the_oldest(
+    run_own: RunIt,
+) -> None:
+    report = run_own(keeps_one_in_ten, traffic=PAGE_SIZED, packets=500)
+    assert report.problems == ()
+    (note,) = [note for note in report.notes if "never given back" in note]
+    assert note.startswith("consumer of queue 0: 50 completions were never given back")
+    assert "completion 9 (flow 0, fragment 4, buffer " in note
+    assert line_of(keeps_one_in_ten, "for at, completion") in note
+
+
+def test_read_after_the_return_is_named_with_both_lines(run_own: RunIt) -> None:
+    text = the_mistake(run_own(reads_late, traffic=PAGE_SIZED, packets=200))
+    assert f"was read at tests/emu/{line_of(reads_late, '# too late')} after" in text
+    assert line_of(reads_late, "# given back") in text
+    assert "times a completion was touched after it was given back: completion 0 (flow 0, " in text
+
+
+def test_read_in_another_thread_is_named_where_that_has_come_to(run_own: RunIt) -> None:
+    text = the_mistake(run_own(reads_late_in_a_thread, traffic=PAGE_SIZED, packets=200))
+    where = line_of(reads_late_in_a_thread, "# here, or before")
+    assert f"was read in the thread 'late', which has come to tests/emu/{where} by now" in text
+    assert line_of(reads_late_in_a_thread, "# given back") in text
+
+
+def test_write_after_the_return_is_found_too(run_own: RunIt) -> None:
+    report = run_own(writes_late, traffic=PAGE_SIZED, packets=200)
+    (statement,) = [item for item in report.statements if item.name == "consumer"]
+    assert statement.holds is False
+    how = "written to" if platform.machine() == "x86_64" else "read"
+    assert f"was {how} at " in statement.text
+
+
+def test_without_poison_a_late_read_goes_unseen(run_own: RunIt) -> None:
+    assert run_own(reads_late, traffic=PAGE_SIZED, packets=200, poison=False).problems == ()
+
+
+def test_crash_stays_a_crash_with_poison(run_own: RunIt) -> None:
+    report = run_own(crashes, packets=0, duration_s=60.0)
+    assert report.problems == ("consumer of queue 0 was killed by SIGSEGV",)
+
+
+def test_system_call_on_what_was_given_back_fails(run_own: RunIt) -> None:
+    report = run_own(writes_out_late, traffic=PAGE_SIZED, packets=0, duration_s=60.0)
+    assert "[Errno 14] Bad address" in report.problems[0]
+
+
+def test_touch_by_a_forked_child_is_no_mistake_of_the_consumer(run_own: RunIt) -> None:
+    assert run_own(reads_late_in_a_child, traffic=PAGE_SIZED, packets=200).problems == ()
+
+
+def test_faults_in_buffers_that_are_not_out_are_no_touches(run_own: RunIt) -> None:
+    """The core checks, and damages, through a mapping of its own."""
+    plan = parse_plan("write-foreign:0.05,early-return:0.05,double-return:0.02,stale-return:0.02")
+    report = run_own(consumes, plan=plan, hold=20, recheck_every=1, area_buffers=128)
+    assert report.problems == ()
+    assert all(row.injected for row in report.reconciliation.rows)
 
 
 def test_consumer_cannot_reach_kernel_side_memory(run_own: RunIt, said: Path) -> None:
     """It maps doorbells, rings, area and lab, four different objects, and can map no others."""
-    report = run_own(looks_around, area_buffers=100, rq_entries=1024)
+    report = run_own(looks_around, area_buffers=100, rq_entries=1024, poison=False)
     assert report.problems == ()
     mapped, descriptors = (part.split() for part in said.read_text().split("--"))
     source = parse_source(TRAFFIC)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from emu.audit import OwnMistakes
 from emu.config import RunConfig
 from emu.core import (
     COUNTER_NAMES,
@@ -205,6 +206,15 @@ def test_return_without_a_credit_is_explained_by_its_buffers_account() -> None:
     text = text_of("exactness", given)
     assert "3 references had been taken by entries that were nobody's return or by scrubs" in text
     assert "3 returns had found none for it; so its own reference was there" in text
+
+
+def test_consumers_own_mistakes_are_explained_by_its_own_word() -> None:
+    own = OwnMistakes(strays=1, touches=2, told=("completion 0 was given back twice",))
+    config = RunConfig(seed=9, consumer="mine:main")
+    text = text_of("consumer", case(config=config, broken=["consumer"], own=own))
+    assert text.startswith("The consumer is mine:main, and what follows is its own process's word")
+    assert "1 time it gave back a completion that was not out, and 2 times it touched one" in text
+    assert "Completion 0 was given back twice." in text
 
 
 def test_references_that_do_not_balance_are_explained_with_their_buffer() -> None:
