@@ -120,10 +120,24 @@ void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint
 
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 {
+	zcrx_lab_injected_read(queue, values);
+	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++) {
+		if (values[rule] > ZCRX_COUNT_MAX)
+			values[rule] = 0;
+		values[rule] += value_of(&queue->nic->injected[rule]) +
+				value_of(&queue->provider->injected[rule]);
+	}
+}
+
+void zcrx_lab_injected_read(const struct zcrx_queue *queue, uint64_t *values)
+{
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
-		values[rule] = value_of(&queue->lab->injected[rule]) +
-			       value_of(&queue->nic->injected[rule]) +
-			       value_of(&queue->provider->injected[rule]);
+		values[rule] = value_of(&queue->lab->injected[rule]);
+}
+
+uint32_t zcrx_lab_astray_rule(const struct zcrx_queue *queue)
+{
+	return shm_load_relaxed_u32(&queue->lab->astray_rule, POINT_LOG);
 }
 
 void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values)

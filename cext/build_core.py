@@ -73,6 +73,8 @@ uint32_t zcrx_counters_size(int group);
 const char *zcrx_counters_name(int group, uint32_t number);
 void zcrx_counters_read(struct zcrx_queue *queue, int group, uint64_t *values);
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+void zcrx_lab_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+uint32_t zcrx_lab_astray_rule(const struct zcrx_queue *queue);
 struct zcrx_places {
     uint32_t freelist, cache, ptr_ring, grant_ring, nic, user, in_flight;
 };

@@ -66,6 +66,16 @@ class EventKind(enum.IntEnum):
     FINDING = 70
 
 
+#: What each process records.
+_ANY = frozenset({EventKind.USER, EventKind.ERROR, EventKind.FAULT})
+_RECORDED = {
+    "nic": _ANY | {kind for kind in EventKind if 8 <= kind < 16},
+    "provider": _ANY | {kind for kind in EventKind if 16 <= kind < 24},
+    "consumer": _ANY | {kind for kind in EventKind if 24 <= kind < 32},
+}
+_SLACK_NS = 10_000_000_000  #: how far the clocks of other cores may be off
+
+
 class EventError(enum.IntEnum):
     """What was wrong, as in ``enum zcrx_event_error``."""
 
@@ -410,14 +420,19 @@ class FlightRecorder:
         return self._start[1] + (ticks - self._start[0]) * (self._end[1] - self._start[1]) // span
 
     def events(self) -> list[Event]:
-        """All events of the snapshot and of the control process, by time."""
+        """All events of the snapshot and of the control process, by time.
+
+        A consumer's recorder may be written by anybody: only what a consumer records is taken, and
+        what happened while the run was on. The rest was scribbled there.
+        """
         merged = list(self._control)
+        first, last = self._start[1] - _SLACK_NS, self._end[1] + _SLACK_NS
         for state, raw in self._copies or ():
-            merged += [
-                Event(self._ns(ticks), state.process, state.queue, kind, a, b, c)
-                for ticks, kind, _reserved, a, b, c in _EVENT.iter_unpack(raw)
-                if kind
-            ]
+            kinds, is_ours = _RECORDED[state.process], state.process != "consumer"
+            for ticks, kind, _reserved, a, b, c in _EVENT.iter_unpack(raw):
+                ns = self._ns(ticks)
+                if kind in kinds and (is_ours or first <= ns <= last):
+                    merged.append(Event(ns, state.process, state.queue, kind, a, b, c))
         merged.sort(key=lambda event: event.time_ns)
         return merged
 

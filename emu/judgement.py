@@ -6,16 +6,19 @@ what the control process noticed meanwhile (:class:`FinishedRun`).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emu.audit import Evidence, OwnMistakes, audit
+from emu.channel import printable
 from emu.chaos import Chaos
 from emu.config import RunConfig
 from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
 from emu.crew import Worker
+from emu.errors import EmuError, EnvironmentProblem
 from emu.explain import Case, Death, explain, why_mismatch
 from emu.flight import FlightLog
 from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
@@ -23,7 +26,7 @@ from emu.rundir import FLIGHT, TRACEBACKS, write_run
 from emu.setup_faults import SetupFaults
 from emu.state import Verdict
 from emu.watch import Finding, Watch
-from faults import ReconciledConsequence, Reconciliation, reconcile
+from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
 from faults.journal import Journal
 
 
@@ -68,9 +71,82 @@ class FinishedRun:
 def judge(run: FinishedRun) -> Report:
     """Judge a finished run, and write what belongs into its folder.
 
+    There is a verdict whatever happens: a mistake of ours in judging is one as well, and says so.
+
     Raises:
         EnvironmentProblem: A file cannot be written.
     """
+    try:
+        return _judge(run)
+    except EnvironmentProblem:
+        raise
+    except Exception as error:
+        return unjudged(run, error, "the run could not be judged")
+
+
+def unjudged(run: FinishedRun, error: Exception, what: str) -> Report:
+    """The report of a run whose control process met an exception that it should not have met.
+
+    Raises:
+        EnvironmentProblem: A file cannot be written.
+    """
+    lines = [str(error)] if isinstance(error, EmuError) else traceback.format_exception_only(error)
+    said = printable(" ".join("".join(lines).split()))
+    where = "" if run.run_dir is None else f"; traceback in {run.run_dir / TRACEBACKS}"
+    problem = f"{what}: {said}{where}"
+    names = ("conservation", "integrity", "exactness", "ownership", "order", "progress")
+    report = Report(
+        ok=False,
+        seed=run.config.seed,
+        config=run.config.as_dict(),
+        elapsed_s=run.elapsed_s,
+        ended=run.ended,
+        problems=(problem, *(death.text for death in run.deaths), *run.timeouts),
+        processes=_processes(run),
+        statements=tuple(
+            Statement(name, None, f"not judged: {what}") for name in (*names, "all_home", "records")
+        ),
+        reconciliation=reconcile(
+            run.config.plan,
+            fired=[0] * (len(run.config.plan.rules) + 1),
+            tables=[],
+            wrong=[0] * (len(run.config.plan.rules) + 1),
+            led_to=[0] * len(run.config.plan.rules),
+            submitted=0,
+            after_scrub=0,
+            lost=0,
+            mismatch_count=0,
+            mismatches=[],
+        ),
+        queues=_queue_reports_if_any(run),
+        netlink=run.netlink,
+        notes=tuple(run.notes),
+        run_dir=None if run.run_dir is None else str(run.run_dir),
+        versions=versions(),
+    )
+    if run.run_dir is not None:
+        own = f"control process:\n{''.join(traceback.format_exception(error))}"
+        write_run(run.run_dir, report, journal=None, log=None, tracebacks=[own, *_tracebacks(run)])
+    return report
+
+
+def _queue_reports_if_any(run: FinishedRun) -> tuple[QueueReport, ...]:
+    """The counters as far as they can be read: what went wrong may be in reading them."""
+    try:
+        return tuple(_queue_reports(run))
+    except Exception:
+        return ()
+
+
+def _tracebacks(run: FinishedRun) -> list[str]:
+    return [f"{w.label}:\n{w.traceback}" for w in run.workers if w.traceback]
+
+
+def _processes(run: FinishedRun) -> tuple[Process, ...]:
+    return tuple(Process(w.role, w.queue, w.pid, w.exit_code, w.cpu_s) for w in run.workers)
+
+
+def _judge(run: FinishedRun) -> Report:
     if run.watch is not None:
         run.watch.look()  # what was reconciled last is found like the first
     journal = _journal(run) if run.config.plan.rules else None
@@ -88,7 +164,7 @@ def judge(run: FinishedRun) -> Report:
         stalled=run.stalled,
         undrained=run.undrained,
         kernel_side_died=any(death.is_kernel_side for death in run.deaths),
-        scribbles=run.scribbles,
+        scribbles=_scribbles(run),
         unread_max=_unread_max(run),
         # Whoever was killed while it was late may have been between a reference and its log.
         balances=() if run.timeouts else [r.balance() for r in run.reconcilers],
@@ -105,7 +181,7 @@ def judge(run: FinishedRun) -> Report:
         elapsed_s=run.elapsed_s,
         ended=run.deaths[0].text if run.ended == "died" else run.ended,
         problems=problems,
-        processes=tuple(Process(w.role, w.queue, w.pid, w.exit_code, w.cpu_s) for w in run.workers),
+        processes=_processes(run),
         statements=statements,
         reconciliation=reconciliation,
         queues=tuple(queues),
@@ -123,7 +199,7 @@ def judge(run: FinishedRun) -> Report:
             report,
             journal=None if journal is None else journal.as_toml(_journal_comments(run.config)),
             log=log,
-            tracebacks=[f"{w.label}:\n{w.traceback}" for w in run.workers if w.traceback],
+            tracebacks=_tracebacks(run),
         )
     return report
 
@@ -232,7 +308,7 @@ def _reconciliation(run: FinishedRun, queues: Sequence[QueueReport]) -> Reconcil
                 position=item.position,
             )
             for queue in run.queues
-            for item in queue.consequence_list()
+            for item in queue.consequence_list(rules)
         ],
         strays=[sum(r.strays[intent] for r in run.reconcilers) for intent in range(rules + 1)],
         scrubbed=sum(references for references, _buffers in run.scrubs),
@@ -247,12 +323,57 @@ def _label(verdict: Verdict | None) -> str:
 # ---- what fired ------------------------------------------------------------------------
 
 
+_ACTORS = {
+    JournalActor.CONSUMER: Actor.CONSUMER,
+    JournalActor.NIC: Actor.NIC,
+    JournalActor.PROVIDER: Actor.PROVIDER,
+}
+
+
+def _rules_of(config: RunConfig, actor: Actor) -> frozenset[int]:
+    """Positions in the plan of the rules that an actor carries out."""
+    rules = config.plan.compiled()
+    return frozenset(at for at, rule in enumerate(rules) if rule.actor is actor)
+
+
+def _scribbles(run: FinishedRun) -> tuple[str, ...]:
+    """What consumers wrote that means nothing; once all of it has been read."""
+    found = [*run.scribbles]
+    for queue, reconciler in zip(run.queues, run.reconcilers, strict=True):
+        queue.check_words(_rules_of(run.config, Actor.CONSUMER))
+        found += queue.scribbles.values()
+        if reconciler.unplanned:
+            found.append(
+                f"queue {queue.index}: {reconciler.unplanned} intents name a rule that the plan "
+                f"does not have (it has {len(run.config.plan.rules)})"
+            )
+        found += _miscounted(run, queue)
+    return tuple(found)
+
+
+def _miscounted(run: FinishedRun, queue: Queue) -> list[str]:
+    """What a consumer says that it read, against what the NIC says that it delivered.
+
+    Where faults are injected or something was left unread, the two may differ.
+    """
+    if run.config.plan.rules or queue.index in run.undrained:
+        return []
+    delivered = queue.counters(CounterGroup.NIC)["fragments_delivered"]
+    read = queue.counters(CounterGroup.CONSUMER)["fragments"]
+    if read == delivered:
+        return []
+    return [
+        f"queue {queue.index}: counter fragments is {read}; {delivered} were delivered, and none "
+        "is left unread"
+    ]
+
+
 def _journal(run: FinishedRun) -> Journal:
     """What fired, of all actors."""
     journal = Journal(run.config.plan)
     for queue in run.queues:
         for actor in JournalActor:
-            part = queue.journal(actor)
+            part = queue.journal(actor, _rules_of(run.config, _ACTORS[actor]))
             for rule, ordinal in part.firings:
                 journal.note(rule, queue.index, (ordinal,))
             if part.missing_from is not None:

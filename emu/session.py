@@ -28,7 +28,7 @@ from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.explain import Death
 from emu.flight import EventKind, FlightRecorder
 from emu.guard import Hidden
-from emu.judgement import FinishedRun, judge
+from emu.judgement import FinishedRun, judge, unjudged
 from emu.keeper import CALL_TIMEOUT_S, look_at
 from emu.memory import RunMemory
 from emu.progress import Progress
@@ -103,6 +103,7 @@ class Session:
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
         self._stalled = False
+        self._is_judging = False
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
@@ -342,7 +343,36 @@ class Session:
 
         Raises:
             StateError: It has run before, or is closed.
+            EnvironmentProblem: A file of the run's folder cannot be written.
         """
+        of_caller: list[BaseException] = []  # what ``on_sample`` raised is no affair of ours
+
+        def show(sample: Sample) -> None:
+            if on_sample is not None:
+                try:
+                    on_sample(sample)
+                except BaseException as error:
+                    of_caller.append(error)
+                    raise
+
+        try:
+            return self._run(show, sample_every_s)
+        except StateError:
+            raise
+        except Exception as error:
+            if error in of_caller or self._is_judging:
+                raise
+            return self._unjudged(error)
+
+    def _unjudged(self, error: Exception) -> Report:
+        """The run cannot go on: end it, and say so in a report like any other."""
+        with contextlib.suppress(Exception):
+            self._abort()
+        self.crew.kill_all()
+        self._is_over = True
+        return unjudged(self._finished("failed"), error, "the run could not go on")
+
+    def _run(self, show: Callable[[Sample], None], sample_every_s: float) -> Report:
         if self._started_at or (self._is_over and self._setup.refused is None):
             raise StateError("run: the session is over; make a new one")
         if self._setup.refused is not None:
@@ -366,13 +396,14 @@ class Session:
             if ended is not None:
                 break
             now = time.monotonic()
-            if on_sample is not None and now >= next_sample:
+            if now >= next_sample:
                 next_sample = now + sample_every_s
-                on_sample(self.sample())
+                show(self.sample())
         self._shut_down()
-        if on_sample is not None:
-            on_sample(self.sample())
-        return judge(self._finished(ended))
+        show(self.sample())
+        finished = self._finished(ended)
+        self._is_judging = True
+        return judge(finished)
 
     # ---- shutting down -----------------------------------------------------------
 

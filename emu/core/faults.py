@@ -141,6 +141,12 @@ class Reconciler:
         ]
 
     @property
+    def unplanned(self) -> int:
+        """Entries whose intent names a rule that the plan does not have."""
+        beyond = range(self._intents, len(self._raw.table))
+        return sum(int(count) for intent in beyond for count in self._raw.table[intent])
+
+    @property
     def wrong(self) -> list[int]:
         """Mismatches, by intent: valid returns first, then each rule's."""
         return [int(self._raw.wrong[intent]) for intent in range(self._intents)]

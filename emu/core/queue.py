@@ -6,6 +6,7 @@ import enum
 import errno
 import os
 import struct
+from collections.abc import Container
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -65,6 +66,8 @@ class AuditResult:
 
 
 CONSEQUENCES_MAX = 256
+#: More than any counter can come to: what a consumer's says beyond it, it did not count.
+COUNT_MAX = 1 << 48
 
 
 class ConsequenceKind(enum.IntEnum):
@@ -209,6 +212,8 @@ class Queue:
         self._alarms = ffi.new("uint64_t[]", len(Alarm))
         self.index = index
         self.shape = shape
+        #: What the consumer wrote into its records that means nothing: word, and why not.
+        self.scribbles: dict[str, str] = {}
         target = ffi.new("struct zcrx_mapping *")
         fill_mapping(target, mapping, self._keep)
         if lib.zcrx_queue_attach(self._ptr, raw_shape(shape), index, target):
@@ -334,16 +339,41 @@ class Queue:
         """RQEs the provider has taken so far."""
         return int(lib.zcrx_queue_consumed(self._ptr))
 
+    # ---- what a consumer writes: nonsense is noted, and read as nothing ------------------
+
+    def _scribbled(self, word: str, value: object, allowed: str) -> None:
+        self.scribbles.setdefault(word, f"queue {self.index}: {word} is {value}; {allowed}")
+
+    def _count(self, word: str, value: int) -> int:
+        if value <= COUNT_MAX:
+            return value
+        self._scribbled(word, value, "no run counts so far")
+        return 0
+
+    def check_words(self, rules: Container[int]) -> None:
+        """Look at the words that nothing else reads here; ``rules`` are the consumer's own."""
+        astray = int(lib.zcrx_lab_astray_rule(self._ptr))
+        if astray and astray - 1 not in rules:
+            self._scribbled("astray_rule", astray, "no rule of the consumer has that number")
+
     def counters(self, group: CounterGroup) -> dict[str, int]:
         """A sample of one group of counters."""
         names = COUNTER_NAMES[group]
         values = ffi.new("uint64_t[]", len(names))
         lib.zcrx_counters_read(self._ptr, int(group), values)
-        return dict(zip(names, values, strict=True))
+        if group is not CounterGroup.CONSUMER:
+            return dict(zip(names, values, strict=True))
+        return {
+            name: self._count(f"counter {name}", value)
+            for name, value in zip(names, values, strict=True)
+        }
 
     def injected(self, rules: int) -> list[int]:
         """Malformed entries put in so far, by rule of the plan."""
         values = ffi.new("uint64_t[]", RULES_MAX)
+        lib.zcrx_lab_injected_read(self._ptr, values)
+        for rule in range(rules):
+            self._count(f"injected[{rule}]", values[rule])
         lib.zcrx_injected_read(self._ptr, values)
         return [int(values[i]) for i in range(rules)]
 
@@ -351,10 +381,27 @@ class Queue:
         """What the faults led to, by rule of the plan."""
         values = ffi.new("uint64_t[]", RULES_MAX)
         lib.zcrx_consequences_read(self._ptr, values)
-        return [int(values[i]) for i in range(rules)]
+        return [self._count(f"consequences[{i}]", values[i]) for i in range(rules)]
 
-    def consequence_list(self) -> list[Consequence]:
-        """The first of them, in the order in which they were noticed."""
+    def _is_consequence(self, at: int, item: Any, rules: int) -> bool:
+        """Can it be one of a plan of so many rules?"""
+        limits = {
+            "rule": (0, rules - 1),
+            "kind": (min(ConsequenceKind), max(ConsequenceKind)),
+            "niov": (0, self.shape.num_niovs - 1),
+            "flow": (0, self.shape.flows_max - 1),
+            "position": (0, COUNT_MAX),
+        }
+        for name, (least, most) in limits.items():
+            value = int(getattr(item, name))
+            if not least <= value <= most:
+                allowed = f"{int(least)} to {int(most)} is allowed" if most >= least else "no rules"
+                self._scribbled(f"consequence[{at}].{name}", value, allowed)
+                return False
+        return True
+
+    def consequence_list(self, rules: int = RULES_MAX) -> list[Consequence]:
+        """The first of them, as they were noticed; of a plan of so many rules."""
         raw = ffi.new("struct zcrx_consequence[]", CONSEQUENCES_MAX)
         count = lib.zcrx_consequence_list(self._ptr, raw, CONSEQUENCES_MAX)
         return [
@@ -369,26 +416,41 @@ class Queue:
                 generation_now=item.generation_now,
                 position=item.position,
             )
-            for item in raw[0:count]
+            for at, item in enumerate(raw[0:count])
+            if self._is_consequence(at, item, rules)
         ]
 
     def own_mistakes(self) -> tuple[int, int]:
         """By its own word: how often the user returned what was not out, and touched it."""
         values = ffi.new("uint64_t[2]")
         lib.zcrx_own_mistakes_read(self._ptr, values)
-        return int(values[0]), int(values[1])
+        names = ("mistakes: returns", "mistakes: touches")
+        returns, touches = (self._count(*pair) for pair in zip(names, values, strict=True))
+        return returns, touches
 
-    def journal(self, actor: JournalActor) -> JournalPart:
-        """What an actor noted of its firings; whole once it has stopped."""
+    def journal(self, actor: JournalActor, rules: Container[int] | None = None) -> JournalPart:
+        """What an actor noted of its firings; whole once it has stopped.
+
+        Args:
+            actor: Whose.
+            rules: Positions in the plan of those that may be noted there; None: any.
+        """
         entries = ffi.new("uint64_t[]", JOURNAL_MAX)
         count, missing_from = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         noted = lib.zcrx_journal_read(self._ptr, int(actor), entries, count, missing_from)
-        firings = (int(entry) for entry in entries[0:noted])
-        return JournalPart(
-            firings=tuple((entry >> 56, entry & 2**56 - 1) for entry in firings),
-            count=int(count[0]),
-            missing_from=int(missing_from[0]) if count[0] > noted else None,
-        )
+        firings = []
+        for at, entry in enumerate(entries[0:noted]):
+            rule, ordinal = entry >> 56, entry & 2**56 - 1
+            if rules is None or rule in rules:
+                firings.append((rule, ordinal))
+            else:
+                allowed = f"no rule of the {actor.name.lower()} has that number"
+                self._scribbled(f"journal[{at}].rule", rule, allowed)
+        fired, missing = int(count[0]), int(missing_from[0])
+        if actor is JournalActor.CONSUMER:
+            fired = self._count("journal.count", fired)
+            missing = self._count("journal.missing_from", missing) if fired > noted else 0
+        return JournalPart(tuple(firings), fired, missing if fired > noted else None)
 
     def places(self) -> Places:
         """Buffers by place, now."""

@@ -18,7 +18,9 @@ from emu import core
 from emu.config import RunConfig
 from emu.core import (
     COUNTER_NAMES,
+    RULES_MAX,
     CounterGroup,
+    JournalActor,
     Mapping,
     Queue,
     Reconciler,
@@ -337,7 +339,7 @@ def test_impossible_shape_is_refused(change: dict[str, int]) -> None:
         Queue(replace(SHAPE, **change), 0, Mapping())
 
 
-def fresh_queue(shape: Shape = SHAPE) -> Queue:
+def fresh_queue(shape: Shape = SHAPE, lab: mmap.mmap | None = None) -> Queue:
     """A queue in memory of this process alone."""
     sizes = layout_sizes(shape)
     queue = Queue(
@@ -348,7 +350,7 @@ def fresh_queue(shape: Shape = SHAPE) -> Queue:
             bells=mmap.mmap(-1, bells_size()),
             kern=mmap.mmap(-1, sizes.kern),
             rings=mmap.mmap(-1, sizes.rings),
-            lab=mmap.mmap(-1, sizes.lab),
+            lab=lab or mmap.mmap(-1, sizes.lab),
         ),
     )
     queue.format()
@@ -379,6 +381,110 @@ def test_fresh_queue_has_counted_nothing() -> None:
     assert queue.consequence_list() == []
     assert queue.consumed() == 0
     assert queue.scrub() == (0, 0)
+
+
+# ---- what a consumer may have scribbled ----------------------------------------------------------
+
+WORDS = len(COUNTER_NAMES[CounterGroup.CONSUMER])
+INJECTED = 8 * WORDS
+CONSEQUENCES = INJECTED + 8 * RULES_MAX
+COUNT = CONSEQUENCES + 8 * RULES_MAX
+CONSEQUENCE = struct.Struct("<8IQ")
+LIST = COUNT + 8
+ASTRAY = -(-(LIST + 256 * CONSEQUENCE.size + 4 * RULES_MAX) // 64) * 64 + 8
+
+
+def scribbled(at: int, raw: bytes) -> Queue:
+    """A queue whose consumer has written a few bytes into its records."""
+    lab = mmap.mmap(-1, layout_sizes(SHAPE).lab)
+    queue = fresh_queue(lab=lab)
+    lab[at : at + len(raw)] = raw
+    return queue
+
+
+def one_consequence(**changed: int) -> Queue:
+    fields = {"rule": 1, "kind": 1, "niov": 2, "flow": 0, "seq": 5, "held": 1, "now": 2}
+    fields |= {"reserved": 0, "position": 9} | changed
+    return scribbled(COUNT, struct.pack("<Q", 1) + CONSEQUENCE.pack(*fields.values()))
+
+
+def test_consequence_that_can_be_is_read() -> None:
+    queue = one_consequence()
+    (read,) = queue.consequence_list(2)
+    assert (read.rule, read.niov, read.seq, read.position) == (1, 2, 5, 9)
+    assert queue.scribbles == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("rule", 2),
+        ("rule", 2**32 - 1),
+        ("kind", 0),
+        ("kind", 77),
+        ("niov", SHAPE.num_niovs),
+        ("flow", SHAPE.flows_max),
+        ("position", 2**64 - 1),
+    ],
+)
+def test_consequence_that_cannot_be_is_noted_and_left_out(word: str, value: int) -> None:
+    queue = one_consequence(**{word: value})
+    assert queue.consequence_list(2) == []
+    (text,) = queue.scribbles.values()
+    assert text.startswith(f"queue 0: consequence[0].{word} is {value}; ")
+
+
+def test_more_consequences_than_there_is_room_for_are_none() -> None:
+    queue = scribbled(COUNT, b"\xff" * 8)
+    assert queue.consequence_list(2) == []
+    assert len(queue.scribbles) == 256
+
+
+@pytest.mark.parametrize("value", [2**48 + 1, 2**63, 2**64 - 1])
+def test_counts_that_no_run_can_come_to_count_as_nothing(value: int) -> None:
+    raw = struct.pack("<Q", value)
+    for at in range(WORDS):
+        queue = scribbled(8 * at, raw)
+        assert set(queue.counters(CounterGroup.CONSUMER).values()) == {0}
+        assert len(queue.scribbles) == 1
+    queue = scribbled(INJECTED + 8, raw)
+    assert queue.injected(3) == [0, 0, 0]
+    assert list(queue.scribbles) == ["injected[1]"]
+    queue = scribbled(CONSEQUENCES + 16, raw)
+    assert queue.consequences(3) == [0, 0, 0]
+    assert list(queue.scribbles) == ["consequences[2]"]
+
+
+def test_rule_that_led_astray_must_be_one_of_the_consumers() -> None:
+    for number, is_noted in ((0, False), (3, False), (2, True), (2**32 - 1, True)):
+        queue = scribbled(ASTRAY, struct.pack("<I", number))
+        queue.check_words({2})
+        assert bool(queue.scribbles) is is_noted
+
+
+def test_journal_leaves_out_rules_that_are_not_its_actors() -> None:
+    sizes = layout_sizes(SHAPE)
+    lab = mmap.mmap(-1, sizes.lab)
+    queue = fresh_queue(lab=lab)
+    at = _journal_in(queue, lab)
+    lab[at : at + 8] = struct.pack("<Q", 3)
+    lab[at + 16 : at + 40] = struct.pack("<3Q", 200 << 56 | 5, 1 << 56 | 6, 2**64 - 1)
+    assert queue.journal(JournalActor.CONSUMER, {1}).firings == ((1, 6),)
+    assert list(queue.scribbles) == ["journal[0].rule", "journal[2].rule"]
+    lab[at : at + 8] = b"\xff" * 8
+    assert queue.journal(JournalActor.CONSUMER, {1}).count == 0
+    assert "journal.count" in queue.scribbles
+
+
+def _journal_in(queue: Queue, lab: mmap.mmap) -> int:
+    """Where the consumer's journal stands: its first word is how much it holds."""
+    for at in range(ASTRAY, len(lab) - 8, 8):
+        before = lab[at : at + 8]
+        lab[at : at + 8] = struct.pack("<Q", 3)
+        if queue.journal(JournalActor.CONSUMER).count == 3:
+            return at
+        lab[at : at + 8] = before
+    raise AssertionError("it is not in lab")
 
 
 def test_fresh_queue_has_nothing_to_reconcile() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -260,6 +261,32 @@ def test_recorders_are_merged_by_time(memory: Memory, monkeypatch: pytest.Monkey
         *("control", "nic, queue 0", "provider, queue 0", "consumer, queue 0", "nic, queue 0")
     ]
     assert merged[-1].words(RULES) == "published 2 CQEs from 1 buffers, CQ tail now 3"
+
+
+def test_what_no_consumer_records_is_not_taken_from_its_recorder(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "choose_clock", lambda: FlightClock.MONOTONIC)
+    recorder = FlightRecorder([memory.queue], RULES)
+    now = time.monotonic_ns()
+    memory.write(FlightWriter.CONSUMER, now, EventKind.TAKEN, 1, 1, 0)
+    for kind in (EventKind.REFILL, EventKind.BURST, EventKind.STATE, EventKind.FINDING, 999):
+        memory.write(FlightWriter.CONSUMER, now, kind, 1, 1, 0)
+    for moment in (0, 2**63, 2**64 - 1):
+        memory.write(FlightWriter.CONSUMER, moment, EventKind.TAKEN, 1, 1, 0)
+    for kind in (EventKind.ERROR, EventKind.CONSEQUENCE, EventKind.FAULT):  # in it all is possible
+        memory.write(FlightWriter.CONSUMER, now, kind, 2**32 - 1, 2**64 - 1, 2**64 - 1)
+    recorder.snapshot()
+    events = recorder.events()
+    assert [item.kind for item in events] == [
+        EventKind.TAKEN,
+        EventKind.ERROR,
+        EventKind.CONSEQUENCE,
+        EventKind.FAULT,
+    ]
+    log = recorder.log(events, Origin(now, False, "order", None, "order", now))
+    assert log.text()
+    assert json.loads(log.json_text())["events"]
 
 
 def test_recorder_that_went_round_says_how_much_is_gone(memory: Memory) -> None:

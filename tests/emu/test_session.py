@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import json
 import os
@@ -13,13 +14,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from rich.console import Console
 
-from emu import segment, session
+from emu import judgement, segment, session
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.errors import EmuError, EnvironmentProblem, TrafficError
+from emu.render import print_report
 from emu.report import Report
 from emu.sample import Sample
 from emu.session import Session
@@ -524,3 +527,61 @@ def test_packets_that_a_plan_drops_are_no_stall() -> None:
     assert report.problems == ()
     assert report.ended == "duration"
     assert report.total("nic", "packets_delivered") == 0
+
+
+# ---- a verdict, whatever happens -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["audit", "_reconciliation", "_queue_reports", "_explain"])
+def test_mistake_while_judging_is_a_verdict_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    def fails(*_: object) -> NoReturn:
+        raise KeyError("a\nkey\x1b")
+
+    monkeypatch.setattr(judgement, where, fails)
+    with Session(RunConfig(seed=1, packets=10), run_dir=tmp_path) as session:
+        report = session.run()
+    assert not report.ok
+    (problem,) = report.problems
+    assert problem == (
+        r"the run could not be judged: KeyError: 'a\nkey\x1b'; "
+        f"traceback in {tmp_path / 'tracebacks.txt'}"
+    )
+    assert {item.holds for item in report.statements} == {None}
+    assert json.loads((tmp_path / "run.json").read_text())["problems"] == [problem]
+    assert "in fails" in (tmp_path / "tracebacks.txt").read_text()
+    print_report(Console(file=io.StringIO()), report)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OSError(24, "Too many open files")])
+def test_mistake_while_the_run_is_on_ends_it_with_a_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    with Session(RunConfig(seed=1, duration_s=60.0), run_dir=tmp_path) as session:
+        count = 0
+
+        def fails() -> None:
+            nonlocal count
+            count += 1
+            if count == 3:
+                raise error
+
+        monkeypatch.setattr(session, "_act_chaos", fails)
+        report = session.run()
+        pids = [process.pid for process in report.processes]
+    assert not report.ok
+    assert report.problems[0].startswith(f"the run could not go on: {type(error).__name__}: ")
+    assert json.loads((tmp_path / "run.json").read_text())["ok"] is False
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_error_of_the_caller_is_the_callers() -> None:
+    def fails(_sample: Sample) -> None:
+        raise LookupError("mine")
+
+    with (
+        pytest.raises(LookupError, match="mine"),
+        Session(RunConfig(seed=1, duration_s=60.0)) as session,
+    ):
+        session.run(fails, 0.01)
