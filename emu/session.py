@@ -91,6 +91,7 @@ class Session:
         self.crew.place_of = self._place_of
         self._keeper: Worker | None = None  # calls somebody else's provider for us
         self._keeper_is_lost = False  # it did not come back from a call
+        self._being_scrubbed: int | None = None  # by the keeper, at this moment
         self._memory: RunMemory | None = None
         self._queues: list[Queue] = []
         self._reconcilers: list[Reconciler] = []
@@ -255,7 +256,8 @@ class Session:
         for queue, reconciler in zip(self._queues, self._reconcilers, strict=True):
             if queue.index in self._scrubbing and queue.scrub_seen() is not None:
                 self._scrubbing.remove(queue.index)
-            reconciler.step()
+            if queue.index != self._being_scrubbed:
+                reconciler.step()
         self._watch.look()
 
     def _set_state(self, state: RunState) -> None:
@@ -473,7 +475,10 @@ class Session:
             return self._queues[queue].scrub()
         if self._keeper_is_lost or self._keeper.exit_code is not None:
             return 0, 0
+        # What it has taken and not yet counted would look like nobody's doing: see reconcile.h.
+        self._being_scrubbed = queue
         answer = self._ask_keeper("scrub", queue)
+        self._being_scrubbed = None
         if answer is None:
             return 0, 0
         if not 0 <= answer.number < 2**48:

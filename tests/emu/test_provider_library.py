@@ -430,3 +430,42 @@ def test_provider_that_rejects_a_good_return_now_and_then_is_found_among_all_fau
     found = report.reconciliation.mismatches
     assert 3 <= len(found) <= 20
     assert {(item.intent, item.verdict) for item in found} >= {("valid", "no_user_ref")}
+
+
+#: Takes all references at once, and gives the buffers back a good while later.
+SLOW_SCRUB = """
+#include <stdlib.h>
+#include <unistd.h>
+
+static uint64_t slow_scrub(struct zcrx_provider_queue *queue)
+{
+    uint32_t *refs = calloc(queue->num_niovs, sizeof(*refs));
+    uint64_t taken = 0;
+
+    for (uint32_t niov = 0; refs && niov < queue->num_niovs; niov++)
+        refs[niov] = zcrx_exchange_u32(queue, ZCRX_PROVIDER_USER_REF,
+                           &queue->niovs[niov].user_refs, 0);
+    usleep(100000);
+    for (uint32_t niov = 0; refs && niov < queue->num_niovs; niov++) {
+        taken += refs[niov];
+        if (refs[niov] && queue->services->pp_ref_put(queue, niov, refs[niov]))
+            queue->services->return_niov(queue, niov);
+    }
+    free(refs);
+    return taken;
+}
+"""
+
+
+def test_returns_are_judged_rightly_while_a_provider_is_at_its_scrub(
+    run_small: Callable[..., Report], build_provider: Build
+) -> None:
+    """Their references are gone before anybody has said that it was the scrub that took them."""
+    provider = build_provider("slow", PLAIN + SLOW_SCRUB + table(scrub="slow_scrub"))
+    plan = parse_plan("scrub-midway:every=250")
+    report = run_small(provider=provider, packets=0, duration_s=1.5, plan=plan, hold=64)
+    assert {item.name: item.holds for item in report.statements}["exactness"], report.problems
+    assert report.reconciliation.rows[1].injected > 0
+    used = report.reconciliation.credits
+    assert used.scrubbed > 0
+    assert used.used_of_scrubs > 0
