@@ -94,6 +94,27 @@ static void trace_all(struct zcrx_trace *trace, const struct zcrx_batch *batch, 
 	}
 }
 
+/*
+ * Which buffers they named, by stretches that do not wrap: so the loop is one of
+ * copies. Covered by the release of `consumed`, so no place of its own to switch at.
+ */
+static inline void log_niovs(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
+			     uint64_t consumed)
+{
+	for (uint32_t done = 0; done < count;) {
+		uint64_t at = (consumed + done) & ifq->log_mask;
+		uint16_t *restrict log = ifq->niov_log + at;
+		const uint32_t *niovs = batch->niovs + done;
+		uint32_t left = count - done;
+		uint32_t stretch =
+			left <= ifq->log_mask + 1 - at ? left : (uint32_t)(ifq->log_mask + 1 - at);
+
+		for (uint32_t i = 0; i < stretch; i++)
+			log[i] = (uint16_t)zcrx_account_of(niovs[i]);
+		done += stretch;
+	}
+}
+
 static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
 			  uint32_t index)
 {
@@ -101,7 +122,6 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
 	uint64_t log_mask = ifq->log_mask;
 	uint8_t *log = ifq->verdict_log;
-	uint16_t *niov_log = ifq->niov_log;
 	uint32_t aliases = 0, rejected = 0;
 	/*
 	 * Eight bits for each verdict: a call judges fewer than 256 entries, and
@@ -116,9 +136,8 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 		aliases += verdict / ZCRX_LOG_ALIAS;
 		shm_log_put(log, (consumed + i) & log_mask, (uint8_t)verdict);
 	}
-	/* Covered by the same release, so no place of its own to switch at. */
-	for (uint32_t i = 0; niov_log && i < count; i++)
-		niov_log[(consumed + i) & log_mask] = (uint16_t)zcrx_account_of(batch->niovs[i]);
+	if (ifq->niov_log)
+		log_niovs(ifq, batch, count, consumed);
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++, tallied >>= 8) {
 		if (tallied & 0xff)
 			shm_count(&shared->verdicts[verdict], tallied & 0xff);

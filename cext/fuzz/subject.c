@@ -91,7 +91,12 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	area->niovs = carve(&carver, "niovs", (uint32_t)sizeof(*area->niovs) * shape->num_niovs);
 	area->freelist =
 		carve(&carver, "freelist", (uint32_t)sizeof(*area->freelist) * shape->num_niovs);
+	area->scrubbed =
+		carve(&carver, "scrubbed references",
+		      (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(shape->num_niovs));
 	ifq->verdict_log = carve(&carver, "verdict log", JUDGE_LOG);
+	ifq->niov_log =
+		carve(&carver, "log of buffers", (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
 	ifq->rq.head = carve(&carver, "refill ring's indices", 2 * sizeof(shm_u32));
 	ifq->rq.tail = ifq->rq.head + 1;
 	ifq->rq.rqes =
