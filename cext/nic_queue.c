@@ -167,6 +167,8 @@ static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
 			zcrx_ifq_drop(&nq->queue.ifq, touched->niov, 1);
 		return;
 	}
+	/* By this word the references are accounted for when all is over: see reconcile.h. */
+	shm_tally(&area->niovs[touched->niov].delivered, touched->fragments);
 	if (touched->fragments > own) {
 		uint32_t more = touched->fragments - own;
 
@@ -177,8 +179,6 @@ static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
 		else
 			zcrx_pp_ref_get(area, touched->niov, more);
 	}
-	/* By this word the references are accounted for when all is over: see reconcile.h. */
-	shm_tally(&area->niovs[touched->niov].delivered, touched->fragments);
 	zcrx_user_ref_give(area, touched->niov, touched->fragments);
 }
 

@@ -24,6 +24,7 @@ class OwnMistakes:
     strays: int = 0  #: completions given back that were not out
     touches: int = 0  #: bytes read or written after their completion was given back
     told: tuple[str, ...] = ()  #: the first of them, a line each
+    is_poisoned: bool = True  #: touches were looked for, in each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,8 @@ def _consumer(own: OwnMistakes) -> Statement:
     if own.touches:
         problems.append(f"{own.touches} times a completion was touched after it was given back")
     if not problems and not own.told:
-        text = "each completion was given back once at most, and not touched afterwards"
+        text = "each completion was given back once at most"
+        text += ", and not touched afterwards" if own.is_poisoned else " (touches: not looked for)"
         return Statement("consumer", True, text)
     text = "; ".join(problems) or "mistakes of its own"
     return Statement("consumer", False, f"{text}: {own.told[0]}" if own.told else text)

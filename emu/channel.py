@@ -42,6 +42,7 @@ class Event(enum.Enum):
     ATTACHED = "attached"  #: it has all that it needs for the run
     ERROR = "error"  #: why it is about to end
     MISTAKE = "mistake"  #: something that its user does wrong; it goes on
+    POISONED = "poisoned"  #: a touch of what was given back will be noticed
     KEPT = "kept"  #: what its user was handed and never gave back
     ANSWER = "answer"  #: to what it was told to do
     SWEPT = "swept"  #: processes that its user's code had started and left
@@ -102,6 +103,7 @@ _WORDS: Mapping[Event, tuple[frozenset[str], frozenset[str]]] = {
     Event.ATTACHED: (frozenset(), frozenset()),
     Event.ERROR: (frozenset({"text"}), frozenset({"traceback"})),
     Event.MISTAKE: (frozenset({"text"}), frozenset({"traceback"})),
+    Event.POISONED: (frozenset(), frozenset()),
     Event.KEPT: (frozenset({"number", "text"}), frozenset()),
     Event.ANSWER: (frozenset({"number"}), frozenset({"more", "text"})),
     Event.SWEPT: (frozenset({"number"}), frozenset()),

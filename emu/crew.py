@@ -64,6 +64,7 @@ class Worker:
     loading_since: float = 0.0
     has_attached: bool = False  #: by its own word
     mistakes: list[Word] = field(default_factory=list)  #: of its user, which it told of
+    is_poisoned: bool = False  #: touches of what its user gave back are noticed
     kept: Word | None = None  #: what its user never gave back, by its own word
     nonsense: str | None = None  #: what it said that is no word
     answers: deque[Word] = field(default_factory=deque)  #: that nobody has taken yet
@@ -296,6 +297,8 @@ class Crew:
                 worker.answers.append(word)
             case Event.MISTAKE if len(worker.mistakes) < MISTAKES_MAX:
                 worker.mistakes.append(word)
+            case Event.POISONED:
+                worker.is_poisoned = True
             case Event.KEPT:
                 worker.kept = word
             case _:  # nobody asked

@@ -224,6 +224,7 @@ def _own_mistakes(run: FinishedRun) -> OwnMistakes | None:
             for worker in run.workers
             for word in worker.mistakes
         ),
+        is_poisoned=all(w.is_poisoned for w in run.workers if w.role == "consumer"),
     )
 
 

@@ -222,7 +222,7 @@ def _summary(report: Report) -> list[str]:
         f"{size} bytes ({short(size / elapsed, 'B/s')}); dropped {dropped}",
         f"RQEs: {report.total('consumer', 'rqe_submitted')} submitted, "
         f"{report.total('provider', 'consumed')} consumed, "
-        f"{max(report.reconciliation.unconsumed, 0)} left in the ring, "
+        f"{report.reconciliation.unconsumed} left in the ring, "
         f"{report.total('provider', 'aliases')} aliases",
         f"scrub: {scrubbed} user references taken back, {buffers} buffers came home by it",
     ]

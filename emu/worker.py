@@ -204,8 +204,8 @@ def _run_consumer(setup: Setup, channel: Channel) -> None:
     consumer = Consumer(
         loop, area, queue=setup.message["queue"], niov_shift=shape.niov_shift, tell=tell
     )
-    if setup.message["poison"]:
-        consumer.poison(area, shape.num_niovs, shape.niov_shift)
+    if setup.message["poison"] and consumer.poison(area, shape.num_niovs, shape.niov_shift):
+        channel.say(Event.POISONED)
     try:
         entry(consumer)
     except OSError as error:  # the function's own affair, not a fault of the environment

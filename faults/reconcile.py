@@ -184,7 +184,7 @@ def reconcile(
     return Reconciliation(
         rows=tuple(rows),
         checked=checked,
-        unconsumed=submitted - checked,
+        unconsumed=max(submitted - checked, 0),
         after_scrub=after_scrub,
         lost=lost,
         mismatch_count=mismatch_count,

@@ -107,6 +107,8 @@ def test_consumer_of_ones_own_is_judged_by_what_it_says_of_itself() -> None:
         "after it was given back: completion 0 was given back twice"
     )
     assert judged(evidence(own=OwnMistakes(touches=1)))["consumer"].holds is False
+    unseen = judged(evidence(own=OwnMistakes(is_poisoned=False)))["consumer"]
+    assert unseen.text == "each completion was given back once at most (touches: not looked for)"
 
 
 @pytest.mark.parametrize(

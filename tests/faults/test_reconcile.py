@@ -137,6 +137,11 @@ def test_entries_left_in_the_ring_are_counted_and_legal() -> None:
     assert result.ok
 
 
+def test_nothing_is_left_where_more_was_judged_than_written() -> None:
+    """Whoever wrote the count was wrong: the audit says so. No number is below nothing."""
+    assert reconciled([[{"accepted": 5}, {}, {}]], submitted=3).unconsumed == 0
+
+
 def test_entries_that_were_not_compared_are_no_success() -> None:
     assert not reconciled([[{"accepted": 5}, {}, {}]], lost=1).ok
 
