@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define MAPS_DEFAULT 65530U /* vm.max_map_count, if it cannot be read */
-#define SPURIOUS_MAX 1000U /* faults in a row in open buffers: two threads, or no way out */
+#define SPURIOUS_MAX 1000U /* faults in a row at one place of an open buffer: no way out */
 
 struct zcrx_poison {
 	uint8_t *view;
@@ -33,7 +33,8 @@ struct zcrx_poison {
 	shm_u32 *closed; /* [num_niovs] */
 	shm_u64 count; /* touches; the handler is the writer, in whatever thread */
 	uint64_t taken; /* of these */
-	shm_u32 spurious;
+	shm_u32 spurious; /* faults in a row at spurious_off, in an open buffer */
+	shm_u64 spurious_off;
 	struct zcrx_touch touches[ZCRX_TOUCHES_MAX]; /* touch n at n modulo that */
 	struct sigaction next; /* is told of a touch */
 };
@@ -87,24 +88,36 @@ static void tell_next(struct zcrx_poison *poison, int signal, siginfo_t *info, v
 		poison->next.sa_handler(signal);
 }
 
+/* The same byte again and again, although its buffer is open: somebody executes it, say. */
+static bool has_no_way_out(struct zcrx_poison *poison, uint64_t off)
+{
+	if (shm_xchg_u64(&poison->spurious_off, off, POINT_LOG) != off)
+		shm_store_relaxed_u32(&poison->spurious, 0, POINT_LOG);
+	return shm_fetch_add_u32(&poison->spurious, 1, POINT_LOG) > SPURIOUS_MAX;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
 	struct zcrx_poison *poison = poisoned;
 	uint64_t off = (uint64_t)((uintptr_t)info->si_addr - (uintptr_t)poison->view);
 	int error = errno;
+	uint32_t niov;
 
 	if (info->si_code != SEGV_ACCERR || off >= poison->size) {
 		/* Not ours: it happens once more, and is what it would have been without us. */
 		sigaction(SIGSEGV, &before, NULL);
 		return;
 	}
-	if (shm_load_relaxed_u32(&poison->closed[off >> poison->niov_shift], POINT_LOG)) {
-		shm_store_relaxed_u32(&poison->spurious, 0, POINT_LOG);
+	niov = (uint32_t)(off >> poison->niov_shift);
+	if (shm_load_relaxed_u32(&poison->closed[niov], POINT_LOG)) {
 		note(poison, off, context);
-		open_niov(poison, (uint32_t)(off >> poison->niov_shift));
+		open_niov(poison, niov);
 		tell_next(poison, signal, info, context);
-	} else if (shm_fetch_add_u32(&poison->spurious, 1, POINT_LOG) > SPURIOUS_MAX) {
+	} else if (has_no_way_out(poison, off)) {
 		sigaction(SIGSEGV, &before, NULL);
+	} else {
+		/* Another thread touched it, or closes it, at the same moment. */
+		open_niov(poison, niov);
 	}
 	errno = error;
 }
@@ -134,10 +147,12 @@ void zcrx_poison_give_back(struct zcrx_poison *poison, uint32_t niov)
 {
 	if (poison->out[niov] == 0 || --poison->out[niov])
 		return;
-	/* Said first: a touch in between finds it closed by us. */
+	/*
+	 * Said before and after: a touch by another thread in between finds it closed by
+	 * us, and a handler that was still at an earlier one may have taken the word back.
+	 */
 	shm_store_relaxed_u32(&poison->closed[niov], 1, POINT_LOG);
-	if (!protect(poison, niov, PROT_NONE))
-		shm_store_relaxed_u32(&poison->closed[niov], 0, POINT_LOG);
+	shm_store_relaxed_u32(&poison->closed[niov], protect(poison, niov, PROT_NONE), POINT_LOG);
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */

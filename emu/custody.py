@@ -20,7 +20,7 @@ from emu.core import RawFragment, Touch
 if TYPE_CHECKING:
     from emu.consumer import Completion
 
-REMEMBERED = 1 << 16  #: completions whose return is remembered, the last ones
+REMEMBERED = 1 << 14  #: completions whose return is remembered, the last ones
 NAMED_MAX = 5  #: lines of code whose first mistake is told; all are counted
 _MASK = REMEMBERED - 1
 #: Where code stands that is not the user's: this package, and Python's own library.

@@ -584,6 +584,25 @@ static void the_verdict_log_wraps(void)
 	rig_free(&rig);
 }
 
+/* Beside each verdict the buffer that it is about, an alias' as the kernel cuts it. */
+static void the_log_says_which_buffer_each_entry_named(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.log_entries = 4;
+	rig_init_with(&rig, &shape);
+	for (uint32_t niov = 1; niov <= 3; niov++)
+		put(&rig, niov << 12, 0, 0);
+	CHECK_EQ(refill(&rig), 3);
+	put(&rig, 5 << 12 | 77, 0, 0);
+	put(&rig, 6 << 12, 0, 0);
+	put(&rig, UINT64_C(1) << 44 | 7 << 12, 0, 0);
+	CHECK_EQ(refill(&rig), 3);
+	CHECK_BYTES(rig.ifq->niov_log, ((uint16_t[]){6, 7, 3, 5}), 8);
+	rig_free(&rig);
+}
+
 /* A log of 8, of which the control process looks at some now and then. */
 static void a_checked_log_is_never_overtaken_whatever_the_user_says(void)
 {
@@ -1212,7 +1231,8 @@ CHECK_MAIN(CASE(a_return_of_the_last_fragment_is_accepted),
 	   CASE(the_head_moves_once_for_a_whole_refill_across_the_wrap),
 	   CASE(a_tail_that_moved_back_is_full_and_stale_slots_are_judged_again),
 	   CASE(a_tail_that_jumped_ahead_is_full_and_unwritten_slots_return_buffer_0),
-	   CASE(the_verdict_log_wraps), CASE(judgements_that_find_no_room_are_counted),
+	   CASE(the_verdict_log_wraps), CASE(the_log_says_which_buffer_each_entry_named),
+	   CASE(judgements_that_find_no_room_are_counted),
 	   CASE(a_refill_whose_lock_holder_died_is_given_up),
 	   CASE(a_batch_is_judged_as_if_one_by_one),
 	   CASE(a_scrub_takes_every_user_reference_in_index_order),
