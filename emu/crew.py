@@ -24,10 +24,12 @@ from emu.channel import Channel, Event, NonsenseError, Word
 from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.memory import Handover
+from emu.reaper import parent_of
 from emu.setup_faults import SetupFaults
 
 ATTACH_TIMEOUT_S = 60.0  #: for a process of ours to start on a busy machine
 LOAD_TIMEOUT_S = 30.0  #: for a user's module to be imported, from when that begins
+REAP_TIMEOUT_S = 10.0  #: for a consumer's reaper to end what is below it
 WORDS_AT_A_TIME = 32  #: of one worker, before it is somebody else's turn
 MISTAKES_MAX = 16  #: of one user that are kept
 TELL_AFTER_S = 3.0  #: seconds of waiting for an import, after which the user is told
@@ -59,6 +61,8 @@ class Worker:
     process: subprocess.Popen[bytes] | Gone
     channel: Channel
     pidfd: int  #: -1 once it has ended
+    child: int | None = None  #: the consumer itself, where ``process`` is its reaper
+    swept: int = 0  #: processes that its user's code had left
     is_hidden: bool = False  #: it may be handed what no consumer may reach
     loading: str | None = None  #: what it imports, once it has begun to
     loading_since: float = 0.0
@@ -81,8 +85,8 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of the process that its code runs in."""
-        return self.process.pid
+        """Of the process that its code runs in: a consumer's is the child of its reaper."""
+        return self.child or self.process.pid
 
     @property
     def was_killed(self) -> bool:
@@ -93,7 +97,7 @@ class Worker:
         """CPU seconds so far; the last value known once it is gone."""
         if self.exit_code is None:
             with contextlib.suppress(OSError, IndexError):
-                text = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2]
+                text = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2]
                 self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
         return self.cpu_s
 
@@ -250,7 +254,7 @@ class Crew:
                     process_group=0,
                 )
             undo.callback(process.wait)
-            undo.callback(process.kill)
+            undo.callback(process.terminate if role == "consumer" else process.kill)
             step(f"watch {label}")
             pidfd = os.pidfd_open(process.pid)
             undo.callback(os.close, pidfd)
@@ -287,6 +291,12 @@ class Crew:
         match word.event:
             case Event.HIDDEN:
                 worker.is_hidden = True
+            case Event.STARTED if worker.child is None:
+                # Whoever says it is believed if it is so.
+                if parent_of(word.number) == worker.process.pid:
+                    worker.child = word.number
+            case Event.SWEPT:
+                worker.swept = word.number
             case Event.LOADING:
                 worker.loading, worker.loading_since = word.text, time.monotonic()
             case Event.ATTACHED:
@@ -411,9 +421,22 @@ class Crew:
         if isinstance(process, Gone):
             return
         worker.sample_cpu()
-        with contextlib.suppress(ProcessLookupError):
+        self._end(worker)
+        try:
+            code = process.wait(REAP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # a reaper that somebody has stopped
             process.kill()
-        self._note_end(worker, process.wait())
+            code = process.wait()
+        self._note_end(worker, code)
+
+    @staticmethod
+    def _end(worker: Worker) -> None:
+        """Begin to end a process; a consumer's reaper takes along what the consumer started."""
+        process = worker.process
+        if isinstance(process, subprocess.Popen):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM if worker.role == "consumer" else signal.SIGKILL)
+                process.send_signal(signal.SIGCONT)
 
     def wait_exit(self, timeout_s: float) -> list[Worker]:
         """Wait until all have ended by themselves; those that had to be killed."""
@@ -428,6 +451,8 @@ class Crew:
 
     def kill_all(self) -> None:
         """End every worker at once."""
+        for worker in self.live():
+            self._end(worker)
         for worker in self.live():
             self.kill(worker)
 

@@ -39,8 +39,13 @@ def _prctl(option: int, *arguments: int) -> int:
 
 
 def hide() -> None:
-    """Let nobody of the same user look into this process, for good."""
+    """Let nobody of the same user look into this process."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def show() -> None:
+    """Take that back."""
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 class Hidden:
@@ -72,7 +77,7 @@ class Hidden:
         with cls._lock:
             cls._entered -= 1
             if cls._entered == 0 and cls._before == 1:  # no other value can be set again
-                _prctl(_PR_SET_DUMPABLE, 1)
+                show()
 
 
 class _Header(ctypes.Structure):

@@ -43,7 +43,8 @@ from faults import Actor, Plan
 
 TCP_FLOWS_MAX = 4096
 ACK_TIMEOUT_S = 10.0
-CONSUMER_LEAVE_S = 10.0
+CONSUMER_LEAVE_S = 10.0  #: for a consumer to read what is left and to go …
+CONSUMER_STILL_S = 2.0  #: … and for one that does nothing any more
 TICK_S = 0.01
 STALL_S = 5.0
 
@@ -671,18 +672,32 @@ class Session:
     def _consumers_leave(self) -> None:
         for queue in self._queues:
             queue.stop_consumer()
-        deadline = time.monotonic() + CONSUMER_LEAVE_S
+        began = time.monotonic()
+        seen: dict[int, tuple[object, float]] = {}  # queue: how far its consumer was, and when
         while self.crew.live("consumer"):
             self.crew.wait_event(TICK_S)
             self.crew.reap()
             self._reconcile()
             self._notice_deaths()
-            if time.monotonic() > deadline:
-                for worker in self.crew.live("consumer"):
+            now = time.monotonic()
+            for worker in self.crew.live("consumer"):
+                assert worker.queue is not None
+                far = self._how_far(worker)
+                if seen.setdefault(worker.queue, (far, now))[0] != far:
+                    seen[worker.queue] = far, now
+                waits = now - seen[worker.queue][1] > CONSUMER_STILL_S
+                if waits or now - began > CONSUMER_LEAVE_S:
                     self._problem(
-                        f"{worker.label} did not leave within {CONSUMER_LEAVE_S:.0f} s; killed"
+                        f"{worker.label} did not leave within {now - began:.0f} s; killed"
                     )
                     self.crew.kill(worker)
+
+    def _how_far(self, worker: Worker) -> object:
+        """What changes while a consumer does anything: one that hangs is not waited for long."""
+        assert worker.queue is not None
+        queue = self._queues[worker.queue]
+        fragments = queue.counters(CounterGroup.CONSUMER)["fragments"]
+        return queue.places().in_flight, queue.consumed(), fragments, worker.sample_cpu()
 
     def _shut_down(self) -> None:
         """Carry the run through its states, as far as the dead let it go."""
@@ -781,7 +796,15 @@ class Session:
             setup=self._setup,
             watch=self._watch if was_set_up else None,
             netlink=self._netlink,
-            notes=tuple(self._notes),
+            notes=(
+                *self._notes,
+                *(
+                    f"{worker.label} left {worker.swept} processes that it had started; they were "
+                    "ended"
+                    for worker in self.crew.workers
+                    if worker.swept
+                ),
+            ),
         )
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from emu import core, report
 from emu.channel import Channel, Event
 from emu.errors import ConfigError, FaultFailed
 from emu.guard import give_up_powers, hide
+from emu.reaper import fork_consumer
 from emu.segment import map_only
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def receive_setup(channel: Channel, role: str) -> Setup:
 def _tie_to_parent(role: str, parent: int) -> None:
     """Die with the control process, whatever kills it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    last_word = signal.SIGTERM if role == "provider" else signal.SIGKILL
+    last_word = signal.SIGTERM if role in ("provider", "reaper") else signal.SIGKILL
     libc.prctl(_PR_SET_PDEATHSIG, int(last_word), 0, 0, 0)
     libc.prctl(_PR_SET_NAME, f"zcrx-{role}".encode(), 0, 0, 0)
     if os.getppid() != parent:  # it died before the call above
@@ -283,6 +284,8 @@ def main() -> None:
         label += f" of queue {sys.argv[4].partition('=')[2]}"
     if role == "consumer":  # its own code is yet to come
         give_up_powers()
+        _tie_to_parent("reaper", parent)
+        parent = fork_consumer(fd)
     else:  # before it holds anything
         hide()
     _tie_to_parent(role, parent)
