@@ -68,6 +68,13 @@ uint32_t zcrx_queue_call(const struct zcrx_queue *queue, uint32_t caller);
 #define ZCRX_CALLS ...
 int zcrx_nl_fill(int dump, uint8_t *to, uint32_t size);
 
+/* memory that is taken away */
+int zcrx_sigbus_begin(void);
+void zcrx_sigbus_end(void);
+int zcrx_sigbus_watch(const void *start, size_t size);
+void zcrx_sigbus_forget(int number);
+uint32_t zcrx_sigbus_hurt(int number);
+
 /* counters and audit */
 uint32_t zcrx_counters_size(int group);
 const char *zcrx_counters_name(int group, uint32_t number);
@@ -296,6 +303,7 @@ SOURCE = """
 #include "reconcile.h"
 #include "returns.h"
 #include "rss.h"
+#include "sigbus.h"
 #include "step.h"
 """
 

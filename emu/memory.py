@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from emu.core import (
     Mapping,
+    MemoryGuard,
     Queue,
     RunControl,
     Shape,
@@ -83,6 +84,7 @@ class RunMemory:
         self._is_foreign = is_foreign
         self._setup = setup
         self._segments: list[Segment] = []
+        self._guard = MemoryGuard()
         sizes = layout_sizes(shape)
         of_queue = {
             "kern": sizes.kern,
@@ -122,7 +124,14 @@ class RunMemory:
 
     def _map(self, segment: Segment, what: str) -> mmap.mmap:
         self._setup.step(f"map {what}")
-        return segment.map()
+        mapped = segment.map()
+        if what != "arena":  # that is only written, at once
+            self._guard.watch(mapped, what)
+        return mapped
+
+    def hurt(self) -> list[str]:
+        """Objects of which somebody has taken pages away that this process then touched."""
+        return self._guard.hurt()
 
     def control(self) -> RunControl:
         """The run object and the bells, as the control process uses them."""
@@ -177,6 +186,7 @@ class RunMemory:
 
     def close(self) -> None:
         """Close all descriptors; mappings live on."""
+        self._guard.close()
         for segment in self._segments:
             segment.close()
         self._segments.clear()

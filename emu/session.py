@@ -106,6 +106,7 @@ class Session:
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
         self._stalled = False
         self._is_judging = False
+        self._is_memory_lost = False
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
@@ -267,10 +268,22 @@ class Session:
 
     def _notice_deaths(self) -> None:
         """Keep who died and when; ends that a fault or ``respawn`` allows are not among them."""
+        self._notice_lost_memory()
         for worker in self._deaths:
             if worker.pid not in self._dead_since:
                 self._dead_since[worker.pid] = self._now_ms / 1000
                 self._watch.found(Finding("death", worker.queue, worker.death()))
+
+    def _notice_lost_memory(self) -> None:
+        """What somebody took away under us (SIGBUS) is a finding, and the end of the run."""
+        hurt = self._memory.hurt() if self._memory is not None else []
+        if hurt and not self._is_memory_lost:
+            self._is_memory_lost = True
+            self._interrupted = self._interrupted or "memory lost"
+            self._problem(
+                f"memory: {', '.join(hurt)} was taken away while the run was on (SIGBUS in the "
+                "control process)"
+            )
 
     def _problem(self, text: str) -> None:
         """Something took too long."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emu import core, report
 from emu.channel import Channel, Event
-from emu.errors import ConfigError, FaultFailed
+from emu.errors import ConfigError, EnvironmentProblem, FaultFailed
 from emu.guard import give_up_powers, hide
 from emu.reaper import fork_consumer
 from emu.segment import map_only
@@ -45,6 +45,7 @@ class Setup:
     mappings: list[core.Mapping]
     arena: mmap.mmap | None = None
     fds: dict[str, int] = field(default_factory=dict)  #: descriptors that are not memory
+    guard: core.MemoryGuard | None = None  #: of a kernel-side process
 
     @property
     def shape(self) -> core.Shape:
@@ -61,6 +62,18 @@ def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mm
     return mapped
 
 
+def _look_after(mapped: dict[str, mmap.mmap], guard: core.MemoryGuard | None, of: str) -> None:
+    if guard is not None:
+        for name, memory in mapped.items():
+            guard.watch(memory, f"{name}{of}")
+
+
+def _check(guard: core.MemoryGuard) -> None:
+    """Between two slices: what was taken away is the end."""
+    if hurt := guard.hurt():
+        raise EnvironmentProblem(f"{', '.join(hurt)} was taken away under it (SIGBUS)")
+
+
 def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
     received = channel.receive()
     if received is None:
@@ -71,19 +84,22 @@ def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
 def receive_setup(channel: Channel, role: str) -> Setup:
     """Receive the setup message and one message with memory for each queue."""
     message, fds = _receive(channel)
+    guard = core.MemoryGuard() if role != "consumer" else None  # a consumer's death is its own
     shared = _map_all(message["names"], message["sizes"], fds[: len(message["names"])])
     extra = dict(zip(message["extra"], fds[len(message["names"]) :], strict=True))
+    _look_after(shared, guard, "")
     arena = shared.pop("arena", None)
     provider = None
     if message["provider"] is not None:
         provider = core.ProviderLibrary(message["provider"])
     caller = core.Caller[role.upper()] if role != "consumer" else 0
     mappings = []
-    for _ in range(message["queue_messages"]):
+    for queue in range(message["queue_messages"]):
         part, part_fds = _receive(channel)
         mapped = _map_all(part["names"], part["sizes"], part_fds)
+        _look_after(mapped, guard, f" of queue {queue}")
         mappings.append(core.Mapping(**shared, **mapped, provider=provider, caller=caller))
-    return Setup(message, mappings, arena, extra)
+    return Setup(message, mappings, arena, extra, guard)
 
 
 def _tie_to_parent(role: str, parent: int) -> None:
@@ -112,8 +128,9 @@ def _run_nic(setup: Setup, channel: Channel) -> None:
     params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
     loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, _rules(setup))
     channel.say(Event.ATTACHED)
+    assert setup.guard is not None
     while not loop.run(_SLICE_MS):
-        pass
+        _check(setup.guard)
 
 
 def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
@@ -132,7 +149,9 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
         seed=setup.message["seed"],
     )
     channel.say(Event.ATTACHED)
+    assert setup.guard is not None
     while not loop.run(_SLICE_MS):
+        _check(setup.guard)
         if orphaned:
             report.write_last_word(setup.message["run_dir"], setup.message["config"])
             return
@@ -269,6 +288,9 @@ def _errors_to(channel: Channel, label: str) -> Iterator[None]:
     except ConfigError as error:
         _tell(channel, str(error))
         raise SystemExit(4) from None
+    except EnvironmentProblem as error:
+        _tell(channel, f"{label}: {error}")
+        raise SystemExit(6) from None
     except OSError as error:
         _tell(channel, f"{label}: {error.strerror or error}")
         raise SystemExit(4) from None

@@ -6,6 +6,7 @@
 ``faults``    rules and their reconciliation
 ``loops``     what NIC, provider and consumer processes run
 ``arena``     traffic to replay; ``checksum``, ``netlink``: what the core computes alone
+``sigbus``    memory that is taken away under a process
 ``step``      the provider in this process
 
 Each class here owns one C object and what it needs to stay alive. Nothing of
@@ -62,6 +63,7 @@ from emu.core.queue import (
     Queue,
     SlotView,
 )
+from emu.core.sigbus import MemoryGuard
 from emu.core.step import Step
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "JournalActor",
     "JournalPart",
     "Mapping",
+    "MemoryGuard",
     "Mismatch",
     "MismatchWhy",
     "NetlinkDump",

@@ -217,7 +217,7 @@ def test_figures_are_what_was_held_when_the_step_failed(monkeypatch: pytest.Monk
 
     before = held()
     monkeypatch.setattr(Crew, "close", look_and_close)
-    unwind = unwind_of(attempt(34, queues=2))
+    unwind = unwind_of(attempt(32, queues=2))
     assert unwind is not None
     figures = re.search(
         r"(\d+) descriptors, (\d+) mappings and (\d+) processes? undone", unwind.text

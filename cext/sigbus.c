@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "sigbus.h"
+#include "shm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/*
+ * A range is written before its end, and its end is what the handler looks at
+ * first: it may run at any moment of watch() and forget(), in any thread.
+ */
+struct range {
+	shm_u64 start, end; /* end 0: unused */
+	shm_u32 hurt; /* pages */
+};
+
+static struct range ranges[ZCRX_SIGBUS_RANGES];
+static struct sigaction before;
+static unsigned int users;
+static uintptr_t page_size;
+
+static struct range *range_of(uintptr_t address)
+{
+	for (size_t i = 0; i < ZCRX_SIGBUS_RANGES; i++) {
+		/* Pairs with the release in watch(): the start is there. */
+		uint64_t end = shm_load_acquire_u64(&ranges[i].end, POINT_COUNTER);
+
+		if (end && address < end &&
+		    address >= shm_load_relaxed_u64(&ranges[i].start, POINT_COUNTER))
+			return &ranges[i];
+	}
+	return NULL;
+}
+
+/* Whoever was there before us decides; by default the process dies of it. */
+static void pass_on(int number, siginfo_t *info, void *context)
+{
+	if (before.sa_flags & SA_SIGINFO && before.sa_sigaction) {
+		before.sa_sigaction(number, info, context);
+		return;
+	}
+	if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+		before.sa_handler(number);
+		return;
+	}
+	/* Back from here the same access raises it again, with nobody in its way. */
+	signal(number, SIG_DFL);
+	if (info->si_code <= 0) /* somebody's kill(): it would not come again */
+		raise(number);
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	uintptr_t address = (uintptr_t)info->si_addr;
+	struct range *range = info->si_code > 0 ? range_of(address) : NULL;
+	void *page = (void *)(address & ~(page_size - 1));
+
+	if (range && mmap(page, page_size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page)
+		shm_fetch_add_u32(&range->hurt, 1, POINT_COUNTER);
+	else
+		pass_on(number, info, context);
+	errno = saved;
+}
+
+int zcrx_sigbus_begin(void)
+{
+	struct sigaction ours;
+
+	if (users++)
+		return 0;
+	page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
+	memset(&ours, 0, sizeof(ours));
+	ours.sa_sigaction = on_sigbus;
+	ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+	sigemptyset(&ours.sa_mask);
+	if (sigaction(SIGBUS, &ours, &before)) {
+		users = 0;
+		return -errno;
+	}
+	return 0;
+}
+
+void zcrx_sigbus_end(void)
+{
+	struct sigaction now;
+
+	if (users == 0 || --users)
+		return;
+	/* Somebody who came after us may pass on to us: then we stay, and pass on. */
+	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_sigbus)
+		sigaction(SIGBUS, &before, NULL);
+}
+
+int zcrx_sigbus_watch(const void *start, size_t size)
+{
+	for (size_t i = 0; i < ZCRX_SIGBUS_RANGES; i++) {
+		if (shm_load_relaxed_u64(&ranges[i].end, POINT_COUNTER))
+			continue;
+		shm_store_relaxed_u32(&ranges[i].hurt, 0, POINT_COUNTER);
+		shm_store_relaxed_u64(&ranges[i].start, (uintptr_t)start, POINT_COUNTER);
+		/* Pairs with the acquire in range_of(). */
+		shm_store_release_u64(&ranges[i].end, (uintptr_t)start + size, POINT_COUNTER);
+		return (int)i;
+	}
+	return -ENOSPC;
+}
+
+void zcrx_sigbus_forget(int number)
+{
+	if (number >= 0 && (uint32_t)number < ZCRX_SIGBUS_RANGES)
+		shm_store_release_u64(&ranges[number].end, 0, POINT_COUNTER);
+}
+
+uint32_t zcrx_sigbus_hurt(int number)
+{
+	if (number < 0 || (uint32_t)number >= ZCRX_SIGBUS_RANGES)
+		return 0;
+	return shm_load_relaxed_u32(&ranges[number].hurt, POINT_COUNTER);
+}
