@@ -7,8 +7,8 @@ consumer cannot reach, or from the consumer's own checks where only it can see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from emu.core import AuditResult, Balance
 from emu.report import QueueReport, Statement
@@ -247,6 +247,20 @@ def _consumer(own: OwnMistakes) -> Statement:
         return Statement("consumer", True, text)
     text = "; ".join(problems) or "mistakes of its own"
     return Statement("consumer", False, f"{text}: {own.told[0]}" if own.told else text)
+
+
+#: What a consumer can make hold by what it says of itself; see docs/trust.md.
+BY_ITS_WORD = frozenset({"integrity", "order", "ownership", "exactness", "consumer"})
+
+
+def by_its_word(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """Mark what rests on the word of a consumer that is not ours."""
+    return tuple(
+        replace(item, rests_on="the consumer's word")
+        if item.name in BY_ITS_WORD and item.holds is not None
+        else item
+        for item in statements
+    )
 
 
 def audit(evidence: Evidence) -> tuple[Statement, ...]:

@@ -353,7 +353,7 @@ class Crew:
     def _check_joining(self) -> None:
         """Refuse to wait for who will never attach."""
         for worker in self._joining:
-            if worker.nonsense is not None:
+            if worker.nonsense is not None and not worker.has_attached:
                 raise EnvironmentProblem(
                     f"{worker.label} wrote into its control channel before it had attached: "
                     f"{worker.nonsense}"

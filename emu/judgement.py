@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emu.audit import Evidence, OwnMistakes, audit
+from emu.audit import Evidence, OwnMistakes, audit, by_its_word
 from emu.channel import printable
 from emu.chaos import Chaos
 from emu.config import RunConfig
@@ -171,6 +171,8 @@ def _judge(run: FinishedRun) -> Report:
         own=_own_mistakes(run),
     )
     statements = run.setup.statements(audit(evidence))
+    if run.config.consumer != "builtin" or any(r.fault.source for r in run.config.plan.rules):
+        statements = by_its_word(statements)
     deaths = [death.text + _where_more(run, death) for death in run.deaths]
     problems = (*deaths, *run.timeouts, *failures(statements))
     log = _flight_log(run.watch, statements) if problems and run.watch is not None else None

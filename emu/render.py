@@ -249,8 +249,9 @@ def print_report(console: Console, report: Report) -> None:
         None: "[yellow]unknown[/] ",
     }
     for statement in report.statements:
+        text = escape(statement.text + statement.mark)
         console.print(
-            f"{marks[statement.holds]} {statement.name:<12} {escape(statement.text)}",
+            f"{marks[statement.holds]} {statement.name:<12} {text}",
             highlight=False,
             soft_wrap=True,
         )

@@ -31,6 +31,12 @@ class Statement:
     name: str
     holds: bool | None  #: None: it could not be judged
     text: str  #: in words, with figures
+    rests_on: str | None = None  #: whose word it is, where that is not ours
+
+    @property
+    def mark(self) -> str:
+        """What a reader must know beside the text; empty if nothing."""
+        return "" if self.rests_on is None else f" (by {self.rests_on})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,7 @@ class Report:
                 **{statement.name: statement.holds for statement in self.statements},
                 "details": {statement.name: statement.text for statement in self.statements},
             },
+            "rests_on": {item.name: item.rests_on for item in self.statements if item.rests_on},
             "queues": [asdict(queue) for queue in self.queues],
             "netlink": dict(self.netlink),
             "processes": [asdict(process) for process in self.processes],

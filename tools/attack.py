@@ -5,13 +5,25 @@ and prints queue 1's throughput as a ratio of the two, taken round by round. Wha
 queue 0 takes of the cores it takes in the run without an attack. With ``--malformed N`` it
 goes on with 100 % malformed RQEs until N of them were judged. Exit code 1 if any run had a
 finding.
+
+``--hostile`` instead runs each of the consumers of ``tests/emu/hostile.py`` once, as a command of
+its own: it must end by itself in ``--within`` seconds with the exit code that it must have, one
+verdict and ``run.json``, no traceback, and leave neither a process nor shared memory.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import secrets
 import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +33,7 @@ from rich.table import Table
 from emu.cli import run_function
 from emu.config import Overload, RunConfig, Verify
 from emu.report import Report
+from emu.segment import PREFIX, SHM_DIR
 from emu.session import run
 from faults import VALID_VERDICTS, parse_plan
 
@@ -124,13 +137,114 @@ def _flood(console: Console, total: int, seconds: float) -> list[str]:
     return findings
 
 
+# ---- hostile consumers --------------------------------------------------------------------
+
+_HOSTILE = Path(__file__).parents[1] / "tests" / "emu" / "hostile.py"
+
+
+def _kinds() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("hostile", _HOSTILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kinds: dict[str, str] = module.KINDS
+    return kinds
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes with these words in their environment, as it was when they were started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:  # gone, or not ours to look into
+                continue
+    return found
+
+
+def _attacked(kind: str, wanted: str, seconds: float, folder: Path) -> tuple[float, str | None]:
+    """Run with one hostile consumer: how long it took, and what is wrong."""
+    script = Path(sys.executable).with_name("zcrx-emu")
+    mark = f"ZCRX_ATTACK={os.getpid()}.{kind}"
+    begin = time.monotonic()
+    with (folder / "output").open("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            [
+                *(script, "stress", "--queues", "2", "--duration", str(seconds)),
+                *("--run-dir", folder / "run", "--consumer", f"hostile:{kind}"),
+            ],
+            cwd=_HOSTILE.parent,
+            env={**os.environ, **dict([mark.split("=")])},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return 60.0, "it did not end"
+        took = time.monotonic() - begin
+        output.seek(0)
+        said = output.read()
+    return took, _wrong(code, wanted, said, folder, process.pid, mark)
+
+
+def _wrong(code: int, wanted: str, said: str, folder: Path, pid: int, mark: str) -> str | None:
+    allowed = {"pass": (0,), "fail": (1,), "any": (0, 1)}[wanted]
+    if code not in allowed:
+        return f"exit code {code} instead of {' or '.join(map(str, allowed))}"
+    if "Traceback (most recent call last)" in said:
+        return "a traceback reached the user"
+    try:
+        report = json.loads((folder / "run" / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        return f"no report: {error}"
+    if report["ok"] is not (code == 0) or bool(report["problems"]) is report["ok"]:
+        return "report and exit code differ"
+    names = [path.name for path in SHM_DIR.iterdir() if f"{PREFIX}.{pid}." in path.name]
+    left = [f"process {pid}" for pid in _marked(mark)]
+    return f"left behind: {', '.join(names + left)}" if names or left else None
+
+
+def _hostile(console: Console, chosen: list[str] | None, seconds: float, within: float) -> int:
+    """Run them all; how many went wrong."""
+    table = Table("consumer", "must", "took", "", header_style="bold")
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="attack-") as root:
+        for kind, wanted in _kinds().items():
+            if chosen and kind not in chosen:
+                continue
+            folder = Path(root) / kind
+            folder.mkdir()
+            took, problem = _attacked(kind, wanted, seconds, folder)
+            if problem is None and took > seconds + within:
+                problem = "it took too long"
+            wrong += problem is not None
+            table.add_row(kind, wanted, f"{took:.1f} s", problem or "as it must be")
+    console.print(table)
+    return wrong
+
+
 def main(
     attack: Annotated[list[str] | None, typer.Argument(help="Which ones; all if none.")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     seconds: Annotated[float, typer.Option(min=0.1)] = 3.0,
     malformed: Annotated[int, typer.Option(min=0, help="Go on until so many were judged.")] = 0,
+    hostile: Annotated[
+        bool, typer.Option("--hostile", help="Run hostile consumers and look at the verdicts.")
+    ] = False,
+    within: Annotated[float, typer.Option(help="Seconds beyond the traffic, with it.")] = 15.0,
 ) -> None:
-    """Measure what attacks on queue 0 cost queue 1."""
+    """Measure what attacks on queue 0 cost queue 1; or run hostile consumers."""
+    if hostile:
+        if _hostile(Console(width=120), attack, seconds, within):
+            raise typer.Exit(1)
+        return
     known = {item.name: item for item in ATTACKS}
     for name in attack or ():
         if name not in known:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emu.audit import Evidence, OwnMistakes, audit
+from emu.audit import Evidence, OwnMistakes, audit, by_its_word
 from emu.core import COUNTER_NAMES, AuditResult, Balance, CounterGroup, Places
 from emu.report import QueueReport, Statement
 from faults import Plan, Reconciliation, reconcile
@@ -308,3 +308,11 @@ def test_records_that_were_scribbled_on_are_a_finding_that_names_the_first() -> 
         "a consumer scribbled on its own records: word 0 is 7; word 1 is 7; word 2 is 7; "
         "word 3 is 7; and 2 more"
     )
+
+
+def test_what_a_consumer_can_say_of_itself_is_marked() -> None:
+    marked = {item.name for item in by_its_word(audit(evidence())) if item.rests_on}
+    assert marked == {"integrity", "order", "ownership", "exactness"}
+    assert [item.mark for item in audit(evidence())] == [""] * len(audit(evidence()))
+    silent = [Statement("order", None, "not judged")]
+    assert by_its_word(silent)[0].mark == ""
