@@ -4,14 +4,21 @@
 After each: the run must have ended by itself, with the right exit code, in ``--within`` seconds;
 its report must name the dead process; if only a consumer died, every buffer must be home; no
 shared memory and no process may be left. Exit code 1 if any kill ended otherwise.
+
+``--start`` goes on with as many signals at random instants of start-up: a kill of the control
+process or of one of any role (a provider of somebody else's, for which there is a keeper, in one
+run of two), or a Ctrl-C with a second one behind it. What must be then: it ends, in one line if it
+says anything, and leaves nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -117,11 +124,119 @@ def kill_once(kind: str, delay_s: float, folder: Path, queues: int) -> Outcome:
     return Outcome(kind, seconds, left or _judge(kind, code, folder))
 
 
+# ---- while it starts ----------------------------------------------------------------------
+
+ROLES = ("control", "provider", "nic", "keeper", "consumer", "reaper")
+INTERRUPTS = "Ctrl-C twice"
+STARTS = (*ROLES, INTERRUPTS)
+START_S = 1.0  #: a start takes about half of it
+_SOURCE = Path(__file__).parents[1] / "docs" / "examples" / "plain_provider.c"
+
+
+def _workers(control: int) -> dict[int, str]:
+    """Processes of a run: pid and role; of a consumer's two, the one above is the reaper."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # gone meanwhile
+            continue
+        at = words.index("emu.worker") if "emu.worker" in words else None
+        if at is not None and len(words) > at + 3 and words[at + 3] == str(control):
+            is_above = words[at + 1] == "consumer" and parent == control
+            found[int(entry.name)] = "reaper" if is_above else words[at + 1]
+    return found
+
+
+def _hit(process: subprocess.Popen[bytes], kind: str, rng: random.Random) -> None:
+    """Send the signals at a random instant; of a role that is not there yet, once it is."""
+    time.sleep(rng.uniform(0, START_S))  # the instant is the experiment
+    if kind == INTERRUPTS:
+        process.send_signal(signal.SIGINT)
+        time.sleep(rng.choice((0, 0.001, 0.01, 0.1)) * rng.random())
+        process.send_signal(signal.SIGINT)
+        return
+    while process.poll() is None:
+        pids = [process.pid] if kind == "control" else []
+        pids += [pid for pid, role in _workers(process.pid).items() if role == kind]
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(pids), signal.SIGKILL)
+            return
+        os.sched_yield()
+
+
+def start_once(kind: str, rng: random.Random, folder: Path, library: Path | None) -> Outcome:
+    """Start a stress, let something happen to it while it starts, and see what comes of it."""
+    script = Path(sys.executable).with_name("zcrx-emu")
+    folder.mkdir()
+    foreign = library is not None and (kind == "keeper" or rng.random() < 0.5)
+    with (folder / "output").open("w+b") as output:
+        process = subprocess.Popen(
+            [
+                *(script, "stress", "--duration", "3", "--queues", str(rng.choice((1, 2, 4)))),
+                *("--run-dir", folder / "run"),
+                *(("--provider", library) if foreign and library is not None else ()),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Whoever starts us in the background may have made us ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        _hit(process, kind, rng)
+        begin = time.monotonic()
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return Outcome(f"start: {kind}", 60.0, "it did not end")
+        seconds = time.monotonic() - begin
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    return Outcome(f"start: {kind}", seconds, _start_problem(process.pid, kind, code, said))
+
+
+def _start_problem(control: int, kind: str, code: int, said: str) -> str | None:
+    # Before it says its seed Python is still importing, and a Ctrl-C is the interpreter's.
+    if "Traceback (most recent call last)" in said and "seed " in said:
+        lines = [line.strip() for line in said.splitlines()]
+        where = [line for line in lines if line.startswith("File ") and "emu" in line]
+        return f"a traceback: {lines[-1]} ({', '.join(where[:1] + where[-1:])})"
+    if kind == "control" and code != -signal.SIGKILL:
+        return f"exit code {code}"
+    if kind in ROLES[1:] and code not in (1, 2):
+        return f"exit code {code} instead of 1 or 2"
+    deadline = time.monotonic() + LAST_WORD_S
+    while True:
+        left = [f"{role} {pid}" for pid, role in _workers(control).items()]
+        left += [path.name for path in SHM_DIR.iterdir() if f"{PREFIX}.{control}." in path.name]
+        if not left:
+            return None
+        if time.monotonic() > deadline:
+            return f"left behind: {', '.join(left)}"
+        os.sched_yield()
+
+
+def _library(folder: Path) -> Path | None:
+    """A provider that is loaded like somebody else's; None without a compiler."""
+    if shutil.which("cc") is None:
+        return None
+    path = folder / "plain.so"
+    flags = ["-std=gnu11", "-O2", "-fPIC", "-shared", f"-I{_SOURCE.parents[2] / 'cext'}"]
+    subprocess.run(["cc", *flags, _SOURCE, "-o", path], check=True)
+    return path
+
+
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table(header_style="bold")
     for name in ("killed", "runs", "wrong", "verdict after, median", "maximum"):
         table.add_column(name, justify="left" if name == "killed" else "right")
-    for kind in KINDS:
+    for kind in dict.fromkeys(outcome.kind for outcome in outcomes):
         of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
         if not of_kind:
             continue
@@ -137,10 +252,11 @@ def _table(outcomes: list[Outcome]) -> Table:
 
 
 def main(
-    count: Annotated[int, typer.Option(min=1, help="How many runs to kill.")] = 1000,
+    count: Annotated[int, typer.Option(min=0, help="How many runs to kill.")] = 1000,
     seed: Annotated[int, typer.Option(help="Decides whom and when.")] = 1,
     within: Annotated[float, typer.Option(help="Seconds a verdict may take.")] = 1.0,
     queues: Annotated[int, typer.Option(min=1, max=8, help="Receive queues of each run.")] = 2,
+    start: Annotated[int, typer.Option(min=0, help="How many to hit while they start.")] = 0,
 ) -> None:
     """Kill runs at random instants and hold every end to its verdict."""
     console = Console()
@@ -156,6 +272,14 @@ def main(
                 outcome = Outcome(kind, outcome.seconds, f"it took {outcome.seconds:.2f} s")
             if outcome.problem:
                 console.print(f"{number}: {kind} after {delay_s:.3f} s: {outcome.problem}")
+            outcomes.append(outcome)
+        library = _library(Path(root)) if start else None
+        kinds = [kind for kind in STARTS if library is not None or kind != "keeper"]
+        for number in range(start):
+            kind = kinds[number % len(kinds)]
+            outcome = start_once(kind, rng, Path(root) / f"start-{number}", library)
+            if outcome.problem:
+                console.print(f"start {number}: {kind}: {outcome.problem}", markup=False)
             outcomes.append(outcome)
     console.print(_table(outcomes))
     if any(outcome.problem for outcome in outcomes):

@@ -31,13 +31,14 @@ def honest(consumer: Consumer) -> None:
 
 def _mapped() -> dict[str, tuple[int, int]]:
     """Address and size of what this process has mapped of the run, in the order of handing over."""
-    found = []
+    found: dict[int, tuple[int, int]] = {}  # in several pieces where some of it is protected
     for line in Path("/proc/self/maps").read_text().splitlines():
         if "/zcrx-emu." in line:
             start, end = (int(word, 16) for word in line.split()[0].split("-"))
             number = int(line.split()[5].rsplit(".", 1)[1])
-            found.append((number, start, end - start))
-    places = [(start, size) for _, start, size in sorted(found)]
+            first, last = found.get(number, (start, end))
+            found[number] = min(first, start), max(last, end)
+    places = [(first, last - first) for _, (first, last) in sorted(found.items())]
     return dict(zip(("bells", "rings", "area", "lab"), places, strict=True))
 
 
