@@ -226,8 +226,14 @@ def _own_mistakes(run: FinishedRun) -> OwnMistakes | None:
             for worker in run.workers
             for word in worker.mistakes
         ),
-        is_poisoned=all(w.is_poisoned for w in run.workers if w.role == "consumer"),
+        is_poisoned=_is_poisoned(run),
     )
+
+
+def _is_poisoned(run: FinishedRun) -> bool:
+    """Were touches looked for? One that was killed may not have come to it."""
+    lived = [w for w in run.workers if w.role == "consumer" and not w.was_killed]
+    return bool(lived) and all(worker.is_poisoned for worker in lived)
 
 
 def _kept(run: FinishedRun) -> list[str]:
