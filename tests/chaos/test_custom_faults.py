@@ -206,7 +206,8 @@ def test_fault_that_raises_ends_the_run_with_its_traceback(tmp_path: Path, consu
     assert not report.ok
     (problem,) = report.problems
     assert problem == (
-        f"consumer of queue 0: fault {HERE}:Raises at valid RQE 50: OSError('no\\nordinal 50')"
+        f"consumer of queue 0: fault {HERE}:Raises at valid RQE 50: OSError('no\\nordinal 50'); "
+        f"traceback in {tmp_path / 'tracebacks.txt'}"
     )
     assert "raise OSError" in (tmp_path / "tracebacks.txt").read_text()
     assert (
