@@ -94,6 +94,14 @@ struct zcrx_audit {
     uint64_t fragments_missing, fragments_surplus;
 };
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit);
+struct zcrx_standing {
+    uint64_t since, looks, longest, longest_since, last_since, last_until, short_rounds, consumed;
+    uint32_t waits_for_cq, has_user, consumer_sleeps, freelist, cache, ptr_ring, grant_ring, nic,
+             unread, returned, kept, completions_unread, rqes_unread, oldest_niov,
+             oldest_completion, oldest_flow, oldest_seq;
+};
+uint64_t zcrx_still_since(const struct zcrx_queue *queue);
+int zcrx_standing_read(struct zcrx_queue *queue, struct zcrx_standing *standing);
 
 /* faults and reconciliation */
 struct zcrx_fault_rule {
@@ -304,6 +312,7 @@ SOURCE = """
 #include "returns.h"
 #include "rss.h"
 #include "sigbus.h"
+#include "standing.h"
 #include "step.h"
 """
 

@@ -185,6 +185,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 
 		if (niov < 0) {
 			is_short = true;
+			shm_count(&queue->provider->short_rounds, 1);
 			/* RQEs of this call may have sent buffers home to a dying pool. */
 			zcrx_ifq_retry_release(&queue->ifq);
 			zcrx_flight_record_once(queue->ifq.flight, ZCRX_EVENT_STARVED, granted, 0,

@@ -77,6 +77,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 		pool->shared = carve(&carver, sizeof(*pool->shared));
 		pool->ring = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->ptr_ring_size);
 	}
+	queue->given = carve(&carver, sizeof(*queue->given) * (uint64_t)shape->num_niovs);
 	queue->nic_held = carve(&carver, sizeof(shm_u32) * (uint64_t)ZCRX_NIC_HELD_MAX);
 	queue->flows_sent = carve(&carver, sizeof(*queue->flows_sent) * (uint64_t)shape->flows_max);
 	queue->journals[ZCRX_JOURNAL_NIC] = carve(&carver, sizeof(struct zcrx_journal));

@@ -117,6 +117,21 @@ struct zcrx_nic_shared {
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 	shm_u32 publishing; /* fragments have their references and are not visible yet */
 	shm_u32 held_count; /* granted buffers held back by a fault */
+	/*
+	 * Standing still: packets are offered and none is delivered. Times are of
+	 * CLOCK_MONOTONIC in ns; the clock is read when it begins and when it ends.
+	 */
+	shm_u64 still_since; /* 0 = packets flow, or none is offered */
+	shm_u64 still_looks; /* how often room was looked for since then, in vain */
+	shm_u64 still_longest, still_longest_since; /* of those that ended */
+	shm_u64 still_last_since, still_last_until; /* with which the traffic ended, or 0 */
+	shm_u32 still_cq; /* it waits for room in the completion queue, not for a buffer */
+};
+
+/* The last fragment that was delivered of a buffer: whoever keeps it has had it since then. */
+struct zcrx_given {
+	shm_u32 completion; /* its index in the completion queue, u32, free-running */
+	shm_u32 flow, seq;
 };
 
 /*
@@ -140,6 +155,7 @@ struct zcrx_restart_shared {
 /* What the provider's faults did. */
 struct zcrx_provider_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u64 injected[ZCRX_RULES_MAX]; /* by rule of the plan */
+	shm_u64 short_rounds; /* it was asked for more buffers than it had: it has looked everywhere */
 };
 
 /* What was sent on one flow, in fragments. */
@@ -271,6 +287,7 @@ struct zcrx_queue {
 	struct zcrx_provider_shared *provider;
 	struct zcrx_calls_shared *calls;
 	struct zcrx_flow_sent *flows_sent;
+	struct zcrx_given *given; /* [num_niovs]; the NIC's word */
 	shm_u32 *nic_held; /* [ZCRX_NIC_HELD_MAX]: niovs, the first nic->held_count are valid */
 	/* lab */
 	struct zcrx_lab_shared *lab;

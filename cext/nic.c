@@ -226,8 +226,11 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 			continue;
 		}
 		if (is_over(nic, nq)) {
-			if (!zcrx_nf_no_more(nq))
+			if (!zcrx_nf_no_more(nq)) {
+				if (nq->looks)
+					zcrx_nq_no_more(nq);
 				break;
+			}
 			continue;
 		}
 		packet = &nq->packets[nq->cursor];
@@ -296,6 +299,8 @@ static void quiesce(struct zcrx_nic *nic)
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
 		struct zcrx_nq *nq = &nic->queues[i];
 
+		if (nq->looks)
+			zcrx_nq_no_more(nq);
 		deliver_put_off(nic, nq);
 		zcrx_nf_give_back(nq);
 		if (nq->has_open)

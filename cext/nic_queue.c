@@ -68,9 +68,22 @@ void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov)
 	open_buffer(nq, niov);
 }
 
+/* Note of the open buffer which fragment is its last so far: the one that was put just now. */
+static void note_given(struct zcrx_nq *nq)
+{
+	struct zcrx_given *given = &nq->queue.given[nq->open_niov];
+
+	/* Relaxed: read when the queue stands still. */
+	shm_store_relaxed_u32(&given->completion, nq->queue.cq.cached_tail - 1, POINT_COUNTER);
+	shm_store_relaxed_u32(&given->flow, nq->last_flow, POINT_COUNTER);
+	shm_store_relaxed_u32(&given->seq, nq->last_seq, POINT_COUNTER);
+}
+
 static void touch(struct zcrx_nq *nq, bool closed)
 {
 	assert(nq->touched_count < ZCRX_TOUCHED_MAX);
+	if (nq->open_fragments)
+		note_given(nq);
 	nq->touched[nq->touched_count++] = (struct zcrx_touched){
 		.niov = nq->open_niov,
 		.fragments = nq->open_fragments,
@@ -134,6 +147,8 @@ static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq,
 	nq->fragments++;
 	nq->bytes += len;
 	nq->open_fragments++;
+	nq->last_flow = flow;
+	nq->last_seq = seq;
 	nq->mark = 0;
 	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
 }
@@ -239,6 +254,52 @@ void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
 			shm_load_relaxed_u64(&nq->queue.nic->packets_dropped, POINT_COUNTER));
 }
 
+/* ---- standing still -------------------------------------------------------------- */
+
+/* So many looks in vain in a row take microseconds, and happen all the time: no clock for them. */
+#define STILL_AFTER 32U
+
+static void look_in_vain(struct zcrx_nq *nq, enum zcrx_offer why)
+{
+	struct zcrx_nic_shared *shared = nq->queue.nic;
+
+	if (nq->looks < STILL_AFTER && ++nq->looks < STILL_AFTER)
+		return;
+	shm_store_relaxed_u32(&shared->still_cq, why == ZCRX_BLOCKED_CQ, POINT_COUNTER);
+	shm_count(&shared->still_looks, 1);
+	if (shm_load_relaxed_u64(&shared->still_since, POINT_COUNTER) == 0)
+		shm_store_relaxed_u64(&shared->still_since, zcrx_now_ns(), POINT_COUNTER);
+}
+
+/* Something was delivered, or is not offered any more; since and until when it stood still. */
+static uint64_t still_over(struct zcrx_nq *nq, uint64_t *until)
+{
+	struct zcrx_nic_shared *shared = nq->queue.nic;
+	uint64_t since = shm_load_relaxed_u64(&shared->still_since, POINT_COUNTER);
+
+	nq->looks = 0;
+	if (since == 0)
+		return 0;
+	*until = zcrx_now_ns();
+	if (*until - since > shm_load_relaxed_u64(&shared->still_longest, POINT_COUNTER)) {
+		shm_store_relaxed_u64(&shared->still_longest, *until - since, POINT_COUNTER);
+		shm_store_relaxed_u64(&shared->still_longest_since, since, POINT_COUNTER);
+	}
+	shm_store_relaxed_u64(&shared->still_since, 0, POINT_COUNTER);
+	shm_store_relaxed_u64(&shared->still_looks, 0, POINT_COUNTER);
+	return since;
+}
+
+void zcrx_nq_no_more(struct zcrx_nq *nq)
+{
+	uint64_t until, since = still_over(nq, &until);
+
+	if (since == 0)
+		return;
+	shm_store_relaxed_u64(&nq->queue.nic->still_last_until, until, POINT_COUNTER);
+	shm_store_relaxed_u64(&nq->queue.nic->still_last_since, since, POINT_COUNTER);
+}
+
 /* ---- a burst becomes visible ------------------------------------------------------ */
 
 void zcrx_nq_publish(struct zcrx_nq *nq)
@@ -257,6 +318,11 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 		count_burst(nq);
 	zcrx_grant_release(&nq->queue.grants);
 	if (cqes) {
+		if (nq->looks) {
+			uint64_t until;
+
+			still_over(nq, &until);
+		}
 		record_burst(nq, cqes, touched);
 		zcrx_cq_publish(&nq->queue.cq);
 	}
@@ -282,6 +348,7 @@ void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
 		/* A large packet may want more than is left before the ring is half empty. */
 		ask_for_grants(nq);
 	}
+	look_in_vain(nq, why);
 	if (is_news(nq, ZCRX_EVENT_BLOCKED))
 		zcrx_flight_record(flight_of(nq), ZCRX_EVENT_BLOCKED, why == ZCRX_BLOCKED_CQ,
 				   why == ZCRX_BLOCKED_CQ ? nq->blocked_room : nq->blocked_grants,
@@ -307,6 +374,9 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq)
 	if (wanted == nq->user)
 		return wanted != 0;
 	if (wanted == 0) {
+		uint64_t until;
+
+		still_over(nq, &until); /* nothing is offered to nobody */
 		if (nq->has_open)
 			zcrx_nq_close(nq);
 		zcrx_nf_forget(nq);

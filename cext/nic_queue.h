@@ -43,6 +43,8 @@ struct zcrx_nq {
 	uint64_t blocked_since; /* 0 = not blocked */
 	uint32_t blocked_on; /* bell reasons of this round */
 	uint32_t blocked_room, blocked_grants; /* what there was, and was not enough */
+	uint32_t looks; /* for room, in vain, since something was delivered */
+	uint32_t last_flow, last_seq; /* of the fragment that was put last */
 	uint32_t recorded; /* of this time without room: bits of enum zcrx_event_kind */
 	uint64_t copy_every, copy_countdown;
 	uint32_t mark; /* rule + 1 that the next fragment is marked with, or 0 */
@@ -87,6 +89,8 @@ void zcrx_nq_publish(struct zcrx_nq *nq);
 void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why);
 /* Record that a packet of a flow was dropped for lack of room: the first since the last delivery. */
 void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow);
+/* Nothing more is offered, so nothing is waited for: the traffic is over. */
+void zcrx_nq_no_more(struct zcrx_nq *nq);
 /* Is there more of it now? */
 bool zcrx_nq_may_proceed(struct zcrx_nq *nq);
 /* Follow the control process's word on who the user is; false if there is none. */

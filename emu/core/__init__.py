@@ -62,6 +62,7 @@ from emu.core.queue import (
     Places,
     Queue,
     SlotView,
+    StandingView,
 )
 from emu.core.sigbus import MemoryGuard
 from emu.core.step import Step
@@ -113,6 +114,7 @@ __all__ = [
     "Shape",
     "Sizes",
     "SlotView",
+    "StandingView",
     "Step",
     "Touch",
     "bells_size",

@@ -45,6 +45,40 @@ class Places:
     in_flight: int  #: completions not read yet (fragments, not buffers)
 
 
+@dataclass(frozen=True, slots=True)
+class StandingView:
+    """What a queue's NIC waits for, and where every buffer is meanwhile: ``struct zcrx_standing``.
+
+    Times are of CLOCK_MONOTONIC in ns. Each buffer is in one place.
+    """
+
+    since: int  #: packets are offered and none is delivered; 0 = they flow, or none is offered
+    looks: int  #: how often the NIC looked for room since then, in vain
+    longest: int  #: ns: the longest such time that has ended
+    longest_since: int
+    last_since: int  #: of the one with which the traffic ended, 0 = none
+    last_until: int
+    short_rounds: int  #: how often the provider was asked for more buffers than it had
+    consumed: int  #: RQEs that the provider has taken
+    waits_for_cq: int  #: the NIC waits for room in the completion queue, not for a buffer
+    has_user: int
+    consumer_sleeps: int  #: it waits for completions, by a word that it can write
+    freelist: int
+    cache: int
+    ptr_ring: int
+    grant_ring: int
+    nic: int
+    unread: int  #: with the user, in a completion that it has not read
+    returned: int  #: with the user, and a published RQE that nobody has read names it
+    kept: int  #: with the user, read, and no published RQE names it
+    completions_unread: int
+    rqes_unread: int
+    oldest_niov: int  #: of those that are kept: the one whose last fragment is the oldest
+    oldest_completion: int  #: completions before that one, u32
+    oldest_flow: int
+    oldest_seq: int
+
+
 def _places(raw: Any) -> Places:
     return Places(*(int(getattr(raw, field.name)) for field in fields(Places)))
 
@@ -457,6 +491,17 @@ class Queue:
         places = ffi.new("struct zcrx_places *")
         lib.zcrx_places_read(self._ptr, places)
         return _places(places)
+
+    def still_since(self) -> int:
+        """Since when packets are offered and none is delivered: ns, 0 = they flow."""
+        return int(lib.zcrx_still_since(self._ptr))
+
+    def standing(self) -> StandingView:
+        """What the NIC waits for, and where every buffer is."""
+        raw = ffi.new("struct zcrx_standing *")
+        if lib.zcrx_standing_read(self._ptr, raw):
+            raise MemoryError
+        return StandingView(*(int(getattr(raw, field.name)) for field in fields(StandingView)))
 
     def audit(self) -> AuditResult:
         """Find every buffer; only when provider, NIC and consumer have stopped."""

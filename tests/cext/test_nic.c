@@ -4,6 +4,7 @@
  * buffers, which references stand behind each fragment, what happens without
  * buffers, without room and without a user, and how it ends.
  */
+#include "standing.h"
 #include "wire.h"
 
 /* ---- cutting --------------------------------------------------------------------- */
@@ -201,6 +202,44 @@ static void without_buffers_packets_are_dropped_and_counted(void)
 	CHECK_EQ(NIC(&wire, bytes_delivered), 4096);
 	CHECK_EQ(word_of(&wire.queue->flows_sent[0].next_seq), 6); /* the user sees the gap */
 	CHECK_EQ(word_of(&wire.queue->flows_sent[0].delivered), 1);
+	wire_free(&wire);
+}
+
+/* What was delivered is with its user, what is granted is not: and since when it is so. */
+static void a_queue_that_stands_still_says_since_when_and_where_its_buffers_are(void)
+{
+	static const uint32_t lens[] = {4096};
+	static const struct traffic many = {lens, 1, 100, 1, 3, 12, 1000};
+	static const struct zcrx_nic_params waiting = {
+		.laps_max = 1, .wait_max_ns = UINT64_C(1) << 60, .listen_fd = -1};
+	struct zcrx_standing standing;
+	struct wire wire;
+
+	wire_init(&wire, &waiting, many);
+	grant(wire.queue, 4);
+	run(&wire);
+	CHECK(zcrx_still_since(wire.queue) != 0);
+	CHECK_EQ(zcrx_standing_read(wire.queue, &standing), 0);
+	CHECK(standing.since != 0 && standing.since <= zcrx_now_ns());
+	CHECK(standing.looks > 0);
+	CHECK_EQ(standing.waits_for_cq, 0);
+	CHECK_EQ(standing.unread, 3);
+	CHECK_EQ(standing.nic, 1); /* the last one may be cut further */
+	CHECK_EQ(standing.kept, 0);
+	/* The user reads three completions. */
+	shm_store_relaxed_u32(wire.queue->cq.head, word_of(wire.queue->cq.tail) - 1, POINT_COUNTER);
+	CHECK_EQ(zcrx_standing_read(wire.queue, &standing), 0);
+	CHECK_EQ(standing.unread, 0);
+	CHECK_EQ(standing.kept, 3);
+	CHECK_EQ(standing.oldest_completion, 0);
+	CHECK_EQ(standing.oldest_niov, 0);
+	CHECK_EQ(standing.oldest_flow, 0);
+	/* A buffer comes, and with it a delivery: it is over, and was as long as it was. */
+	grant(wire.queue, 1);
+	run(&wire);
+	CHECK_EQ(zcrx_standing_read(wire.queue, &standing), 0);
+	CHECK(standing.longest > 0);
+	CHECK(standing.since > standing.longest_since);
 	wire_free(&wire);
 }
 
@@ -555,6 +594,7 @@ CHECK_MAIN(CASE(small_packets_share_a_buffer_at_multiples_of_64),
 	   CASE(each_completion_has_its_note_in_the_ledger),
 	   CASE(a_granted_buffer_that_is_the_users_is_reported),
 	   CASE(without_buffers_packets_are_dropped_and_counted),
+	   CASE(a_queue_that_stands_still_says_since_when_and_where_its_buffers_are),
 	   CASE(a_large_packet_takes_all_its_buffers_or_none),
 	   CASE(without_room_for_completions_no_reference_is_taken),
 	   CASE(a_large_packet_takes_all_its_completions_or_none),
