@@ -196,6 +196,7 @@ def describe(cls: type[CustomFault], name: str, source: str) -> Fault:
         allowed = "False: act writes no entry" if acts else "True or False"
         raise _refuse(source, "modifies", cls.modifies, allowed)
     return Fault(
+        keeps=1,  # whatever it does to a return, it can only lose that one
         name=name,
         number=NUMBER,
         actor=Actor.CONSUMER,

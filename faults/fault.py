@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 PARAMS_MAX = 4  #: parameters of a fault, at most
 U32_MAX = 2**32 - 1
 _SHOWN_MAX = 60
+RING = "ring"  #: as what a fault keeps
 
 #: What a rule of a plan may say besides the parameters of its fault.
 FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue", "flow")
@@ -160,6 +161,12 @@ class Fault:
     survives: frozenset[str] = AUDIT_STATEMENTS  #: statements of the audit that hold despite it
     consequences: str = ""  #: what it may do to the consumer itself; empty: nothing
     per_queue: bool = True  #: a rule may be about one queue only
+    #: Buffers that one firing may keep from its queue for good: a number, the parameter that
+    #: says it, or ``ring``: as many as the refill ring has entries. It bounds an excuse.
+    keeps: int | str = 0
+    #: The parameter that says for how long one firing may keep its queue still …
+    pauses: str = ""
+    pause_us: int = 1  #: … and the microseconds that one of its unit may take
     asked_once: bool = False  #: a rule is asked once a run, when the instance is set up
     source: str = ""  #: of a user's own: where its class is, ``MODULE:CLASS``
 
@@ -183,6 +190,16 @@ class Fault:
         """Does it put something into the refill ring that earns a verdict of its own?"""
         return bool(self.verdicts)
 
+    def buffers_kept(self, params: Mapping[str, int], rq_entries: int) -> int:
+        """How many buffers one firing may keep from its queue, given its parameters."""
+        if self.keeps == RING:
+            return rq_entries
+        return params[self.keeps] if isinstance(self.keeps, str) else self.keeps
+
+    def pause_s(self, params: Mapping[str, int]) -> float:
+        """For how many seconds one firing may keep its queue still, given its parameters."""
+        return params[self.pauses] * self.pause_us / 1e6 if self.pauses else 0.0
+
     @property
     def defaults(self) -> tuple[int, ...]:
         """The compiled parameters of a rule that gives none."""
@@ -202,6 +219,8 @@ class Fault:
             "modifies": self.modifies,
             "survives": sorted(self.survives),
             "consequences": self.consequences,
+            "keeps": self.keeps,
+            "pauses": self.pauses or None,
             "per_queue": self.per_queue,
             "asked_once": self.asked_once,
             "source": self.source or None,

@@ -109,6 +109,7 @@ FAULTS = (
         ),
         verdicts=VALID_VERDICTS | {"bad_index"},
         modifies=True,
+        keeps=1,
     ),
     Fault(
         name="mid-buffer",

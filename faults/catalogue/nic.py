@@ -103,6 +103,7 @@ FAULTS = (
         explanation="Nothing is received for a while; no buffer changes its place meanwhile.",
         params=(Param(name="us", doc="microseconds", default=1000, low=1, high=1_000_000),),
         consequences="Less throughput of all queues.",
+        pauses="us",
     ),
     Fault(
         name="nic-burst",

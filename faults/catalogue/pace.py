@@ -18,6 +18,7 @@ FAULTS = (
         ),
         params=(Param(name="us", doc="microseconds", default=1000, low=1, high=3_600_000_000),),
         consequences="Packets of this queue wait or are dropped meanwhile.",
+        pauses="us",
     ),
     Fault(
         name="slow",
@@ -31,6 +32,7 @@ FAULTS = (
         ),
         params=(Param(name="us", doc="microseconds", default=10, low=1, high=3_600_000_000),),
         consequences="Less throughput of this queue.",
+        pauses="us",
     ),
     Fault(
         name="write-foreign",

@@ -41,6 +41,8 @@ FAULTS = (
         ),
         params=(Param(name="ms", doc="milliseconds", default=50, low=1, high=10_000),),
         consequences="Packets of this queue wait or are dropped meanwhile.",
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="stop-provider",
@@ -55,6 +57,8 @@ FAULTS = (
         params=(Param(name="ms", doc="milliseconds", default=50, low=1, high=10_000),),
         consequences="Packets of all queues wait or are dropped meanwhile.",
         per_queue=False,
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="stop-nic",
@@ -69,6 +73,8 @@ FAULTS = (
         params=(Param(name="ms", doc="milliseconds", default=50, low=1, high=10_000),),
         consequences="Nothing is received on any queue meanwhile.",
         per_queue=False,
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="churn",
@@ -112,6 +118,8 @@ FAULTS = (
         ),
         params=_STARVE_PARAMS,
         consequences="Packets of this queue may wait or be dropped meanwhile.",
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="starve-provider",
@@ -126,6 +134,8 @@ FAULTS = (
         params=_STARVE_PARAMS,
         consequences="Packets of all queues may wait or be dropped meanwhile.",
         per_queue=False,
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="starve-nic",
@@ -137,6 +147,8 @@ FAULTS = (
         params=_STARVE_PARAMS,
         consequences="Less throughput of all queues.",
         per_queue=False,
+        pauses="ms",
+        pause_us=1000,
     ),
     Fault(
         name="queue-restart",

@@ -22,6 +22,8 @@ FAULTS = (
         ),
         params=(Param(name="count", doc="allocations", default=16, low=1, high=_COUNT_MAX),),
         consequences="Packets of this queue may wait or be dropped meanwhile.",
+        pauses="count",
+        pause_us=5000,  # a retry, on a busy machine
     ),
     Fault(
         name="freelist-empty",
@@ -40,6 +42,8 @@ FAULTS = (
             Param(name="count", doc="calls of the provider", default=16, low=1, high=_COUNT_MAX),
         ),
         consequences="Packets of this queue may wait or be dropped meanwhile.",
+        pauses="count",
+        pause_us=5000,
     ),
     Fault(
         name="ptr-ring-full",

@@ -6,6 +6,7 @@ from faults.fault import (
     EVERY_VERDICT,
     NOT_THE_READERS,
     REFERENCE_VERDICTS,
+    RING,
     Actor,
     Fault,
     Group,
@@ -31,6 +32,7 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
+        keeps="jump",
     ),
     Fault(
         name="head-scribble",
@@ -44,6 +46,7 @@ FAULTS = (
             "entries are consumed."
         ),
         consequences="Until then the consumer may believe that the ring is full, or empty.",
+        keeps=RING,
     ),
     Fault(
         name="cq-head-scribble",
@@ -77,6 +80,7 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
+        keeps=RING,
     ),
     Fault(
         name="tail-random",
@@ -95,6 +99,7 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
+        keeps=RING,
     ),
     Fault(
         name="tail-early",
@@ -124,6 +129,7 @@ FAULTS = (
             "The return may be lost, so that its user reference stays until the scrub; the old "
             "entry may take the reference of a fragment that is being read."
         ),
+        keeps=1,
     ),
     Fault(
         name="tail-stall",
@@ -138,6 +144,7 @@ FAULTS = (
         ),
         params=(Param(name="us", doc="microseconds", default=1000, low=1, high=3_600_000_000),),
         consequences="Packets of this queue wait or are dropped meanwhile.",
+        pauses="us",
     ),
     Fault(
         name="rqe-rewrite",
@@ -168,6 +175,7 @@ FAULTS = (
             "until the scrub: after so many of them as there are buffers this queue stands still. "
             "Give the rule a limit."
         ),
+        keeps=1,
     ),
     Fault(
         name="rq-overrun",
@@ -189,5 +197,6 @@ FAULTS = (
             "The user references of lost returns stay until the scrub; what is found twice is a "
             "double return."
         ),
+        keeps="count",
     ),
 )

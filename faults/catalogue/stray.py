@@ -96,6 +96,7 @@ FAULTS = (
             "A fragment of the neighbour that is still being read loses its reference, and its "
             "own return finds none."
         ),
+        keeps=1,
     ),
     Fault(
         name="never-given",
@@ -138,6 +139,7 @@ FAULTS = (
             "The buffers are missing: with all of them kept, the NIC finds none, and this "
             "queue's packets are dropped."
         ),
+        keeps=1,
     ),
     Fault(
         name="wrong-ring",
@@ -161,6 +163,7 @@ FAULTS = (
             "The fragment's user reference stays until the scrub of its own queue; in the other "
             "one a fragment that is being read may lose its reference."
         ),
+        keeps=1,
     ),
     Fault(
         name="drop-when-full",
@@ -177,5 +180,6 @@ FAULTS = (
             Param(name="count", doc="returns forgotten at a time", default=16, low=1, high=4096),
         ),
         consequences="The buffers are missing, as if they were hoarded.",
+        keeps="count",
     ),
 )
