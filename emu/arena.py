@@ -23,6 +23,7 @@ class Arena:
     flows: tuple[tuple[Flow, ...], ...]  #: by queue, in order of their numbers
     packets: tuple[int, ...]  #: by queue, in one lap
     payload_bytes: int  #: in one lap, over all queues
+    buffers_max: int = 1  #: that the payload of the largest packet takes
 
     @property
     def flows_max(self) -> int:
@@ -39,7 +40,7 @@ def make_arena(source: TrafficSource, *, seed: int, queues: int, niov_shift: int
     packets: list[list[ArenaPacket]] = [[] for _ in range(queues)]
     flows: list[dict[Flow, int]] = [{} for _ in range(queues)]
     queue_of: dict[Flow, int] = {}
-    last_ns = payload_bytes = 0
+    last_ns = payload_bytes = largest = 0
     for packet in source.packets(seed):
         queue = queue_of.get(packet.flow)
         if queue is None:
@@ -49,6 +50,7 @@ def make_arena(source: TrafficSource, *, seed: int, queues: int, niov_shift: int
         packets[queue].append(ArenaPacket(packet.payload, packet.time_ns, number))
         last_ns = packet.time_ns
         payload_bytes += len(packet.payload)
+        largest = max(largest, len(packet.payload))
     if not queue_of:
         raise TrafficError(f"traffic: {source.label}: it has no packets; at least one is needed")
     return Arena(
@@ -56,4 +58,5 @@ def make_arena(source: TrafficSource, *, seed: int, queues: int, niov_shift: int
         flows=tuple(tuple(numbers) for numbers in flows),
         packets=tuple(len(queue_packets) for queue_packets in packets),
         payload_bytes=payload_bytes,
+        buffers_max=(largest + (1 << niov_shift) - 1) >> niov_shift,
     )

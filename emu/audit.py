@@ -8,13 +8,15 @@ consumer cannot reach, or from the consumer's own checks where only it can see
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from emu.core import AuditResult, Balance
+from emu.progress import Movement
 from emu.report import QueueReport, Statement
 from faults import CATALOGUE, Reconciliation
 
 _SCRIBBLES_SHOWN = 4
+_SHOWN_S = 0.1  #: a time without a delivery that is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +37,14 @@ class Evidence:
     buffers: Sequence[AuditResult]
     num_niovs: int
     reconciliation: Reconciliation
-    stalled: bool  #: traffic was offered and buffers came back, but nothing was delivered
+    stalled: bool  #: nothing moved any more, so the run was ended
     undrained: frozenset[int]  #: queues whose consumer left before it had read everything
     kernel_side_died: bool  #: NIC or provider were killed: their state is where they left it
     scribbles: Sequence[str] = ()  #: what consumers wrote that means nothing, in words
+    movement: Movement = field(default_factory=Movement)  #: how the queues moved
+    left_early: Sequence[str] = ()  #: consumers that nobody had asked to leave, in words
+    has_deaths: bool = False  #: a process ended that should not have
+    is_tcp: bool = False  #: what comes was sent by somebody else
     unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
     balances: Sequence[Balance] = ()  #: of each queue's user references
     own: OwnMistakes | None = None  #: None: the consumers are ours
@@ -60,10 +66,10 @@ def _conservation(evidence: Evidence) -> Statement:
             problems.append(
                 f"queue {queue}: {result.doubled} in two places, first {result.first_doubled}"
             )
-    for field in ("freelist_overflows", "ref_underflows"):
-        count = evidence.total("provider", field)
+    for name_of in ("freelist_overflows", "ref_underflows"):
+        count = evidence.total("provider", name_of)
         if count:
-            problems.append(f"{count} {field.replace('_', ' ')}")
+            problems.append(f"{count} {name_of.replace('_', ' ')}")
     problems += _unbalanced(evidence)
     if problems:
         return Statement(name, False, "; ".join(problems))
@@ -186,9 +192,41 @@ def _order(evidence: Evidence) -> Statement:
 
 
 def _progress(evidence: Evidence) -> Statement:
+    findings = evidence.movement.findings
+    if findings:
+        text = findings[0].text
+        if len(findings) > 1:
+            numbers = ", ".join(str(item.queue) for item in findings[1:])
+            text += f"; so do queues {numbers}" if len(findings) > 2 else f"; so does {numbers}"
+        return Statement("progress", False, text)
     if evidence.stalled:
         return Statement("progress", False, "traffic was offered and nothing moved any more")
-    return Statement("progress", True, "deliveries went on while buffers came back")
+    text = "deliveries went on while buffers came back"
+    longest = max((queue.longest_s for queue in evidence.movement.queues), default=0.0)
+    if longest >= _SHOWN_S:
+        text += f"; the longest time without one, while packets were offered, was {longest:.2f} s"
+    return Statement("progress", True, text)
+
+
+def _substance(evidence: Evidence) -> Statement:
+    """Has anything been shown? What nobody tried holds for want of evidence."""
+    name = "substance"
+    if evidence.left_early:
+        shown = "; ".join(evidence.left_early[:_SCRIBBLES_SHOWN])
+        more = len(evidence.left_early) - _SCRIBBLES_SHOWN
+        return Statement(name, False, shown + (f"; and {more} more" if more > 0 else ""))
+    if evidence.has_deaths or evidence.stalled or evidence.movement.findings:
+        return Statement(name, None, "not judged: the run did not get far, and it is said why")
+    delivered = evidence.total("nic", "fragments_delivered")
+    offered = evidence.total("nic", "packets_offered")
+    judged = evidence.total("provider", "consumed")
+    if delivered == 0 and not (evidence.is_tcp and evidence.total("nic", "connections")):
+        text = f"{offered} packets were offered and none was delivered"
+        return Statement(name, False, f"{text}: nothing was tried, so nothing is shown")
+    if judged == 0 and not evidence.is_tcp:
+        text = f"{delivered} fragments were delivered and no RQE was judged"
+        return Statement(name, False, f"{text}: no buffer came back, so nothing is shown")
+    return Statement(name, True, f"{delivered} fragments were delivered and {judged} RQEs judged")
 
 
 def _misrecorded(evidence: Evidence) -> list[str]:
@@ -274,6 +312,7 @@ def audit(evidence: Evidence) -> tuple[Statement, ...]:
         _progress,
         _all_home,
         _records,
+        _substance,
     )
     statements = tuple(check(evidence) for check in checks)
     return statements if evidence.own is None else (_consumer(evidence.own), *statements)

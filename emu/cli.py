@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import GRANT_ENTRIES, HOLD, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.doctor import examine
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.cli import command as fuzz_command
@@ -183,9 +183,10 @@ def stress(
     cq_entries: Annotated[int, typer.Option(help="Completion queue entries.")] = (
         _DEFAULTS.cq_entries
     ),
-    grant_entries: Annotated[int, typer.Option(help="Buffers posted to the NIC.")] = (
-        _DEFAULTS.grant_entries
-    ),
+    grant_entries: Annotated[
+        int | None,
+        typer.Option(help=f"Buffers posted to the NIC ({GRANT_ENTRIES}; no more than there are)."),
+    ] = None,
     ptr_ring_size: Annotated[int, typer.Option(help="Slots of a page pool's ptr ring.")] = (
         _DEFAULTS.ptr_ring_size
     ),
@@ -205,7 +206,10 @@ def stress(
     return_order: Annotated[ReturnOrder, typer.Option(help="Order of returns.")] = (
         ReturnOrder.SHUFFLE
     ),
-    hold: Annotated[int, typer.Option(help="Fragments a consumer holds back.")] = _DEFAULTS.hold,
+    hold: Annotated[
+        int | None,
+        typer.Option(help=f"Fragments a consumer holds back ({HOLD}; fewer in a small area)."),
+    ] = None,
     strict_alias: Annotated[
         bool, typer.Option("--strict-alias", help="Reject indices whose upper bits would vanish.")
     ] = False,
@@ -242,7 +246,7 @@ def stress(
         area_buffers=area_buffers,
         rq_entries=rq_entries,
         cq_entries=cq_entries,
-        grant_entries=grant_entries,
+        grant_entries=GRANT_ENTRIES if grant_entries is None else grant_entries,
         ptr_ring_size=ptr_ring_size,
         initial_index=initial_index,
         pace=pace,
@@ -251,7 +255,7 @@ def stress(
         copy_every=copy_every,
         verify=verify,
         return_order=return_order,
-        hold=hold,
+        hold=HOLD if hold is None else hold,
         strict_alias=strict_alias,
         pin=pin,
         plan=_plan(faults, queues),

@@ -19,6 +19,14 @@ FRAGMENTS_MAX = 16  #: buffers of 4096 bytes that the largest payload needs
 NIOV_SHIFT = 12
 
 
+class Default(int):
+    """A number that nobody chose: it may be adapted to the others, with a note."""
+
+
+HOLD = Default(32)  #: fragments
+GRANT_ENTRIES = Default(512)
+
+
 class Pace(enum.StrEnum):
     """When packets are offered."""
 
@@ -101,7 +109,7 @@ class RunConfig:
     rq_entries: int = 4096  #: refill ring, power of two, 1 to 32768
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
     ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
-    grant_entries: int = 512  #: buffers posted to the NIC, power of two, 16 to 4096
+    grant_entries: int = GRANT_ENTRIES  #: buffers posted to the NIC, power of two, 16 to 4096
     log_entries: int = 1 << 21  #: RQEs that may wait for reconciliation, power of two
     initial_index: int = 0  #: where the rings' indices start, u32
     pace: Pace = Pace.FAST
@@ -110,7 +118,9 @@ class RunConfig:
     copy_every: int = 0  #: every n-th packet takes the copy fallback; 0 = none
     verify: Verify = Verify.CRC
     return_order: ReturnOrder = ReturnOrder.SHUFFLE
-    hold: int = 32  #: fragments a consumer keeps before the first goes back, 0 to 65536
+    #: fragments a consumer keeps before the first goes back: 0 to 65536, and fewer than the area
+    #: has buffers; left alone, fewer where the area or the traffic is small
+    hold: int = HOLD
     recheck_every: int = 16  #: verify every n-th fragment again when it goes back; 0 = none
     strict_alias: bool = False  #: reject an index whose upper bits would vanish
     pin: bool = True  #: bind the processes to cores
@@ -123,6 +133,7 @@ class RunConfig:
     roundings: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
+        self._adapt()
         self._round("rq_entries", 1, RQ_ENTRIES_MAX)
         self._round("cq_entries", FRAGMENTS_MAX, RQ_ENTRIES_MAX)
         self._round("grant_entries", FRAGMENTS_MAX, 4096)
@@ -165,14 +176,57 @@ class RunConfig:
                     "consumer", self.consumer, "write 'builtin' or MODULE:FUNCTION"
                 )
 
+    def _adapt(self) -> None:
+        """Fit what was left alone to what was chosen, so that the queue does not starve."""
+        _check("area_buffers", self.area_buffers, FRAGMENTS_MAX + 1, AREA_BUFFERS_MAX)
+        _check("packets", self.packets, 0, 2**63)
+        _check("queues", self.queues, 1, QUEUES_MAX)
+        if isinstance(self.grant_entries, Default) and self.area_buffers < GRANT_ENTRIES:
+            fitting = 1 << self.area_buffers.bit_length() - 1
+            why = f"the area has {self.area_buffers} buffers"
+            self._replace_default("grant_entries", GRANT_ENTRIES, fitting, why)
+        if not isinstance(self.hold, Default):
+            return
+        spare = self.area_buffers - FRAGMENTS_MAX - 1
+        if spare < HOLD:
+            why = f"of {self.area_buffers} buffers a large packet needs {FRAGMENTS_MAX}"
+            self._replace_default("hold", HOLD, spare, why)
+        if 0 < self.packets <= self.hold * self.queues:
+            why = f"of {self.packets} packets on {self.queues} queues some are to come back"
+            self._replace_default("hold", HOLD, self.packets // (2 * self.queues), why)
+
+    def _replace_default(self, name: str, default: int, value: int, why: str) -> None:
+        object.__setattr__(self, name, Default(value))
+        self._note(f"{name}: {value} instead of {default}: {why}")
+
+    def check_traffic(self, buffers_max: int) -> None:
+        """Refuse what starves with this traffic.
+
+        Args:
+            buffers_max: Buffers that its largest packet takes.
+
+        Raises:
+            ConfigError: The consumer would keep more than such a packet leaves.
+        """
+        spare = self.area_buffers - buffers_max
+        if self.consumer == "builtin" and self.hold > spare:
+            raise ConfigError.of(
+                "hold",
+                self.hold,
+                f"of {self.area_buffers} buffers the largest packet of {self.traffic} needs "
+                f"{buffers_max}, so it must be 0 to {spare}",
+            )
+
+    def _note(self, text: str) -> None:
+        object.__setattr__(self, "roundings", (*self.roundings, text))
+
     def _round(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
         _check(name, value, low, high)
         rounded = round_up_power_of_two(value)
         if rounded != value:
             object.__setattr__(self, name, rounded)
-            note = f"{name}: {value} rounded up to {rounded}, a power of two"
-            object.__setattr__(self, "roundings", (*self.roundings, note))
+            self._note(f"{name}: {value} rounded up to {rounded}, a power of two")
 
     def _choose(self, name: str, kind: type[enum.StrEnum]) -> None:
         """Take a choice by its name, too: as JSON has it, a str would pass for the member."""
@@ -207,7 +261,7 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the plan in its compact form."""
         skip = {"roundings"}
-        plain: dict[type, Callable[[Any], Any]] = {Plan: str}
+        plain: dict[type, Callable[[Any], Any]] = {Plan: str, Default: int}
         result: dict[str, Any] = {}
         for item in fields(self):
             if item.name in skip:

@@ -7,12 +7,13 @@ thing cannot be known any more, the text says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emu.audit import OwnMistakes
 from emu.config import NIOV_SHIFT, RunConfig
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.flight import Event, EventError
+from emu.progress import Movement
 from emu.report import Explanation, QueueReport
 from emu.state import Verdict
 from emu.watch import Finding, error_events
@@ -50,6 +51,8 @@ class Case:
     run_dir: str | None
     findings: Mapping[str, Finding]  #: noticed while the run was on, by kind
     broken: Sequence[str]  #: statements of the audit that do not hold
+    movement: Movement = field(default_factory=Movement)  #: how the queues moved
+    left_early: Sequence[str] = ()  #: consumers that nobody had asked to leave
     timeouts: Sequence[str]  #: what took too long
     deaths: Sequence[Death]
     queues: Sequence[QueueReport]
@@ -549,20 +552,36 @@ def _order(case: Case) -> str:
 
 
 def _progress(case: Case) -> str:
-    parts = [
-        "For 5 s no packet was delivered on any queue, although traffic was offered and either "
-        "buffers were spare or returns waited to be judged."
-    ]
-    for queue, report in enumerate(case.queues):
-        places = report.places
-        where = ", ".join(f"{places[name]} {words}" for name, words in _PLACES.items())
+    parts = [item.text[0].upper() + item.text[1:] + "." for item in case.movement.findings]
+    if not parts:
         parts.append(
-            f"Queue {queue} at the end: {where}; {places['in_flight']} completions unread, "
-            f"{max(report.consumer['rqe_submitted'] - report.provider['consumed'], 0)} RQEs "
-            "not judged, "
-            f"{report.nic['packets_delivered']} packets delivered before."
+            "For long no packet was delivered on any queue, although traffic was offered and "
+            "either buffers were spare or returns waited to be judged."
+        )
+    for queue, report in enumerate(case.queues):
+        parts.append(
+            f"Queue {queue}: {report.nic['packets_delivered']} of "
+            f"{report.nic['packets_offered']} packets were delivered, "
+            f"{report.nic['dropped_no_buffer']} dropped for want of a buffer and "
+            f"{report.nic['dropped_cq_full']} for want of room in the completion queue; "
+            f"{report.provider['consumed']} RQEs were judged."
         )
     return " ".join(parts)
+
+
+def _substance(case: Case) -> str:
+    if case.left_early:
+        return (
+            "A consumer serves its queue until it is asked to leave (its iteration ends then, and "
+            "`should_stop` is true). One that returns, or ends its process, before that leaves "
+            "what comes afterwards unread: nothing of it was checked, and no buffer of it came "
+            f"back. {_last_event(case, 'consumer', None)}"
+        )
+    return (
+        "What a run states, it states of what happened in it; in this one too little did. "
+        f"{_last_event(case, 'nic', None)} {_last_event(case, 'provider', None)} "
+        f"{_last_event(case, 'consumer', None)}"
+    )
 
 
 def _all_home(case: Case) -> str:
@@ -631,6 +650,7 @@ _STATEMENTS: dict[str, Callable[[Case], str]] = {
     "progress": _progress,
     "all_home": _all_home,
     "records": _records,
+    "substance": _substance,
 }
 
 

@@ -21,6 +21,7 @@ from emu.crew import Worker
 from emu.errors import EmuError, EnvironmentProblem
 from emu.explain import Case, Death, explain, why_mismatch
 from emu.flight import FlightLog
+from emu.progress import Movement, QueueMovement
 from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
 from emu.rundir import FLIGHT, TRACEBACKS, write_run
 from emu.setup_faults import SetupFaults
@@ -48,6 +49,8 @@ class FinishedRun:
     timeouts: Sequence[str]  #: what took too long
     scribbles: Sequence[str]  #: what consumers wrote that means nothing, in words
     stalled: bool  #: nothing moved any more
+    movement: Movement  #: how the queues moved
+    left_early: Sequence[str]  #: consumers that nobody had asked to leave, in words
     replaced: frozenset[int]  #: queues whose user was taken away while the run went on
     scrubs: Sequence[tuple[int, int]]  #: of each queue: references taken back, buffers home by it
     chaos: Chaos
@@ -162,6 +165,10 @@ def _judge(run: FinishedRun) -> Report:
         num_niovs=run.config.area_buffers,
         reconciliation=reconciliation,
         stalled=run.stalled,
+        movement=run.movement,
+        left_early=run.left_early,
+        has_deaths=bool(run.deaths) or bool(run.timeouts),
+        is_tcp=run.config.traffic.startswith("tcp:"),
         undrained=run.undrained,
         kernel_side_died=any(death.is_kernel_side for death in run.deaths),
         scribbles=_scribbles(run),
@@ -188,7 +195,7 @@ def _judge(run: FinishedRun) -> Report:
         reconciliation=reconciliation,
         queues=tuple(queues),
         netlink=run.netlink,
-        notes=(*notes, *_kept(run), *run.setup.notes, *run.chaos.notes),
+        notes=(*notes, *_kept(run), *run.movement.notes, *run.setup.notes, *run.chaos.notes),
         explanations=_explain(run, log, evidence, statements),
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
         flight_lines=() if log is None else tuple(log.around(8, 4)),
@@ -265,8 +272,11 @@ def _queue_reports(run: FinishedRun) -> list[QueueReport]:
             consumer=queue.counters(CounterGroup.CONSUMER),
             places={name: getattr(queue.places(), name) for name in Places.__slots__},
             scrub=dict(zip(("references", "buffers"), run.scrubs[queue.index], strict=True)),
+            movement=moved.as_dict(),
         )
-        for queue in run.queues
+        for queue, moved in zip(
+            run.queues, run.movement.queues or [QueueMovement()] * len(run.queues), strict=True
+        )
     ]
 
 
@@ -436,6 +446,8 @@ def _explain(
             run_dir=None if run.run_dir is None else str(run.run_dir),
             findings=run.watch.findings,
             broken=[item.name for item in statements if item.holds is False],
+            movement=run.movement,
+            left_early=run.left_early,
             timeouts=run.timeouts,
             deaths=run.deaths,
             queues=evidence.queues,

@@ -73,6 +73,7 @@ class QueueReport:
     consumer: Mapping[str, int]
     places: Mapping[str, int]
     scrub: Mapping[str, int]  #: references taken back, buffers that came home by it
+    movement: Mapping[str, Any] = field(default_factory=dict)  #: how it moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

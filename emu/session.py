@@ -21,7 +21,7 @@ from emu import netlink
 from emu.arena import Arena, make_arena
 from emu.channel import Word
 from emu.chaos import Chaos
-from emu.config import NIOV_SHIFT, Pace, RunConfig
+from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, RunConfig
 from emu.core import Caller, CounterGroup, ForeignCall, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
@@ -31,7 +31,7 @@ from emu.guard import Hidden
 from emu.judgement import FinishedRun, judge, unjudged
 from emu.keeper import CALL_TIMEOUT_S, look_at
 from emu.memory import RunMemory
-from emu.progress import Progress
+from emu.progress import Movement, Progress
 from emu.report import SETUP_FAILED, Report
 from emu.role import consumer_setup, nic_setup, provider_setup
 from emu.sample import QueueSample, Sample
@@ -47,6 +47,8 @@ CONSUMER_LEAVE_S = 10.0  #: for a consumer to read what is left and to go …
 CONSUMER_STILL_S = 2.0  #: … and for one that does nothing any more
 TICK_S = 0.01
 STALL_S = 5.0
+#: Ends of a run that may wait to see whether a queue that seems to stand still goes on.
+_MAY_WAIT = frozenset({"duration", "packets"})
 
 
 class Session:
@@ -107,6 +109,9 @@ class Session:
         self._stalled = False
         self._is_judging = False
         self._is_memory_lost = False
+        self._need = FRAGMENTS_MAX  # buffers of the largest packet
+        self._left_early: list[str] = []  # consumers that nobody had asked to leave, in words
+        self._movement = Movement()
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._chaos = Chaos(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
@@ -154,6 +159,9 @@ class Session:
             is_foreign=self.provider is not None,
         )
         self._replays = arena is not None
+        if arena is not None:
+            self._need = arena.buffers_max
+        self.config.check_traffic(1 if arena is None else arena.buffers_max)
         self._control = self._memory.control()
         self._queues = self._memory.views()
         rules = len(self.config.plan.rules)
@@ -323,12 +331,6 @@ class Session:
             cpu_s={worker.label: worker.sample_cpu() for worker in self.crew.workers},
         )
 
-    def _is_stuck(self, progress: Progress) -> bool:
-        """Does nothing move although traffic is there, and nobody who was stopped on purpose?"""
-        if not self._replays or self.config.pace is Pace.ORIGINAL:
-            return False
-        return progress.is_stuck() and not self._chaos.disturbs
-
     def _end_of_traffic(self, progress: Progress) -> str | None:
         """Why the traffic is over, None while it is not."""
         if self._deaths:
@@ -342,11 +344,26 @@ class Session:
         limit = self.config.duration_s
         if limit is not None and time.monotonic() - self._started_at >= limit:
             return "duration"
-        if self._is_stuck(progress):
+        if progress.is_stalled():
             self._stalled = True
             self._watch.found(Finding("progress", None, "progress: nothing moves any more"))
             return "stalled"
         return None
+
+    def _note_leaving(self, worker: Worker) -> None:
+        """A consumer ended in order: had it any reason to?"""
+        if worker.exit_code != 0 or self._stop_at_end or self._chaos.expected(worker):
+            return
+        assert worker.queue is not None
+        counters = self._queues[worker.queue].counters(CounterGroup.CONSUMER)
+        if not self._replays and counters["ends"]:
+            return  # it has read the end of what was sent
+        text = (
+            f"{worker.label} left by itself after {self._now_ms / 1000:.2f} s, before it was "
+            f"asked to; it had taken {counters['fragments']} fragments"
+        )
+        self._left_early.append(text)
+        self._watch.found(Finding("substance", worker.queue, f"substance: {text}"))
 
     def run(
         self, on_sample: Callable[[Sample], None] | None = None, sample_every_s: float = 0.25
@@ -394,7 +411,14 @@ class Session:
         if self._setup.refused is not None:
             return judge(self._finished(SETUP_FAILED))
         self._started_at = time.monotonic()
-        progress = Progress(self._queues, stall_s=self._stall_s, copies=self.config.copy_every > 0)
+        progress = Progress(
+            self._queues,
+            config=self.config,
+            crew=_Service(self),
+            stall_s=self._stall_s,
+            started_at=self._started_at,
+            need=self._need,
+        )
         next_sample = self._started_at + sample_every_s
         self._set_state(RunState.TRAFFIC)
         while True:
@@ -403,18 +427,21 @@ class Session:
             for worker in self.crew.take_ended():
                 self._flight.note(EventKind.END, _end_of(worker), worker.queue)
                 if worker.role == "consumer":
+                    self._note_leaving(worker)
                     self._user_is_gone(worker)
             self.crew.look_who_joined()
             self._act_chaos()
             self._reconcile()
             self._notice_deaths()
+            progress.look()
             ended = self._end_of_traffic(progress)
-            if ended is not None:
+            if ended is not None and not (ended in _MAY_WAIT and progress.is_undecided()):
                 break
             now = time.monotonic()
             if now >= next_sample:
                 next_sample = now + sample_every_s
                 show(self.sample())
+        self._movement = progress.movement()
         self._shut_down()
         show(self.sample())
         finished = self._finished(ended)
@@ -803,6 +830,8 @@ class Session:
                 if worker.nonsense is not None
             ),
             stalled=self._stalled,
+            movement=self._movement,
+            left_early=tuple(self._left_early),
             replaced=frozenset(self._replaced),
             scrubs=tuple((references, buffers) for references, buffers in self._scrubs),
             chaos=self._chaos,
@@ -840,6 +869,33 @@ class Session:
             del self._control
         if self.listener is not None:
             self.listener.close()
+
+
+class _Service:
+    """Who serves a queue at the moment, as :class:`emu.progress.Progress` asks."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def at_work(self, role: str, queue: int) -> Worker | None:
+        """Who serves a queue in a role, has attached and was not asked to leave; or None."""
+        crew, chaos = self._session.crew, self._session._chaos
+        for worker in crew.live(role):
+            if worker.queue in (None, queue) and crew.has_joined(worker):
+                return None if chaos.expected(worker) else worker
+        return None
+
+    def is_stopped_on_purpose(self) -> bool:
+        """Does a fault have a process stopped right now?"""
+        return self._session._chaos.disturbs
+
+    def fired(self, queue: int) -> list[int]:
+        """How often each rule of the plan did on a queue, so far."""
+        session = self._session
+        fired = session._queues[queue].injected(len(session.config.plan.rules))
+        for rule, victim, _ms in session._chaos.journal:
+            fired[rule] += victim in (None, queue)
+        return fired
 
 
 def _never_fire(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from emu.config import RunConfig
+from emu.config import FRAGMENTS_MAX, RunConfig
 from faults import parse_plan
 
 _REFERENCES = (
@@ -182,6 +182,8 @@ def draw(setup: LiveSetup, seed: int) -> LiveRun:
         "traffic": "synthetic:flows=16,packets=512",
         **setup.config,
     }
+    # What a consumer keeps must leave room for the largest packet, or the queue stands still.
+    values["hold"] = min(values["hold"], values["area_buffers"] - FRAGMENTS_MAX - 1)
     config = RunConfig(
         seed=seed,
         duration_s=rng.choice((0.3, 0.5, 0.8)),

@@ -12,6 +12,7 @@ import pytest
 
 from emu.audit import Evidence, OwnMistakes, audit, by_its_word
 from emu.core import COUNTER_NAMES, AuditResult, Balance, CounterGroup, Places
+from emu.progress import Blame, Movement, QueueMovement, Standing
 from emu.report import QueueReport, Statement
 from faults import Plan, Reconciliation, reconcile
 from faults.catalogue import AUDIT_STATEMENTS
@@ -20,6 +21,7 @@ NUM_NIOVS = 32
 NAMES = (
     *("conservation", "integrity", "exactness", "ownership", "order", "progress", "all_home"),
     "records",
+    "substance",
 )
 AT_HOME = Places(NUM_NIOVS, 0, 0, 0, 0, 0, 0)
 SOUND_RESULT = AuditResult(AT_HOME, 0, 0, None, None, 0, 0, None, 0)
@@ -76,6 +78,18 @@ def evidence(
         kernel_side_died=False,
     )
     return replace(sound, **changes)
+
+
+STANDING = Standing(
+    queue=1,
+    since_s=0.5,
+    for_s=1.5,
+    waits_for="a buffer",
+    blame=Blame.CONSUMER,
+    why="the consumer keeps 30 buffers",
+    where={"kept": 30, "nic": 0, "freelist": 2},
+    oldest={"niov": 7, "completion": 3, "flow": 1, "seq": 2},
+)
 
 
 def judged(given: Evidence) -> dict[str, Statement]:
@@ -179,6 +193,19 @@ def test_consumer_of_ones_own_is_judged_by_what_it_says_of_itself() -> None:
         ),
         ({"stalled": True}, "progress", "nothing moved any more"),
         (
+            {"movement": Movement((QueueMovement(), QueueMovement(standing=STANDING)))},
+            "progress",
+            "queue 1 stands still since 0.50 s of the run, for 1.50 s: the consumer keeps 30 "
+            "buffers. Its buffers: 30 kept by the user, 2 on the freelist; the user has had buffer "
+            "7 for the longest time, since completion 3 (flow 1, fragment 2)",
+        ),
+        ({"left_early": ["consumer of queue 1 left"]}, "substance", "consumer of queue 1 left"),
+        (
+            {"queues": [queue_report(nic={"fragments_delivered": 0})]},
+            "substance",
+            "0 packets were offered and none was delivered",
+        ),
+        (
             {"reconciliation": reconciliation(mismatch_count=12)},
             "exactness",
             "12 of 200 verdicts are wrong",
@@ -243,7 +270,7 @@ def test_every_statement_can_break() -> None:
 
 def test_catalogue_knows_the_statements() -> None:
     """But for "all home", which is about the end of a run and not about its rules."""
-    assert AUDIT_STATEMENTS | {"all_home", "records"} == set(NAMES)
+    assert AUDIT_STATEMENTS | {"all_home", "records", "substance"} == set(NAMES)
 
 
 def test_all_problems_of_a_statement_are_said() -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from emu import judgement, segment, session
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.errors import EmuError, EnvironmentProblem, TrafficError
+from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
 from emu.render import print_report
 from emu.report import Report
 from emu.sample import Sample
@@ -241,12 +241,19 @@ def test_overload_drops_and_counts(run_sound: RunIt) -> None:
     assert report.total("consumer", "order_gaps") <= dropped
 
 
-def test_consumer_that_holds_the_whole_area_ends_in_drops(run_sound: RunIt) -> None:
-    """Nobody can deliver into buffers that the user keeps: that is no stall of the provider's."""
-    report = run_sound(packets=60, area_buffers=17, hold=1000, wait_ms=1, traffic=MTU_SIZED)
-    assert report.total("nic", "dropped_no_buffer") > 0
-    assert report.queues[0].scrub["buffers"] == 17
-    assert report.total("consumer", "rqe_submitted") == 0
+@pytest.mark.parametrize(("hold", "size"), [(1000, 1000), (17, 1000), (2, 65536)])
+def test_hold_that_can_only_starve_is_refused(hold: int, size: int) -> None:
+    traffic = f"synthetic:kind=raw,size={size},flows=8,packets=64"
+    config = RunConfig(seed=1, packets=60, area_buffers=17, hold=hold, traffic=traffic)
+    with pytest.raises(ConfigError, match=f"^hold: {hold} is not allowed.*it must be 0 to"):
+        Session(config).__enter__()
+
+
+def test_default_hold_fits_the_smallest_area() -> None:
+    report = session.run(RunConfig(seed=1, packets=20_000, area_buffers=17))
+    assert report.problems == ()
+    assert report.total("nic", "packets_delivered") == 20_000
+    assert "hold: 0 instead of 32: of 17 buffers a large packet needs 16" in report.notes
 
 
 # ---- The life of a session ----------------------------------------------------------------------
@@ -524,9 +531,10 @@ def test_packets_that_a_plan_drops_are_no_stall() -> None:
     config = RunConfig(seed=1, duration_s=1.0, plan=parse_plan("nic-drop:1.0"))
     with Session(config, stall_s=0.2) as running:
         report = running.run()
-    assert report.problems == ()
     assert report.ended == "duration"
     assert report.total("nic", "packets_delivered") == 0
+    assert [item.name for item in report.statements if item.holds is False] == ["substance"]
+    assert "none was delivered" in report.problems[0]
 
 
 # ---- a verdict, whatever happens -----------------------------------------------------------------
