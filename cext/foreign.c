@@ -391,17 +391,10 @@ static const char *missing_operation(const struct zcrx_provider_ops *ops)
 	return ops->copy_buffer ? NULL : "copy_buffer";
 }
 
-const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size)
+bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size)
 {
-	const struct zcrx_provider_ops *ops;
 	const char *missing;
-	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
-	if (!library) {
-		snprintf(why, size, "it cannot be opened: %s", dlerror());
-		return NULL;
-	}
-	ops = dlsym(library, ZCRX_PROVIDER_SYMBOL);
 	if (!ops) {
 		snprintf(why, size, "it does not define the symbol " ZCRX_PROVIDER_SYMBOL);
 	} else if (ops->abi != ZCRX_PROVIDER_ABI) {
@@ -413,8 +406,23 @@ const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, s
 	} else if ((missing = missing_operation(ops))) {
 		snprintf(why, size, "it has no %s()", missing);
 	} else {
-		return ops;
+		return true;
 	}
+	return false;
+}
+
+const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size)
+{
+	const struct zcrx_provider_ops *ops;
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library) {
+		snprintf(why, size, "it cannot be opened: %s", dlerror());
+		return NULL;
+	}
+	ops = dlsym(library, ZCRX_PROVIDER_SYMBOL);
+	if (zcrx_foreign_is_usable(ops, why, size))
+		return ops;
 	dlclose(library);
 	return NULL;
 }

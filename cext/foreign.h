@@ -53,6 +53,12 @@ struct zcrx_foreign {
 extern const struct zcrx_mp_ops zcrx_foreign_mp_ops;
 
 /*
+ * Can this program call it? One that was opened, and one that is linked in; NULL: the
+ * symbol is missing. False: `why` (at most `size` bytes) says in a line what is wrong.
+ */
+bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size);
+
+/*
  * Open a library. NULL and a line in `why` (at most `size` bytes) when it cannot
  * be opened, lacks the symbol or one of the operations, or has another ABI. Never
  * closed: its code may be running in a signal handler or a sanitizer's report.

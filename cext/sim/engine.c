@@ -405,6 +405,15 @@ static void check_plain_at(struct sim_engine *engine, uint32_t offset, bool writ
 	shadow->write_place = place;
 }
 
+static void show_access(struct sim_engine *engine, uint32_t offset, bool writes, uint64_t before,
+			uint64_t after)
+{
+	struct sim_access access = {offset, writes, before, after};
+
+	if (engine->setup.access)
+		engine->setup.access(engine->setup.context, (uint32_t)engine->current, &access);
+}
+
 /* Time passes for an actor with each step, and with each plain access too: they have no step. */
 static void check_plain(const volatile void *address, size_t size, bool writes, const void *place)
 {
@@ -418,6 +427,7 @@ static void check_plain(const volatile void *address, size_t size, bool writes, 
 	offset = (uintptr_t)address - (uintptr_t)engine->setup.shared;
 	if (offset >= engine->setup.shared_size)
 		return;
+	show_access(engine, (uint32_t)offset, writes, 0, 0);
 	if (size < 4) {
 		check_plain_at(engine, (uint32_t)offset, writes, place);
 		return;
@@ -523,6 +533,7 @@ static uint64_t do_load(uint32_t offset, uint32_t size, int order, const void *p
 	event->size = (uint8_t)size;
 	event->order = (uint8_t)order;
 	event->place = place;
+	show_access(engine, offset, false, peek(engine, offset, size), 0);
 	if (is_ordered(engine, offset))
 		check_plain_at(engine, offset, false, place);
 	else
@@ -581,6 +592,7 @@ static void do_store(uint32_t offset, uint32_t size, uint64_t value, int order, 
 	event->before = peek(engine, offset, size);
 	event->after = value;
 	event->changed = true;
+	show_access(engine, offset, true, event->before, value);
 	if (is_ordered(engine, offset))
 		check_plain_at(engine, offset, true, place);
 	else
@@ -667,6 +679,7 @@ static uint64_t do_rmw(uint32_t offset, uint32_t size, enum rmw rmw, uint64_t op
 	event->changed = !expected || read.value == *expected;
 	event->after = event->changed ? cut_to(combine(rmw, read.value, operand), size) :
 					read.value;
+	show_access(engine, offset, event->changed, event->before, event->after);
 	note_sight(engine, me, word, read.number);
 	learn(actor, &read, event->changed ? order : failure_order);
 	if (event->changed) {
@@ -900,6 +913,8 @@ static bool go_on(struct sim_engine *engine)
 static void begin(struct sim_engine *engine)
 {
 	put_back(engine);
+	if (engine->setup.begin)
+		engine->setup.begin(engine->setup.context);
 	engine->epoch++;
 	engine->store_count = engine->sight_count = engine->steps = 0;
 	engine->finding = (struct sim_finding){.kind = SIM_NOTHING};

@@ -77,6 +77,13 @@ struct sim_chooser {
 	void (*done)(struct sim_chooser *chooser, struct sim_engine *engine);
 };
 
+/* What a standing check sees of an access. */
+struct sim_access {
+	uint32_t offset;
+	bool writes;
+	uint64_t before, after; /* of an atomic one; a plain one does not say */
+};
+
 struct sim_range {
 	uint32_t offset, size; /* in shared memory */
 };
@@ -96,6 +103,9 @@ struct sim_setup {
 	 */
 	const struct sim_range *ordered;
 	uint32_t ordered_count;
+	void (*begin)(void *context); /* before each execution, or NULL */
+	/* An actor touches a shared word, atomically or not, at this very moment; or NULL. */
+	void (*access)(void *context, uint32_t actor, const struct sim_access *access);
 	void (*act)(void *context, uint32_t actor); /* an actor's life */
 	void (*judge)(void *context); /* all have ended: sim_fail() if something is wrong */
 	void *context;

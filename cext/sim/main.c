@@ -5,6 +5,7 @@
  *
  *	SCENARIO STRATEGY MEMORY SEED SCHEDULES SECONDS DEPTH BOUND
  *	SCENARIO replay MEMORY STEP,STEP,…	(STEP: actor or actor:choice)
+ *	provider	(is the one that is linked in one that can be called?)
  *
  * STRATEGY: random, pct, exhaustive. MEMORY: sc, tso, c11. 0 schedules or seconds:
  * no limit. DEPTH is pct's; BOUND the preemptions of an exhaustive search, - for
@@ -15,6 +16,7 @@
 #include "explore.h"
 #include "world.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -50,6 +52,11 @@ struct search {
 	double told;
 	uint32_t longest;
 	bool is_complete;
+	/* The first execution, to be done again: it must come out the same. */
+	struct explore_step *first;
+	uint32_t first_count;
+	uint64_t first_hash, last_hash;
+	bool does_not_repeat;
 };
 
 static bool is_over(struct search *search)
@@ -84,7 +91,11 @@ static bool execute(struct search *search, struct sim_chooser *chooser)
 	executions++;
 	good = sim_execute(search->engine, chooser);
 
-	search->schedules++;
+	if (search->schedules++ == 0 &&
+	    (search->first = calloc(SIM_STEPS_MAX, sizeof(*search->first)))) {
+		search->first_count = explore_schedule(search->engine, search->first);
+		search->first_hash = sim_trace_hash(search->engine);
+	}
 	search->steps += sim_steps(search->engine);
 	search->cut += sim_was_cut(search->engine);
 	if (sim_steps(search->engine) > search->longest)
@@ -138,10 +149,48 @@ static bool search_everything(struct search *search, uint32_t bound)
 	return found;
 }
 
+/*
+ * An execution is a function of its schedule, or a search has seen nothing for
+ * certain. What could break that is a provider that keeps state where we do not
+ * put it back: in a library, in a file, in the time of day.
+ */
+static void do_first_again(struct search *search)
+{
+	struct explore_replay replay;
+
+	if (!search->first)
+		return;
+	explore_replay_start(&replay, search->first, search->first_count);
+	executions++;
+	sim_execute(search->engine, &replay.chooser);
+	search->does_not_repeat = sim_trace_hash(search->engine) != search->first_hash;
+	if (search->does_not_repeat)
+		search->is_complete = false;
+}
+
 /* ---- the fewest switches ---------------------------------------------------------------- */
 
-/* The same kind of finding with fewer preemptions than `schedule` has; how long it is, 0: none. */
-static uint32_t shorten(struct search *search, enum sim_finding_kind kind, struct explore_step *to)
+/* The same mistake, whichever buffer or index shows it: words but for their numbers. */
+static bool is_same(const struct sim_finding *one, const struct sim_finding *other)
+{
+	const char *a = one->text, *b = other->text;
+
+	while (*a && *b) {
+		while (isdigit((unsigned char)*a))
+			a++;
+		while (isdigit((unsigned char)*b))
+			b++;
+		if (*a != *b)
+			return false;
+		a += *a != '\0';
+		b += *b != '\0';
+	}
+	return one->kind == other->kind && *a == *b;
+}
+
+/* The same mistake with fewer preemptions; how long the schedule is, 0: none. */
+static uint32_t shorten(struct search *search, const struct sim_finding *finding,
+			struct explore_step *to)
 {
 	double until = now_s() + SHORTEN_S;
 
@@ -154,7 +203,7 @@ static uint32_t shorten(struct search *search, enum sim_finding_kind kind, struc
 		do {
 			executions++;
 			if (!sim_execute(search->engine, explore_all_chooser(all)) &&
-			    sim_finding(search->engine)->kind == kind) {
+			    is_same(sim_finding(search->engine), finding)) {
 				explore_all_close(all);
 				return explore_schedule(search->engine, to);
 			}
@@ -256,22 +305,30 @@ static uint32_t count_switches(const struct sim_engine *engine)
 	return switches;
 }
 
-static void put_finding(const struct search *search, const struct explore_step *steps,
-			uint32_t count)
+static void put_words_of(const struct search *search, const struct sim_finding *finding,
+			 const struct explore_step *steps, uint32_t count)
 {
-	const struct sim_finding *finding = sim_finding(search->engine);
-
-	put_events(search);
 	printf("{\"event\": \"finding\", \"kind\": \"%s\", \"actor\": %d, \"text\": \"",
 	       finding_words[finding->kind],
 	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor);
 	put_words(finding->text);
+	if (!steps)
+		printf(" (its schedule does not show it again: the provider keeps state that "
+		       "outlives "
+		       "an execution)");
 	printf("\", \"place\": %" PRIu64 ", \"other_place\": %" PRIu64, offset_of(finding->place),
 	       offset_of(finding->other_place));
 	printf(", \"switches\": %u, \"hash\": \"%016" PRIx64 "\", ", count_switches(search->engine),
 	       sim_trace_hash(search->engine));
 	put_schedule(steps, count);
 	printf("}\n");
+}
+
+static void put_finding(const struct search *search, const struct explore_step *steps,
+			uint32_t count)
+{
+	put_events(search);
+	put_words_of(search, sim_finding(search->engine), steps, count);
 }
 
 static void put_end(const struct search *search, bool found)
@@ -281,10 +338,12 @@ static void put_end(const struct search *search, bool found)
 	printf("{\"event\": \"end\", \"found\": %s, \"schedules\": %" PRIu64 ", \"cut\": %" PRIu64
 	       ", \"steps\": %" PRIu64
 	       ", \"seconds\": %.3f, \"longest\": %u, \"complete\": %s, \"interrupted\": %s"
+	       ", \"repeats\": %s"
 	       ", \"hash\": \"%016" PRIx64 "\"}\n",
 	       found ? "true" : "false", search->schedules, search->cut, search->steps, seconds,
 	       search->longest, search->is_complete ? "true" : "false",
-	       interrupted ? "true" : "false", sim_trace_hash(search->engine));
+	       interrupted ? "true" : "false", search->does_not_repeat ? "false" : "true",
+	       search->last_hash ? search->last_hash : sim_trace_hash(search->engine));
 	/* A finding takes seconds to shorten: who only wants to know whether there is one need not wait. */
 	fflush(stdout);
 }
@@ -293,7 +352,8 @@ static void explain(struct search *search)
 {
 	static struct explore_step steps[SIM_STEPS_MAX], fewer[SIM_STEPS_MAX];
 	uint32_t count = explore_schedule(search->engine, steps);
-	uint32_t short_count = shorten(search, sim_finding(search->engine)->kind, fewer);
+	struct sim_finding finding = *sim_finding(search->engine);
+	uint32_t short_count = shorten(search, &finding, fewer);
 	struct explore_replay replay;
 
 	if (short_count && explore_switches(fewer, short_count) < explore_switches(steps, count)) {
@@ -302,6 +362,11 @@ static void explain(struct search *search)
 	}
 	explore_replay_start(&replay, steps, count);
 	sim_execute(search->engine, &replay.chooser);
+	if (!is_same(sim_finding(search->engine), &finding)) {
+		/* What was seen was seen, though its schedule shows something else by now. */
+		put_words_of(search, &finding, NULL, 0);
+		return;
+	}
 	put_finding(search, steps, count);
 }
 
@@ -434,6 +499,8 @@ static struct sim_engine *open_engine(const char *scenario, const char *memory)
 		.whole_size = world->memory_size,
 		.ordered = world->slots,
 		.ordered_count = world->is_honest ? 3 : 0,
+		.begin = world_begin,
+		.access = world_access,
 		.act = world_act,
 		.judge = world_judge,
 		.context = world,
@@ -477,12 +544,24 @@ static int replay(struct search *search, char *text)
 	return found;
 }
 
+/* Asked once after it was linked: a weak symbol that is missing would be our own core. */
+static int say_whether_usable(void)
+{
+	char why[256];
+	bool is_usable = world_has_usable_provider(why, sizeof(why));
+
+	puts(is_usable ? "usable" : why);
+	return is_usable ? 0 : 2;
+}
+
 int main(int count, char **arguments)
 {
 	struct search search = {.began = now_s()};
 	const char *strategy;
 	bool found;
 
+	if (count == 2 && strcmp(arguments[1], "provider") == 0)
+		return say_whether_usable();
 	if (count != 5 && count != 9)
 		wrong_use("race", "arguments",
 			  "SCENARIO STRATEGY MEMORY SEED SCHEDULES SECONDS DEPTH BOUND");
@@ -512,11 +591,15 @@ int main(int count, char **arguments)
 							   (uint32_t)number("bound", arguments[8]));
 	else
 		return wrong_use("strategy", strategy, "random, pct, exhaustive or replay");
+	search.last_hash = sim_trace_hash(search.engine);
+	if (!found)
+		do_first_again(&search);
 	put_end(&search, found);
 	if (found)
 		explain(&search);
 	/* The watchdog looks into the engine. */
 	setitimer(ITIMER_PROF, &(struct itimerval){0}, NULL);
+	free(search.first);
 	sim_close(search.engine);
 	world_close(world);
 	return found;

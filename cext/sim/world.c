@@ -7,6 +7,7 @@
 #include "world.h"
 #include "../control.h"
 #include "../foreign.h"
+#include "state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -267,6 +268,15 @@ static void expect_home(struct world_view *view)
 	}
 }
 
+/* As docs and reports call them. */
+static const char *const verdict_words[] = {
+	[ZCRX_ACCEPTED] = "accepted",	    [ZCRX_STILL_REFERENCED] = "still_referenced",
+	[ZCRX_OTHER_POOL] = "other_pool",   [ZCRX_BAD_PAD] = "bad_pad",
+	[ZCRX_BAD_AREA] = "bad_area",	    [ZCRX_BAD_INDEX] = "bad_index",
+	[ZCRX_NO_USER_REF] = "no_user_ref",
+};
+_Static_assert(sizeof(verdict_words) / sizeof(verdict_words[0]) == ZCRX_VERDICT_COUNT, "words");
+
 static void expect_verdict(struct world_view *view, uint64_t verdict, uint64_t count)
 {
 	uint64_t actual = verdict < ZCRX_VERDICT_COUNT ?
@@ -275,8 +285,9 @@ static void expect_verdict(struct world_view *view, uint64_t verdict, uint64_t c
 				  0;
 
 	if (actual != count)
-		sim_fail(SIM_WRONG, "verdict %" PRIu64 " was given %" PRIu64 " times, not %" PRIu64,
-			 verdict, actual, count);
+		sim_fail(SIM_WRONG, "verdict %s was given %" PRIu64 " times, not %" PRIu64,
+			 verdict < ZCRX_VERDICT_COUNT ? verdict_words[verdict] : "?", actual,
+			 count);
 }
 
 static void do_write(struct world_view *view, uint64_t slot, uint64_t off, uint64_t pad)
@@ -524,10 +535,109 @@ static void do_op(struct world_view *view, const struct world_op *op)
 	}
 }
 
+/* ---- operations that do nothing --------------------------------------------------------- */
+
+/* Of these the first number is how many; of those, the second one. */
+static bool counts_first(uint8_t kind)
+{
+	return kind == OP_ALLOC || kind == OP_GRANT || kind == OP_DELIVER || kind == OP_SEND ||
+	       kind == OP_DROP || kind == OP_COPY || kind == OP_TAKE || kind == OP_GIVE ||
+	       kind == OP_CUT || kind == OP_SEND_BYTES || kind == OP_TAKE_BYTES;
+}
+
+static bool counts_second(uint8_t kind)
+{
+	return kind == OP_DELIVER || kind == OP_RETURN;
+}
+
+static uint64_t held_in(const struct world_view *view, uint32_t niov)
+{
+	return niov < view->nq.queue.shape.num_niovs ? view->nq.queue.area.niovs[niov].user_refs :
+						       0;
+}
+
+/*
+ * Why an operation of the setup, which is done by one alone, would not do all that
+ * it says; NULL if it would. (What actors find depends on the others.)
+ */
+static const char *lacks(struct world_view *view, const struct world_op *op)
+{
+	const struct zcrx_nq *nq = &view->nq;
+	uint64_t count = op->numbers[0];
+
+	switch (op->kind) {
+	case OP_ALLOC:
+	case OP_GRANT:
+		return zcrx_ifq_pool(ifq_of(view)) ? NULL : "there is no page pool";
+	case OP_DELIVER:
+	case OP_DROP:
+		return view->hand_count < count ? "the stack's hand does not hold so many" : NULL;
+	case OP_SEND:
+	case OP_SEND_BYTES:
+	case OP_CUT:
+		return zcrx_nq_room(&view->nq, (uint32_t)count, nq->has_open ? 0 : 1) !=
+				       ZCRX_OFFERED ?
+			       "no buffer is granted, or the completion queue is full" :
+			       NULL;
+	case OP_CLOSE:
+		return nq->has_open ? NULL : "no buffer is open";
+	case OP_TAKE:
+	case OP_TAKE_BYTES:
+		return zcrx_cq_user_available(&view->cq) < count ? "there are fewer completions" :
+								   NULL;
+	case OP_GIVE:
+		return view->fragment_count < count ? "the user took fewer" : NULL;
+	case OP_RETURN:
+		if (held_in(view, (uint32_t)count) < op->numbers[1])
+			return "the user does not hold it so often ('push' returns what it likes)";
+		return zcrx_rq_user_room(&view->rq, (uint32_t)op->numbers[1]) ?
+			       NULL :
+			       "the refill ring has no room for it";
+	case OP_PUSH:
+		return zcrx_rq_user_room(&view->rq, 1) ? NULL :
+							 "the refill ring has no room for it";
+	case OP_REFILL:
+	case OP_FLUSH:
+		return zcrx_ifq_available(ifq_of(view)) ? NULL : "the refill ring is empty";
+	default:
+		return NULL;
+	}
+}
+
+static bool do_setup(struct world *world, char *why, size_t size)
+{
+	struct world_view *view = &world->views[SIM_ACTORS_MAX];
+
+	for (uint32_t i = 0; i < world->setup.count; i++) {
+		const struct world_op *op = &world->setup.ops[i];
+		uint32_t before = view->hand_count, granted = view->nq.queue.grants.cached_tail;
+		const char *lack = lacks(view, op);
+
+		view->doing = op->kind;
+		if (!lack)
+			do_op(view, op);
+		if (!lack && op->kind == OP_ALLOC && view->hand_count - before < op->numbers[0])
+			lack = "there are fewer buffers";
+		if (!lack && op->kind == OP_GRANT &&
+		    view->nq.queue.grants.cached_tail - granted < op->numbers[0])
+			lack = "there are fewer buffers, or less room in the grant ring";
+		if (lack) {
+			snprintf(why, size,
+				 "setup: operation %u, %s: it does nothing, or less than it "
+				 "says: %s",
+				 i + 1, op_forms[op->kind].word, lack);
+			return false;
+		}
+	}
+	return true;
+}
+
 static void do_script(struct world_view *view, const struct world_script *script)
 {
-	for (uint32_t i = 0; i < script->count; i++)
+	for (uint32_t i = 0; i < script->count; i++) {
+		view->doing = script->ops[i].kind;
 		do_op(view, &script->ops[i]);
+	}
 }
 
 void world_act(void *context, uint32_t actor)
@@ -535,6 +645,58 @@ void world_act(void *context, uint32_t actor)
 	struct world *world = context;
 
 	do_script(&world->views[actor], &world->actors[actor]);
+}
+
+/* ---- the refill ring's lock ------------------------------------------------------------- */
+
+#define NOBODY UINT32_MAX
+
+void world_begin(void *context)
+{
+	((struct world *)context)->lock_holder = NOBODY;
+	sim_state_put_back();
+}
+
+static bool is_word(const struct world *world, uint32_t offset, const volatile void *word)
+{
+	return world->shared + offset == (const volatile unsigned char *)word;
+}
+
+/* Sleeping and giving the ring to a new user look at it, too, and need no lock for it. */
+static bool takes_entries(uint8_t kind)
+{
+	return kind == OP_ALLOC || kind == OP_GRANT || kind == OP_REFILL || kind == OP_FLUSH;
+}
+
+/*
+ * Whoever takes entries holds the ring's lock from the load of the tail to the
+ * store of the head. An interleaving in which that does harm need not be among a
+ * scenario's: the lock that is not held is the mistake.
+ */
+void world_access(void *context, uint32_t actor, const struct sim_access *access)
+{
+	struct world *world = context;
+	const struct zcrx_ifq *ifq = &world->views[SIM_ACTORS_MAX].nq.queue.ifq;
+	const char *what;
+
+	if (is_word(world, access->offset, &ifq->shared->rq_lock.word)) {
+		if (access->writes && access->before == 0 && access->after != 0)
+			world->lock_holder = actor;
+		else if (access->writes && access->after == 0)
+			world->lock_holder = NOBODY;
+		return;
+	}
+	if (!takes_entries(world->views[actor].doing) || world->lock_holder == actor)
+		return;
+	if (!access->writes && is_word(world, access->offset, ifq->rq.tail))
+		what = "the tail is read";
+	else if (access->writes && is_word(world, access->offset, ifq->rq.head))
+		what = "the head is written";
+	else if (!access->writes && access->offset - world->slots[0].offset < world->slots[0].size)
+		what = "an entry is read";
+	else
+		return;
+	sim_fail(SIM_WRONG, "%s without the refill ring's lock", what);
 }
 
 /* ---- what always holds ------------------------------------------------------------------- */
@@ -564,6 +726,43 @@ static void count_places(struct world *world, uint32_t *places, uint32_t *held)
 	for (uint32_t actor = 0; actor <= SIM_ACTORS_MAX; actor++) {
 		for (uint32_t i = 0; i < world->views[actor].hand_count; i++)
 			held[world->views[actor].hand[i]]++;
+	}
+}
+
+/* A page pool's buffers: what waits in it is bound to it, and it counts how many it has out. */
+static void judge_pool(const struct zcrx_queue *queue, const struct zcrx_page_pool *pool)
+{
+	uint32_t niovs[64], count = zcrx_pp_cache_count(pool), bound = 0, out;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (queue->area.niovs[pool->shared->cache[i]].pool != pool->slot + 1)
+			sim_fail(SIM_WRONG,
+				 "niov %u is in the cache of a page pool it is not bound to",
+				 pool->shared->cache[i]);
+	}
+	count = zcrx_pp_ring_snapshot(pool, niovs, 64);
+	for (uint32_t i = 0; i < count; i++) {
+		if (queue->area.niovs[niovs[i]].pool != pool->slot + 1)
+			sim_fail(SIM_WRONG,
+				 "niov %u is in the ptr ring of a page pool it is not bound to",
+				 niovs[i]);
+	}
+	for (uint32_t niov = 0; niov < queue->shape.num_niovs; niov++)
+		bound += queue->area.niovs[niov].pool == pool->slot + 1;
+	out = (uint32_t)(pool->shared->hold_count - pool->shared->release_count);
+	if (out != bound)
+		sim_fail(SIM_WRONG,
+			 "page pool %u counts %u buffers in flight, and %u are bound to it",
+			 pool->slot, out, bound);
+}
+
+static void judge_pools(struct world *world)
+{
+	const struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
+
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		if (zcrx_pp_phase(&queue->ifq.pools[slot]) != ZCRX_POOL_UNUSED)
+			judge_pool(queue, &queue->ifq.pools[slot]);
 	}
 }
 
@@ -609,15 +808,36 @@ static void judge_counters(struct world *world)
 		sim_fail(SIM_WRONG, "a lock was left taken");
 }
 
+/*
+ * How far the refill ring was read is private to who read it. What comes afterwards
+ * goes on from there: entries that were judged are not judged again.
+ */
+static void follow_reader(struct world *world)
+{
+	uint32_t *head = &world->views[SIM_ACTORS_MAX].nq.queue.ifq.rq.cached_head;
+	uint32_t first = *head, furthest = 0;
+
+	for (uint32_t actor = 0; actor < world->actor_count; actor++) {
+		uint32_t read = world->views[actor].nq.queue.ifq.rq.cached_head - first;
+
+		furthest = read > furthest ? read : furthest;
+	}
+	*head = first + furthest;
+}
+
 void world_judge(void *context)
 {
 	struct world *world = context;
 
+	follow_reader(world);
+
 	judge_counters(world);
 	judge_buffers(world);
+	judge_pools(world);
 	do_script(&world->views[SIM_ACTORS_MAX], &world->end);
 	judge_counters(world);
 	judge_buffers(world);
+	judge_pools(world);
 }
 
 /* ---- reading a scenario ----------------------------------------------------------------------- */
@@ -656,6 +876,9 @@ static bool read_op(struct world_op *op, char *text, char *why, size_t size)
 	}
 	if (count < op_forms[op->kind].least)
 		return wrong(why, size, "operation", word, "it takes more numbers");
+	if ((counts_first(op->kind) && op->numbers[0] == 0) ||
+	    (counts_second(op->kind) && op->numbers[1] == 0))
+		return wrong(why, size, "operation", word, "0 of them is to do nothing");
 	return true;
 }
 
@@ -674,6 +897,20 @@ static bool read_script(struct world_script *script, char *text, char *why, size
 			return false;
 	}
 	return true;
+}
+
+/* A buffer that is cut and stays open is neither the NIC's nor the user's at the end. */
+static bool closes(const struct world_script *script, char *why, size_t size)
+{
+	bool is_open = false;
+
+	for (uint32_t i = 0; i < script->count; i++) {
+		if (script->ops[i].kind == OP_CLOSE && !is_open)
+			return wrong(why, size, "operation", "close", "nothing was cut before it");
+		is_open = script->ops[i].kind == OP_CUT ||
+			  (is_open && script->ops[i].kind != OP_CLOSE);
+	}
+	return !is_open || wrong(why, size, "operation", "cut", "no close follows");
 }
 
 static bool read_shape(struct zcrx_shape *shape, char *text, char *why, size_t size)
@@ -760,6 +997,10 @@ static bool read_text(struct world *world, const char *text, char *why, size_t s
 	while (good && (line = strsep(&rest, "\n")))
 		good = read_line(world, line, why, size);
 	free(copy);
+	for (uint32_t i = 0; good && i < world->actor_count; i++)
+		good = closes(&world->actors[i], why, size);
+	if (good)
+		good = closes(&world->setup, why, size);
 	if (good && world->actor_count == 0)
 		return wrong(why, size, "scenario", "", "it has no actor");
 	return good;
@@ -858,6 +1099,11 @@ static void find_slots(struct world *world)
 				   sizeof(*queue->grants.slots) * queue->shape.grant_entries);
 }
 
+bool world_has_usable_provider(char *why, size_t size)
+{
+	return zcrx_foreign_is_usable(&zcrx_provider, why, size);
+}
+
 struct world *world_open(const char *text, char *why, size_t size)
 {
 	struct world *world = calloc(1, sizeof(*world));
@@ -875,7 +1121,8 @@ struct world *world_open(const char *text, char *why, size_t size)
 	find_slots(world);
 	zcrx_run_format(world->views[0].nq.queue.run, 1);
 	zcrx_queue_format(&world->views[SIM_ACTORS_MAX].nq.queue);
-	do_script(&world->views[SIM_ACTORS_MAX], &world->setup);
+	if (!do_setup(world, why, size))
+		goto out_close;
 	/* What the setup did privately is known to everybody: it was there before they came. */
 	for (uint32_t i = 0; i < SIM_ACTORS_MAX; i++) {
 		struct world_view *view = &world->views[i];
@@ -896,6 +1143,10 @@ struct world *world_open(const char *text, char *why, size_t size)
 	       sizeof(world->views[0].hand));
 	world->views[0].hand_count = world->views[SIM_ACTORS_MAX].hand_count;
 	world->views[SIM_ACTORS_MAX].hand_count = 0;
+	if (!sim_state_keep()) {
+		wrong(why, size, "provider", "its data", "cannot be told from the program's own");
+		goto out_close;
+	}
 	return world;
 
 out_close:
@@ -907,6 +1158,7 @@ void world_close(struct world *world)
 {
 	if (!world)
 		return;
+	sim_state_forget();
 	free(world->memory);
 	free(world);
 }

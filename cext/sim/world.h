@@ -43,6 +43,7 @@ struct world_view {
 	uint32_t hand_count;
 	uint64_t fragments[WORLD_HAND]; /* offsets that it holds as the user */
 	uint32_t fragment_count;
+	uint8_t doing; /* its operation */
 };
 
 struct world {
@@ -57,6 +58,7 @@ struct world {
 	unsigned char *shared;
 	uint32_t shared_size;
 	struct zcrx_mapping mapping;
+	uint32_t lock_holder; /* of the refill ring, as its accesses show it */
 	bool is_honest; /* nobody writes over a slot of a ring before it is free … */
 	struct sim_range slots[3]; /* … so that these are ordered: RQEs, CQEs, grants */
 };
@@ -65,7 +67,12 @@ struct world {
 struct world *world_open(const char *text, char *why, size_t size);
 void world_close(struct world *world);
 
+/* What somebody else's provider lacks to be run here; true if nothing, or if there is none. */
+bool world_has_usable_provider(char *why, size_t size);
+
 /* For the engine. The context is the world. */
+void world_begin(void *context);
+void world_access(void *context, uint32_t actor, const struct sim_access *access);
 void world_act(void *context, uint32_t actor);
 void world_judge(void *context);
 

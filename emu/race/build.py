@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import subprocess
 from pathlib import Path
 
 from emu.bugs import Bug
@@ -46,7 +47,11 @@ _BYSTANDERS = frozenset(
     {"crc32c.c", "fault.c", "flight.c", "foreign.c", "nic_faults.c", "nic_offer.c", "rss.c"}
 )
 #: What drives them. Not instrumented: it would call itself.
-_ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c")
+_ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c", "sim/state.c")
+#: Linked before and behind a provider of somebody else's: its data lie between.
+_BOUNDS = (("sim/bound.c", ()), ("sim/bound.c", ("-DSIM_BOUND_LAST",)))
+#: The simulation's exit code when it refuses something.
+_WRONG_USE = 2
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _COMMON = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer", *_WARNINGS)
 #: Who waits tells the scheduler: there is no kernel and no clock in a simulation.
@@ -62,6 +67,37 @@ _HOOKS = (
     "-Dmemset=sim_memset",
 )
 
+#: What a provider allocates is put back before each execution, as its static data is.
+_OWN_MEMORY = (
+    "-fno-common",
+    *(
+        f"-D{name}=sim_{name}"
+        for name in ("malloc", "calloc", "realloc", "aligned_alloc", "strdup", "free")
+    ),
+)
+#: For a word of the finished program about its provider; a constructor of it may not return.
+_CHECK_S = 10
+
+
+def _check_usable(simulation: Path, provider: Path) -> None:
+    """Refuse a provider that cannot be called: without one the program would run our own core."""
+    try:
+        process = subprocess.run(
+            [str(simulation), "provider"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_CHECK_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError.of("provider", str(provider), "it hangs when it is loaded") from None
+    lines = process.stdout.strip().splitlines()
+    if process.returncode == 0 and lines[-1:] == ["usable"]:
+        return
+    why = lines[-1] if process.returncode == _WRONG_USE and lines else "it ends when it is loaded"
+    raise ConfigError.of("provider", str(provider), why)
+
 
 def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Path:
     """Build the simulation, or find it built already.
@@ -74,9 +110,17 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
         The executable, in the cache folder.
 
     Raises:
+        ConfigError: The provider is no source, or no provider that can be called.
         EnvironmentProblem: There is no compiler, or it failed.
         StaleBugError: The seeded bug does not fit the sources.
     """
+    if provider is not None and (not provider.is_file() or provider.suffix != ".c"):
+        raise ConfigError.of(
+            "provider",
+            str(provider),
+            "name the C source of one (each access of it is watched, which a library does not "
+            "show; 'race --live' and 'stress' take both)",
+        )
     compiler = any_compiler()
     # GCC warns of each stand-alone fence; our runtime knows them.
     hooks = [*_HOOKS] if compiler.is_clang else [*_HOOKS, "-Wno-tsan"]
@@ -91,15 +135,21 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(make, (*_CORE, *_ENGINE)))
+        first, last = (
+            compile_core(compiler, changed, changed / name, [*_COMMON, *flags])
+            for name, flags in _BOUNDS
+        )
+        objects.append(first)
         if provider is not None:
-            if not provider.is_file() or provider.suffix != ".c":
-                raise ConfigError.of("provider", str(provider), "name the C source of one")
             # Not ours to warn about.
             plain = [flag for flag in _COMMON if flag not in _WARNINGS]
-            flags = [*plain, *hooks, f"-I{changed}", "-c"]
+            flags = [*plain, *hooks, *_OWN_MEMORY, f"-I{changed}", "-c"]
             objects.append(compile_provider(compiler, provider, flags, ".o"))
+        objects.append(last)
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-g", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.simulation", command)
+    if provider is not None:
+        _check_usable(path, provider)
     forget_old_builds()
     return path

@@ -44,10 +44,10 @@ _SCENARIOS = (
     ),
     Scenario(
         "deliver-vs-refill",
-        "The NIC hands a fragment of a buffer to the user while the provider judges the return "
-        "of another fragment of it.",
+        "The NIC hands a buffer to the user while the provider judges a return of it that came "
+        "too early: it is rejected, or it takes the reference that it finds.",
         {"nic": "deliver 1 1", "provider": "refill"},
-        setup="alloc 1; deliver 0 1; push 0x0",
+        setup="alloc 1; push 0x0",
         end="scrub; flush; expect-home",
     ),
     Scenario(
@@ -160,11 +160,38 @@ _SCENARIOS = (
     ),
     Scenario(
         "cut-vs-refill",
-        "The NIC delivers the second fragment of a buffer while the provider judges the return "
-        "of the first.",
+        "The NIC delivers two fragments of a buffer while the provider judges a return of it that "
+        "came too early: it takes one reference at most, and the buffer stays until both are back.",
         {"nic": "cut 1; cut 1; close", "provider": "refill"},
         setup="grant 1; push 0x0",
         end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "second-fragment",
+        "The NIC delivers the second fragment of a buffer while the provider judges the return of "
+        "the first, which the user was given: it must be accepted.",
+        {"nic": "cut 1; cut 1; close", "user": "take 1; give 1", "provider": "refill"},
+        setup="grant 1",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
+    ),
+    Scenario(
+        "copied-again",
+        "A buffer is freed, taken for a copy and delivered while the provider judges a return of "
+        "it that came too early: without a page pool it goes back to the freelist.",
+        {"nic": "drop 1; copy 1; deliver 1 1", "provider": "refill"},
+        shape=Shape(niovs=2, ptr_ring=1),
+        setup="alloc 2; drop 1; push 0x1000",
+        end="scrub; flush; expect-home",
+    ),
+    Scenario(
+        "never-given-vs-scrub",
+        "A buffer that the stack holds is returned by a user that was never given it, while what "
+        "the user does hold is scrubbed: the return is rejected in every interleaving.",
+        {"provider": "refill", "control": "scrub"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 1 1; push 0x1000",
+        end="flush; expect-verdict 6 1; expect-verdict 0 0; expect-home",
     ),
     Scenario(
         "give-at-once",

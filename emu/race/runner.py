@@ -171,6 +171,7 @@ class Result:
     longest: int = 0  #: steps of the longest execution
     complete: bool = False
     interrupted: bool = False
+    repeats: bool = True  #: the first execution, done again at the end, came out the same
     share: float = 0.0  #: of an exhaustive search, a guess
     hash: str = ""  #: of the last execution
     found: Found | None = None

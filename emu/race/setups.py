@@ -102,6 +102,11 @@ SETUPS: dict[str, LiveSetup] = {
     "each-entry-once": _FULL_RING,
     "deliver-vs-refill": _CUT,
     "cut-vs-refill": _CUT,
+    "second-fragment": _CUT,
+    "never-given-vs-scrub": LiveSetup("scrub-midway:every=1,never-given:1%", _REFERENCES),
+    "copied-again": LiveSetup(
+        "nic-drop:10%,early-return:1%", (*_FREELIST, *_HOME), {"ptr_ring_size": 1}
+    ),
     "send-vs-take": _DELIVER,
     # A buffer for each fragment, and no more buffers than one burst: returns are read at once.
     "give-at-once": LiveSetup(

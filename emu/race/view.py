@@ -94,6 +94,8 @@ def outcome(scenario: Scenario, result: Result) -> str:
         if result.complete:
             return f"{text}[bold green]complete[/]: all {what}, {cost}"
         why = "interrupted, " if result.interrupted else ""
+        if not result.repeats:
+            why += "an execution done again came out differently: the provider keeps state, "
         return f"{text}[bold yellow]not complete[/] ({why}{estimate(result)}): {what}, {cost}"
     why = "[bold yellow]partial[/] (interrupted): " if result.interrupted else ""
     text = f"{text}{why}{result.schedules} executions by {search.strategy}, {cost}"

@@ -52,3 +52,92 @@ def test_only_sources_can_be_simulated(name: str, tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(ConfigError, match=r"provider: .* name the C source of one"):
         build_simulation(provider=path)
+
+
+PLAIN = f"""
+#include <fcntl.h>
+#include <stdlib.h>
+#include "zcrx_provider.h"
+#define zcrx_provider plain_operations
+#include "{EXAMPLES / "plain_provider.c"}"
+#undef zcrx_provider
+"""
+WHOLE = """
+const struct zcrx_provider_ops zcrx_provider = {
+	.abi = ZCRX_PROVIDER_ABI, .size = sizeof(struct zcrx_provider_ops),
+	.init = plain_init, .alloc_netmems = ALLOC, .release_netmem = plain_release_netmem,
+	.destroy = plain_destroy, .scrub = plain_scrub, .copy_buffer = plain_copy_buffer,
+};
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("int something;\n", "does not define the symbol zcrx_provider"),
+        (WHOLE.replace("ZCRX_PROVIDER_ABI", "ZCRX_PROVIDER_ABI + 1"), "its ABI version is"),
+        (WHOLE.replace("sizeof(struct zcrx_provider_ops)", "8"), "zcrx_provider_ops has 8 bytes"),
+        (WHOLE.replace("plain_scrub", "NULL"), r"it has no scrub\(\)"),
+        (WHOLE + "__attribute__((constructor)) static void end(void) { exit(0); }", "it ends when"),
+    ],
+)
+def test_provider_that_cannot_be_called_is_refused(source: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "provider.c"
+    path.write_text(
+        PLAIN * ("plain_init" in source) + source.replace("ALLOC", "plain_alloc_netmems")
+    )
+    with pytest.raises(ConfigError, match=f"provider: .* is not allowed; .*{words}"):
+        build_simulation(provider=path)
+
+
+#: Each fails when it has been called more often than any single execution does.
+KEEPERS = {
+    "static": "static int n = 5; return ++n < 30",
+    "zeroed static": "static int n; return ++n < 25",
+    "thread-local": "static __thread int n; return ++n < 25",
+    "heap": "static int *n; if (!n) n = calloc(1, sizeof(*n)); return ++*n < 25",
+}
+COUNTING = """
+static bool may_go_on(void) { %s; }
+static bool alloc(struct zcrx_provider_queue *queue, uint32_t pool)
+{
+	return may_go_on() && plain_alloc_netmems(queue, pool);
+}
+"""
+
+
+@pytest.mark.parametrize("kind", KEEPERS)
+def test_state_of_a_provider_ends_with_the_execution(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "provider.c"
+    path.write_text(PLAIN + COUNTING % KEEPERS[kind] + WHOLE.replace("ALLOC", "alloc"))
+    executable = build_simulation(provider=path)
+    end = search(executable, "second-fragment", "sc", tmp_path)[-1]
+    assert end["event"] == "end"
+    assert end["complete"]
+    assert end["repeats"]
+    assert end["schedules"] > 100
+
+
+def test_state_that_cannot_be_put_back_is_noticed(tmp_path: Path) -> None:
+    # Descriptors are no data of the provider's: there are more of them with each execution.
+    counting = COUNTING % 'return open("/dev/null", 0) < 20'
+    path = tmp_path / "provider.c"
+    path.write_text(PLAIN + counting + WHOLE.replace("ALLOC", "alloc"))
+    events = search(build_simulation(provider=path), "second-fragment", "sc", tmp_path)
+    end = next(event for event in events if event["event"] == "end")
+    assert end["found"] or not end["repeats"]
+    assert not end["complete"]
+
+
+@pytest.mark.parametrize("name", ["refill-vs-scrub", "return-vs-refill"])
+def test_ring_that_is_read_without_its_lock_is_found(name: str, tmp_path: Path) -> None:
+    source = (EXAMPLES / "plain_provider.c").read_text()
+    path = tmp_path / "provider.c"
+    path.write_text(
+        source.replace("if (queue->services->rq_lock(queue)) {", "{").replace(
+            "queue->services->rq_unlock(queue);", ""
+        )
+    )
+    finding = search(build_simulation(provider=path), name, "sc", tmp_path)[-1]
+    assert finding["event"] == "finding"
+    assert "without the refill ring's lock" in finding["text"]

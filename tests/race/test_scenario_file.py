@@ -86,3 +86,29 @@ def test_absent_file_is_answered_in_one_line(call: Call) -> None:
 def test_unknown_scenario_is_answered_with_near_names() -> None:
     with pytest.raises(ConfigError, match=r"'refill-vs-scrubs' .*near are refill-vs-scrub"):
         find_scenarios("refill-vs-scrubs")
+
+
+@pytest.mark.parametrize(
+    ("setup", "actor", "words"),
+    [
+        ("alloc 1; deliver 0 1", "refill", "deliver: 0 of them is to do nothing"),
+        ("deliver 1 1", "refill", "operation 1, deliver: .* the stack's hand does not hold"),
+        ("alloc 9", "refill", "operation 1, alloc: .* there are fewer buffers"),
+        ("alloc 1; return 0", "refill", "operation 2, return: .* the user does not hold it"),
+        ("send 1", "refill", "operation 1, send: .* no buffer is granted"),
+        ("flush", "refill", "operation 1, flush: .* the refill ring is empty"),
+        ("grant 1", "cut 1", "cut: no close follows"),
+        ("grant 1", "close", "close: nothing was cut before it"),
+    ],
+)
+def test_operation_that_does_nothing_is_refused(
+    call: Call, tmp_path: Path, setup: str, actor: str, words: str
+) -> None:
+    text = GOOD.replace("alloc 2; deliver 2 1", setup).replace(
+        '"one": "scrub"', f'"one": "{actor}"'
+    )
+    (tmp_path / "mine.py").write_text(text)
+    ended = call("race", "--scenario", "mine.py")
+    assert ended.code == 2
+    assert re.search(f"scenario mine: .*{words}", ended.stderr)
+    assert len(ended.stderr.splitlines()) == 1
