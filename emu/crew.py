@@ -219,8 +219,10 @@ class Crew:
         return all(worker.is_hidden for worker in self.live() if worker.role != "consumer")
 
     def _hand_over_to_consumers(self) -> None:
+        if not self._waiting:
+            return  # the keeper alone was started as yet
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
-        while self._waiting and not self._are_others_hidden():
+        while not self._are_others_hidden():
             self.look_who_joined()
             self.wait_event(0.1)
             self.reap()

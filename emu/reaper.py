@@ -123,12 +123,15 @@ def fork_consumer(fd: int) -> int:
     reaper = os.getpid()
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, _end)  # of the control process, or because that has died
+    # Of the control process, or because that has died. It is heard at one place only, see below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGTERM, _end)
     hide()
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         show()  # its code is its user's, who may want to debug it
         os.close(tell)
         os.read(told, 1)  # the control process must know which process it is first
@@ -154,13 +157,15 @@ def _watch(child: int, fd: int, tell: int) -> NoReturn:
         with contextlib.suppress(OSError):  # the control process is gone, which ends us soon
             channel.say(Event.STARTED, number=child)
         os.close(tell)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         end = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        # What came before this call is heard within it, and nothing behind it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         assert end is not None
         number, is_signal = end.si_status, end.si_code != os.CLD_EXITED
     except _Ended:
-        pass
-    with contextlib.suppress(_Ended):
-        _leave(child, channel)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    _leave(child, channel)
     if is_signal:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         with contextlib.suppress(OSError):

@@ -490,6 +490,7 @@ class Session:
         keeper = self._keeper
         assert keeper is not None
         deadline = time.monotonic() + CALL_TIMEOUT_S
+        keeper.answers.clear()
         with contextlib.suppress(OSError):  # it is gone: noticed at once
             keeper.channel.send({"do": what, "queue": queue})
         while not keeper.answers:

@@ -178,3 +178,25 @@ print(sweep(os.getpid()), relatives_of(os.getpid()))
         assert stranger.pid in {one.pid for one in relatives_of(os.getpid())}
         stranger.kill()
     assert sweep(2**22 + 1) == 0
+
+
+def test_end_at_any_moment_of_a_start_is_silent(tmp_path: Path) -> None:
+    """As soon as the reaper is there its SIGTERM comes, again and again from one start on."""
+    code = """
+import os, signal, socket, sys
+from emu.reaper import fork_consumer
+os.kill(os.getpid(), signal.SIGTERM) if sys.argv[1] == "before" else None
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+before = os.fork
+def fork():
+    os.kill(os.getpid(), signal.SIGTERM)
+    return before()
+os.fork = fork
+fork_consumer(theirs.fileno())
+signal.pause()
+"""
+    for moment, code_wanted in (("before", -signal.SIGTERM), ("fork", -signal.SIGKILL)):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, moment], capture_output=True, text=True, check=False
+        )
+        assert (ended.returncode, ended.stderr) == (code_wanted, "")
