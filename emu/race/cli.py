@@ -162,7 +162,8 @@ def _keep(
     assert result.found is not None
     smallest, found = scenario, result.found
     if not runner.is_stopped:
-        smallest, found = shrink(runner, scenario, result.found, result.search)
+        reference = Runner(build_simulation()) if bug or provider else None
+        smallest, found = shrink(runner, scenario, result.found, result.search, reference)
     found_by = {
         "strategy": str(result.search.strategy),
         "seed": result.search.seed,

@@ -1,13 +1,16 @@
 """The fewest operations that still show a finding.
 
-Operations are left out one at a time. What is left must show the same words, and must not show
-them when the actors come one after the other if it did not do so before: a scenario that is
-wrong in itself would be no finding.
+Operations are left out one at a time. What is left must show the same words, and must be a sound
+program: whatever it expects holds when our own core runs its actors one after the other, or the
+program is at fault and not what was tested. Where the whole scenario does not hold even so (two
+producers on one ring are wrong whoever judges), what makes its expectations due stays: without a
+return in it, "the user still has references" would be said of a user that did not return.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +18,14 @@ from emu.errors import ConfigError
 from emu.race.operations import split
 from emu.race.runner import Found, Memory, Runner, Search, Strategy
 from emu.race.scenario import Scenario
+
+#: Expectations of an end, which hold only if what was delivered was brought home.
+_DUE = ("expect-home", "expect-verdict", "destroy")
+#: Operations that bring it home.
+_BRINGS_HOME = frozenset(
+    "return push give take take-bytes await-cqes write tail flush refill alloc grant scrub "
+    "scrub-quiet drop close deliver reset-ring retry".split()
+)
 
 #: For all of it, and for one attempt.
 _BUDGET_S = 15.0
@@ -50,6 +61,20 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, setup=setup)
 
 
+def _words(scenario: Scenario) -> Counter[str]:
+    """How often each operation is there, with its numbers."""
+    texts = (scenario.setup, scenario.end, *scenario.actors.values())
+    return Counter(operation for text in texts for operation in split(text))
+
+
+def _is_still_due(before: Scenario, after: Scenario) -> bool:
+    """Whether what ``after`` expects at its end is as due as it was."""
+    if not any(operation.split()[0] in _DUE for operation in split(after.end)):
+        return True
+    gone = _words(before) - _words(after)
+    return not any(operation.split()[0] in _BRINGS_HOME for operation in gone)
+
+
 def _is_wrong_in_itself(runner: Runner, scenario: Scenario) -> bool:
     """Whether something is found even when nobody interrupts anybody."""
     one_by_one = Search(memory=Memory.SC, bound=0, seconds=_ATTEMPT_S)
@@ -57,7 +82,11 @@ def _is_wrong_in_itself(runner: Runner, scenario: Scenario) -> bool:
 
 
 def shrink(
-    runner: Runner, scenario: Scenario, found: Found, search: Search
+    runner: Runner,
+    scenario: Scenario,
+    found: Found,
+    search: Search,
+    reference: Runner | None = None,
 ) -> tuple[Scenario, Found]:
     """Leave operations out as long as the same is found; the scenario left, and its finding.
 
@@ -66,6 +95,7 @@ def shrink(
         scenario: Where it was found.
         found: What was found.
         search: How; the memory model stays, the strategy may not.
+        reference: What runs our own core without a bug; ``runner`` if it is that.
     """
     until = time.monotonic() + _BUDGET_S
     attempt = replace(
@@ -78,17 +108,22 @@ def shrink(
     if runner.search(scenario, attempt).found is None:
         # Too large to search through: by chance then, as it was found.
         attempt = replace(attempt, strategy=Strategy.RANDOM)
-    may_be_wrong = _is_wrong_in_itself(runner, scenario)
+    reference = reference or runner
+    # Whoever finds nothing wrong with the whole must find nothing wrong with the rest.
+    judges = [each for each in (runner, reference) if not _is_wrong_in_itself(each, scenario)]
+    is_sound = reference in judges
     candidates = _smaller(scenario)
     while time.monotonic() < until and not runner.is_stopped:
         candidate = next(candidates, None)
         if candidate is None:
             break
+        if not is_sound and not _is_still_due(scenario, candidate):
+            continue
         try:
             result = runner.search(candidate, attempt)
             if result.found is None or result.found.signature != found.signature:
                 continue
-            if not may_be_wrong and _is_wrong_in_itself(runner, candidate):
+            if any(_is_wrong_in_itself(judge, candidate) for judge in judges):
                 continue
         except ConfigError:  # it needs what was left out
             continue
