@@ -96,6 +96,8 @@ def artifact_of(
 ) -> Artifact:
     """Make the artifact of a finding."""
     actors = tuple(scenario.actors)
+    # It is replayed from whatever folder.
+    provider = provider.resolve() if provider is not None else None
     return Artifact(scenario.name, scenario.text, actors, memory, bug, provider, found, found_by)
 
 

@@ -119,7 +119,7 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
             "provider",
             str(provider),
             "name the C source of one (each access of it is watched, which a library does not "
-            "show; 'race --live' and 'stress' take both)",
+            "show; 'stress' takes one)",
         )
     compiler = any_compiler()
     # GCC warns of each stand-alone fence; our runtime knows them.

@@ -33,7 +33,7 @@ from emu.race.runner import (
 from emu.race.scenario import Scenario
 from emu.race.scenario_file import find_scenarios
 from emu.race.shrink import count_operations, shrink
-from emu.race.timeline import find_places, print_timeline
+from emu.race.timeline import find_places, print_timeline, print_words, short_timeline
 from emu.race.view import (
     SearchView,
     label,
@@ -46,6 +46,8 @@ from emu.report import write_json
 EXIT_FINDING = 1
 _FINDINGS = Path("race") / "findings"
 _SECONDS = 60
+#: Lines of a finding: its scenario and its steps, the rest of a screen left for what is around.
+_SCREEN = 16
 
 
 def _say(console: Console, text: str) -> None:
@@ -113,27 +115,41 @@ def race(
 ) -> dict[str, Any]:
     """Search scenarios, one after the other, and say what came of it; as values."""
     summaries = []
-    shown = 0
+    # By its cause: where a mistake was seen first. That is shown, at the end, where it is read.
+    seen: dict[tuple[str, str], tuple[Scenario, Artifact, Path]] = {}
+    count = 0
     with runner.stopped_by_signals():
         for scenario in scenarios:
             with SearchView(console) as view:
                 result = _search(runner, scenario, search, strategy, view)
-            console.print(outcome(scenario, result), highlight=False, soft_wrap=True)
             path = None
             if result.found is not None:
-                artifact, path = _keep(runner, scenario, result, bug, provider, findings)
-                _announce_finding(console, scenario, artifact, path)
-                _show(console, runner.executable, artifact, all_steps, None if shown else perfetto)
+                first = seen.get(result.found.cause)
+                artifact, path = _keep(
+                    runner, scenario, result, bug, provider, findings, cut=first is None
+                )
+                count += 1
                 result = replace(result, found=artifact.found)
-                shown += 1
+                seen.setdefault(artifact.found.cause, (scenario, artifact, path))
+            if result.found is None or first is None:
+                console.print(outcome(scenario, result), highlight=False, soft_wrap=True)
+            else:
+                _say(console, f"{scenario.name}: the same mistake as {first[0].name}: {path}")
             summaries.append(_as_dict(scenario, result, path))
             if runner.is_stopped:
                 break
     left = len(scenarios) - len(summaries)
     if runner.is_stopped:
         _say(console, f"interrupted: a partial result, {left} scenario(s) were not begun")
-    if shown:
-        console.print(f"[bold red]FINDINGS: {shown}[/]", highlight=False)
+    for number, (scenario, artifact, _) in enumerate(seen.values()):
+        _announce_finding(console, scenario, artifact)
+        trace = None if number else perfetto
+        _show_shortly(console, runner.executable, artifact, all_steps, trace)
+    if seen:
+        for _, _, path in seen.values():
+            _say(console, str(path))
+        where = "" if count == len(seen) else f", seen in {count} scenarios"
+        console.print(f"[bold red]FINDINGS: {len(seen)}{where}[/]", highlight=False)
     else:
         so_far = " so far" if runner.is_stopped else ""
         console.print(f"[bold green]no finding{so_far}[/]", highlight=False)
@@ -145,7 +161,8 @@ def race(
         "seed": search.seed,
         "interrupted": runner.is_stopped,
         "complete": not left and all(item["complete"] for item in summaries),
-        "findings": shown,
+        "findings": count,
+        "mistakes": len(seen),
         "scenarios": summaries,
     }
 
@@ -157,11 +174,13 @@ def _keep(
     bug: Bug | None,
     provider: Path | None,
     findings: Path | None,
+    *,
+    cut: bool,
 ) -> tuple[Artifact, Path]:
-    """Cut a finding down and write it."""
+    """Cut a finding down, unless its like was, and write it."""
     assert result.found is not None
     smallest, found = scenario, result.found
-    if not runner.is_stopped:
+    if cut and not runner.is_stopped:
         reference = Runner(build_simulation()) if bug or provider else None
         smallest, found = shrink(runner, scenario, result.found, result.search, reference)
     found_by = {
@@ -174,16 +193,30 @@ def _keep(
     return artifact, artifact.write(findings_folder(findings, _FINDINGS))
 
 
-def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact, path: Path) -> None:
+def _show_shortly(
+    console: Console, executable: Path, artifact: Artifact, all_steps: bool, perfetto: Path | None
+) -> None:
+    """Show a finding in one screen, unless all of it is wanted."""
+    if all_steps or perfetto is not None:
+        _show(console, executable, artifact, all_steps, perfetto)
+        return
+    found = artifact.found
+    places = find_places(executable, found.places)
+    room = _SCREEN - len(artifact.scenario.splitlines())
+    for line in short_timeline(found, artifact.memory, places, room):
+        _say(console, line)
+    print_words(console, found, artifact.actors, places)
+
+
+def _announce_finding(console: Console, scenario: Scenario, artifact: Artifact) -> None:
     found = artifact.found
     lines = artifact.scenario.splitlines()
     before = count_operations(scenario)
     scripts = [line for line in lines if line.startswith(("setup ", "actor ", "end "))]
     after = sum(1 + line.count(";") for line in scripts)
-    _say(console, f"\n{path}")
     _say(
         console,
-        f"{after} operations of {before}, {found.switches} context switches, "
+        f"\n{scenario.name}: {after} operations of {before}, {found.switches} context switches, "
         f"{len(found.steps)} steps, trace {found.hash}",
     )
     for line in lines:

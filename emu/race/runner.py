@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.race.scenario import Scenario
 
+#: Words of the checks that look at where buffers are and who refers to them.
+_OF_BUFFERS = ("niov N", "a buffer was", "page-pool references", "in flight", "buffers missing")
 #: pct's depth: as many places as the simulation keeps.
 DEPTH_MAX = 8
 _SEED_MAX = 2**64 - 1
@@ -158,6 +160,18 @@ class Found:
         """Kind and text without its numbers: what makes two findings the same."""
         return self.kind, "".join("N" if c.isdigit() else c for c in self.text)
 
+    @property
+    def cause(self) -> tuple[str, str]:
+        """What makes findings of different scenarios one mistake, as far as words can tell.
+
+        A buffer that is in two places, or in none, or has references that nobody holds, is what
+        one wrong return looks like, in one scenario or another.
+        """
+        kind, text = self.signature
+        if kind == "wrong" and any(word in text for word in _OF_BUFFERS):
+            return kind, "where buffers are"
+        return kind, text
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -221,8 +235,8 @@ class Runner:
 
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """While this lasts, Ctrl-C and SIGTERM stop a search instead of raising."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """While this lasts, Ctrl-C, SIGTERM and SIGHUP stop a search instead of raising."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in numbers}
         for number in numbers:
             signal.signal(number, lambda *_: self.stop())

@@ -23,8 +23,11 @@ from emu.race.scenario import Scenario
 _DUE = ("expect-home", "expect-verdict", "destroy")
 #: Operations that bring it home.
 _BRINGS_HOME = frozenset(
-    "return push give take take-bytes await-cqes write tail flush refill alloc grant scrub "
-    "scrub-quiet drop close deliver reset-ring retry".split()
+    {
+        *("return", "push", "give", "take", "take-bytes", "await-cqes", "write", "tail"),
+        *("flush", "refill", "alloc", "grant", "reset-ring", "retry"),
+        *("scrub", "scrub-quiet", "drop", "close", "deliver"),
+    }
 )
 
 #: For all of it, and for one attempt.

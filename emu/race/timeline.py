@@ -28,6 +28,8 @@ _SYMBOLIZERS = (
     ("llvm-symbolizer", ("--output-style=GNU", "-a", "-f", "-i", "-e")),
     ("llvm-addr2line", ("-a", "-f", "-i", "-e")),
 )
+#: Of a line of the short timeline.
+_WIDTH = 100
 _ELF_EXECUTABLE = 2  # at a fixed address, unlike most programs of today
 
 
@@ -198,6 +200,38 @@ def timeline(
     return table
 
 
+def short_timeline(
+    found: Found, memory: Memory, places: dict[int, Place], lines_max: int
+) -> list[str]:
+    """The last steps that concern more than one actor: a line each, while there is room."""
+    numbers = shared_steps(found.steps)
+    newest = newest_values(found.steps)
+    kept = numbers[-lines_max:]
+    names = max((len(found.steps[number].name) for number in kept), default=0)
+    lines = []
+    for number in kept:
+        step = found.steps[number]
+        place = places.get(step.place)
+        where = "" if place is None else f"{place.text} {place.function}".rstrip()
+        what = step_text(step, newest[number], memory)
+        lines.append(f"{number:>5} {step.name:<{names}}  {what:<40}  {where}"[:_WIDTH].rstrip())
+    left_out = len(found.steps) - len(kept)
+    if left_out:
+        lines.append(f"      … {left_out} more steps: 'zcrx-emu replay --all-steps FILE'")
+    return lines
+
+
+def print_words(
+    console: Console, found: Found, actors: Sequence[str], places: dict[int, Place]
+) -> None:
+    """Say what is wrong, and where."""
+    who = f"{actors[found.actor]}: " if 0 <= found.actor < len(actors) else ""
+    console.print(f"[bold red]{found.kind}[/]: {escape(who + found.text)}", highlight=False)
+    for word, offset in (("at", found.place), ("the other is at", found.other_place)):
+        if place := places.get(offset):
+            console.print(f"{word} {place.text} {place.function}", highlight=False, markup=False)
+
+
 def print_timeline(
     console: Console,
     found: Found,
@@ -216,8 +250,4 @@ def print_timeline(
             f"{hidden} steps on words that nobody else touches are left out (--all-steps)",
             highlight=False,
         )
-    who = f"{actors[found.actor]}: " if 0 <= found.actor < len(actors) else ""
-    console.print(f"[bold red]{found.kind}[/]: {escape(who + found.text)}", highlight=False)
-    for word, offset in (("at", found.place), ("the other is at", found.other_place)):
-        if place := places.get(offset):
-            console.print(f"{word} {place.text} {place.function}", highlight=False, markup=False)
+    print_words(console, found, actors, places)

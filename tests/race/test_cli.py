@@ -39,6 +39,39 @@ def test_provider_of_ones_own_is_attacked_and_replayed(call: Call, tmp_path: Pat
     assert "the same trace: " in call("replay", str(path)).stdout
 
 
+def test_finding_is_replayed_from_another_folder(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = Path(__file__).parents[2] / "docs" / "examples"
+    for name in ("broken_provider.c", "plain_provider.c"):
+        (tmp_path / name).write_bytes((examples / name).read_bytes())
+    arguments = ("--provider", "broken_provider.c", "--scenario", "refill-vs-scrub")
+    assert call("race", *arguments).code == 1
+    path = next((tmp_path / "race" / "findings").iterdir())
+    (tmp_path / "elsewhere").mkdir()
+    moved = path.rename(tmp_path / "elsewhere" / path.name)
+    assert json.loads(moved.read_text())["provider"] == str(tmp_path / "broken_provider.c")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "the same trace: " in call("replay", moved.name).stdout
+
+
+def test_one_mistake_is_one_finding_in_one_screen(call: Call, tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "docs" / "examples" / "broken_provider.c"
+    (tmp_path / "some.py").write_text(
+        "from emu.race.library import SCENARIOS as ALL\n"
+        "SCENARIOS = [ALL[n] for n in ('refill-vs-scrub', 'full-ring', 'late-return')]\n"
+    )
+    ended = call("race", "--provider", str(source), "--scenario", "some.py", "--json", "s.json")
+    assert ended.code == 1
+    lines = ended.stdout.splitlines()
+    assert lines[-1] == "FINDINGS: 1, seen in 3 scenarios"
+    assert sum("the same mistake as refill-vs-scrub" in line for line in lines) == 2
+    assert len(lines[lines.index("") :]) <= 24
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["findings"], summary["mistakes"]) == (3, 1)
+    assert len(list((tmp_path / "race" / "findings").iterdir())) == 3
+
+
 def test_lists_show_what_there_is(call: Call) -> None:
     ended = call("race", "--list")
     assert ended.code == 0
