@@ -209,7 +209,7 @@ class RunConfig:
             ConfigError: The consumer would keep more than such a packet leaves.
         """
         spare = self.area_buffers - buffers_max
-        if self.consumer == "builtin" and self.hold > spare:
+        if self.hold > spare:
             raise ConfigError.of(
                 "hold",
                 self.hold,
