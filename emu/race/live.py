@@ -292,13 +292,16 @@ def run_live(
 
 @contextlib.contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM are asked for, and put back afterwards."""
+    """Ctrl-C, SIGTERM and SIGHUP are asked for, and put back afterwards."""
     caught: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         caught.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield lambda: bool(caught)
     finally:
