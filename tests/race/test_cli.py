@@ -154,7 +154,7 @@ def _simulation_of(pid: int) -> int:
     return int(children[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_search_gives_a_partial_result(
     script: Any, endless: Path, number: signal.Signals
 ) -> None:

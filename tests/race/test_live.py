@@ -162,9 +162,12 @@ def front(script: Any, tmp_path: Path) -> Iterator[_Front]:
     front.process.communicate()
 
 
-def test_ctrl_c_ends_it_in_order_with_a_partial_result(front: _Front) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signal_ends_it_in_order_with_a_partial_result(
+    front: _Front, number: signal.Signals
+) -> None:
     front.wait_for_workers()
-    front.process.send_signal(signal.SIGINT)
+    front.process.send_signal(number)
     stdout, stderr = front.process.communicate(timeout=_DEADLINE_S)
     assert front.process.returncode == 0, stderr
     assert "partial: it was interrupted" in stderr
