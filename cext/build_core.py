@@ -155,6 +155,13 @@ bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue);
 void zcrx_queue_scrub_end(struct zcrx_queue *queue);
 bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
 uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
+struct zcrx_stream {
+    uint64_t bytes, step;
+    uint32_t crc, mark_count, error, ends;
+    uint32_t marks[1024];
+};
+void zcrx_stream_read(const struct zcrx_queue *queue, struct zcrx_stream *stream);
+uint32_t zcrx_stream_ends(const struct zcrx_queue *queue);
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 #define ZCRX_ALARMS ...
 void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values);
@@ -265,6 +272,7 @@ struct zcrx_arena {
     struct zcrx_arena_queue queue[64];
 };
 uint32_t zcrx_crc32c(const void *data, size_t size);
+uint32_t zcrx_crc32c_more(uint32_t crc, const void *data, size_t size);
 uint32_t zcrx_crc32c_portable(const void *data, size_t size);
 const char *zcrx_crc32c_kind(void);
 uint32_t zcrx_rss_hash(const uint8_t *input, uint32_t size);

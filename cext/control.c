@@ -194,6 +194,30 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
 	return count;
 }
 
+uint32_t zcrx_stream_ends(const struct zcrx_queue *queue)
+{
+	/* Pairs with the release in end_connection(). */
+	return shm_load_acquire_u32(&queue->nic->stream.ends, POINT_COUNTER);
+}
+
+void zcrx_stream_read(const struct zcrx_queue *queue, struct zcrx_stream *stream)
+{
+	const struct zcrx_stream_shared *shared = &queue->nic->stream;
+	uint32_t ends = zcrx_stream_ends(queue);
+
+	*stream = (struct zcrx_stream){
+		.bytes = shm_load_relaxed_u64(&shared->bytes, POINT_COUNTER),
+		.step = shm_load_relaxed_u64(&shared->step, POINT_COUNTER),
+		.crc = shm_load_relaxed_u32(&shared->crc, POINT_COUNTER),
+		.mark_count = shm_load_relaxed_u32(&shared->mark_count, POINT_COUNTER),
+		.error = shm_load_relaxed_u32(&shared->error, POINT_COUNTER),
+		.ends = ends,
+	};
+	assert(stream->mark_count < ZCRX_STREAM_MARKS);
+	for (uint32_t i = 0; i < stream->mark_count; i++)
+		stream->marks[i] = shm_load_relaxed_u32(&shared->marks[i], POINT_COUNTER);
+}
+
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue)
 {
 	return shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);

@@ -66,6 +66,19 @@ bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
  */
 uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
 
+/* The NIC's account of the sockets of a queue, copied: see struct zcrx_stream_shared. */
+struct zcrx_stream {
+	uint64_t bytes, step;
+	uint32_t crc, mark_count, error, ends;
+	uint32_t marks[ZCRX_STREAM_MARKS];
+};
+
+/* Exact once all connections have ended, or the NIC has. */
+void zcrx_stream_read(const struct zcrx_queue *queue, struct zcrx_stream *stream);
+
+/* How many connections have ended: then their completions are visible. */
+uint32_t zcrx_stream_ends(const struct zcrx_queue *queue);
+
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
 /* enum zcrx_foreign_call: where a provider of somebody else's is, or was when its process ended. */

@@ -55,10 +55,8 @@ static inline uint64_t load64(const uint8_t *at)
 	return value;
 }
 
-uint32_t zcrx_crc32c_portable(const void *data, size_t size)
+static uint32_t crc_portable(uint32_t crc, const uint8_t *at, size_t size)
 {
-	const uint8_t *at = data;
-	uint32_t crc = 0xffffffffU;
 
 	pthread_once(&tables_once, build_tables);
 	for (; size >= 8; size -= 8, at += 8) {
@@ -71,6 +69,11 @@ uint32_t zcrx_crc32c_portable(const void *data, size_t size)
 	while (size--)
 		crc = (crc >> 8) ^ byte_table[0][(crc ^ *at++) & 0xff];
 	return ~crc;
+}
+
+uint32_t zcrx_crc32c_portable(const void *data, size_t size)
+{
+	return crc_portable(0xffffffffU, data, size);
 }
 
 #if defined(__x86_64__)
@@ -106,10 +109,8 @@ static inline uint32_t shift_lane(uint32_t crc, int lanes)
 	       table[3][crc >> 24];
 }
 
-CRC_TARGET static uint32_t crc_hardware(const uint8_t *at, size_t size)
+CRC_TARGET static uint32_t crc_hardware(uint32_t crc, const uint8_t *at, size_t size)
 {
-	uint32_t crc = 0xffffffffU;
-
 	for (; size >= 3 * LANE; size -= 3 * LANE, at += 3 * LANE) {
 		uint32_t second = 0, third = 0;
 
@@ -130,14 +131,19 @@ CRC_TARGET static uint32_t crc_hardware(const uint8_t *at, size_t size)
 
 uint32_t zcrx_crc32c(const void *data, size_t size)
 {
+	return zcrx_crc32c_more(0, data, size);
+}
+
+uint32_t zcrx_crc32c_more(uint32_t crc, const void *data, size_t size)
+{
 #ifdef CRC_TARGET
 	if (crc_supported()) {
 		if (size >= 3 * LANE)
 			pthread_once(&tables_once, build_tables);
-		return crc_hardware(data, size);
+		return crc_hardware(~crc, data, size);
 	}
 #endif
-	return zcrx_crc32c_portable(data, size);
+	return crc_portable(~crc, data, size);
 }
 
 const char *zcrx_crc32c_kind(void)

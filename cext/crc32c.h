@@ -8,6 +8,9 @@
 /* CRC32C (Castagnoli) of `size` bytes, as iSCSI and SCTP compute it. */
 uint32_t zcrx_crc32c(const void *data, size_t size);
 
+/* The same of more bytes behind those whose CRC32C is `crc`; 0 = none so far. */
+uint32_t zcrx_crc32c_more(uint32_t crc, const void *data, size_t size);
+
 /* The portable computation, for tests and machines without the instruction. */
 uint32_t zcrx_crc32c_portable(const void *data, size_t size);
 

@@ -109,6 +109,28 @@ struct zcrx_bells {
 	X(waits_cq_full)        \
 	X(connections)
 
+/*
+ * What came out of the sockets of a queue, by the NIC's own account: that is
+ * what a file is held against, and what tells that nothing more will come. A
+ * completion may be lost with its reader; this cannot.
+ *
+ * marks[i] is the CRC32C of the first (i + 1) * step bytes. When all are in
+ * use, every other one goes and step doubles, so the list never ends and the
+ * place of a first difference is known to within a part in 512.
+ */
+#define ZCRX_STREAM_MARKS 1024U
+#define ZCRX_STREAM_STEP 4096U
+
+struct zcrx_stream_shared {
+	shm_u64 bytes;
+	shm_u64 step; /* 0 = nothing came */
+	shm_u32 crc; /* of all bytes */
+	shm_u32 mark_count;
+	shm_u32 error; /* errno of the first connection that broke; 0 = none */
+	shm_u32 ends; /* connections that ended, in order or not; written last */
+	shm_u32 marks[ZCRX_STREAM_MARKS];
+};
+
 struct zcrx_nic_shared {
 #define ZCRX_NIC_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_NIC_COUNTERS(ZCRX_NIC_FIELD)
@@ -117,6 +139,7 @@ struct zcrx_nic_shared {
 	shm_u32 open_niov; /* the buffer being cut into fragments, + 1; 0 = none */
 	shm_u32 publishing; /* fragments have their references and are not visible yet */
 	shm_u32 held_count; /* granted buffers held back by a fault */
+	struct zcrx_stream_shared stream;
 	/*
 	 * Standing still: packets are offered and none is delivered. Times are of
 	 * CLOCK_MONOTONIC in ns; the clock is read when it begins and when it ends.

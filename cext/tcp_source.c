@@ -126,6 +126,56 @@ static void accept_all(struct zcrx_tcp_source *source, struct zcrx_nq *queues, u
 	}
 }
 
+/* Every other mark goes: those that stay are the ones of twice the step. */
+static void thin_marks(struct zcrx_stream_shared *stream)
+{
+	for (uint32_t i = 0; i < ZCRX_STREAM_MARKS / 2; i++)
+		shm_store_relaxed_u32(
+			&stream->marks[i],
+			shm_load_relaxed_u32(&stream->marks[2 * i + 1], POINT_COUNTER),
+			POINT_COUNTER);
+	shm_store_relaxed_u32(&stream->mark_count, ZCRX_STREAM_MARKS / 2, POINT_COUNTER);
+	shm_store_relaxed_u64(&stream->step, 2 * shm_load_relaxed_u64(&stream->step, POINT_COUNTER),
+			      POINT_COUNTER);
+}
+
+static void mark(struct zcrx_stream_shared *stream, uint32_t crc)
+{
+	uint32_t count = shm_load_relaxed_u32(&stream->mark_count, POINT_COUNTER);
+
+	shm_store_relaxed_u32(&stream->marks[count], crc, POINT_COUNTER);
+	shm_store_relaxed_u32(&stream->mark_count, count + 1, POINT_COUNTER);
+	if (count + 1 == ZCRX_STREAM_MARKS)
+		thin_marks(stream);
+}
+
+/*
+ * Take bytes into the account of the stream. Ours alone to write; relaxed, since
+ * it is read after the release of `ends`, or when the NIC has come to rest.
+ */
+static void account(struct zcrx_stream_shared *stream, const uint8_t *data, uint32_t len)
+{
+	uint64_t bytes = shm_load_relaxed_u64(&stream->bytes, POINT_COUNTER);
+	uint32_t crc = shm_load_relaxed_u32(&stream->crc, POINT_COUNTER);
+
+	if (bytes == 0)
+		shm_store_relaxed_u64(&stream->step, ZCRX_STREAM_STEP, POINT_COUNTER);
+	while (len > 0) {
+		uint64_t step = shm_load_relaxed_u64(&stream->step, POINT_COUNTER);
+		uint64_t left = step - bytes % step;
+		uint32_t piece = len < left ? len : (uint32_t)left;
+
+		crc = zcrx_crc32c_more(crc, data, piece);
+		bytes += piece;
+		data += piece;
+		len -= piece;
+		if (piece == left)
+			mark(stream, crc);
+	}
+	shm_store_relaxed_u32(&stream->crc, crc, POINT_COUNTER);
+	shm_store_relaxed_u64(&stream->bytes, bytes, POINT_COUNTER);
+}
+
 /* Hand out what was received: one fragment a buffer, all but the last one full. */
 static void deliver(struct zcrx_nq *nq, uint32_t flow, const uint32_t *niovs, size_t received)
 {
@@ -137,6 +187,7 @@ static void deliver(struct zcrx_nq *nq, uint32_t flow, const uint32_t *niovs, si
 
 		assert(opened == niovs[i]);
 		(void)niovs;
+		account(&nq->queue.nic->stream, zcrx_area_niov(&nq->queue.area, opened), len);
 		zcrx_nq_fragment(nq, flow, len,
 				 zcrx_crc32c(zcrx_area_niov(&nq->queue.area, opened), len));
 		zcrx_nq_close(nq);
@@ -160,8 +211,16 @@ static void peek_grants(const struct zcrx_nq *nq, uint32_t *niovs, uint32_t coun
 
 static void end_connection(struct zcrx_nq *nq, struct connection *connection, int32_t res)
 {
+	struct zcrx_stream_shared *stream = &nq->queue.nic->stream;
+
 	zcrx_nq_end(nq, connection->flow, res);
 	zcrx_nq_publish(nq);
+	if (res && !shm_load_relaxed_u32(&stream->error, POINT_COUNTER))
+		shm_store_relaxed_u32(&stream->error, (uint32_t)-res, POINT_COUNTER);
+	/* Pairs with the acquire in zcrx_stream_read(): the account and all completions are there. */
+	shm_store_release_u32(&stream->ends, shm_load_relaxed_u32(&stream->ends, POINT_COUNTER) + 1,
+			      POINT_COUNTER);
+	zcrx_bell_ring(&nq->queue.bells->control, ZCRX_BELL_WORK);
 	close(connection->fd);
 	free(connection);
 }

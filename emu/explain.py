@@ -704,7 +704,8 @@ def explain(case: Case) -> tuple[Explanation, ...]:
     if case.timeouts:
         texts["timeout"] = _timeout(case)
     for name in case.broken:
-        texts[name] = _STATEMENTS[name](case)
+        if name in _STATEMENTS:  # others say all there is in their own line
+            texts[name] = _STATEMENTS[name](case)
     noticed = list(case.findings)
     order = sorted(texts, key=lambda kind: noticed.index(kind) if kind in noticed else len(noticed))
     step = _next_step(case)

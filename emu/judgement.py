@@ -22,6 +22,7 @@ from emu.errors import EmuError, EnvironmentProblem
 from emu.explain import Case, Death, explain, why_mismatch
 from emu.flight import FlightLog
 from emu.progress import Movement, QueueMovement
+from emu.received import STATEMENT, Output, Reception, check
 from emu.report import Explanation, Process, QueueReport, Report, Statement, failures, versions
 from emu.rundir import FLIGHT, TRACEBACKS, write_run
 from emu.setup_faults import SetupFaults
@@ -58,6 +59,8 @@ class FinishedRun:
     watch: Watch | None  #: None: set-up failed before there was anything to watch
     netlink: Mapping[str, Any]
     notes: Sequence[str]
+    output: Output | None = None  #: of a reception; None: it was no such run
+    connections: int = 0  #: that it waited for
 
     @property
     def undrained(self) -> frozenset[int]:
@@ -180,6 +183,8 @@ def _judge(run: FinishedRun) -> Report:
     statements = run.setup.statements(audit(evidence))
     if run.config.consumer != "builtin" or any(r.fault.source for r in run.config.plan.rules):
         statements = by_its_word(statements)
+    if run.output is not None and run.queues:
+        statements = (*statements, _completeness(run, run.output, reconciliation, queues))
     deaths = [death.text + _where_more(run, death) for death in run.deaths]
     problems = (*deaths, *run.timeouts, *failures(statements))
     log = _flight_log(run.watch, statements) if problems and run.watch is not None else None
@@ -211,6 +216,31 @@ def _judge(run: FinishedRun) -> Report:
             tracebacks=_tracebacks(run),
         )
     return report
+
+
+def _completeness(
+    run: FinishedRun,
+    output: Output,
+    reconciliation: Reconciliation,
+    queues: Sequence[QueueReport],
+) -> Statement:
+    """Is the output all that came? Asked of the NIC and the file, not of the consumer."""
+    rows = [row for row in reconciliation.rows if row.injected and row.name != "valid"]
+    led_to = [row for row in rows if row.consequences]
+    replacing = [row for row in rows if row.name in ("kill-consumer", "churn")]
+    plausible = [*led_to, *replacing] if output.gaps or not rows else led_to or rows
+    faults = dict.fromkeys(row.name for row in (plausible if output.is_file else led_to))
+    holds, text = check(
+        Reception(
+            account=run.queues[0].stream(),
+            output=output,
+            connections=run.connections,
+            ended=run.deaths[0].text if run.ended == "died" and run.deaths else run.ended,
+            read=sum(queue.consumer["bytes"] for queue in queues),
+            faults=tuple(faults),
+        )
+    )
+    return Statement(STATEMENT, holds, text)
 
 
 def _where_more(run: FinishedRun, death: Death) -> str:

@@ -37,6 +37,14 @@ U32 = 2**32
 U64 = 2**64
 
 
+#: What ``ethtool -S`` shows of a page pool; those that a memory provider never moves stay 0.
+_POOL_COUNTERS = (
+    *("alloc_fast", "alloc_slow", "alloc_slow_ho", "alloc_empty", "alloc_refill", "alloc_waive"),
+    *("recycle_cached", "recycle_cache_full", "recycle_ring", "recycle_ring_full"),
+    "recycle_released_ref",
+)
+
+
 @dataclass(slots=True)
 class _Rqe:
     """One slot of the refill ring; never written, it reads as "return buffer 0"."""
@@ -119,6 +127,7 @@ class ModelProvider:
         self._instance_refs = 1
 
         self._verdicts = dict.fromkeys(Verdict, 0)
+        self._pool_counters = dict.fromkeys(_POOL_COUNTERS, 0)  # of all pools, also those gone
         self._aliases = 0
         self._alloc_failures = 0
         self._destroy_warnings = 0
@@ -388,23 +397,35 @@ class ModelProvider:
         self._judgements = []
         return judgements
 
+    def pool_counters(self) -> dict[str, int]:
+        """Return the page pools' counters by their ``ethtool -S`` names, without ``rx_pp_``."""
+        return dict(self._pool_counters)
+
     # ---- supply -----------------------------------------------------------------------------
 
     def _alloc_one(self, pool: int) -> int | None:
         cache = self._pools[pool].alloc_cache
-        if not cache:
+        if cache:
+            self._pool_counters["alloc_fast"] += 1
+        else:
             self._refill_from_ptr_ring(pool)
-        if not cache:
-            self._refill_from_ring(pool)
-        if not cache:
-            self._refill_from_freelist(pool)
-        if not cache:
-            return None
+            self._pool_counters["alloc_refill" if cache else "alloc_empty"] += 1
+            if not cache and not self._ask_provider(pool):
+                return None
         niov = cache.pop()
         assert self._pp_refs[niov] == 1
         assert self._user_refs[niov] == 0
         self._stack_refs[niov] = 1
         return niov
+
+    def _ask_provider(self, pool: int) -> bool:
+        """Source: ``io_pp_zc_alloc_netmems()``."""
+        cache = self._pools[pool].alloc_cache
+        self._refill_from_ring(pool)
+        if not cache:
+            self._refill_from_freelist(pool)
+        self._pool_counters["alloc_slow"] += bool(cache)
+        return bool(cache)
 
     def _refill_from_ptr_ring(self, pool: int) -> None:
         """Source: ``page_pool_refill_alloc_cache()``."""
@@ -493,7 +514,9 @@ class ModelProvider:
             self._push_freelist(niov)
         elif len(self._pools[pool].ptr_ring) < self._ptr_ring_size:
             self._pools[pool].ptr_ring.append(niov)
+            self._pool_counters["recycle_ring"] += 1
         else:
+            self._pool_counters["recycle_ring_full"] += 1
             self._release(niov)
 
     def _bind(self, niov: int, pool: int) -> None:

@@ -32,12 +32,13 @@ from emu.judgement import FinishedRun, judge, unjudged
 from emu.keeper import CALL_TIMEOUT_S, look_at
 from emu.memory import RunMemory
 from emu.progress import Movement, Progress
+from emu.received import Output
 from emu.report import SETUP_FAILED, Report
 from emu.role import consumer_setup, nic_setup, provider_setup
 from emu.sample import QueueSample, Sample
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
-from emu.traffic import TcpSource, listen, parse_source
+from emu.traffic import PcapSource, TcpSource, listen, parse_source
 from emu.watch import Finding, Watch
 from faults import Actor, Plan
 
@@ -58,7 +59,8 @@ class Session:
         config: What to run.
         run_dir: Folder for ``run.json``; None to write nothing.
         output_fd: Queue 0's consumer writes the payload there, in order; -1 = nowhere.
-        stop_at_end: The consumers finish after so many flows ended; 0 = never.
+        stop_at_end: The traffic is over when so many connections ended and what came was read;
+            0 = never.
         listener: For a ``tcp:`` source: a listening socket, if the caller made one.
         stall_s: Seconds without a delivery after which a run that could go on is stalled.
         tick_s: Seconds after which the control process looks again; process faults are no denser.
@@ -86,6 +88,7 @@ class Session:
         self.listener = listener
         self._output_fd = output_fd
         self._stop_at_end = stop_at_end
+        self._output = Output(output_fd) if output_fd >= 0 and stop_at_end else None
         #: The provider of somebody else's that is run, if any.
         self.provider = None if config.provider is None else look_at(config.provider)
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
@@ -181,9 +184,12 @@ class Session:
                 self.listener = listen(source)
             return None
         self._setup.step("lay out the traffic")
-        return make_arena(
+        arena = make_arena(
             source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
         )
+        if isinstance(source, PcapSource):
+            self._notes.extend(source.notes())
+        return arena
 
     def _start_workers(self) -> None:
         assert self._memory is not None
@@ -257,7 +263,7 @@ class Session:
             self.config,
             queue,
             position=self._queues[queue].consumed(),
-            stop_at_end=self._stop_at_end,
+            stop_at_end=0,  # the NIC's account says it: a completion may be lost with its reader
         )
 
     # ---- watching ----------------------------------------------------------------
@@ -337,7 +343,7 @@ class Session:
             return "died"
         if self._interrupted is not None:
             return self._interrupted
-        if not self.crew.live("consumer"):
+        if not self.crew.live("consumer") or self._all_ended():
             return "finished"
         if self._control.nic_ack >= RunState.QUIESCE:
             return "packets"
@@ -364,6 +370,15 @@ class Session:
         )
         self._left_early.append(text)
         self._watch.found(Finding("substance", worker.queue, f"substance: {text}"))
+
+    def _all_ended(self) -> bool:
+        """Have as many connections ended as were waited for, and was all that came read?"""
+        if not self._stop_at_end:
+            return False
+        ends = sum(queue.stream_ends() for queue in self._queues)
+        return ends >= self._stop_at_end and not any(
+            queue.places().in_flight for queue in self._queues
+        )
 
     def run(
         self, on_sample: Callable[[Sample], None] | None = None, sample_every_s: float = 0.25
@@ -604,6 +619,8 @@ class Session:
                 self.crew.kill(worker)
         self._replaced.add(queue)
         self._change_user(queue, 0)
+        if self._output is not None and queue == 0:
+            self._output.note_user_gone(self._queues[0].stream().size)
         self._claim(queue)
         before = tuple(self._scrubs[queue])
         self._scrub(queue)
@@ -839,6 +856,8 @@ class Session:
             setup=self._setup,
             watch=self._watch if was_set_up else None,
             netlink=self._netlink,
+            output=self._output,
+            connections=self._stop_at_end,
             notes=(
                 *self._notes,
                 *(
@@ -915,16 +934,24 @@ def _end_of(worker: Worker) -> str:
     return f"{worker.label} ended in order" if worker.exit_code == 0 else worker.death()
 
 
+#: Signals that end a run in order, and what its report says then.
+_SIGNALS = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+}
+
+
 @contextlib.contextmanager
 def interruptible(session: Session) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the session in order; a second one ends it at once."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the session in order; a second one ends it at once."""
 
     def handle(signum: int, _frame: object) -> None:
         if session._interrupted is not None:
             raise KeyboardInterrupt
-        session.interrupt("interrupted" if signum == signal.SIGINT else "terminated")
+        session.interrupt(_SIGNALS[signal.Signals(signum)])
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield
     finally:

@@ -93,7 +93,7 @@ PROFILES: dict[str, Profile] = {
 def load_plan(text: str) -> Plan:
     """Return the plan that a profile's name, a ``.toml`` file or a compact string stands for.
 
-    They are tried in this order.
+    They are tried in this order. In a compact string a profile's name stands for its rules.
 
     Raises:
         PlanError: The file cannot be read, or there is a mistake in the plan.
@@ -108,4 +108,5 @@ def load_plan(text: str) -> Plan:
     if re.fullmatch(r"[^:,=]+", word) and word not in ("none", *known):
         hint = nearest(word, known) or "'zcrx-emu faults list' shows what there is"
         raise UnknownFaultError(f"faults: {shown(word)} is neither a fault nor a profile; {hint}")
-    return parse_plan(text)
+    parts = [part.strip() for part in text.split(",")]
+    return parse_plan(",".join(PROFILES[p].text if p in PROFILES else p for p in parts))

@@ -15,7 +15,7 @@ Each class here owns one C object and what it needs to stay alive. Nothing of
 
 from emu.core._lib import core_path
 from emu.core.arena import ArenaPacket, build_arena
-from emu.core.checksum import crc32c, crc32c_kind, crc32c_portable, rss_hash
+from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
 from emu.core.control import RunControl, RunState
 from emu.core.faults import NEVER, Balance, Mismatch, MismatchWhy, Reconciler, Rule, mutate
 from emu.core.layout import (
@@ -63,6 +63,7 @@ from emu.core.queue import (
     Queue,
     SlotView,
     StandingView,
+    StreamAccount,
 )
 from emu.core.sigbus import MemoryGuard
 from emu.core.step import Step
@@ -116,12 +117,14 @@ __all__ = [
     "SlotView",
     "StandingView",
     "Step",
+    "StreamAccount",
     "Touch",
     "bells_size",
     "build_arena",
     "core_path",
     "crc32c",
     "crc32c_kind",
+    "crc32c_more",
     "crc32c_portable",
     "layout_sizes",
     "mutate",

@@ -10,6 +10,11 @@ def crc32c(data: bytes | bytearray | memoryview) -> int:
     return int(lib.zcrx_crc32c(ffi.from_buffer(data), len(data)))
 
 
+def crc32c_more(crc: int, data: bytes) -> int:
+    """CRC32C of bytes whose first part has the CRC32C ``crc`` and whose rest is ``data``."""
+    return int(lib.zcrx_crc32c_more(crc, ffi.from_buffer(data), len(data)))
+
+
 def crc32c_portable(data: bytes) -> int:
     """The same, computed without special instructions."""
     return int(lib.zcrx_crc32c_portable(ffi.from_buffer(data), len(data)))

@@ -84,6 +84,18 @@ def _places(raw: Any) -> Places:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamAccount:
+    """What came out of a queue's sockets, by the NIC's own account."""
+
+    size: int  #: bytes
+    crc: int  #: CRC32C of all of them
+    step: int  #: ``marks[i]`` is the CRC32C of the first ``(i + 1) * step`` bytes
+    marks: tuple[int, ...]
+    error: int  #: errno of the first connection that broke; 0 = none
+    ends: int  #: connections that have ended
+
+
+@dataclass(frozen=True, slots=True)
 class AuditResult:
     """Where every buffer of a queue is, and whether each flow's fragments arrived."""
 
@@ -368,6 +380,23 @@ class Queue:
         raw = ffi.new("struct zcrx_peek *")
         lib.zcrx_queue_peek(self._ptr, index, raw)
         return SlotView(*(int(getattr(raw, field.name)) for field in fields(SlotView)))
+
+    def stream_ends(self) -> int:
+        """Connections that have ended; their completions are visible then."""
+        return int(lib.zcrx_stream_ends(self._ptr))
+
+    def stream(self) -> StreamAccount:
+        """What came out of the sockets; exact when nothing more comes."""
+        raw = ffi.new("struct zcrx_stream *")
+        lib.zcrx_stream_read(self._ptr, raw)
+        return StreamAccount(
+            size=raw.bytes,
+            crc=raw.crc,
+            step=raw.step,
+            marks=tuple(raw.marks[0 : raw.mark_count]),
+            error=raw.error,
+            ends=raw.ends,
+        )
 
     def consumed(self) -> int:
         """RQEs the provider has taken so far."""

@@ -60,6 +60,8 @@ class PcapSource:
 
     path: str  #: of a pcap or pcapng file, as typed
     _summary: PcapSummary | None = field(default=None, init=False, repr=False, compare=False)
+    _links: str = field(default="", init=False, repr=False, compare=False)
+    _cut: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -84,7 +86,8 @@ class PcapSource:
 
         Raises:
             TrafficError: The file is missing, unreadable, empty, no capture, damaged or cut short,
-                or has no payload at all. Packets before the damage were yielded by then.
+                or has no payload at all. One that is
+                damaged behind its first packet is used up to there, and :meth:`notes` says so.
         """
         reading = _Reading()
         try:
@@ -92,18 +95,53 @@ class PcapSource:
                 for frame in _frames(file):
                     yield from reading.take(frame)
         except _BrokenFileError as broken:
-            raise self._error(f"{broken} after {reading.count['frames']} packets") from None
+            where = f"{broken} after {reading.count['frames']} packets"
+            if not reading.count["packets"]:
+                raise self._error(where) from None
+            self._cut = where  # what came before is traffic like any other
         except _NoCaptureError as reason:
             raise self._error(str(reason)) from None
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}") from None
         summary = reading.summary()
         if not summary.packets:
+            links = f" ({reading.links})" if reading.links else ""
             raise self._error(
-                f"no TCP or UDP payload in {summary.frames} packets",
+                f"no TCP or UDP payload in {summary.frames} packets{links}",
                 "a capture with at least one is needed",
             )
         self._summary = summary
+        self._links = reading.links
+
+    def notes(self) -> list[str]:
+        """What of the file was left out or shortened, once it was read; a line each."""
+        summary = self.summary
+        found = []
+        if self._cut:
+            found.append(f"{self.label}: {self._cut}; what comes before it is used")
+        left_out = [
+            f"{count} {why}"
+            for count, why in (
+                (summary.no_payload, "without payload"),
+                (summary.later_fragments, "later IP fragments"),
+                (summary.not_tcp_udp, "not TCP or UDP (other protocols, tunnels)"),
+                (summary.unknown_link, f"of an unread {self._links}"),
+                (summary.damaged, "damaged or cut off before their payload"),
+            )
+            if count
+        ]
+        if left_out:
+            unused = summary.frames - summary.frames_used
+            found.append(
+                f"{self.label}: {unused} of {summary.frames} frames were left out: "
+                f"{', '.join(left_out)}"
+            )
+        if summary.shortened:
+            found.append(
+                f"{self.label}: {summary.shortened} frames have less payload than they had on "
+                "the wire (snaplen)"
+            )
+        return found
 
     def _open(self) -> BinaryIO:
         try:
@@ -125,8 +163,18 @@ class _Reading:
     def __init__(self) -> None:
         self.count = {counted.name: 0 for counted in fields(PcapSummary) if counted.name != "flows"}
         self._flows: dict[tuple[bytes, bytes, int, int, Literal["tcp", "udp"]], Flow] = {}
+        self._links: dict[int, None] = {}  # those not read here, as they came
         self._time_zero_ns: int | None = None
         self._time_ns = 0
+
+    @property
+    def links(self) -> str:
+        """The link types that are not read here, by number and name."""
+        names = [
+            f"{link} ({_LINK_NAMES[link]})" if link in _LINK_NAMES else str(link)
+            for link in [*self._links][:4]
+        ]
+        return f"link type {', '.join(names)}" if names else ""
 
     def summary(self) -> PcapSummary:
         return PcapSummary(flows=len(self._flows), **self.count)
@@ -136,6 +184,8 @@ class _Reading:
         datagram = _datagram(frame)
         if isinstance(datagram, str):
             self.count[datagram] += 1
+            if datagram == "unknown_link":
+                self._links.setdefault(frame.link, None)
             return
         self.count["frames_used"] += 1
         self.count["shortened"] += len(datagram.payload) < datagram.wire_size
@@ -394,6 +444,28 @@ _LINKS: dict[int, tuple[int, Callable[[bytes], tuple[int, int]]]] = {
     14: (0, _by_version),
     228: (0, _by_version),  # IPV4
     229: (0, _by_version),  # IPV6
+}
+
+
+#: Others that captures have, so that they are named.
+_LINK_NAMES = {
+    9: "PPP",
+    105: "IEEE802_11",
+    119: "IEEE802_11_PRISM",
+    127: "IEEE802_11_RADIOTAP",
+    147: "USER0",
+    149: "USER2",
+    163: "IEEE802_11_AVS",
+    187: "BLUETOOTH_HCI_H4",
+    189: "USB_LINUX",
+    192: "PPI",
+    195: "IEEE802_15_4_WITHFCS",
+    201: "BLUETOOTH_HCI_H4_WITH_PHDR",
+    220: "USB_LINUX_MMAPPED",
+    227: "CAN_SOCKETCAN",
+    239: "NFLOG",
+    249: "USBPCAP",
+    253: "NETLINK",
 }
 
 

@@ -318,6 +318,8 @@ class Agreement(RuleBasedStateMachine):
         assert self.other.state() == self.state
         verdicts: list[Judgement] = self.model.take_verdicts()
         assert self.other.take_verdicts() == verdicts
+        if self.subject is StepProvider:
+            assert self.other.pool_counters() == self.model.pool_counters()
 
     @invariant()
     def each_buffer_is_in_one_place(self) -> None:
@@ -485,3 +487,10 @@ def test_broken_provider_in_a_library_is_found(broken_provider: str) -> None:
             ),
         )
     assert found.traceback[-1].path == Path(__file__)
+
+
+def test_both_providers_have_the_same_surface() -> None:
+    def surface(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert surface(ModelProvider) == surface(StepProvider)

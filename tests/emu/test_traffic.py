@@ -827,28 +827,20 @@ GOOD_PCAPNG = section() + interface(1) + enhanced(TCP4) * 3
         (b"hello, world, this is a text\n", ": not a capture;"),
         (b"\x1f\x8b\x08" + bytes(50), ": compressed with gzip: unpack it first;"),
         (GOOD_PCAP[:10], ": truncated after 0 packets;"),
-        (GOOD_PCAP[:-1], ": truncated after 2 packets;"),
-        (GOOD_PCAP + b"\0", ": truncated after 3 packets;"),
-        (GOOD_PCAPNG[:-1], ": truncated after 2 packets;"),
-        (GOOD_PCAPNG[:4], ": truncated after 0 packets;"),
-        (GOOD_PCAPNG + b"\6", ": truncated after 3 packets;"),
         (GOOD_PCAP[:24] + struct.pack("<IIII", 1, 1, 2**32 - 1, 1), ": a record of 4294967295"),
-        (GOOD_PCAPNG + struct.pack("<II", 6, 8), ": a block of 8 bytes after 3 packets;"),
-        (GOOD_PCAPNG + struct.pack("<II", 6, 33), ": a block of 33 bytes after 3 packets;"),
-        (GOOD_PCAPNG + struct.pack("<II", 6, 2**32 - 4), ": a block of 4294967292 bytes"),
-        (GOOD_PCAPNG + struct.pack("<III", 9, 12, 16), ": a block whose two lengths differ"),
-        (GOOD_PCAPNG + block(6, bytes(8)), ": a block too short for its type"),
-        (GOOD_PCAPNG + enhanced(TCP4, number=1), ": a packet of an interface"),
+        (GOOD_PCAPNG[:4], ": truncated after 0 packets;"),
         (section() + enhanced(TCP4), ": a packet of an interface"),
         (section() + block(3, bytes(8)), ": a packet of an interface"),
-        (GOOD_PCAPNG + block(6, struct.pack("<IIIII", 0, 0, 0, 9, 9) + b"1234"), ": a packet lon"),
         (GOOD_PCAPNG[:8] + b"abcd" + GOOD_PCAPNG[12:], ": a section header without a byte order"),
         (section(major=2), ": a section of version 2.0, not 1.x"),
         (b"\xd4\xc3\xb2\xa1\3\0" + GOOD_PCAP[6:], ": pcap version 3.4, not 2.x;"),
         (pcap(), ": no TCP or UDP payload in 0 packets; a capture with at least one is needed"),
         (pcap(ether(ip4(tcp(b"")))), ": no TCP or UDP payload in 1 packets;"),
         (section(), ": no TCP or UDP payload in 0 packets;"),
-        (pcap(TCP4, link=105), ": no TCP or UDP payload in 1 packets;"),
+        (
+            pcap(TCP4, link=105),
+            ": no TCP or UDP payload in 1 packets (link type 105 (IEEE802_11));",
+        ),
     ],
 )
 def test_broken_capture_is_named_with_what_is_needed(
@@ -857,6 +849,41 @@ def test_broken_capture_is_named_with_what_is_needed(
     path = tmp_path / "x.pcap"
     path.write_bytes(data)
     assert f"traffic: pcap:{path}{says}" in error_of(f"pcap:{path}")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (GOOD_PCAP[:-1], ": truncated after 2 packets;"),
+        (GOOD_PCAP + b"\0", ": truncated after 3 packets;"),
+        (GOOD_PCAPNG[:-1], ": truncated after 2 packets;"),
+        (GOOD_PCAPNG + b"\6", ": truncated after 3 packets;"),
+        (GOOD_PCAPNG + struct.pack("<II", 6, 8), ": a block of 8 bytes after 3 packets;"),
+        (GOOD_PCAPNG + struct.pack("<II", 6, 33), ": a block of 33 bytes after 3 packets;"),
+        (GOOD_PCAPNG + struct.pack("<II", 6, 2**32 - 4), ": a block of 4294967292 bytes"),
+        (GOOD_PCAPNG + struct.pack("<III", 9, 12, 16), ": a block whose two lengths differ"),
+        (GOOD_PCAPNG + block(6, bytes(8)), ": a block too short for its type"),
+        (GOOD_PCAPNG + enhanced(TCP4, number=1), ": a packet of an interface"),
+        (GOOD_PCAPNG + block(6, struct.pack("<IIIII", 0, 0, 0, 9, 9) + b"1234"), ": a packet lon"),
+    ],
+)
+def test_capture_is_used_up_to_where_it_is_damaged(tmp_path: Path, data: bytes, says: str) -> None:
+    path = tmp_path / "x.pcap"
+    path.write_bytes(data)
+    source = PcapSource(str(path))
+    assert len(list(source.packets())) in (2, 3)
+    (note,) = source.notes()
+    assert f"pcap:{path}{says.rstrip(';')}" in note
+    assert note.endswith("; what comes before it is used")
+
+
+def test_what_is_left_out_of_a_capture_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap(TCP4, ether(ip4(tcp(b""))), bytes(14)))
+    source = PcapSource(str(path))
+    assert len(list(source.packets())) == 1
+    (note,) = source.notes()
+    assert "2 of 3 frames were left out: 1 without payload, 1 damaged" in note
 
 
 def test_largest_record_is_16_mib(tmp_path: Path, read: Read) -> None:
@@ -868,20 +895,24 @@ def test_largest_record_is_16_mib(tmp_path: Path, read: Read) -> None:
     path = tmp_path / "larger"
     path.write_bytes(pcap(bytes(largest + 1)))
     assert f"a record of {largest + 1} bytes, more than {largest}," in error_of(f"pcap:{path}")
-    path.write_bytes(GOOD_PCAPNG + block(9, bytes(largest - 8)))
+    path.write_bytes(section() + block(9, bytes(largest - 8)))
     assert f"a block of {largest + 4} bytes" in error_of(f"pcap:{path}")
 
 
 @pytest.mark.parametrize("good", [GOOD_PCAP, GOOD_PCAPNG], ids=["pcap", "pcapng"])
 def test_file_cut_anywhere_is_never_taken_for_a_whole_one(tmp_path: Path, good: bytes) -> None:
-    """Between two records a cut cannot be seen; anywhere else it is an error."""
+    """Between two records a cut cannot be seen; anywhere else it is said, or an error."""
     path = tmp_path / "cut"
     complete = 0
     for size in range(len(good)):
         path.write_bytes(good[:size])
+        source = PcapSource(str(path))
         try:
-            packets = list(PcapSource(str(path)).packets())
+            packets = list(source.packets())
         except TrafficError:
+            continue
+        if source.notes():
+            assert "truncated" in source.notes()[0]
             continue
         complete += 1
         assert good[size - 4 : size] in (TCP4[-4:], struct.pack("<I", len(enhanced(TCP4))))

@@ -78,3 +78,11 @@ def test_what_is_none_of_them_is_refused(text: str, kind: type[Exception], words
         load_plan(text)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_profile_may_be_part_of_a_plan() -> None:
+    """Its rules stand where its name stood; the others are as if they were alone."""
+    plan = load_plan("alias:at=3, malformed ,bad-pad:1%")
+    malformed = PROFILES["malformed"].plan.rules
+    alias, pad = parse_plan("alias:at=3").rules, parse_plan("bad-pad:1%").rules
+    assert plan.rules == (*alias, *malformed, *pad)

@@ -7,7 +7,9 @@ import hashlib
 import http.client
 import json
 import random
+import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -46,6 +48,15 @@ class Receiver:
         report = json.loads(self._report.read_text())
         assert report["ended"] == "finished"
         return report
+
+    def fail(self) -> tuple[str, Any]:
+        """Wait for its end, which must be a finding; its line on the file, and the report."""
+        ended = self.running.finish()
+        assert ended.code == 1
+        report = json.loads(self._report.read_text())
+        (text,) = (item for item in report["problems"] if item.startswith("complete: "))
+        assert f"FAIL: {text}" in ended.stdout
+        return text, report
 
     def expect_size(self, size: int) -> None:
         """Wait until so many bytes are in the file."""
@@ -109,15 +120,17 @@ def test_dribbles_arrive_each_when_sent(receive: Callable[..., Receiver]) -> Non
     assert receiver.path.read_bytes() == sent
 
 
-def test_reset_ends_the_file_where_it_was(receive: Callable[..., Receiver]) -> None:
-    """A connection that breaks is an end like any other for the buffers; the bytes are a prefix."""
+def test_reset_is_a_finding_and_the_file_a_prefix(receive: Callable[..., Receiver]) -> None:
+    """A connection that breaks is an end like any other for the buffers, but the file is a part."""
     data = random.Random(SEED).randbytes(1 << 20)
     receiver = receive(*FAULTS)
     with socket.create_connection(receiver.address) as sender:
         sender.sendall(data)
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    report = receiver.finish()
+    text, report = receiver.fail()
     received = receiver.path.read_bytes()
+    assert "ECONNRESET" in text
+    assert f"offset {len(received)} is missing" in text
     assert data.startswith(received)
     assert report["bytes"]["received"] == len(received)
 
@@ -278,3 +291,43 @@ def test_http_upload_is_received_with_its_headers(
     assert head.startswith(b"PUT /name HTTP/1.1\r\n")
     assert f"content-length: {len(data)}".encode() in head.lower()
     assert body == data
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGTERM, "terminated"),
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGHUP, "hung up"),
+    ],
+)
+def test_signal_in_the_middle_is_a_finding(
+    receive: Callable[..., Receiver], number: signal.Signals, word: str
+) -> None:
+    receiver = receive()
+    with socket.create_connection(receiver.address) as sender:
+        sender.sendall(bytes(5000))
+        receiver.expect_size(5000)
+        receiver.running.process.send_signal(number)
+        text, report = receiver.fail()
+    assert f"({word})" in text
+    assert "beyond offset 5000 is missing" in text
+    assert report["ended"] == word
+
+
+def test_what_dies_with_a_consumer_is_named(receive: Callable[..., Receiver]) -> None:
+    """The end of the connection is in the queue when its reader is killed: the run ends all the
+    same, and says from where on the file lacks what."""
+    data = random.Random(SEED).randbytes(300_000)
+    receiver = receive("--faults", "cq-stall:every=1:us=900000,kill-consumer:every=300")
+    with socket.create_connection(receiver.address) as sender:
+        sender.sendall(data)
+    text, report = receiver.fail()
+    received = receiver.path.read_bytes()
+    assert report["ended"] == "finished"
+    found = re.search(r"(\d+) bytes from offset (\d+) are missing", text)
+    assert found is not None
+    size, offset = int(found[1]), int(found[2])
+    assert received[:offset] == data[:offset]
+    assert len(received) <= len(data) - size
+    assert "kill-consumer" in text
