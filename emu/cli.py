@@ -141,8 +141,13 @@ def check_json_target(target: str | None) -> None:
     """Before the run, not after it: a report that cannot be written is lost work."""
     if target in (None, "-"):
         return
-    folder = Path(target).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(target).is_dir():
+    file = Path(os.path.realpath(target))
+    if file.exists() and not file.is_dir() and not file.is_file():
+        is_writable = os.access(file, os.W_OK)  # a device or a FIFO is written into
+    else:
+        folder = file.parent
+        is_writable = folder.is_dir() and os.access(folder, os.W_OK) and not file.is_dir()
+    if not is_writable:
         raise ConfigError(f"json: {target!r} cannot be written; name a file in a folder")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -198,6 +199,20 @@ class RunConfig:
     def _replace_default(self, name: str, default: int, value: int, why: str) -> None:
         object.__setattr__(self, name, Default(value))
         self._note(f"{name}: {value} instead of {default}: {why}")
+
+    def fitted_to(self, packets: Sequence[int]) -> RunConfig:
+        """This configuration for a replay of so many packets a queue and lap.
+
+        A default hold that would keep all that ever comes on a queue gets smaller, with a
+        rounding: nothing would go back, so nothing would be judged.
+        """
+        fewest = self.laps * min((count for count in packets if count), default=0)
+        if not isinstance(self.hold, Default) or not 0 < fewest <= self.hold:
+            return self
+        fitted = copy.copy(self)
+        why = f"a queue gets {fewest} packets, and some are to come back"
+        fitted._replace_default("hold", HOLD, fewest // 2, why)
+        return fitted
 
     def check_traffic(self, buffers_max: int) -> None:
         """Refuse what starves with this traffic.

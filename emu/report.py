@@ -7,10 +7,12 @@ removed or changes its meaning within a schema version; fields may be added.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -209,15 +211,39 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in the same way."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a text file so that a reader sees all of it or nothing.
+
+    Links are followed and a regular file is replaced with its mode kept. What is neither a file
+    nor a folder (a device, a FIFO) is never replaced: it is written into.
+
+    Raises:
+        EnvironmentProblem: It cannot be written; a file that was there is as it was.
+    """
+    data = text.encode("utf-8", "backslashreplace")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) else error
+        raise EnvironmentProblem(f"{path}: cannot be written ({why})") from None
+
+
+def _replace(target: Path, data: bytes) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    temporary = target.with_name(f".zcrx-emu.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(data)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from None
+        raise
 
 
 def write_last_word(run_dir: str | None, config: Mapping[str, Any]) -> None:

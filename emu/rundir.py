@@ -26,15 +26,18 @@ def make_run_dir(path: Path) -> Path:
     """Make the folder of a run.
 
     Raises:
-        ConfigError: It cannot be made or written to.
+        ConfigError: It cannot be made or written to, or an earlier run is in it.
     """
     try:
+        if (path / "run.json").exists():
+            raise FileExistsError(17, "it holds an earlier run")
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"run-dir: {str(path)!r} cannot be written ({error.strerror}); name a writable folder"
+            f"run-dir: {str(path)!r} cannot be written ({why}); name a new or empty folder"
         ) from None
     return path
 

@@ -189,7 +189,13 @@ class Session:
         )
         if isinstance(source, PcapSource):
             self._notes.extend(source.notes())
+        self._fit_to(arena)
         return arena
+
+    def _fit_to(self, arena: Arena) -> None:
+        known = len(self.config.roundings)
+        self.config = self.config.fitted_to(arena.packets)
+        self._notes.extend(self.config.roundings[known:])
 
     def _start_workers(self) -> None:
         assert self._memory is not None

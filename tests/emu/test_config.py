@@ -227,3 +227,24 @@ def test_shape_is_what_the_layout_takes() -> None:
 def test_layout_takes_every_size_that_the_config_takes(name: str) -> None:
     for value in BOUNDS[name]:
         assert layout_sizes(RunConfig(**{name: value}).shape(flows_max=1)).kern > 0
+
+
+def test_default_hold_lets_something_of_a_short_replay_come_back() -> None:
+    fitted = RunConfig(laps=2, queues=3).fitted_to((3, 0, 100))
+    assert fitted.hold == 3
+    assert fitted.roundings[-1].startswith("hold: 3 instead of 32: a queue gets 6 packets")
+
+
+@pytest.mark.parametrize(
+    ("config", "packets"),
+    [
+        (RunConfig(laps=1), (33,)),
+        (RunConfig(), (1,)),  # no laps: it is replayed for as long as the run lasts
+        (RunConfig(laps=1, hold=32), (5,)),  # chosen
+        (RunConfig(laps=1, queues=2), (0, 0)),
+    ],
+)
+def test_hold_stays_where_it_was_chosen_or_fits(
+    config: RunConfig, packets: tuple[int, ...]
+) -> None:
+    assert config.fitted_to(packets) is config

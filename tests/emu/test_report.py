@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,43 @@ def test_json_file_is_replaced_whole(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"ok": True}
     assert path.read_text().endswith("}\n")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    file = tmp_path / "elsewhere" / "run.json"
+    file.write_text("old")
+    file.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    write_json(link, {"ok": True})
+    assert link.is_symlink()
+    assert json.loads(file.read_text()) == {"ok": True}
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_no_regular_file_is_written_into_and_never_replaced(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_json(fifo, {"ok": True})
+        assert json.loads(os.read(reader, 4096)) == {"ok": True}
+    finally:
+        os.close(reader)
+    assert fifo.is_fifo()
+    assert list(tmp_path.iterdir()) == [fifo]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "x" * 256, "x\0y"])
+def test_name_of_a_json_file_is_written_or_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if len(name) == 255:
+        write_json(path, {})
+        assert path.exists()
+        return
+    with pytest.raises(EnvironmentProblem, match=r"^.*: cannot be written \(.*\)$"):
+        write_json(path, {})
 
 
 @pytest.mark.parametrize("where", ["nosuch/run.json", "file/run.json", "folder"])
