@@ -37,7 +37,7 @@ def make_run_dir(path: Path) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"run-dir: {str(path)!r} cannot be written ({why}); name a new or empty folder"
+            f"run-dir: {str(path)!r} cannot be written ({why}); name a writable folder without a run"
         ) from None
     return path
 

@@ -23,6 +23,11 @@ class FakeWorker:
     process: SimpleNamespace
     cpu_s: float = 0.0
 
+    @property
+    def pid(self) -> int:
+        """A consumer's own would be its reaper's child; the victims of these tests have none."""
+        return int(self.process.pid)
+
 
 def worker(role: str, queue: int | None, pid: int) -> FakeWorker:
     return FakeWorker(role, queue, SimpleNamespace(pid=pid), cpu_s=pid / 10)

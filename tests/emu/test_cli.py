@@ -104,6 +104,16 @@ def test_run_folder_may_be_chosen(script: Any) -> None:
     assert not (script.folder / "runs").exists()
 
 
+def test_run_folder_that_holds_a_run_is_refused_and_kept(script: Any) -> None:
+    script.run(*QUICK, "--run-dir", "some")
+    before = (script.folder / "some/run.json").read_bytes()
+    ended = script.run(*QUICK, "--run-dir", "some")
+    assert ended.code == 2
+    assert "run-dir: 'some'" in ended.stderr
+    assert "earlier run" in ended.stderr
+    assert (script.folder / "some/run.json").read_bytes() == before
+
+
 def test_json_on_stdout_is_alone_there(script: Any) -> None:
     ended = script.run(*QUICK, "--queues", 2, "--json", "-")
     report = json.loads(ended.stdout)

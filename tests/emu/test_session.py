@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -428,8 +429,10 @@ def test_death_noticed_after_a_detachment_is_not_the_new_consumers() -> None:
                 running.interrupt()
                 return
             pid = running.pids["consumer of queue 1"]
+            pidfd = os.pidfd_open(pid)
             os.kill(pid, signal.SIGKILL)
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is dead, and not reaped
+            select.select([pidfd], [], [], 30)  # it is dead, and the run has not noticed
+            os.close(pidfd)
             for queue in (0, 1):
                 running.detach_consumer(queue)
             for queue in (1, 0):
