@@ -265,7 +265,7 @@ def folder_of_mistakes(script: Any) -> Path:
     folder: Path = script.folder
     (folder / "file").touch()
     (folder / "folder").mkdir()
-    (folder / "truncated.pcap").write_bytes(CAPTURE.read_bytes()[:1000])
+    (folder / "truncated.pcap").write_bytes(CAPTURE.read_bytes()[:20])
     return folder
 
 
