@@ -211,7 +211,7 @@ class RunConfig:
             return self
         fitted = copy.copy(self)
         why = f"a queue gets {fewest} packets, and some are to come back"
-        fitted._replace_default("hold", HOLD, fewest // 2, why)
+        fitted._replace_default("hold", HOLD, (fewest - 1) // 2, why)
         return fitted
 
     def check_traffic(self, buffers_max: int) -> None:

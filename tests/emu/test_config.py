@@ -231,8 +231,8 @@ def test_layout_takes_every_size_that_the_config_takes(name: str) -> None:
 
 def test_default_hold_lets_something_of_a_short_replay_come_back() -> None:
     fitted = RunConfig(laps=2, queues=3).fitted_to((3, 0, 100))
-    assert fitted.hold == 3
-    assert fitted.roundings[-1].startswith("hold: 3 instead of 32: a queue gets 6 packets")
+    assert fitted.hold == 2
+    assert fitted.roundings[-1].startswith("hold: 2 instead of 32: a queue gets 6 packets")
 
 
 @pytest.mark.parametrize(

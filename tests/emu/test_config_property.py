@@ -46,7 +46,7 @@ BOUNDS = {
 }
 ROUNDED = ("rq_entries", "cq_entries", "grant_entries", "log_entries")  # in the order of notes
 CHOICES = {"pace": Pace, "overload": Overload, "verify": Verify, "return_order": ReturnOrder}
-SWITCHES = ("strict_alias", "pin", "respawn")
+SWITCHES = ("strict_alias", "pin", "poison", "respawn")
 TEXTS = ("traffic", "consumer")
 DURATION_MAX_S = 86400 * 366
 #: How the messages call a field, where that is not its name.
