@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from emu.again import options
 from emu.config import RunConfig
 from emu.report import SETUP_FAILED, Report
 from emu.sample import Sample
@@ -279,6 +280,5 @@ def print_report(console: Console, report: Report) -> None:
         return
     for problem in report.problems:
         console.print(f"[bold red]FAIL[/]: {escape(problem)}", highlight=False, soft_wrap=True)
-    provider = report.config.get("provider")
-    again = f"same again: --seed {report.seed}" + (f" --provider {provider}" if provider else "")
+    again = f"same again: {options(report.config)}"
     console.print(again, highlight=False, markup=False, soft_wrap=True)

@@ -37,7 +37,8 @@ def make_run_dir(path: Path) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"run-dir: {str(path)!r} cannot be written ({why}); name a writable folder without a run"
+            f"run-dir: {str(path)!r} cannot be written ({why}); name a writable folder, without "
+            "a run in it"
         ) from None
     return path
 

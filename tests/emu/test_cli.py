@@ -351,7 +351,9 @@ def test_finding_ends_with_one(script: Any) -> None:
     assert ended.code == 1
     assert ended.stderr == ""
     assert "FAIL: consumer of queue 0: ValueError: mine; traceback in runs/" in ended.stdout
-    assert re.search(r"^same again: --seed \d+$", ended.stdout, re.MULTILINE)
+    assert re.search(
+        r"^same again: --seed \d+ --duration 60 --consumer mine:main$", ended.stdout, re.MULTILINE
+    )
     assert json.loads((script.folder / "r.json").read_text())["ok"] is False
 
 

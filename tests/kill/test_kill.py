@@ -48,7 +48,7 @@ def test_killed_kernel_side_ends_the_run_with_a_verdict(
     assert ended.code == 1
     assert ended.seconds < AT_MOST_S
     assert f"FAIL: {victim} was killed by SIGKILL" in ended.stdout
-    assert re.search(r"^same again: --seed \d+$", ended.stdout, re.MULTILINE)
+    assert re.search(r"^same again: --seed \d+ --duration \d+", ended.stdout, re.MULTILINE)
     report = run_json(script)
     assert report["ended"] == f"{victim} was killed by SIGKILL"
     assert report["problems"] == [report["ended"]]
