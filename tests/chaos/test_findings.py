@@ -98,9 +98,9 @@ def judge() -> Callable[[Callable[[Consumer], None], Plan], Report]:
 @pytest.mark.parametrize(
     ("consumer", "found_by"),
     [
-        (returns_twice, {"exactness", "ownership", "integrity"}),
-        (returns_before_it_reads, {"exactness", "ownership", "integrity"}),
-        (invents_a_return, {"exactness", "ownership", "integrity"}),
+        (returns_twice, {"consumer", "exactness", "ownership", "integrity"}),
+        (returns_before_it_reads, {"consumer", "exactness", "ownership", "integrity"}),
+        (invents_a_return, {"consumer", "exactness", "ownership", "integrity"}),
         (scribbles_over_a_neighbour, {"integrity"}),
     ],
 )
@@ -116,6 +116,7 @@ def test_consumer_that_breaks_the_rules_is_found_out(
     broken = {statement.name for statement in report.statements if statement.holds is False}
     assert broken
     assert broken <= found_by
+    assert ("consumer" in broken) == ("consumer" in found_by)  # its own mistakes, by their places
     assert [line.partition(":")[0] for line in report.problems] == [
         statement.name for statement in report.statements if statement.holds is False
     ]
