@@ -59,6 +59,7 @@ class FinishedRun:
     watch: Watch | None  #: None: set-up failed before there was anything to watch
     netlink: Mapping[str, Any]
     notes: Sequence[str]
+    capture: Mapping[str, Any] | None = None  #: what became of the frames of its traffic
     output: Output | None = None  #: of a reception; None: it was no such run
     connections: int = 0  #: that it waited for
 
@@ -128,6 +129,7 @@ def unjudged(run: FinishedRun, error: Exception, what: str) -> Report:
         netlink=run.netlink,
         notes=tuple(run.notes),
         run_dir=None if run.run_dir is None else str(run.run_dir),
+        capture=run.capture,
         versions=versions(),
     )
     if run.run_dir is not None:
@@ -205,6 +207,7 @@ def _judge(run: FinishedRun) -> Report:
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
         flight_lines=() if log is None else tuple(log.around(8, 4)),
         run_dir=None if run.run_dir is None else str(run.run_dir),
+        capture=run.capture,
         versions=versions(),
     )
     if run.run_dir is not None:

@@ -98,6 +98,7 @@ class Report:
     flight: str | None = None  #: file with what happened around the first finding
     flight_lines: tuple[str, ...] = ()  #: those events of it that are nearest to the finding
     run_dir: str | None = None
+    capture: Mapping[str, Any] | None = None  #: what became of its frames; None: no such traffic
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def total(self, group: str, name: str) -> int:
@@ -133,6 +134,7 @@ class Report:
             "explanation": [asdict(item) for item in self.explanations],
             "flight": self.flight,
             "notes": list(self.notes),
+            "capture": None if self.capture is None else dict(self.capture),
             "packets": {
                 "offered": self.total("nic", "packets_offered"),
                 "delivered": self.total("nic", "packets_delivered"),

@@ -104,6 +104,7 @@ class Session:
         self._interrupted: str | None = None
         self._stack = contextlib.ExitStack()
         self._notes = list(config.roundings)
+        self._capture: dict[str, Any] | None = None  # what became of the frames of the traffic
         if self.provider is not None:
             self._notes.append(f"the provider is {self.provider.name}, from {self.provider.path}")
         self._extra_problems: list[str] = []
@@ -189,6 +190,7 @@ class Session:
         )
         if isinstance(source, PcapSource):
             self._notes.extend(source.notes())
+            self._capture = source.account()
         self._fit_to(arena)
         return arena
 
@@ -862,6 +864,7 @@ class Session:
             setup=self._setup,
             watch=self._watch if was_set_up else None,
             netlink=self._netlink,
+            capture=self._capture,
             output=self._output,
             connections=self._stop_at_end,
             notes=(

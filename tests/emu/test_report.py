@@ -36,6 +36,7 @@ FIELDS = {
     "notes": list,
     "explanation": list,
     "versions": dict,
+    "capture": type(None),
     "packets.offered": int,
     "packets.delivered": int,
     "packets.dropped": int,

@@ -102,6 +102,10 @@ def test_capture_is_replayed_byte_for_byte(run_sound: RunIt, name: str) -> None:
     report = run_sound(traffic=source.label, packets=0, laps=50)
     assert delivered(report) == 50 * source.summary.packets
     assert report.total("consumer", "bytes") == 50 * size
+    account = report.as_dict()["capture"]
+    assert account == source.account()
+    assert 0 < account["frames_used"] < account["frames"]
+    assert any("frames were left out" in note for note in report.notes)
 
 
 def test_original_pace_takes_as_long_as_the_capture(run_sound: RunIt) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import hashlib
 import http.client
 import io
 import json
+import lzma
 import os
 import random
 import re
+import resource
 import socket
 import struct
 import subprocess
@@ -493,8 +497,10 @@ def checked(source: PcapSource) -> tuple[list[Packet], PcapSummary]:
         summary.frames_used
         + summary.no_payload
         + summary.later_fragments
+        + summary.tunnels
         + summary.not_tcp_udp
         + summary.unknown_link
+        + summary.cut_off
         + summary.damaged
     )
     assert summary.packets == len(packets) >= 1
@@ -624,7 +630,13 @@ def test_udp_payload_ends_where_the_udp_length_says(read: Read) -> None:
         ("later_fragments", ether(ip6(hop_by_hop(44) + fragment6(6, 5) + tcp(), 0), 0x86DD)),
         ("not_tcp_udp", ether(ip4(b"\x08" * 60, 1))),
         ("not_tcp_udp", ether(ip6(b"\x08" * 60, 58), 0x86DD)),
-        ("not_tcp_udp", ether(ip6(b"\x08" * 60, 50), 0x86DD)),
+        ("not_tcp_udp", ether(ip4(b"\x08" * 60, 132))),
+        ("tunnels", ether(ip6(b"\x08" * 60, 50), 0x86DD)),
+        ("tunnels", ether(ip4(ip4(tcp()), 4))),
+        ("tunnels", ether(ip4(ip6(tcp()), 41))),
+        ("tunnels", ether(ip4(bytes(4) + ether(ip4(tcp())), 47))),
+        ("tunnels", ether(bytes([0x11, 0, 0, 1, 0, 40, 0, 0x21]) + ip4(tcp()), 0x8864)),
+        ("tunnels", ether(bytes([0, 1, 0x01, 64]) + ip4(tcp()), 0x8847, tags=[0x8100])),
         ("not_tcp_udp", ether(bytes(28), 0x0806)),
         ("not_tcp_udp", ether(bytes(100), 60)),
         ("damaged", b""),
@@ -664,7 +676,7 @@ def test_deep_encapsulation_is_no_recursion(read: Read, nest: Callable[[bytes], 
     for _ in range(1500):
         data = nest(data)
     packets, summary = read(pcap(data, ip4(tcp()), link=101))
-    assert (len(packets), summary.not_tcp_udp) == (1, 1)
+    assert (len(packets), summary.tunnels) == (1, 1)
 
 
 def test_payload_cut_by_snaplen_is_shortened_and_counted(read: Read) -> None:
@@ -673,7 +685,7 @@ def test_payload_cut_by_snaplen_is_shortened_and_counted(read: Read) -> None:
     assert len(packets[0].payload) == 700
     assert summary.shortened == 1
     packets, summary = read(pcap(TCP4, whole[:54], whole[:40], wire_size=len(whole)))
-    assert (len(packets), summary.damaged) == (1, 2)
+    assert (len(packets), summary.cut_off, summary.damaged) == (1, 2, 0)
 
 
 def test_cut_payload_without_ip_length_is_measured_by_the_frame(read: Read) -> None:
@@ -825,7 +837,15 @@ GOOD_PCAPNG = section() + interface(1) + enhanced(TCP4) * 3
         (b"", ": empty; a complete pcap or pcapng file is needed"),
         (b"\xa1\xb2", ": not a capture;"),
         (b"hello, world, this is a text\n", ": not a capture;"),
-        (b"\x1f\x8b\x08" + bytes(50), ": compressed with gzip: unpack it first;"),
+        (b"\x1f\x8b\x08" + bytes(50), ": damaged (gzip) after 0 packets;"),
+        (b"\x1f\x8b", ": truncated (gzip) after 0 packets;"),
+        (gzip.compress(b""), ": empty;"),
+        (gzip.compress(b"hello"), ": not a capture;"),
+        (gzip.compress(gzip.compress(pcap(TCP4))), ": compressed with gzip inside gzip: unpack it"),
+        (b"\x28\xb5\x2f\xfd" + bytes(50), ": compressed with zstd: unpack it first;"),
+        (b"\x04\x22\x4d\x18" + bytes(50), ": compressed with lz4: unpack it first;"),
+        (lzma.compress(pcap(TCP4)), ": compressed with xz: unpack it first;"),
+        (bz2.compress(pcap(TCP4)), ": compressed with bzip2: unpack it first;"),
         (GOOD_PCAP[:10], ": truncated after 0 packets;"),
         (GOOD_PCAP[:24] + struct.pack("<IIII", 1, 1, 2**32 - 1, 1), ": a record of 4294967295"),
         (GOOD_PCAPNG[:4], ": truncated after 0 packets;"),
@@ -835,11 +855,14 @@ GOOD_PCAPNG = section() + interface(1) + enhanced(TCP4) * 3
         (section(major=2), ": a section of version 2.0, not 1.x"),
         (b"\xd4\xc3\xb2\xa1\3\0" + GOOD_PCAP[6:], ": pcap version 3.4, not 2.x;"),
         (pcap(), ": no TCP or UDP payload in 0 packets; a capture with at least one is needed"),
-        (pcap(ether(ip4(tcp(b"")))), ": no TCP or UDP payload in 1 packets;"),
+        (
+            pcap(ether(ip4(tcp(b"")))),
+            ": no TCP or UDP payload in 1 packets (1 without payload);",
+        ),
         (section(), ": no TCP or UDP payload in 0 packets;"),
         (
             pcap(TCP4, link=105),
-            ": no TCP or UDP payload in 1 packets (link type 105 (IEEE802_11));",
+            ": no TCP or UDP payload in 1 packets (1 of an unread link type 105 (IEEE802_11));",
         ),
     ],
 )
@@ -884,6 +907,131 @@ def test_what_is_left_out_of_a_capture_is_said(tmp_path: Path) -> None:
     assert len(list(source.packets())) == 1
     (note,) = source.notes()
     assert "2 of 3 frames were left out: 1 without payload, 1 damaged" in note
+
+
+def mixed() -> bytes:
+    """A frame of each kind, on interfaces of several link types; two are used."""
+    whole = ether(ip4(udp(bytes(500)), 17))
+    frames = [
+        enhanced(TCP4),
+        enhanced(ether(ip4(tcp(b"")))),
+        enhanced(ether(ip4(tcp(), fragment=5))),
+        enhanced(ether(ip4(ip4(tcp()), 4))),
+        enhanced(ether(bytes(28), 0x0806)),
+        enhanced(TCP4, number=1),
+        enhanced(TCP4, number=2),
+        enhanced(ether(b"\x44" + ip4(tcp())[1:])),
+        block(6, struct.pack("<IIIII", 0, 0, 0, 20, len(whole)) + whole[:20]),
+        block(6, struct.pack("<IIIII", 0, 0, 0, 100, len(whole)) + whole[:100]),
+    ]
+    return section() + interface(1) + interface(127) + interface(300) + b"".join(frames)
+
+
+MIXED_NOTE = (
+    "8 of 10 frames were left out: 1 without payload, 1 later IP fragments, 1 tunnels (GRE, IP in "
+    "IP, MPLS, PPPoE, ...), 1 neither TCP nor UDP, 2 of an unread link type 127 "
+    "(IEEE802_11_RADIOTAP), 300, 1 cut off before their payload (snaplen), 1 damaged"
+)
+
+
+def test_each_frame_of_a_mixed_capture_is_accounted_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(mixed()[:-1])
+    source = PcapSource(str(path))
+    assert len(list(source.packets())) == 1
+    assert source.account()["cut"] == "truncated after 9 packets"
+    path.write_bytes(mixed())
+    assert len(list(source.packets())) == 2
+    left_out, shortened = source.notes()
+    assert left_out == f"pcap:{path}: {MIXED_NOTE}"
+    assert "1 frames have less payload than they had on the wire (snaplen)" in shortened
+    counts = {name: source.account()[name] for name in ("frames", "frames_used", "shortened")}
+    assert counts == {"frames": 10, "frames_used": 2, "shortened": 1}
+    assert source.account()["unread_links"] == ["127 (IEEE802_11_RADIOTAP)", "300"]
+    assert source.account()["cut"] is None
+    assert json.loads(json.dumps(source.account())) == source.account()
+
+
+# ---- Capture files: compressed -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [GOOD_PCAP, GOOD_PCAPNG, mixed()], ids=["pcap", "pcapng", "mixed"])
+def test_compressed_capture_gives_what_the_plain_one_gives(tmp_path: Path, data: bytes) -> None:
+    """By its content and not by its name; in one piece or in several, as some programs write it."""
+    plain, packed, parts = tmp_path / "plain.gz", tmp_path / "packed.pcap", tmp_path / "parts"
+    plain.write_bytes(data)
+    packed.write_bytes(gzip.compress(data))
+    parts.write_bytes(gzip.compress(data[:50]) + gzip.compress(data[50:]) + bytes(20))
+    expected, summary = checked(PcapSource(str(plain)))
+    for path in (packed, parts):
+        assert checked(PcapSource(str(path))) == (expected, summary)
+
+
+def test_compressed_capture_cut_anywhere_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+    seed = 7
+    data = pcap(*[ether(ip4(tcp(random.Random(seed + n).randbytes(300)))) for n in range(200)])
+    whole, path = gzip.compress(data), tmp_path / "x.gz"
+    counts = set()
+    for size in range(0, len(whole), 97):
+        path.write_bytes(whole[:size])
+        source = PcapSource(str(path))
+        try:
+            counts.add(len(list(source.packets())))
+        except TrafficError:
+            continue
+        assert "truncated (gzip)" in source.notes()[0]
+        assert source.account()["cut"]
+    assert len(counts) > 50
+    assert 100 < max(counts) <= 200
+
+
+def test_damage_in_a_compressed_capture_is_said(tmp_path: Path) -> None:
+    """What comes out of it may be anything; its checksum at the end tells, at the latest."""
+    frames = [ether(ip4(tcp(random.Random(n).randbytes(300)))) for n in range(200)]
+    whole, path = gzip.compress(pcap(*frames)), tmp_path / "x.gz"
+    used = 0
+    for at in range(12, len(whole) - 4, 501):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        source = PcapSource(str(path))
+        with contextlib.suppress(TrafficError):
+            used += len(list(source.packets())) > 0
+            assert source.account()["cut"], f"byte {at}"
+    assert used > 10
+    path.write_bytes(whole + b"garbage")
+    source = PcapSource(str(path))
+    assert len(list(source.packets())) == 200
+    assert "damaged (gzip) after 200 packets" in source.notes()[0]
+
+
+BOMB = """
+import resource, sys
+from emu.errors import TrafficError
+from emu.traffic import PcapSource
+try:
+    sys.exit(f"{sum(1 for _ in PcapSource(sys.argv[1]).packets())} packets")
+except TrafficError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_gzip_bomb_is_an_error_in_bounded_memory(tmp_path: Path) -> None:
+    """A file of 2 MB, of which 2 GiB come out: refused after the half, a record at a time."""
+    size = (16 << 20) - 16
+    record = gzip.compress(struct.pack("<IIII", 1, 0, size, size) + bytes(size), 9)
+    path = tmp_path / "bomb.pcap.gz"
+    path.write_bytes(gzip.compress(pcap(TCP4)) + record * 128)
+    assert path.stat().st_size < 3 << 20
+    process = subprocess.run(
+        [sys.executable, "-c", BOMB, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)),
+    )
+    line, used_mib = process.stdout.splitlines()
+    assert line.startswith(f"traffic: pcap:{path}: more than 1024 MiB come out of it: unpack it")
+    assert int(used_mib) < 300
 
 
 def test_largest_record_is_16_mib(tmp_path: Path, read: Read) -> None:
