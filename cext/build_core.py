@@ -74,6 +74,7 @@ void zcrx_sigbus_end(void);
 int zcrx_sigbus_watch(const void *start, size_t size);
 void zcrx_sigbus_forget(int number);
 uint32_t zcrx_sigbus_hurt(int number);
+size_t zcrx_sigbus_watched(void);
 
 /* counters and audit */
 uint32_t zcrx_counters_size(int group);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct range {
 static struct range ranges[ZCRX_SIGBUS_RANGES];
 static struct sigaction before;
 static unsigned int users;
+static shm_u32 passing; /* to `before`, which has not come back */
 static uintptr_t page_size;
 
 static struct range *range_of(uintptr_t address)
@@ -36,17 +38,26 @@ static struct range *range_of(uintptr_t address)
 	return NULL;
 }
 
+/* Call whoever was there before us; false if nobody was, or if he in turn calls us. */
+static bool was_taken(int number, siginfo_t *info, void *context)
+{
+	if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN)
+		return false;
+	if (shm_fetch_add_u32(&passing, 1, POINT_COUNTER))
+		return false;
+	if (before.sa_flags & SA_SIGINFO)
+		before.sa_sigaction(number, info, context);
+	else
+		before.sa_handler(number);
+	shm_store_relaxed_u32(&passing, 0, POINT_COUNTER);
+	return true;
+}
+
 /* Whoever was there before us decides; by default the process dies of it. */
 static void pass_on(int number, siginfo_t *info, void *context)
 {
-	if (before.sa_flags & SA_SIGINFO && before.sa_sigaction) {
-		before.sa_sigaction(number, info, context);
+	if (was_taken(number, info, context))
 		return;
-	}
-	if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
-		before.sa_handler(number);
-		return;
-	}
 	/* Back from here the same access raises it again, with nobody in its way. */
 	signal(number, SIG_DFL);
 	if (info->si_code <= 0) /* somebody's kill(): it would not come again */
@@ -68,32 +79,40 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	errno = saved;
 }
 
+static bool is_ours(void)
+{
+	struct sigaction now;
+
+	return sigaction(SIGBUS, NULL, &now) == 0 && now.sa_flags & SA_SIGINFO &&
+	       now.sa_sigaction == on_sigbus;
+}
+
 int zcrx_sigbus_begin(void)
 {
 	struct sigaction ours;
 
-	if (users++)
+	/* It is not where somebody has put a handler over it since, and may still be with no users. */
+	if (is_ours()) {
+		users++;
 		return 0;
+	}
 	page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
 	memset(&ours, 0, sizeof(ours));
 	ours.sa_sigaction = on_sigbus;
 	ours.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
 	sigemptyset(&ours.sa_mask);
-	if (sigaction(SIGBUS, &ours, &before)) {
-		users = 0;
+	if (sigaction(SIGBUS, &ours, &before))
 		return -errno;
-	}
+	users++;
 	return 0;
 }
 
 void zcrx_sigbus_end(void)
 {
-	struct sigaction now;
-
 	if (users == 0 || --users)
 		return;
 	/* Somebody who came after us may pass on to us: then we stay, and pass on. */
-	if (sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_sigbus)
+	if (is_ours())
 		sigaction(SIGBUS, &before, NULL);
 }
 
@@ -122,4 +141,13 @@ uint32_t zcrx_sigbus_hurt(int number)
 	if (number < 0 || (uint32_t)number >= ZCRX_SIGBUS_RANGES)
 		return 0;
 	return shm_load_relaxed_u32(&ranges[number].hurt, POINT_COUNTER);
+}
+
+size_t zcrx_sigbus_watched(void)
+{
+	size_t watched = 0;
+
+	for (size_t i = 0; i < ZCRX_SIGBUS_RANGES; i++)
+		watched += shm_load_relaxed_u64(&ranges[i].end, POINT_COUNTER) != 0;
+	return watched;
 }

@@ -20,8 +20,9 @@
 
 /*
  * Begin to look after SIGBUS, or end it; calls are counted. What was installed
- * before is called for every address that is not ours, and is back afterwards.
- * 0 or -errno. Not to be called by two threads at once.
+ * before is called for every address that is not ours, and is back afterwards; a
+ * handler that somebody put over ours in between counts as installed before by the
+ * next begin(). 0 or -errno. Not to be called by two threads at once.
  */
 int zcrx_sigbus_begin(void);
 void zcrx_sigbus_end(void);
@@ -32,5 +33,7 @@ int zcrx_sigbus_watch(const void *start, size_t size);
 void zcrx_sigbus_forget(int number);
 /* How many of its pages were taken away. */
 uint32_t zcrx_sigbus_hurt(int number);
+/* How many are looked after at the moment. */
+size_t zcrx_sigbus_watched(void);
 
 #endif /* ZCRX_SIGBUS_H */

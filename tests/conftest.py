@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from emu.cli import main
+from emu.core import watched_objects
 
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")
@@ -66,8 +67,9 @@ def shared_memory_of(pids: set[int]) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
-    """After each module: no shared memory and no process of the runs that it made."""
+    """After each module: no process, no shared memory, none looked after of the runs it made."""
     yield
+    assert watched_objects() == 0
     assert wait_until(lambda: not workers_of(_control_pids)), workers_of(_control_pids)
     assert shared_memory_of(_control_pids) == []
 

@@ -65,7 +65,7 @@ from emu.core.queue import (
     StandingView,
     StreamAccount,
 )
-from emu.core.sigbus import MemoryGuard
+from emu.core.sigbus import MemoryGuard, watched_objects
 from emu.core.step import Step
 
 __all__ = [
@@ -131,4 +131,5 @@ __all__ = [
     "nl_fill",
     "rss_hash",
     "run_size",
+    "watched_objects",
 ]

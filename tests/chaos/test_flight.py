@@ -343,5 +343,5 @@ def test_closed_session_keeps_no_mapping_with_or_without_a_finding(consumer: str
     with session:
         report = session.run()
         assert f"/zcrx-emu.{os.getpid()}." in Path("/proc/self/maps").read_text()
-    assert report.ok is (consumer == "builtin")
+    assert report.ok is (consumer == "builtin"), report.problems
     assert f"/zcrx-emu.{os.getpid()}." not in Path("/proc/self/maps").read_text()
