@@ -103,6 +103,7 @@ struct zcrx_bells {
 	X(fragments_dropped)    \
 	X(copied_packets)       \
 	X(copied_bytes)         \
+	X(copies_placed)        \
 	X(grants_taken)         \
 	X(ownership_violations) \
 	X(waits_no_buffer)      \

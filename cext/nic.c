@@ -99,7 +99,6 @@ static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_
 	nic->offered++;
 	nq->blocked_since = 0;
 	nq->packets_seen++;
-	/* Delivered or dropped: a packet whose copy found no buffer must not stop the others. */
 	zcrx_offer_pass_turn(nq, packet);
 	zcrx_nf_done(nq);
 	if (++nq->cursor == nq->packet_count) {

@@ -18,7 +18,12 @@ static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flo
 		zcrx_nq_fragment(nq, flow, len, crc);
 }
 
-/* The payload is somewhere else than in the area: the stack copies it there. */
+/*
+ * The payload is somewhere else than in the area: the stack copies it there, if
+ * the freelist has a buffer for it. If not, waiting would be in vain: what would
+ * bring one back waits in the refill ring, and the provider looks there only
+ * when placed packets have taken what was granted.
+ */
 static enum zcrx_offer offer_copied(struct zcrx_nq *nq, const struct zcrx_packet *packet,
 				    const uint8_t *payload, const uint32_t *crcs)
 {
@@ -120,12 +125,17 @@ static enum zcrx_offer offer(struct zcrx_nq *nq, const struct zcrx_packet *packe
 	const uint8_t *payload = payload_of(nq, packet);
 	const uint32_t *crcs =
 		(const uint32_t *)(const void *)(base + nq->arena->crcs_off) + packet->crc_first;
+	enum zcrx_offer result;
 
 	if (packet->len > zcrx_nq_niov_size(nq))
 		return offer_large(nq, packet, payload, crcs);
-	if (copied)
-		return offer_copied(nq, packet, payload, crcs);
-	return offer_small(nq, packet, payload, crcs);
+	result = copied ? offer_copied(nq, packet, payload, crcs) : ZCRX_BLOCKED_BUFFER;
+	if (result != ZCRX_BLOCKED_BUFFER)
+		return result;
+	result = offer_small(nq, packet, payload, crcs);
+	if (copied && result == ZCRX_OFFERED)
+		shm_count(&nq->queue.nic->copies_placed, 1);
+	return result;
 }
 
 /* Offer a packet that a fault changes, or keeps from its user for now or for ever. */

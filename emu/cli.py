@@ -23,7 +23,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from emu.config import GRANT_ENTRIES, HOLD, Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import (
+    AREA_BUFFERS,
+    COPY_AREA_BUFFERS,
+    GRANT_ENTRIES,
+    HOLD,
+    Overload,
+    Pace,
+    ReturnOrder,
+    RunConfig,
+    Verify,
+)
 from emu.doctor import examine
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.cli import command as fuzz_command
@@ -183,7 +193,13 @@ def stress(
     laps: Annotated[int, typer.Option(help="Replay the traffic that often; 0 = no limit.")] = 0,
     seed: SeedOption = None,
     queues: Annotated[int, typer.Option(help="Receive queues, each with its consumer.")] = 1,
-    area_buffers: AreaOption = _DEFAULTS.area_buffers,
+    area_buffers: Annotated[
+        int | None,
+        typer.Option(
+            help="Buffers (niovs) of 4096 bytes in each area "
+            f"({AREA_BUFFERS}; {COPY_AREA_BUFFERS} with --copy-every)."
+        ),
+    ] = None,
     rq_entries: RqOption = _DEFAULTS.rq_entries,
     cq_entries: Annotated[int, typer.Option(help="Completion queue entries.")] = (
         _DEFAULTS.cq_entries
@@ -205,7 +221,10 @@ def stress(
     ] = Overload.WAIT,
     wait_ms: Annotated[int, typer.Option(help="How long it waits before it is dropped.")] = 1000,
     copy_every: Annotated[
-        int, typer.Option(help="Every n-th packet takes the copy fallback; 0 = none.")
+        int,
+        typer.Option(
+            help="Every n-th packet takes the copy fallback, if a buffer is free; 0 = none."
+        ),
     ] = 0,
     verify: Annotated[Verify, typer.Option(help="What consumers check of the bytes.")] = Verify.CRC,
     return_order: Annotated[ReturnOrder, typer.Option(help="Order of returns.")] = (
@@ -248,7 +267,7 @@ def stress(
         packets=packets,
         laps=laps,
         queues=queues,
-        area_buffers=area_buffers,
+        area_buffers=AREA_BUFFERS if area_buffers is None else area_buffers,
         rq_entries=rq_entries,
         cq_entries=cq_entries,
         grant_entries=GRANT_ENTRIES if grant_entries is None else grant_entries,

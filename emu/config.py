@@ -11,7 +11,7 @@ from typing import Any
 
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
-from faults import Plan, PlanError, UnknownFaultError, parse_plan
+from faults import Actor, Plan, PlanError, UnknownFaultError, parse_plan
 
 RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
@@ -24,6 +24,8 @@ class Default(int):
     """A number that nobody chose: it may be adapted to the others, with a note."""
 
 
+AREA_BUFFERS = Default(1024)
+COPY_AREA_BUFFERS = 8192  #: so many that the freelist, where copies go, does not run empty
 HOLD = Default(32)  #: fragments
 GRANT_ENTRIES = Default(512)
 
@@ -106,7 +108,8 @@ class RunConfig:
     packets: int = 0  #: packets to offer, over all queues; 0 = no limit
     laps: int = 0  #: how often the traffic is replayed; 0 = no limit
     queues: int = 1  #: receive queues, each with a consumer process; 1 to 64
-    area_buffers: int = 1024  #: buffers (niovs) of 4096 bytes of each queue's area
+    #: buffers (niovs) of 4096 bytes of each queue's area; left alone, more where packets are copied
+    area_buffers: int = AREA_BUFFERS
     rq_entries: int = 4096  #: refill ring, power of two, 1 to 32768
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
     ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
@@ -139,6 +142,7 @@ class RunConfig:
         self._round("cq_entries", FRAGMENTS_MAX, RQ_ENTRIES_MAX)
         self._round("grant_entries", FRAGMENTS_MAX, 4096)
         self._round("log_entries", 65536, 1 << 30)
+        self._fit_grants()
         _check("seed", self.seed, 0, 2**64 - 1)
         _check_duration(self.duration_s)
         _check("packets", self.packets, 0, 2**63)
@@ -182,10 +186,10 @@ class RunConfig:
         _check("area_buffers", self.area_buffers, FRAGMENTS_MAX + 1, AREA_BUFFERS_MAX)
         _check("packets", self.packets, 0, 2**63)
         _check("queues", self.queues, 1, QUEUES_MAX)
-        if isinstance(self.grant_entries, Default) and self.area_buffers < GRANT_ENTRIES:
-            fitting = 1 << self.area_buffers.bit_length() - 1
-            why = f"the area has {self.area_buffers} buffers"
-            self._replace_default("grant_entries", GRANT_ENTRIES, fitting, why)
+        _check("copy_every", self.copy_every, 0, 2**31)
+        if self.copy_every and isinstance(self.area_buffers, Default):
+            why = "packets are copied into buffers that are free"
+            self._replace_default("area_buffers", AREA_BUFFERS, COPY_AREA_BUFFERS, why)
         if not isinstance(self.hold, Default):
             return
         spare = self.area_buffers - FRAGMENTS_MAX - 1
@@ -195,6 +199,13 @@ class RunConfig:
         if 0 < self.packets <= self.hold * self.queues:
             why = f"of {self.packets} packets on {self.queues} queues some are to come back"
             self._replace_default("hold", HOLD, self.packets // (2 * self.queues), why)
+
+    def _fit_grants(self) -> None:
+        """A grant ring that the whole area cannot fill is never full: no better than a smaller."""
+        fitting = 1 << self.area_buffers.bit_length() - 1
+        if self.grant_entries > fitting:
+            why = f"the area has {self.area_buffers} buffers"
+            self._replace_default("grant_entries", self.grant_entries, fitting, why)
 
     def _replace_default(self, name: str, default: int, value: int, why: str) -> None:
         object.__setattr__(self, name, Default(value))
@@ -214,14 +225,16 @@ class RunConfig:
         fitted._replace_default("hold", HOLD, (fewest - 1) // 2, why)
         return fitted
 
-    def check_traffic(self, buffers_max: int) -> None:
+    def check_traffic(self, buffers_max: int, packets: Sequence[int] = ()) -> None:
         """Refuse what starves with this traffic.
 
         Args:
             buffers_max: Buffers that its largest packet takes.
+            packets: How many there are of each queue in a lap; empty: nobody knows.
 
         Raises:
-            ConfigError: The consumer would keep more than such a packet leaves.
+            ConfigError: The consumer would keep more than such a packet leaves, or all that ever
+                comes.
         """
         spare = self.area_buffers - buffers_max
         if self.hold > spare:
@@ -231,6 +244,21 @@ class RunConfig:
                 f"of {self.area_buffers} buffers the largest packet of {self.traffic} needs "
                 f"{buffers_max}, so it must be 0 to {spare}",
             )
+        most = self._fragments_max(buffers_max, packets)
+        if most is not None and 0 < most <= self.hold:
+            raise ConfigError.of(
+                "hold",
+                self.hold,
+                f"no queue gets more than {most} fragments, so it must be 0 to {most - 1}, "
+                "or nothing comes back and nothing is judged",
+            )
+
+    def _fragments_max(self, buffers_max: int, packets: Sequence[int]) -> int | None:
+        """Fragments that any queue can get at most, None if there is no end to them."""
+        if not packets or any(rule.fault.actor is Actor.NIC for rule in self.plan.rules):
+            return None
+        limits = [limit for limit in (self.packets, self.laps * max(packets)) if limit]
+        return min(limits) * buffers_max if limits else None
 
     def _note(self, text: str) -> None:
         object.__setattr__(self, "roundings", (*self.roundings, text))

@@ -202,7 +202,10 @@ def _judge(run: FinishedRun) -> Report:
         reconciliation=reconciliation,
         queues=tuple(queues),
         netlink=run.netlink,
-        notes=(*notes, *_kept(run), *run.movement.notes, *run.setup.notes, *run.chaos.notes),
+        notes=(
+            *(*notes, *_placed(queues), *_kept(run)),
+            *(*run.movement.notes, *run.setup.notes, *run.chaos.notes),
+        ),
         explanations=_explain(run, log, evidence, statements),
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
         flight_lines=() if log is None else tuple(log.around(8, 4)),
@@ -274,6 +277,17 @@ def _is_poisoned(run: FinishedRun) -> bool:
     """Were touches looked for? One that was killed may not have come to it."""
     lived = [w for w in run.workers if w.role == "consumer" and not w.was_killed]
     return bool(lived) and all(worker.is_poisoned for worker in lived)
+
+
+def _placed(queues: Sequence[QueueReport]) -> list[str]:
+    copied = sum(queue.nic["copied_packets"] for queue in queues)
+    placed = sum(queue.nic["copies_placed"] for queue in queues)
+    if not placed:
+        return []
+    return [
+        f"copies: {placed} of {copied + placed} packets that were to be copied found no free "
+        "buffer, and were placed instead"
+    ]
 
 
 def _kept(run: FinishedRun) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ IDLE_S = 1.0  #: a consumer that sleeps for so long with nothing to read will gi
 BUSY_S = 2.0  #: whoever did something else for so long
 UNDECIDED_MAX_S = 5.0  #: a run's end waits no longer to see whether a queue goes on
 LONG_S = 1.0  #: a time without a delivery that is worth a note
+#: A queue that was shown to stand still for so long is a finding, whatever came afterwards.
+TOO_LONG_S = 5.0
 #: Packets that pass beside what stands still, since they are small: at once, and a second.
 TRICKLE = 64
 TRICKLE_PER_S = 100
@@ -53,14 +55,18 @@ class Standing:
     where: Mapping[str, int]  #: buffers by place
     oldest: Mapping[str, int] | None  #: of those that the user keeps
     excused_by: tuple[str, ...] = ()  #: faults that explain it, with how often they fired
+    went_on: bool = False  #: it moved again later
 
     @property
     def text(self) -> str:
         """All of it in a line."""
         where = ", ".join(f"{count} {_WHERE[name]}" for name, count in self.where.items() if count)
+        stands = "stood still from" if self.went_on else "stands still since"
+        since = f"{self.since_s:.2f} s of the run{' on' if self.went_on else ''}"
+        went_on = ", then it went on" if self.went_on else ""
         text = (
-            f"queue {self.queue} stands still since {self.since_s:.2f} s of the run, for "
-            f"{self.for_s:.2f} s: {self.why}. Its buffers: {where or 'nowhere'}"
+            f"queue {self.queue} {stands} {since}, for {self.for_s:.2f} s{went_on}: {self.why}. "
+            f"Its buffers: {where or 'nowhere'}"
         )
         if self.oldest is not None and self.blame is Blame.CONSUMER:
             text += (
@@ -81,6 +87,7 @@ class Standing:
             "where": dict(self.where),
             "oldest": None if self.oldest is None else dict(self.oldest),
             "excused_by": list(self.excused_by),
+            "went_on": self.went_on,
         }
 
 
@@ -147,14 +154,13 @@ _WHERE = {
 
 
 def who(
-    view: StandingView, *, need: int, copies: bool, kept_rightly: int | None = None
+    view: StandingView, *, need: int, kept_rightly: int | None = None
 ) -> tuple[Blame, str] | None:
     """Who keeps a queue from going on, and how; None when it could go on by itself.
 
     Args:
         view: The queue.
         need: Buffers, and completions, of the largest packet.
-        copies: A packet may wait for a buffer of the freelist.
         kept_rightly: Buffers that the user may keep by what is known of it; None: nothing is.
     """
     if view.waits_for_cq:
@@ -165,25 +171,21 @@ def who(
             f"the consumer does not read its completions, of which {view.completions_unread} wait",
         )
     has_grants = view.grant_ring >= need
-    if has_grants and not copies:
+    if has_grants:
         return None if view.looks == 0 else (Blame.NIC, "the NIC does not take what it is granted")
-    if has_grants and view.freelist:
-        return None
     if view.rqes_unread:
         return (
             Blame.PROVIDER,
             f"the provider does not look at the refill ring, where {view.rqes_unread} RQEs wait",
         )
     spare = view.freelist + view.cache + view.ptr_ring
-    if spare and not has_grants:
+    if spare:
         return Blame.PROVIDER, f"the provider grants none of the {spare} buffers that it has"
     if view.unread and view.unread >= view.kept:
         return (
             Blame.CONSUMER,
             f"the consumer does not read its completions, of which {view.completions_unread} wait",
         )
-    if has_grants:
-        return None  # only a copy finds no buffer: what is behind it goes on when it is dropped
     if view.kept == 0:
         return Blame.PROVIDER, "its buffers are lost"
     if kept_rightly is not None and view.kept > kept_rightly:
@@ -372,6 +374,8 @@ class Progress:
         self.standing: dict[int, Standing] = {}
         #: Those whose provider was shown not to look, whatever came later.
         self.proven: dict[int, Standing] = {}
+        #: Those that stood still for too long and went on again: the longest time of each.
+        self.recovered: dict[int, Standing] = {}
 
     # ---- each tick -------------------------------------------------------------
 
@@ -393,7 +397,7 @@ class Progress:
     def _forget_moving(self, queue: Queue, now: float) -> None:
         delivered = _delivered(queue)
         if self._suspects[queue.index].has_moved(delivered, now):
-            self._clear(queue.index)
+            self._go_on(queue.index)
 
     def _has_ended(self, queue: Queue) -> bool:
         """Is it suspected of having stood still when its traffic ended?"""
@@ -404,16 +408,24 @@ class Progress:
         self._suspects.pop(queue, None)
         self.standing.pop(queue, None)
 
+    def _go_on(self, queue: int) -> None:
+        """It moves, or could: what was found is over, but not forgotten if it was for too long."""
+        found = self.standing.get(queue)
+        self._clear(queue)
+        before = self.recovered.get(queue)
+        if found is None or found.excused_by or found.for_s < TOO_LONG_S:
+            return
+        if before is None or before.for_s < found.for_s:
+            self.recovered[queue] = replace(found, went_on=True)
+
     def _look_at(self, queue: Queue, now: float) -> None:
         consumer = self._crew.at_work("consumer", queue.index)
         view = queue.standing()
-        if (
-            (view.since == 0 and view.last_since == 0)
-            or not view.has_user
-            or consumer is None
-            or self._crew.is_stopped_on_purpose()
-        ):
+        if not view.has_user or consumer is None or self._crew.is_stopped_on_purpose():
             self._clear(queue.index)
+            return
+        if view.since == 0 and view.last_since == 0:
+            self._go_on(queue.index)
             return
         suspect = self._suspects.get(queue.index)
         blamed = self._who(view)
@@ -422,10 +434,10 @@ class Progress:
             if suspect.slept and sleeps and not suspect.odd:
                 suspect.odd = True
                 return
-            self._clear(queue.index)
+            self._go_on(queue.index)
             suspect = None
         if blamed is None:
-            self._clear(queue.index)
+            self._go_on(queue.index)
             return
         if suspect is None:
             workers = {
@@ -458,7 +470,6 @@ class Progress:
         return who(
             view,
             need=self._need,
-            copies=self._config.copy_every > 0,
             kept_rightly=self._config.hold + 1 if is_ours else None,
         )
 
@@ -564,8 +575,7 @@ class Progress:
         for queue in self._queues:
             places = queue.places()
             room = places.in_flight + FRAGMENTS_MAX <= queue.shape.cq_entries
-            copies = self._config.copy_every > 0
-            granted = places.grant_ring >= FRAGMENTS_MAX and (places.freelist or not copies)
+            granted = places.grant_ring >= FRAGMENTS_MAX
             if not (room and granted) or queue.still_since():
                 continue
             view = queue.standing()
@@ -593,7 +603,8 @@ class Progress:
         for queue in self._queues:
             view = queue.standing()
             length, since = view.longest, view.longest_since
-            standing = self.standing.get(queue.index, self.proven.get(queue.index))
+            found = (self.standing, self.proven, self.recovered)
+            standing = next((each[queue.index] for each in found if queue.index in each), None)
             is_open = view.since != 0 and now - view.since > length
             if is_open:
                 length, since = now - view.since, view.since

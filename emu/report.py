@@ -140,6 +140,7 @@ class Report:
                 "delivered": self.total("nic", "packets_delivered"),
                 "dropped": self.total("nic", "packets_dropped"),
                 "copied": self.total("nic", "copied_packets"),
+                "placed": self.total("nic", "copies_placed"),
             },
             "bytes": {
                 "offered": self.total("nic", "bytes_offered"),

@@ -165,7 +165,10 @@ class Session:
         self._replays = arena is not None
         if arena is not None:
             self._need = arena.buffers_max
-        self.config.check_traffic(1 if arena is None else arena.buffers_max)
+        if arena is None:
+            self.config.check_traffic(1)
+        else:
+            self.config.check_traffic(arena.buffers_max, arena.packets)
         self._control = self._memory.control()
         self._queues = self._memory.views()
         rules = len(self.config.plan.rules)

@@ -262,7 +262,6 @@ static void copied_packets_arrive_like_any_others(void)
 		struct live live;
 
 		config.nic.copy_every = every[i];
-		config.nic.wait_max_ns = 100000; /* the freelist may be empty for good */
 		add_faults(&config, 0.05);
 		live_start(&live, &config);
 		live_wait(&live, nic_has_reached, ZCRX_RUN_QUIESCE);

@@ -47,7 +47,8 @@ def error_of(**fields: Any) -> str:
 def test_number_is_taken_at_its_bounds_and_refused_beyond(name: str) -> None:
     low, high = BOUNDS[name]
     for value in (low, high):
-        assert getattr(RunConfig(**{name: value}), name) == value
+        others = {"area_buffers": 8192} if name == "grant_entries" else {}
+        assert getattr(RunConfig(**{name: value}, **others), name) == value
     for value in (low - 1, high + 1, -(2**70), 2**70):
         assert error_of(**{name: value}) == (
             f"{name}: {value} is not allowed; it must be {low} to {high}"
@@ -104,7 +105,7 @@ def test_consumer_needs_module_and_function(text: str) -> None:
     ],
 )
 def test_ring_size_is_rounded_up_and_it_is_said(name: str, value: int, rounded: int) -> None:
-    config = RunConfig(**{name: value})
+    config = RunConfig(area_buffers=8192, **{name: value})
     assert getattr(config, name) == rounded
     assert config.roundings == (f"{name}: {value} rounded up to {rounded}, a power of two",)
 
@@ -248,3 +249,60 @@ def test_hold_stays_where_it_was_chosen_or_fits(
     config: RunConfig, packets: tuple[int, ...]
 ) -> None:
     assert config.fitted_to(packets) is config
+
+
+@pytest.mark.parametrize("grants", [16, 64, 65, 512, 4096])
+@pytest.mark.parametrize("area", [17, 64, 100, 1000])
+def test_grant_ring_is_no_larger_than_the_area(grants: int, area: int) -> None:
+    config = RunConfig(area_buffers=area, grant_entries=grants, hold=0)
+    rounded = round_up_power_of_two(grants)
+    notes = [note for note in config.roundings if " instead of " in note]
+    if rounded <= area:
+        assert (config.grant_entries, notes) == (rounded, [])
+    else:
+        fitted = config.grant_entries
+        assert fitted <= area < 2 * fitted
+        why = f"the area has {area} buffers"
+        assert notes == [f"grant_entries: {fitted} instead of {rounded}: {why}"]
+
+
+def test_area_left_alone_has_buffers_to_copy_into() -> None:
+    config = RunConfig(copy_every=7)
+    assert config.area_buffers == 8192
+    assert config.roundings == (
+        "area_buffers: 8192 instead of 1024: packets are copied into buffers that are free",
+    )
+    assert RunConfig(copy_every=7, area_buffers=1024).area_buffers == 1024  # chosen
+
+
+@pytest.mark.parametrize(
+    ("config", "packets"),
+    [
+        (RunConfig(hold=32, packets=16), (100,)),
+        (RunConfig(hold=2, laps=1, queues=2), (1, 0)),
+        (RunConfig(hold=12, laps=2, packets=100), (3, 2)),
+    ],
+)
+def test_hold_that_keeps_all_that_ever_comes_is_refused(
+    config: RunConfig, packets: tuple[int, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.check_traffic(2, packets)
+    assert str(caught.value).startswith(f"hold: {config.hold} is not allowed; no queue gets more")
+
+
+@pytest.mark.parametrize(
+    ("config", "packets"),
+    [
+        (RunConfig(hold=31, packets=16), (100,)),
+        (RunConfig(hold=1, laps=1), (1,)),
+        (RunConfig(hold=32), (1,)),  # it is replayed for as long as the run lasts
+        (RunConfig(hold=32, packets=1), ()),  # from a connection
+        (RunConfig(hold=32, packets=1, plan=parse_plan("nic-tiny:1")), (9,)),  # makes more of it
+        (RunConfig(hold=0, laps=1), (0,)),
+    ],
+)
+def test_hold_that_lets_anything_come_back_is_taken(
+    config: RunConfig, packets: tuple[int, ...]
+) -> None:
+    config.check_traffic(2, packets)

@@ -194,12 +194,19 @@ def power_of_two(value: int) -> int:
     return power
 
 
+def largest_power_in(value: int) -> int:
+    power = power_of_two(value)
+    return power if power == value else power // 2
+
+
 def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
     """Assert that a configuration is what was asked for, and of use."""
     notes = []
     for name, value in values.items():
         made = getattr(config, name)
-        if name in ROUNDED:
+        if name == "grant_entries":
+            assert made == min(power_of_two(value), largest_power_in(config.area_buffers))
+        elif name in ROUNDED:
             assert made == power_of_two(value)
         elif name == "provider" and value is not None:
             assert made == os.path.abspath(value)

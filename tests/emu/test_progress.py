@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from emu import ondemand, session
+from emu import ondemand, progress, session
 from emu.config import RunConfig
 from emu.core import StandingView
-from emu.progress import Blame, Movement, QueueMovement, Standing, excuses, who
+from emu.progress import Blame, Movement, Progress, QueueMovement, Standing, excuses, who
 from faults import parse_plan
 
 NEED = 16
@@ -63,7 +64,7 @@ EMPTY = StandingView(
 def test_who_is_to_blame_is_told_by_where_the_buffers_are(
     view: dict[str, int], blame: Blame, words: str
 ) -> None:
-    found = who(replace(EMPTY, **view), need=NEED, copies=False)
+    found = who(replace(EMPTY, **view), need=NEED)
     assert found is not None
     assert found[0] is blame
     assert words in found[1]
@@ -71,14 +72,14 @@ def test_who_is_to_blame_is_told_by_where_the_buffers_are(
 
 def test_queue_that_can_go_on_is_nobodys_fault() -> None:
     """Room in the completion queue is there; or its traffic is over, and buffers are back."""
-    assert who(replace(EMPTY, waits_for_cq=1), need=NEED, copies=False) is None
+    assert who(replace(EMPTY, waits_for_cq=1), need=NEED) is None
     back = replace(EMPTY, since=0, looks=0, kept=84, grant_ring=16)
-    assert who(back, need=NEED, copies=False) is None
+    assert who(back, need=NEED) is None
 
 
 def test_our_own_consumer_keeps_no_more_than_it_holds() -> None:
     """What it gave back and still has references on is the provider's doing."""
-    found = who(EMPTY, need=NEED, copies=False, kept_rightly=33)
+    found = who(EMPTY, need=NEED, kept_rightly=33)
     assert found is not None
     assert found[0] is Blame.PROVIDER
 
@@ -127,6 +128,104 @@ def test_what_is_excused_is_a_note_and_no_finding() -> None:
     went_on = Movement((QueueMovement(longest_s=3.0, longest_since_s=1.0),))
     assert "nothing was delivered for 3.00 s" in went_on.notes[0]
     assert went_on.findings == []
+
+
+# ---- a time that ends ---------------------------------------------------------------------------
+
+
+class _Consumer:
+    """At work, and asleep whenever it is looked at: this process's number, no CPU time."""
+
+    role, queue, pid = "consumer", 0, os.getpid()
+
+    def sample_cpu(self) -> float:
+        return self.cpu_s
+
+    cpu_s = 0.0
+
+
+class _Crew:
+    """One consumer, and a plan that never fired."""
+
+    def __init__(self, fired: list[int]) -> None:
+        self.consumer: _Consumer | None = _Consumer()
+        self._fired = fired
+
+    def at_work(self, role: str, _queue: int) -> _Consumer | None:
+        return self.consumer if role == "consumer" else None
+
+    def is_stopped_on_purpose(self) -> bool:
+        return False
+
+    def fired(self, _queue: int) -> list[int]:
+        return self._fired
+
+
+class _Queue:
+    """A queue whose buffers are all with the user since the first second, until told otherwise."""
+
+    index = 0
+    view = replace(EMPTY, since=10**9)
+    delivered = 0
+
+    def still_since(self) -> int:
+        return self.view.since
+
+    def standing(self) -> StandingView:
+        return self.view
+
+    def counters(self, _group: object) -> dict[str, int]:
+        return {"packets_delivered": self.delivered, "packets_offered": self.delivered}
+
+    def go_on(self, now: float) -> None:
+        length = int(now * 1e9) - self.view.since
+        self.view = replace(EMPTY, since=0, kept=0, longest=length, longest_since=10**9)
+        self.delivered = 10**6
+
+
+@pytest.mark.parametrize(
+    ("until_s", "plan", "fired", "leaves", "is_finding"),
+    [
+        (6.1, "bad-pad:1", 100, False, True),  # it began after 1 s
+        (5.9, "bad-pad:1", 100, False, False),
+        (6.1, "hoard:1", 100, False, False),
+        (6.1, "bad-pad:1", 100, True, False),  # its user left: nobody can say that it went on
+    ],
+)
+def test_time_without_a_delivery_that_ends_is_a_finding_if_it_was_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+    until_s: float,
+    plan: str,
+    fired: int,
+    leaves: bool,
+    is_finding: bool,
+) -> None:
+    """By a clock of the test's own: looks every 62.5 ms, and the queue goes on at the end."""
+    clock = [1.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress.time, "monotonic_ns", lambda: round(clock[0] * 1e9))
+    config = RunConfig(area_buffers=100, hold=8, plan=parse_plan(plan), consumer="its:own")
+    queue, crew = _Queue(), _Crew([fired])
+    watch = Progress(cast("Any", [queue]), config=config, crew=crew, stall_s=99.0, started_at=0.0)
+    while clock[0] < until_s:
+        assert crew.consumer is not None
+        crew.consumer.cpu_s += 0.05
+        watch.look()
+        clock[0] += 0.0625
+    if leaves:
+        crew.consumer = None
+        watch.look()
+        clock[0] += 0.0625
+    queue.go_on(clock[0])
+    watch.look()
+    assert not watch.standing
+    [moved] = watch.movement().queues
+    assert (moved.standing is not None) is is_finding
+    if moved.standing is not None:
+        assert moved.standing.text.startswith("queue 0 stood still from 1.00 s of the run on, for")
+        assert "then it went on: the consumer keeps 100 buffers" in moved.standing.text
+        assert watch.movement().findings == [moved.standing]
+        assert moved.as_dict()["still"]["went_on"] is True
 
 
 def test_short_run_with_a_hoarding_fault_is_noted_with_where_all_buffers_are() -> None:

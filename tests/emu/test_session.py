@@ -127,12 +127,26 @@ def test_every_seventh_packet_is_copied(run_sound: RunIt) -> None:
     assert 0 < report.verdicts["other_pool"] <= copied
 
 
-def test_copy_that_finds_no_buffer_is_dropped_alone(run_sound: RunIt) -> None:
-    """All buffers circulate in the pool and the freelist is empty: no copy is possible."""
+@pytest.mark.parametrize("copy_every", [1, 2, 7])
+@pytest.mark.parametrize("area_buffers", [17, 64, 512, 1024])
+def test_copies_starve_no_queue(run_sound: RunIt, copy_every: int, area_buffers: int) -> None:
+    """What finds no free buffer is placed; else all of them would wait in the refill ring."""
     report = run_sound(
-        packets=500, traffic=MTU_SIZED, copy_every=7, area_buffers=64, grant_entries=64, wait_ms=1
+        packets=5000, traffic=MTU_SIZED, copy_every=copy_every, area_buffers=area_buffers
     )
-    assert 0 < report.total("nic", "packets_dropped") <= 500 // 7
+    placed = report.total("nic", "copies_placed")
+    assert report.total("nic", "packets_dropped") == 0
+    assert delivered(report) == 5000
+    assert report.total("nic", "copied_packets") + placed == 5000 // copy_every
+    notes = [note for note in report.notes if note.startswith("copies: ")]
+    assert notes == (
+        [
+            f"copies: {placed} of {5000 // copy_every} packets that were to be copied found no "
+            "free buffer, and were placed instead"
+        ]
+        if placed
+        else []
+    )
 
 
 # ---- Returns, faults and verdicts ---------------------------------------------------------------

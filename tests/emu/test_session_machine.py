@@ -266,8 +266,7 @@ class Life(RuleBasedStateMachine):
             traffic=TRAFFIC,
             grant_entries=16,
             log_entries=65536,
-            # A copy waits for a buffer of the freelist, which may stay empty for ever.
-            wait_ms=1 if fields["copy_every"] else 60_000,
+            wait_ms=60_000,
             plan=parse_plan(",".join(plan)),
             **fields,
         )
