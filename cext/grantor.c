@@ -177,7 +177,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 	pool = zcrx_ifq_pool(&queue->ifq);
 	if (!pool)
 		return 0;
-	/* Without a call of the provider a NIC that waits to copy would wait for ever. */
+	/* Without a call of the provider it would stay hidden from copies for long. */
 	if (room == 0)
 		zcrx_ifq_pass_hidden(&queue->ifq);
 	while (granted < room) {

@@ -248,15 +248,19 @@ def test_failed_allocations_are_counted_like_real_ones(survive: Callable[..., Re
     assert report.total("provider", "alloc_failures") >= 20 * (fired - 1)
 
 
+@pytest.mark.parametrize("count", [3, 300])
 @pytest.mark.parametrize("copy_every", [0, 5])
 def test_queue_goes_on_without_its_freelist(
-    survive: Callable[..., Report], copy_every: int
+    survive: Callable[..., Report], copy_every: int, count: int
 ) -> None:
-    """Copies need it, and the provider that hides it may have nothing to allocate meanwhile."""
-    report = survive("freelist-empty:every=100:count=300", copy_every=copy_every, area_buffers=2048)
+    """Hidden now and then, or nearly always: what would be copied is placed meanwhile."""
+    every = 10 * count
+    report = survive(
+        f"freelist-empty:every={every}:count={count}", copy_every=copy_every, area_buffers=8192
+    )
     assert rule_of(report).injected > 5
     assert report.total("nic", "packets_dropped") == 0
-    assert (report.total("nic", "copied_packets") > 0) == (copy_every > 0)
+    assert (report.total("nic", "copies_placed") > 0) == (copy_every > 0)
 
 
 def test_ptr_ring_that_is_full_by_plan_sends_buffers_to_the_freelist(
