@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import secrets
 import shutil
@@ -18,7 +19,7 @@ from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Harness, Target
+from emu.fuzz.harness import Harness, Target, Trial
 from emu.scratch import make_scratch, sweep
 
 #: A worker whose program makes no progress for so long is taken to hang.
@@ -33,6 +34,7 @@ _GENERATED = 20_000
 _HANG_TRIALS = 60
 #: All hangs have this outcome, and this signature.
 _HANG = "hang"
+_CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,23 @@ class Progress:
     corpus: int = 0  #: programs
     coverage: Coverage | None = None
     findings: list[tuple[Finding, Path]] = field(default_factory=list)
+    cut: set[str] = field(default_factory=set)  #: signatures of those that are as short as can be
+    deadly: list[str] = field(default_factory=list)  #: crashes and hangs that are looked at now
     repeats: int = 0  #: programs that showed what is known already
     unconfirmed: int = 0  #: programs in which nothing is found when they run alone
     deaths: int = 0  #: workers that died or hung and were replaced
     workers: int = 0
+
+    @property
+    def found(self) -> int:
+        """How many different findings there are.
+
+        A worker that died or hung is one as soon as that is seen. What it died of may be known
+        already, which is not told before its program was run alone: so a crash counts as another
+        one only while there is none, and a hang likewise.
+        """
+        known = {finding.trial.outcome for finding, _ in self.findings}
+        return len(self.findings) + len(set(self.deadly) - known)
 
 
 class Campaign:
@@ -108,7 +123,9 @@ class Campaign:
         self._raw.mkdir()
         self._deadly = self._scratch / "deadly"
         self._deadly.mkdir()
-        self._pool = concurrent.futures.ThreadPoolExecutor(1)
+        # What was found counts at once; to cut it down takes its time.
+        self._judges = concurrent.futures.ThreadPoolExecutor(1)
+        self._cutters = concurrent.futures.ThreadPoolExecutor(1)
         self._judging: list[concurrent.futures.Future[None]] = []
         self._meter: CoverageMeter | None = None
         with contextlib.suppress(EnvironmentProblem):  # then coverage is not shown
@@ -123,7 +140,10 @@ class Campaign:
     ) -> None:
         try:
             self._end_workers()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            if kind is not None:  # nobody waits for what is still being cut down
+                self._harness.kill()
+            self._judges.shutdown(wait=True, cancel_futures=True)
+            self._cutters.shutdown(wait=True, cancel_futures=True)
             if self.plan.engine is EngineName.AFL:
                 collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
         finally:
@@ -175,7 +195,7 @@ class Campaign:
         if program:
             self._silent_deaths = 0
             (self._deadly / hashlib.sha256(program).hexdigest()).write_bytes(program)
-            self._judge(program, hung=hung)
+            self._judge(program, death=_HANG if hung else _CRASH)
         else:
             self._silent_deaths += 1
             if self._silent_deaths >= _DEATHS_MAX:
@@ -207,7 +227,7 @@ class Campaign:
     def _collect_fatal(self) -> None:
         for worker in self._workers:
             for path, hung in worker.fatal_programs():
-                self._judge(path.read_bytes(), hung=hung)
+                self._judge(path.read_bytes(), death=_HANG if hung else _CRASH)
 
     def _collect(self) -> None:
         self._collect_fatal()
@@ -216,31 +236,37 @@ class Campaign:
             path.unlink()
             self._judge(program)
 
-    def _judge(self, program: bytes, *, hung: bool = False) -> None:
+    def _judge(self, program: bytes, *, death: str = "") -> None:
         digest = hashlib.sha256(program).hexdigest()
-        if digest not in self._seen:
-            self._seen.add(digest)
-            self._judging.append(self._pool.submit(self._cut_down, program, hung))
+        if digest in self._seen:
+            return
+        self._seen.add(digest)
+        if death:
+            self.progress.deadly.append(death)
+        self._judging.append(self._judges.submit(self._confirm, program, death))
 
-    def _cut_down(self, program: bytes, hung: bool) -> None:
-        if hung and _HANG in self._signatures:  # it takes a timeout to see that again
-            self.progress.repeats += 1
-            return
-        trial = self._harness.run(program)
-        if trial.is_clean:
-            self.progress.unconfirmed += 1
-            return
-        if trial.signature in self._signatures:
-            self.progress.repeats += 1
-            return
-        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if trial.outcome == _HANG else {}
-        short, trial = self._harness.minimise(program, **trials)
-        if trial.is_clean:
-            self.progress.unconfirmed += 1
-            return
+    def _confirm(self, program: bytes, death: str) -> None:
+        """Run a program alone; what it shows is a finding from now on, if it is a new one."""
+        try:
+            if death == _HANG and _HANG in self._signatures:  # it takes a timeout to see again
+                self.progress.repeats += 1
+                return
+            trial = self._harness.run(program)
+            if trial.is_clean:
+                self.progress.unconfirmed += 1
+            elif trial.signature in self._signatures:
+                self.progress.repeats += 1
+            else:
+                self._keep(program, trial)
+        finally:
+            if death:
+                self.progress.deadly.remove(death)
+
+    def _keep(self, program: bytes, trial: Trial) -> None:
+        """Write a finding as it was found, and have it cut down."""
         self._signatures.add(trial.signature)
         finding = Finding(
-            short,
+            program,
             self.plan.target,
             trial,
             {
@@ -251,6 +277,22 @@ class Campaign:
             },
         )
         self.progress.findings.append((finding, finding.write(self.plan.findings)))
+        at = len(self.progress.findings) - 1
+        self._judging.append(self._cutters.submit(self._cut_down, at))
+
+    def _cut_down(self, at: int) -> None:
+        """Put the shortest program that shows the same in a finding's place."""
+        finding, path = self.progress.findings[at]
+        is_hang = finding.trial.outcome == _HANG
+        trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if is_hang else {}
+        short, trial = self._harness.minimise(finding.program, **trials)
+        if trial.signature != finding.trial.signature:  # now it shows, now it does not
+            return
+        cut = dataclasses.replace(finding, program=short, trial=trial)
+        self.progress.findings[at] = (cut, cut.write(self.plan.findings))
+        self.progress.cut.add(trial.signature)
+        if self.progress.findings[at][1] != path:
+            path.unlink(missing_ok=True)
 
     def _finish_judging(self) -> None:
         """Raise what went wrong with a finding; forget those that are done."""
@@ -261,9 +303,13 @@ class Campaign:
     # ---- the campaign ---------------------------------------------------------------------
 
     def _measure(self) -> None:
-        if self._meter is None or self.plan.engine is EngineName.GENERATE:
+        if self._meter is None:
             return
-        if self._meter.add(self.plan.corpus):
+        # What was found was run, too, and its program is in no corpus.
+        found = self._meter.add_programs([finding.program for finding, _ in self.progress.findings])
+        if self.plan.engine is EngineName.GENERATE and not found:
+            return
+        if self._meter.add(self.plan.corpus) or found:
             self.progress.coverage = self._meter.measure()
 
     def _update(self, began: float) -> None:
@@ -286,7 +332,7 @@ class Campaign:
         return (
             self._stopped
             or (plan.seconds > 0 and progress.seconds >= plan.seconds)
-            or (0 < plan.findings_max <= len(progress.findings))
+            or (0 < plan.findings_max <= progress.found)
         )
 
     def run(self, watch: Callable[[Progress], None]) -> Progress:
@@ -315,8 +361,9 @@ class Campaign:
         self._collect()
         self._end_workers()
         self._collect()
-        concurrent.futures.wait(self._judging)
-        self._finish_judging()
+        while self._judging:  # one that is confirmed is cut down next
+            concurrent.futures.wait(self._judging)
+            self._finish_judging()
         self._measure()
         watch(self.progress)
         return self.progress
@@ -349,19 +396,14 @@ def fresh_seed() -> int:
     return secrets.randbits(31)
 
 
-def corpus_folder(given: Path | None, default: Path) -> Path:
-    """The folder of the corpus: one that was named must be there, the default is made.
+def folder_for(field_name: str, folder: Path) -> Path:
+    """A folder that is there and can be written; it is made.
 
     Raises:
-        ConfigError: It does not exist, or cannot be written.
+        ConfigError: It cannot be made or written.
     """
-    folder = given or default
-    if given is None:
-        with _writable("corpus", folder):
-            folder.mkdir(parents=True, exist_ok=True)
-    if not folder.is_dir():
-        raise ConfigError.of("corpus", str(folder), "name a folder that exists")
-    with _writable("corpus", folder):
+    with _writable(field_name, folder):
+        folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         probe.write_bytes(b"")
         probe.unlink()
@@ -374,13 +416,7 @@ def findings_folder(given: Path | None, default: Path) -> Path:
     Raises:
         ConfigError: It cannot be made or written.
     """
-    folder = given or default
-    with _writable("findings", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"")
-        probe.unlink()
-    return folder
+    return folder_for("findings", given or default)
 
 
 @contextlib.contextmanager

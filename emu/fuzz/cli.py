@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -21,8 +22,8 @@ from emu.fuzz.campaign import (
     Campaign,
     Plan,
     Progress,
-    corpus_folder,
     findings_folder,
+    folder_for,
     fresh_seed,
 )
 from emu.fuzz.differential import compare_all
@@ -50,6 +51,11 @@ def _emit_tests(console: Console, findings: list[Finding], folder: Path | None) 
         console.print(f"test: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
+def _corpus_of(target: Target) -> Path:
+    """Where programs for a target are kept: those for another one would mislead the search."""
+    return _CORPUS / target.slug
+
+
 def _check_folder(name: str, folder: Path | None) -> None:
     if folder is not None and not folder.is_dir():
         raise ConfigError.of(name, str(folder), "name a folder that exists")
@@ -69,20 +75,31 @@ def _gone_if_unused(*folders: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interruptible(campaign: Campaign) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the campaign in order; a second one ends it at once."""
-
-    def handle(_signum: int, _frame: object) -> None:
-        if campaign.is_stopped:
-            raise KeyboardInterrupt
-        campaign.stop()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have Ctrl-C, SIGTERM and SIGHUP handled; under nohup a hang-up stays ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _interruptible(campaign: Campaign) -> contextlib.AbstractContextManager[None]:
+    """Let a signal end the campaign in order; a second one ends it at once."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if campaign.is_stopped:
+            _interrupt(signum, frame)
+        campaign.stop()
+
+    return _handled(handle)
 
 
 def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
@@ -133,12 +150,13 @@ def fuzz(
     if seed is not None and not 0 <= seed <= SEED_MAX:
         raise ConfigError.of("seed", seed, f"0 to {SEED_MAX}")
     _check_folder("emit-test", tests)
-    with _gone_if_unused(corpus or _CORPUS, findings or _FINDINGS):
+    corpus, findings = corpus or _corpus_of(target), findings or _FINDINGS
+    with _gone_if_unused(corpus, findings):
         plan = Plan(
             target=target,
             engine=engine or default_engine(),
-            corpus=corpus_folder(corpus, _CORPUS),
-            findings=findings_folder(findings, _FINDINGS),
+            corpus=folder_for("corpus", corpus),
+            findings=folder_for("findings", findings),
             seconds=seconds,
             jobs=jobs,
             seed=fresh_seed() if seed is None else seed,
@@ -151,7 +169,8 @@ def fuzz(
 
 
 def _run(console: Console, plan: Plan, cover: Path | None) -> Progress:
-    with Campaign(plan) as campaign:
+    # What is built and made before the campaign runs is given back, too.
+    with _handled(_interrupt), Campaign(plan) as campaign:
         if cover is not None:
             campaign.open_meter()
         with _interruptible(campaign), CampaignView(console, plan) as view:
@@ -208,8 +227,12 @@ def minimise(
 
 def differential(console: Console, corpus: Path | None, target: Target) -> dict[str, Any]:
     """Replay a corpus by the provider and by the specification; where the two differ."""
-    folder = corpus_folder(corpus, _CORPUS)
-    programs = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    folder = corpus or _corpus_of(target)
+    if corpus is not None:
+        _check_folder("corpus", corpus)
+    programs = []
+    if folder.is_dir():
+        programs = [path for path in sorted(folder.iterdir()) if path.is_file()]
     if not programs:
         raise ConfigError.of("corpus", str(folder), "it must hold programs; fuzz first")
     harness = Harness(target)
@@ -254,7 +277,8 @@ def command(
         typer.Option(help="libfuzzer if clang is installed, else generate."),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help=f"Folder of programs, read and added to; {_CORPUS}.")
+        Path | None,
+        typer.Option(help=f"Folder of programs, read and added to; one a provider in {_CORPUS}."),
     ] = None,
     findings: Annotated[Path | None, typer.Option(help=f"Folder for findings; {_FINDINGS}.")] = (
         None

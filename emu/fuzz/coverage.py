@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import json
 import os
 import subprocess
@@ -129,7 +130,7 @@ class CoverageMeter:
         return process.stdout
 
     def _merge(self, raw: Path) -> None:
-        if not raw.exists():  # the process died of a program: what it counted is lost
+        if not raw.exists():  # a program ended the process past all handlers
             return
         inputs = [str(raw)] + ([str(self._total)] if self._total.exists() else [])
         part = self._total.with_suffix(".part")
@@ -139,7 +140,7 @@ class CoverageMeter:
 
     def _execute(self, arguments: Sequence[str]) -> None:
         raw = self._scratch / "counts.profraw"
-        environment = {**self._harness.environment(findings=str(self._scratch))}
+        environment = self._harness.environment(findings=str(self._scratch), counts="1")
         environment["LLVM_PROFILE_FILE"] = str(raw)
         subprocess.run(
             [str(self._executable), *arguments],
@@ -160,6 +161,22 @@ class CoverageMeter:
             self._execute(["execute", *map(str, files[at : at + _BATCH])])
         self._counted.update(path.name for path in files)
         return bool(files)
+
+    def add_programs(self, programs: Sequence[bytes]) -> bool:
+        """Count what these programs reach; were there any that were not counted yet?
+
+        One by one: what comes behind a program that ends its process would not be run.
+        """
+        folder = self._scratch / "counted"
+        folder.mkdir(exist_ok=True)
+        fresh = False
+        for program in programs:
+            path = folder / hashlib.sha256(program).hexdigest()
+            if not path.exists():
+                path.write_bytes(program)
+                self._execute(["execute", str(path)])
+                fresh = True
+        return fresh
 
     def add_generated(self, seed: int, programs: int) -> None:
         """Count what programs that were made up reach."""

@@ -109,6 +109,7 @@ class Worker:
         self._afl_out = order.corpus.parent / ".afl" if engine is EngineName.AFL else None
         environment = fuzz_environment(
             order.target.library(_kind(engine)),
+            symbolize=False,  # what it dies of is run again, for a report that somebody reads
             current=str(current),
             findings=str(order.folder_of_findings),
             deadly=str(order.folder_of_deadly),

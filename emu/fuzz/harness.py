@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ CODEC = 1
 _REPORT_LINES = 60
 _MINIMISE_TRIALS = 6000
 _TRIAL_TIMEOUT_S = 2
+#: For opening a library: a constructor of it may not return.
+_LOAD_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,15 @@ class Target:
         if self.provider is not None:
             return f"provider {self.provider}"
         return "our provider" + (f" with the seeded bug {self.bug.name}" if self.bug else "")
+
+    @property
+    def slug(self) -> str:
+        """The target as a file name: another provider has another one, wherever it lies."""
+        if self.provider is None:
+            return "ours" + (f"-{self.bug.name}" if self.bug else "")
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", self.provider.stem)[:40]
+        place = os.fsencode(self.provider.resolve().with_suffix(""))
+        return f"{stem}-{hashlib.sha256(place).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,7 @@ class Harness:
     kind: Kind = Kind.TOOL
     _path: Path | None = field(default=None, repr=False)
     _library: Path | None = field(default=None, repr=False)
+    _running: set[subprocess.Popen[str]] = field(default_factory=set, repr=False)
 
     def prepare(self) -> Path:
         """Build what is missing; the executable."""
@@ -122,40 +136,68 @@ class Harness:
             self._path = self.target.executable(self.kind)
         return self._path
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self, *, symbolize: bool = True, **more: str) -> dict[str, str]:
         """The environment in which any engine of this target runs."""
         self.prepare()
-        return fuzz_environment(self._library, **more)
+        return fuzz_environment(self._library, symbolize=symbolize, **more)
 
     def check(self) -> None:
-        """Run an empty program: is the provider's library of any use?
+        """Load the provider: is its library of any use?
 
         Raises:
             ConfigError: It is not; says why.
         """
-        with scratch() as folder:
-            empty = folder / "empty.program"
-            empty.write_bytes(b"")
-            process = self.call(["execute", str(empty)])
+        try:
+            process = self.call(["execute"], timeout_s=_LOAD_S)
+        except subprocess.TimeoutExpired:
+            raise self._refused("it hangs when it is loaded") from None
         if process.returncode == 2:
             lines = process.stderr.strip().splitlines() or ["no message"]
             raise ConfigError(lines[-1])
+        if process.returncode != 0 or not process.stdout:
+            raise self._refused("it ends the process that loads it")
+
+    def _refused(self, why: str) -> ConfigError:
+        return ConfigError.of("provider", str(self.target.provider), why)
 
     def call(
-        self, arguments: Sequence[str], **environment: str
+        self,
+        arguments: Sequence[str],
+        *,
+        symbolize: bool = True,
+        timeout_s: float | None = None,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
         """Call the executable and wait for it."""
-        return subprocess.run(
-            [str(self.prepare()), *arguments],
-            capture_output=True,
+        command = [str(self.prepare()), *arguments]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-            env=self.environment(parent=str(os.getpid()), **environment),
+            env=self.environment(symbolize=symbolize, parent=str(os.getpid()), **environment),
         )
+        with process:
+            self._running.add(process)
+            try:
+                output, words = process.communicate(timeout=timeout_s)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                self._running.discard(process)
+        return subprocess.CompletedProcess(command, process.returncode, output, words)
 
-    def _events(self, arguments: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
-        process = self.call(arguments)
+    def kill(self) -> None:
+        """End what is being called now, in whatever thread."""
+        for process in list(self._running):
+            process.kill()
+
+    def _events(
+        self, arguments: Sequence[str], *, symbolize: bool = True
+    ) -> tuple[list[dict[str, Any]], str]:
+        process = self.call(arguments, symbolize=symbolize)
         if process.returncode not in (0, 1):
             lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
             raise EnvironmentProblem(f"harness: {lines[-1]}")
@@ -184,7 +226,9 @@ class Harness:
         """
         with _program_file(program) as path:
             out = path.with_suffix(".short")
-            events, _ = self._events(["minimise", str(path), str(out), str(trials), str(timeout_s)])
+            arguments = ["minimise", str(path), str(out), str(trials), str(timeout_s)]
+            # Nobody reads the reports of its trials; to name their lines takes most of the time.
+            events, _ = self._events(arguments, symbolize=False)
             short = out.read_bytes()
         if events[-1]["outcome"] == "clean":
             return short, _trial_of(events, "")
@@ -200,13 +244,16 @@ def _program_file(program: bytes) -> Iterator[Path]:
         yield path
 
 
-def fuzz_environment(library: Path | None, **more: str) -> dict[str, str]:
+def fuzz_environment(
+    library: Path | None, *, symbolize: bool = True, **more: str
+) -> dict[str, str]:
     """Settings of the sanitizers and of the harness (``cext/fuzz/sink.h``)."""
+    names = f"symbolize={int(symbolize)}"
     environment = {
         **os.environ,
         # Leaks are of no interest: nothing is allocated but once.
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:handle_abort=0:symbolize=1",
-        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+        "ASAN_OPTIONS": f"detect_leaks=0:abort_on_error=0:handle_abort=0:{names}",
+        "UBSAN_OPTIONS": f"print_stacktrace={int(symbolize)}:halt_on_error=1:{names}",
     }
     if library is not None:
         environment["ZCRX_FUZZ_PROVIDER"] = str(library)

@@ -26,19 +26,23 @@ class CampaignView(RedrawnView):
         super().__init__(console)
         self._plan = plan
         self._next_plain_s = PLAIN_EVERY_S
-        self._told = 0
+        self._told: set[str] = set()
+        self._told_cut: set[str] = set()
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, progress: Progress) -> None:
         """Show where the campaign stands; a new finding is named at once."""
-        for finding, path in progress.findings[self._told :]:
-            self._console.print(
-                f"finding {finding.trial.signature} in {finding.trial.operations} operations: "
-                f"{path}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-        self._told = len(progress.findings)
+        for finding, path in progress.findings:
+            signature, is_cut = finding.trial.signature, finding.trial.signature in progress.cut
+            if signature not in self._told:
+                self._told.add(signature)
+                if not is_cut:
+                    self._say(f"finding {signature}: it is being cut down")
+            if is_cut and signature not in self._told_cut:
+                self._told_cut.add(signature)
+                self._say(f"finding {signature} in {finding.trial.operations} operations: {path}")
         if self._live is not None:
             self._live.update(self._table(progress))
         elif progress.seconds >= self._next_plain_s:
@@ -59,7 +63,7 @@ class CampaignView(RedrawnView):
             rows.append(("edges", f"{progress.edges} (last new {_age(progress.edge_age_s)} ago)"))
         rows += [
             ("corpus", f"{progress.corpus} programs"),
-            ("findings", f"{len(progress.findings)}"),
+            ("findings", f"{progress.found}"),
         ]
         if progress.deaths:
             rows.append(("workers replaced", f"{progress.deaths}"))

@@ -263,6 +263,28 @@ def test_provider_that_dies_at_once_does_not_end_the_campaign(
     assert progress.deaths >= 2
 
 
+@pytest.mark.parametrize(
+    ("what", "outcome"), [("abort()", "crash"), ("for (;;)\n\t\tpause()", "hang")]
+)
+def test_what_ends_a_worker_counts_at_once(
+    what: str, outcome: str, provider: Callable[..., Path], make_plan: Callable[..., Plan],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Before anybody has run it again: the first death is a finding, and ends what ends at one."""
+    monkeypatch.setattr(campaign_module, "HANG_S", 1.5)
+    monkeypatch.setattr(campaign_module, "_HANG_TRIALS", 4)
+    source = provider(
+        f"static int dead(struct zcrx_provider_queue *q, uint32_t p)\n"
+        f"{{\n\t(void)q, (void)p;\n\t{what};\n}}\n", init="dead"
+    )  # fmt: skip
+    found: list[tuple[int, int]] = []
+    plan = make_plan(target=Target(provider=source, sanitize=False), findings_max=1)
+    progress = run(plan, lambda _, now: found.append((now.deaths, now.found)))
+    assert all(count == 1 for deaths, count in found if deaths)
+    assert progress.deaths == 1
+    assert [finding.trial.outcome for finding, _ in progress.findings] == [outcome]
+
+
 @pytest.mark.usefixtures("needs_clang")
 def test_sanitizers_find_what_a_fast_build_does_not(
     provider: Callable[..., Path], make_plan: Callable[..., Plan]
@@ -344,11 +366,13 @@ def _start(script: Any, engine: EngineName, corpus: Path, jobs: int = 2) -> Any:
     return running
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name
+)
 def test_signal_ends_a_campaign_in_order(
     number: signal.Signals, engine: EngineName, corpus_of: Callable[..., Path], script: Any
 ) -> None:
-    if number is signal.SIGTERM and engine is not EngineName.GENERATE:
+    if number is not signal.SIGINT and engine is not EngineName.GENERATE:
         pytest.skip("the signal is the campaign's business: one engine shows it")
     running = _start(script, engine, corpus_of())
     os.kill(running.pid, number)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from emu import toolchain
+from emu.fuzz import harness
 from emu.fuzz.build import core_sources
 from emu.toolchain import afl_compiler, any_compiler, libfuzzer_compiler
 
@@ -42,8 +43,8 @@ def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--corpus", "nowhere"], ("corpus: 'nowhere'", "name a folder that exists")),
-        (["--corpus", "a-file"], ("corpus: 'a-file'", "name a folder that exists")),
+        (["--corpus", "a-file"], ("corpus: 'a-file'", "cannot be written")),
+        (["--corpus", "a-file/below"], ("corpus: 'a-file/below'", "cannot be written")),
         (["--corpus", NOT_WRITABLE], ("corpus: '/proc/self'", "cannot be written")),
         (["--findings", "a-file"], ("findings: 'a-file'", "cannot be written")),
         (["--findings", "a-file/below"], ("findings: 'a-file/below'", "cannot be written")),
@@ -134,6 +135,20 @@ def test_library_that_does_not_fit_is_refused(
     text = refused("--fast", "--provider", library)
     assert why in text
     assert str(library) in text
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [("_exit(0)", "ends the process that loads it"), ("abort()", "ends the process that loads it"),
+     ("for (;;)\n\t\tpause()", "it hangs when it is loaded")],
+)  # fmt: skip
+def test_library_that_does_not_come_back_is_refused(
+    what: str, why: str, refused: Callable[..., str], provider: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(harness, "_LOAD_S", 1.0)
+    body = f"__attribute__((constructor)) static void never(void)\n{{\n\t{what};\n}}\n"
+    assert why in refused("--fast", "--provider", provider(body))
 
 
 def test_file_that_is_no_library_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -240,6 +255,26 @@ def test_clean_program_is_not_minimised(call: Callable[..., Any], tmp_path: Path
     assert answer.code == 0
     assert answer.stdout == f"{path}: nothing is found in this program\n"
     assert not (tmp_path / "fuzz").exists()
+
+
+def test_corpus_is_made_and_is_one_per_target(
+    programs: Any, call: Callable[..., Any], provider: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What was kept for one provider would mislead the search in another one."""
+    programs("gcc", "as", "ld")
+    campaign = ("fuzz", "--fast", "--time", "0.5", "--seed", "1")
+    assert call(*campaign, "--corpus", "new/corpus").code == 0
+    assert (tmp_path / "new" / "corpus").is_dir()
+    source = provider()
+    (tmp_path / "elsewhere").mkdir()
+    other = tmp_path / "elsewhere" / source.name
+    other.write_bytes(source.read_bytes())
+    for more in ([], ["--provider", str(source)], ["--provider", str(other)]):
+        assert call(*campaign, *more).code == 0
+    names = sorted(path.name for path in (tmp_path / "fuzz" / "corpus").iterdir())
+    assert len(names) == 3
+    assert names[0] == "ours"
+    assert all(name.startswith("provider-") for name in names[1:])
 
 
 def test_bugs_are_listed(call: Callable[..., Any]) -> None:

@@ -112,6 +112,29 @@ def test_provider_given_as_source_is_what_is_measured(
 
 
 @needs_tools
+@pytest.mark.parametrize("sanitize", [False, True], ids=["fast", "sanitized"])
+@pytest.mark.parametrize("what", ["abort()", "*(volatile int *)8 = 1", "for (;;)\n\t\tpause()"])
+def test_program_that_crashes_or_hangs_counts_up_to_there(
+    what: str, sanitize: bool, tmp_path: Path, provider: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Else a campaign that ends with its first finding would say that nothing was reached."""
+    source = provider(
+        "static uint64_t dead(struct zcrx_provider_queue *queue)\n{\n"
+        f"\tif (queue->num_niovs)\n\t\t{what};\n\treturn 0;\n}}\n",
+        scrub="dead",
+    )
+    (tmp_path / "counts").mkdir()
+    made = CoverageMeter(Target(provider=source, sanitize=sanitize), tmp_path / "counts")
+    scrub = bytes(8) + bytes([10, 0])
+    assert made.add_programs([scrub])
+    assert not made.add_programs([scrub])
+    measured = made.measure()
+    assert (measured.branches, measured.branches_reached) == (2, 1)
+    assert measured.lines_reached > 0
+
+
+@needs_tools
 def test_library_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match=r"give the provider as a \.c file"):
         CoverageMeter(Target(provider=tmp_path / "provider.so"), tmp_path)
