@@ -42,7 +42,7 @@ from emu.fuzz.finding import is_finding
 from emu.race.artifact import is_race_finding
 from emu.race.cli import command as race_command
 from emu.race.cli import replay_race
-from emu.render import LiveView, print_report
+from emu.render import LiveView, compiling_shown, print_report
 from emu.report import Report, write_json
 from emu.rundir import JOURNAL, make_run_dir
 from emu.sample import Sample
@@ -107,6 +107,10 @@ RunDirOption = Annotated[
 ]
 AreaOption = Annotated[int, typer.Option(help="Buffers (niovs) of 4096 bytes in each area.")]
 RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(help="A provider of your own, its C source or a library: see docs/provider.md."),
+]
 PinOption = Annotated[bool, typer.Option(help="Bind NIC and consumers to cores.")]
 
 
@@ -238,10 +242,7 @@ def stress(
         bool, typer.Option("--strict-alias", help="Reject indices whose upper bits would vanish.")
     ] = False,
     faults: FaultsOption = "none",
-    provider: Annotated[
-        str | None,
-        typer.Option(help="Shared library with a provider of your own: see docs/provider.md."),
-    ] = None,
+    provider: ProviderOption = None,
     consumer: Annotated[
         str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
     ] = "builtin",
@@ -295,6 +296,7 @@ def stress(
 def _run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Report:
     _print_start(console, config)
     with (
+        compiling_shown(console),
         _run_folder(run_dir) as folder,
         Session(config, run_dir=folder) as session,
         interruptible(session),
@@ -341,6 +343,7 @@ def recv(
     listen_at: Annotated[str, typer.Option("--listen", help="HOST:PORT; port 0 = any free one.")],
     output: Annotated[str, typer.Option(help="File for the bytes received; - = stdout.")],
     faults: FaultsOption = "none",
+    provider: ProviderOption = None,
     seed: SeedOption = None,
     area_buffers: AreaOption = _DEFAULTS.area_buffers,
     rq_entries: RqOption = _DEFAULTS.rq_entries,
@@ -364,10 +367,12 @@ def recv(
         hold=min(_DEFAULTS.hold, area_buffers // 2),
         pin=pin,
         plan=plan,
+        provider=provider,
         connections=1,
     )
     console = console_for(json_target, stderr=output == "-")
     with (
+        compiling_shown(console),
         _run_folder(run_dir) as folder,
         listen(source) as listener,
         _output(output) as output_fd,
@@ -443,13 +448,13 @@ def replay(
 ) -> None:
     """Run an earlier run's configuration and seed again, or a finding of fuzz or race."""
     check_json_target(json_target)
+    console = console_for(json_target)
     if is_race_finding(run) or is_finding(run):
-        if is_race_finding(run):
-            shown = replay_race(
-                console_for(json_target), run, all_steps=all_steps, perfetto=perfetto
-            )
-        else:
-            shown = replay_finding(console_for(json_target), run)
+        with compiling_shown(console):
+            if is_race_finding(run):
+                shown = replay_race(console, run, all_steps=all_steps, perfetto=perfetto)
+            else:
+                shown = replay_finding(console, run)
         emit_json(json_target, shown)
         if shown["still_shows"]:
             raise typer.Exit(EXIT_FINDING)
@@ -457,7 +462,6 @@ def replay(
     config = _read_run(run)
     if journal:
         config = replace(config, plan=_read_journal(run, config.queues))
-    console = console_for(json_target)
     _finish(console, _run_stress(console, config, run_dir), json_target)
 
 

@@ -129,7 +129,7 @@ class RunConfig:
     strict_alias: bool = False  #: reject an index whose upper bits would vanish
     pin: bool = True  #: bind the processes to cores
     plan: Plan = field(default_factory=Plan)  #: faults to inject
-    provider: str | None = None  #: shared library in the place of our provider; made absolute
+    provider: str | None = None  #: C source or library in the place of our provider; made absolute
     consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
     poison: bool = True  #: a consumer of one's own that touches what it gave back is found out
     respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
@@ -283,7 +283,9 @@ class RunConfig:
         if self.provider is None:
             return
         if not isinstance(self.provider, str) or not self.provider or "\0" in self.provider:
-            raise ConfigError.of("provider", self.provider, "name a shared library, or None")
+            raise ConfigError.of(
+                "provider", self.provider, "name a C source or a shared library, or None"
+            )
         object.__setattr__(self, "provider", os.path.abspath(self.provider))
 
     def shape(self, flows_max: int) -> Shape:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from emu.channel import Channel, Event, NonsenseError, printable
 from emu.errors import ConfigError
+from emu.provider_file import library_of
 
 CALL_TIMEOUT_S = 5.0  #: of one call; a scrub of the largest area takes milliseconds
 LOOK_TIMEOUT_S = 10.0  #: for a process to start and open the library, on a busy machine
@@ -32,21 +33,24 @@ _SAID_MAX = 1 << 16
 class ForeignProvider:
     """A library that can be used."""
 
-    path: str
+    path: str  #: of the library
+    given: str  #: what the user named: the same, or its source
     name: str  #: what it calls itself
 
 
-def look_at(path: str) -> ForeignProvider:
+def look_at(given: str) -> ForeignProvider:
     """Open a library in a process of its own, to see whether it can be used.
+
+    Args:
+        given: The library, or its C source, which is compiled first.
 
     Raises:
         ConfigError: It cannot; the text says why.
+        EnvironmentProblem: The source does not compile.
     """
     from emu.crew import worker_environment
 
-    if "\0" in path or not Path(path).exists():
-        allowed = "name a shared library made for zcrx_provider.h (there is no such file)"
-        raise ConfigError.of("provider", path, allowed)
+    path = str(library_of(Path(given)))
     channel, theirs = Channel.pair()
     try:
         with theirs:
@@ -62,12 +66,13 @@ def look_at(path: str) -> ForeignProvider:
             )
         with contextlib.suppress(OSError):
             channel.send({"provider": path})
-        return _answer(path, channel, process)
+        return ForeignProvider(path, given, _answer(given, path, channel, process))
     finally:
         channel.close()
 
 
-def _answer(path: str, channel: Channel, process: subprocess.Popen[bytes]) -> ForeignProvider:
+def _answer(given: str, path: str, channel: Channel, process: subprocess.Popen[bytes]) -> str:
+    """What the library calls itself."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     said = b""
@@ -93,12 +98,13 @@ def _answer(path: str, channel: Channel, process: subprocess.Popen[bytes]) -> Fo
     with contextlib.suppress(NonsenseError):
         word = channel.hear() or word
     if word is not None and word.event is Event.ERROR:
-        raise ConfigError(word.text)
+        # It speaks of the library, which may be one that was compiled from what the user named.
+        raise ConfigError(word.text.replace(repr(path), repr(given), 1))
     if word is not None and word.event is Event.ANSWER and code == 0:
-        return ForeignProvider(path, word.text)
+        return word.text
     if time.monotonic() >= deadline:
-        raise ConfigError.of("provider", path, f"opening it takes over {LOOK_TIMEOUT_S:.0f} s")
-    raise ConfigError.of("provider", path, f"opening it ends the process ({_how(code, said)})")
+        raise ConfigError.of("provider", given, f"opening it takes over {LOOK_TIMEOUT_S:.0f} s")
+    raise ConfigError.of("provider", given, f"opening it ends the process ({_how(code, said)})")
 
 
 def _how(code: int, said: bytes) -> str:

@@ -1,8 +1,7 @@
 """Building C programs on demand, from the core's own sources, and once for each kind.
 
-What was built lies in the user's cache folder under a name that is made from everything that
-went into it: sources, flags, compiler. Nothing is ever changed there, only added, so that
-several programs may build at once.
+What was built lies in the cache (:mod:`emu.cache`) under a name that is made from everything that
+went into it: sources, flags, compiler.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from emu import cache
 from emu.bugs import Bug
 from emu.errors import EnvironmentProblem
 from emu.scratch import scratch
 from emu.toolchain import Compiler
-
-#: Files that nobody has used for longest are removed when there are more than this.
-_KEPT_FILES = 3200
 
 
 def core_sources() -> Path:
@@ -32,19 +28,6 @@ def core_sources() -> Path:
         if (folder / "fuzz" / "main.c").is_file():
             return folder
     raise EnvironmentProblem(f"sources: the C sources are missing beside {str(package)!r}")
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: ``$XDG_CACHE_HOME/zcrx-emu``."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root) / "zcrx-emu"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cache: {str(folder)!r} cannot be made ({error.strerror}); set XDG_CACHE_HOME"
-        ) from None
-    return folder
 
 
 def digest(parts: list[bytes]) -> str:
@@ -76,18 +59,7 @@ def run_compiler(command: list[str]) -> str:
 
 def in_cache(name: str, command_to: list[str]) -> Path:
     """Have a file made by a command that takes its name last; nobody sees half of it."""
-    path = cache_folder() / name
-    if path.exists():
-        os.utime(path)
-        return path
-    handle, part = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        run_compiler([*command_to, part])
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
-    return path
+    return cache.in_cache(name, lambda part: run_compiler([*command_to, str(part)]))
 
 
 def compile_core(
@@ -156,18 +128,3 @@ def sources_with(bug: Bug | None) -> Iterator[Path]:
         shutil.copytree(core_sources(), copy, ignore=shutil.ignore_patterns("__pycache__"))
         bug.apply(copy)
         yield copy
-
-
-def forget_old_builds() -> None:
-    """Keep the cache small: the longest unused go first."""
-    files = [path for path in cache_folder().iterdir() if not path.name.startswith(".")]
-    files.sort(key=_used_at, reverse=True)
-    for path in files[_KEPT_FILES:]:
-        path.unlink(missing_ok=True)
-
-
-def _used_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # somebody else has removed it
-        return 0.0

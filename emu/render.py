@@ -6,8 +6,10 @@ written each second.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from emu.again import options
+from emu.cache import watched
 from emu.config import RunConfig
 from emu.report import SETUP_FAILED, Report
 from emu.sample import Sample
@@ -61,6 +64,22 @@ class _Rates:
             return value(self._now) / self._now.elapsed_s if self._now.elapsed_s else 0.0
         seconds = self._now.elapsed_s - self._last.elapsed_s
         return (value(self._now) - value(self._last)) / seconds if seconds > 0 else 0.0
+
+
+@contextlib.contextmanager
+def compiling_shown(console: Console) -> Iterator[None]:
+    """Say so, once, when something has to be compiled first."""
+    told: set[str] = set()
+    lock = threading.Lock()  # several files are compiled at a time
+
+    def tell(text: str) -> None:
+        with lock:
+            if text not in told:
+                told.add(text)
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    with watched(tell):
+        yield
 
 
 class RedrawnView:

@@ -106,7 +106,7 @@ class Session:
         self._notes = list(config.roundings)
         self._capture: dict[str, Any] | None = None  # what became of the frames of the traffic
         if self.provider is not None:
-            self._notes.append(f"the provider is {self.provider.name}, from {self.provider.path}")
+            self._notes.append(f"the provider is {self.provider.name}, from {self.provider.given}")
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
@@ -251,7 +251,7 @@ class Session:
             {
                 "shape": {name: getattr(shape, name) for name in shape.__slots__},
                 "cpu": self._placed.get((role, queue)),
-                "provider": None if role == "consumer" else self.config.provider,
+                "provider": self._library_of(role),
                 **self._role_setup(role, queue),
             },
             self._memory.shared_for(role),
@@ -262,6 +262,10 @@ class Session:
             self._consumers[queue] = worker
         elif role == "keeper":
             self._keeper = worker
+
+    def _library_of(self, role: str) -> str | None:
+        """The provider's library that a process opens; a consumer never does."""
+        return None if role == "consumer" or self.provider is None else self.provider.path
 
     def _role_setup(self, role: str, queue: int | None) -> dict[str, Any]:
         if role == "keeper":

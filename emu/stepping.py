@@ -17,8 +17,11 @@ unrestricted: any entry, any index, at any time.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from emu.core import ProviderLibrary, Shape, Step
 from emu.errors import ConfigError, StateError
+from emu.provider_file import library_of
 from emu.state import POOLS_MAX, Judgement, ProviderState
 
 _U32 = 2**32 - 1
@@ -41,7 +44,7 @@ class StepProvider:
         initial_index: Where head and tail start, u32.
         strict_alias: Reject an RQE whose niov index loses bits in the kernel's
             32-bit truncation, instead of accepting it as another buffer's.
-        provider: A shared library with a provider that takes the place of ours, see
+        provider: A provider that takes the place of ours, as a shared library or in C, see
             ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
 
     Raises:
@@ -82,7 +85,7 @@ class StepProvider:
                 initial_index=initial_index,
             ),
             strict_alias=strict_alias,
-            provider=None if provider is None else ProviderLibrary(provider),
+            provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )
 
     def alloc(self, count: int = 1) -> list[int]:

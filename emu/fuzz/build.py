@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.bugs import Bug
+from emu.cache import prune
 from emu.errors import EnvironmentProblem
 from emu.ondemand import (
     compile_core,
-    compile_provider,
     core_sources,
     digest,
-    forget_old_builds,
     headers_of,
     in_cache,
     sources_with,
 )
+from emu.provider_file import compile_library
 from emu.toolchain import Compiler, afl_compiler, any_compiler, libfuzzer_compiler
 
 #: What is under attack, and instrumented; the rest of the harness is not.
@@ -137,7 +137,7 @@ def build(recipe: Recipe) -> Path:
     """
     with sources_with(recipe.bug) as sources:
         path = _Compilation(recipe, sources).link()
-    forget_old_builds()
+    prune()
     return path
 
 
@@ -159,8 +159,5 @@ def build_mutator() -> Path:
 
 def build_provider(source: Path, kind: Kind, *, sanitize: bool) -> Path:
     """Compile a provider of the user's from its source, as fits a harness of that kind."""
-    compiler, sources = compiler_of(kind), core_sources()
     checks = (*_SANITIZERS, "-O1") if sanitize else ("-O2",)
-    flags = ["-std=gnu11", "-g", "-fPIC", "-shared", *checks, *_subject_flags(kind)]
-    flags.append(f"-I{sources}")
-    return compile_provider(compiler, source, flags, ".so")
+    return compile_library(source, compiler_of(kind), (*checks, *_subject_flags(kind)))

@@ -31,6 +31,7 @@ from emu.fuzz.engine import EngineName, default_engine
 from emu.fuzz.finding import Finding, emitted_test, read_finding, read_program
 from emu.fuzz.harness import Harness, Target
 from emu.fuzz.view import CampaignView, print_finding, print_gaps, print_summary, print_trial
+from emu.render import compiling_shown
 from emu.report import write_text
 
 EXIT_FINDING = 1
@@ -285,7 +286,7 @@ def command(
     ),
     provider: Annotated[
         Path | None,
-        typer.Option(help="Attack this one: a shared library, or the C source of one."),
+        typer.Option(help="Attack this one: its C source or a library: see docs/provider.md."),
     ] = None,
     bug: Annotated[
         str | None, typer.Option(help="Put a seeded bug into our provider; 'list' shows them.")
@@ -329,26 +330,27 @@ def command(
         provider=provider,
         sanitize=not fast,
     )
-    if minimize is not None:
-        summary = minimise(console, minimize, target, findings, emit_test)
-    elif differential_:
-        summary = differential(console, corpus, target)
-    else:
-        if cover is not None and cover.exists() and not cover.is_dir():
-            raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
-        summary = fuzz(
-            console,
-            seconds=time,
-            jobs=jobs,
-            engine=engine,
-            corpus=corpus,
-            findings=findings,
-            target=target,
-            seed=seed,
-            findings_max=stop_at,
-            cover=cover,
-            tests=emit_test,
-        )
+    if cover is not None and cover.exists() and not cover.is_dir():
+        raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
+    with compiling_shown(console):
+        if minimize is not None:
+            summary = minimise(console, minimize, target, findings, emit_test)
+        elif differential_:
+            summary = differential(console, corpus, target)
+        else:
+            summary = fuzz(
+                console,
+                seconds=time,
+                jobs=jobs,
+                engine=engine,
+                corpus=corpus,
+                findings=findings,
+                target=target,
+                seed=seed,
+                findings_max=stop_at,
+                cover=cover,
+                tests=emit_test,
+            )
     emit_json(json_target, summary)
     if summary["findings"]:
         raise typer.Exit(EXIT_FINDING)

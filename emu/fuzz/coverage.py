@@ -16,6 +16,7 @@ from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind
 from emu.fuzz.harness import Harness, Target
 from emu.ondemand import core_sources
+from emu.provider_file import is_source
 from emu.toolchain import libfuzzer_compiler, llvm_tool
 
 #: What of the core is the provider's business: its own files and what is inline in them.
@@ -102,7 +103,7 @@ class CoverageMeter:
                 "apt install llvm"
             )
         self._profdata, self._cov = tools[0], tools[1]
-        if target.provider is not None and target.provider.suffix != ".c":
+        if target.provider is not None and not is_source(target.provider):
             raise EnvironmentProblem(
                 "coverage: a library says nothing of its source; give the provider as a .c file"
             )

@@ -16,6 +16,7 @@ from typing import Any
 from emu.bugs import Bug
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build, build_provider
+from emu.provider_file import check_provider, is_source
 from emu.scratch import scratch
 
 #: Of the byte format of programs (``FUZZ_CODEC`` in ``cext/fuzz/program.h``).
@@ -55,13 +56,10 @@ class Target:
         """
         if self.provider is None:
             return None
-        if not self.provider.is_file():
-            raise ConfigError.of(
-                "provider", str(self.provider), "name a shared library, or the C source of one"
-            )
-        if self.provider.suffix == ".c":
-            return build_provider(self.provider, kind, sanitize=self.sanitize)
-        return self.provider.resolve()
+        path = check_provider(self.provider)
+        if is_source(path):
+            return build_provider(path, kind, sanitize=self.sanitize)
+        return path.resolve()
 
     @property
     def label(self) -> str:

@@ -12,16 +12,17 @@ import subprocess
 from pathlib import Path
 
 from emu.bugs import Bug
+from emu.cache import prune
 from emu.errors import ConfigError
 from emu.ondemand import (
     compile_core,
     compile_provider,
     core_sources,
     digest,
-    forget_old_builds,
     in_cache,
     sources_with,
 )
+from emu.provider_file import check_provider, is_source
 from emu.toolchain import any_compiler
 
 #: Of the core: what actors run, and what that needs. Instrumented.
@@ -114,12 +115,12 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
         EnvironmentProblem: There is no compiler, or it failed.
         StaleBugError: The seeded bug does not fit the sources.
     """
-    if provider is not None and (not provider.is_file() or provider.suffix != ".c"):
+    if provider is not None and not is_source(check_provider(provider)):
         raise ConfigError.of(
             "provider",
             str(provider),
             "name the C source of one (each access of it is watched, which a library does not "
-            "show; 'stress' takes one)",
+            "show; 'race --live', 'fuzz' and 'stress' take one)",
         )
     compiler = any_compiler()
     # GCC warns of each stand-alone fence; our runtime knows them.
@@ -151,5 +152,5 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
     path = in_cache(f"{key}.simulation", command)
     if provider is not None:
         _check_usable(path, provider)
-    forget_old_builds()
+    prune()
     return path

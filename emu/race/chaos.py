@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Self
 
 from emu.bugs import Bug
+from emu.cache import prune
 from emu.errors import EnvironmentProblem
 from emu.ondemand import (
     compile_core,
     core_sources,
     digest,
-    forget_old_builds,
     in_cache,
     sources_with,
 )
@@ -98,7 +98,7 @@ def build_chaos_core(bug: Bug | None = None) -> Path:
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-shared", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
     path = in_cache(f"{key}.abi3.so", command)
-    forget_old_builds()
+    prune()
     return path
 
 

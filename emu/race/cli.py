@@ -41,6 +41,7 @@ from emu.race.view import (
     print_lists,
     print_operations,
 )
+from emu.render import compiling_shown
 from emu.report import write_json
 
 EXIT_FINDING = 1
@@ -291,18 +292,18 @@ def _live(
     json_target: str | None,
 ) -> None:
     """Race real processes: without orders of whoever chooses an interleaving."""
-    if provider is not None:
-        raise ConfigError.of("provider", str(provider), "with --live use stress --provider LIB.so")
     if scenario is None:
         raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
-    found = live_command(
-        console,
-        scenario,
-        find_bug(bug, RACING_BUGS) if bug is not None else None,
-        _SECONDS if seconds is None else seconds,
-        secrets.randbits(63) if seed is None else seed,
-        json_target,
-    )
+    with compiling_shown(console):
+        found = live_command(
+            console,
+            scenario,
+            find_bug(bug, RACING_BUGS) if bug is not None else None,
+            _SECONDS if seconds is None else seconds,
+            secrets.randbits(63) if seed is None else seed,
+            json_target,
+            provider,
+        )
     if found:
         raise typer.Exit(EXIT_FINDING)
 
@@ -334,7 +335,8 @@ def command(
         str | None, typer.Option(help="Put a seeded bug in; 'race --list' shows them.")
     ] = None,
     provider: Annotated[
-        Path | None, typer.Option(help="C source of a provider to run in the place of ours.")
+        Path | None,
+        typer.Option(help="A provider of your own: its C source; a library only with --live."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of random and pct; random if not given.")
@@ -405,7 +407,8 @@ def command(
     _check_file("perfetto", perfetto)
     if findings is not None:
         findings_folder(findings, _FINDINGS)
-    runner = Runner(build_simulation(seeded, provider))
+    with compiling_shown(console):
+        runner = Runner(build_simulation(seeded, provider))
     _say(console, f"seed {search.seed}")
     how = str(search.strategy)
     if wanted is None and not schedules and bound is None:

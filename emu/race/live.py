@@ -28,9 +28,12 @@ from rich.console import Console
 from emu.bugs import Bug
 from emu.crew import worker_environment
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.keeper import look_at
+from emu.provider_file import check_provider
 from emu.race.chaos import ChaosFile, Dawdled, build_chaos_core
 from emu.race.library import SCENARIOS
 from emu.race.setups import NOT_LIVE, SETUPS
+from emu.race.view import RunsView
 from emu.report import write_json
 
 #: A run that says nothing for so long hangs; each wait within it ends long before.
@@ -59,6 +62,7 @@ class LiveResult:
     scenario: str
     seed: int
     bug: str | None
+    provider: str | None = None  #: in the place of ours, as it was given
     seconds: float = 0.0
     executions: int = 0  #: runs that were judged
     hits: int = 0  #: those with a finding
@@ -80,6 +84,8 @@ class LiveResult:
         words = ["zcrx-emu", "race", "--live", "--scenario", self.scenario]
         if self.bug is not None:
             words += ["--bug", self.bug]
+        if self.provider is not None:
+            words += ["--provider", self.provider]
         return shlex.join([*words, "--seed", str(seed)])
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,12 +101,16 @@ class LiveResult:
 class _Stressor:
     """The control process of the runs, with a core of its own."""
 
-    def __init__(self, scenario: str, seed: int, core: Path | None, chaos: ChaosFile) -> None:
+    def __init__(
+        self, scenario: str, seed: int, core: Path | None, chaos: ChaosFile, library: str | None
+    ) -> None:
         # What leads workers past an editable install's rebuild leads this process, too.
         environment = {**worker_environment(), **chaos.environment}
         if core is not None:
             environment["ZCRX_EMU_CORE"] = str(core)
-        words = (scenario, str(seed), str(chaos.path), str(os.getpid()))
+        words = [scenario, str(seed), str(chaos.path), str(os.getpid())]
+        if library is not None:
+            words.append(library)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "emu.race.stress", *words],
             stdin=subprocess.DEVNULL,
@@ -166,8 +176,11 @@ def _check(scenario: str, seconds: float, seed: int) -> None:
 class _Live:
     """The runs of one call of :func:`run_live`."""
 
-    def __init__(self, result: LiveResult, core: Path | None, chaos: ChaosFile) -> None:
+    def __init__(
+        self, result: LiveResult, core: Path | None, chaos: ChaosFile, library: str | None
+    ) -> None:
         self._result = result
+        self._library = library
         self._core = core
         self._chaos = chaos
         self._started_at = time.monotonic()
@@ -218,7 +231,9 @@ class _Live:
 
     def session(self, is_over: Callable[[], bool], look: Callable[[LiveResult], None]) -> bool:
         """Run with one control process; False if it has to be replaced by another one."""
-        stressor = _Stressor(self._result.scenario, self._seed, self._core, self._chaos)
+        stressor = _Stressor(
+            self._result.scenario, self._seed, self._core, self._chaos, self._library
+        )
         asked_at: float | None = None
         try:
             while (events := stressor.events(_LOOK_S)) is not None:
@@ -244,6 +259,7 @@ def run_live(
     scenario: str,
     bug: Bug | None = None,
     *,
+    provider: Path | None = None,
     seconds: float,
     seed: int,
     until_hit: bool = False,
@@ -256,6 +272,8 @@ def run_live(
     Args:
         scenario: A ready scenario that has a set-up, see :data:`SETUPS`.
         bug: A seeded bug to put into the core, or None.
+        provider: In the place of ours, as C source or library, or None. It dawdles where it uses
+            the accessors of its header.
         seconds: For so long, above 0, or until one run has ended; building the core not counted.
         seed: Of the first run, u64.
         until_hit: End with the first run that has a finding.
@@ -264,17 +282,24 @@ def run_live(
         look: Called several times a second with the result so far.
 
     Raises:
-        ConfigError: The scenario has no set-up, or a number is out of range.
+        ConfigError: The scenario has no set-up, a number is out of range, or the provider cannot
+            be used.
         EnvironmentProblem: The core cannot be built, or the machine cannot run it.
         StaleBugError: The seeded bug does not fit the sources.
     """
     _check(scenario, seconds, seed)
     if bug is not None and not chaos:
         raise ConfigError.of("bug", bug.name, "it needs a core of its own, so chaos too")
+    foreign = None if provider is None else look_at(str(check_provider(provider)))
     core = build_chaos_core(bug) if chaos else None
-    result = LiveResult(scenario, seed, None if bug is None else bug.name)
+    result = LiveResult(
+        scenario,
+        seed,
+        None if bug is None else bug.name,
+        None if foreign is None else foreign.given,
+    )
     with ChaosFile() as file:
-        live = _Live(result, core, file)
+        live = _Live(result, core, file, None if foreign is None else foreign.path)
         deadline = time.monotonic() + seconds
 
         def is_over() -> bool:
@@ -347,6 +372,7 @@ def live_command(
     seconds: float,
     seed: int,
     json_target: str | None,
+    provider: Path | None = None,
 ) -> bool:
     """What ``zcrx-emu race --live`` does; True if there was a finding.
 
@@ -357,12 +383,14 @@ def live_command(
         seconds: For so long, above 0.
         seed: Of the first run, u64.
         json_target: A file for the result, ``-`` for stdout, None for none.
+        provider: In the place of ours, or None.
 
     Raises:
         ConfigError, EnvironmentProblem, StaleBugError: As :func:`run_live`.
     """
     _check(scenario, seconds, seed)
     what = f" with the seeded bug {bug.name}" if bug else ""
+    what += f", provider {provider}" if provider is not None else ""
     _say(console, f"live: {scenario}{what}, real processes for {seconds:g} s, seed {seed}")
     said = False
 
@@ -372,8 +400,21 @@ def live_command(
             said = True
             _say_first(console, result)
 
-    with _stop_on_signal() as stopped:
-        result = run_live(scenario, bug, seconds=seconds, seed=seed, stopped=stopped, look=look)
+    with _stop_on_signal() as stopped, RunsView(console, seconds) as view:
+
+        def show(result: LiveResult) -> None:
+            look(result)
+            view.update(result)
+
+        result = run_live(
+            scenario,
+            bug,
+            provider=provider,
+            seconds=seconds,
+            seed=seed,
+            stopped=stopped,
+            look=show,
+        )
     look(result)
     _say(console, summary(result))
     if json_target == "-":

@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class _Disturber:
 class _Stress:
     """The runs, one after the other."""
 
-    def __init__(self, scenario: str, seed: int, chaos: ChaosFile) -> None:
+    def __init__(self, scenario: str, seed: int, chaos: ChaosFile, library: str | None) -> None:
+        self._library = library
         self._setup = SETUPS[scenario]
         self._seed = seed
         self._chaos = chaos
@@ -99,7 +101,8 @@ class _Stress:
     def _once(self) -> None:
         run = draw(self._setup, self._seed)
         self._chaos.set(self._seed, run.everywhere, run.at, sleeps=run.sleeps, yields=run.yields)
-        with Session(run.config, stall_s=_STALL_S, tick_s=_TICK_S) as session:
+        config = replace(run.config, provider=self._library)
+        with Session(config, stall_s=_STALL_S, tick_s=_TICK_S) as session:
             self._session = session
             if self._is_over:
                 return
@@ -130,10 +133,13 @@ def _process_faults(report: Report) -> int:
 
 
 def main() -> None:
-    """Run the scenario named on the command line, from a seed on; the chaos file is the third."""
+    """Run the scenario named on the command line, from a seed on.
+
+    Behind them: the chaos file, the pid of who started this, and perhaps a provider's library.
+    """
     scenario, seed, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     with ChaosFile(path) as chaos:
-        stress = _Stress(scenario, seed, chaos)
+        stress = _Stress(scenario, seed, chaos, sys.argv[5] if len(sys.argv) > 5 else None)
         signal.signal(signal.SIGTERM, stress.end)
         # A Ctrl-C reaches the whole process group; what it means is decided by one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

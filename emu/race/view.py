@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from emu.bugs import Bug
@@ -15,6 +17,9 @@ from emu.race.operations import OPERATIONS
 from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy
 from emu.race.scenario import Scenario
 from emu.render import RedrawnView, short
+
+if TYPE_CHECKING:
+    from emu.race.live import LiveResult
 
 #: Without a terminal: a line of progress at first, and then now and then.
 _FIRST_S = 1.0
@@ -60,6 +65,44 @@ class SearchView(RedrawnView):
         elif result.seconds >= self._next_s:
             self._next_s = result.seconds + _EVERY_S
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class RunsView(RedrawnView):
+    """The view of real runs, one after the other: redrawn on a terminal, elsewhere a line."""
+
+    def __init__(self, console: Console, limit_s: float) -> None:
+        super().__init__(console)
+        self._limit_s = limit_s
+        self._next_s = _FIRST_S
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console
+        )
+        self._task = self._progress.add_task("race --live", total=limit_s)
+
+    def update(self, result: LiveResult) -> None:
+        """Show where the runs stand."""
+        if self._live is not None:
+            table = Table(show_header=False)
+            for name, value in self._rows(result):
+                table.add_row(name, escape(value))
+            self._progress.update(self._task, completed=min(result.seconds, self._limit_s))
+            self._live.update(Group(table, self._progress))
+        elif result.seconds >= self._next_s:
+            self._next_s = result.seconds + _EVERY_S
+            text = ", ".join(f"{name} {value}" for name, value in self._rows(result))
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _rows(self, result: LiveResult) -> list[tuple[str, str]]:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in result.kinds.most_common())
+        return [
+            ("time", f"{result.seconds:.0f} of {self._limit_s:g} s"),
+            ("runs", str(result.executions)),
+            ("with a finding", f"{result.hits}" + (f" ({kinds})" if kinds else "")),
+            ("packets", short(result.delivered)),
+            ("returns judged", short(result.returned)),
+            ("process faults", str(result.process_faults)),
+            ("dawdled", short(result.dawdled.total)),
+        ]
 
 
 def guarantee(search: Search, result: Result, actors: int) -> str:
