@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from emu.config import RunConfig
+from faults import PROFILES
 
 #: How an option is called where it is not the field's name.
 _CALLED = {"duration_s": "duration", "plan": "faults"}
@@ -36,7 +37,10 @@ def options(config: Mapping[str, Any]) -> str:
             continue
         if config[name] == plain[name] or (is_receiver and name not in _RECEIVERS):
             continue
-        words += _option(_CALLED.get(name, name).replace("_", "-"), config[name])
+        value = config[name]
+        if name == "plan":  # a profile is a plan of a page, and its name says the same
+            value = {str(item.plan): item.name for item in PROFILES.values()}.get(value, value)
+        words += _option(_CALLED.get(name, name).replace("_", "-"), value)
     return shlex.join(words)
 
 

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emu.closing import print_report
 from emu.config import (
     AREA_BUFFERS,
     COPY_AREA_BUFFERS,
@@ -42,7 +43,7 @@ from emu.fuzz.finding import is_finding
 from emu.race.artifact import is_race_finding
 from emu.race.cli import command as race_command
 from emu.race.cli import replay_race
-from emu.render import LiveView, compiling_shown, print_report
+from emu.render import LiveView, compiling_shown
 from emu.report import Report, write_json
 from emu.rundir import JOURNAL, make_run_dir
 from emu.sample import Sample
@@ -56,6 +57,7 @@ from faults import (
     UnknownFaultError,
     find,
     load_plan,
+    plan_name,
 )
 from faults.custom import survey
 from faults.tables import (
@@ -314,7 +316,7 @@ def _print_start(console: Console, config: RunConfig) -> None:
     console.print(f"seed {config.seed}", highlight=False)
     console.print(
         f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
-        f"{config.rq_entries}, traffic {config.traffic}, faults {config.plan.brief}"
+        f"{config.rq_entries}, traffic {config.traffic}, faults {plan_name(config.plan)}"
         + (f", provider {config.provider}" if config.provider else ""),
         highlight=False,
         markup=False,

@@ -20,6 +20,7 @@ from emu.watch import Finding, error_events
 from faults import Plan, Reconciliation
 
 _TAKEN = frozenset({Verdict.ACCEPTED, Verdict.STILL_REFERENCED, Verdict.OTHER_POOL})
+_REJECTED = frozenset({Verdict.BAD_PAD, Verdict.BAD_AREA, Verdict.BAD_INDEX})
 _AREA_SHIFT = 48
 _PLACES = {
     "freelist": "on the freelist",
@@ -378,7 +379,7 @@ def _where(result: AuditResult) -> str:
 
 
 def _conservation(case: Case) -> str:
-    parts = []
+    parts = [_unbalanced(case, queue, b) for queue, b in enumerate(case.balances) if b.wrong]
     for queue, result in enumerate(case.buffers):
         total = case.config.area_buffers
         if result.lost:
@@ -411,22 +412,37 @@ def _conservation(case: Case) -> str:
             f"{case.first_with('provider', 'ref_underflows')}): somebody put a buffer back that "
             "it did not hold."
         )
-    parts += [_unbalanced(queue, b) for queue, b in enumerate(case.balances) if b.wrong]
     return " ".join(parts)
 
 
-def _unbalanced(queue: int, balance: Balance) -> str:
-    gone = balance.taken + balance.scrubbed + balance.held
+def _over_taken(balance: Balance) -> bool:
+    """Were more references of a buffer taken than were ever delivered?"""
+    return (
+        bool(balance.wrong) and balance.taken + balance.scrubbed + balance.held > balance.delivered
+    )
+
+
+def _unbalanced(case: Case, queue: int, balance: Balance) -> str:
     text = (
         f"Queue {queue}, buffer {balance.account}: the NIC delivered {balance.delivered} user "
         f"references of it, and {balance.taken} were taken by entries that were judged, "
         f"{balance.scrubbed} by scrubs, {balance.held} are held. "
     )
-    if gone > balance.delivered:
-        return text + (
-            "An entry was judged to have taken a reference and took none, or one was taken by an "
-            "entry of another buffer."
+    if _over_taken(balance):
+        text += (
+            "So more were taken than there were: an entry was believed although the user held no "
+            "reference, or an entry and a scrub took the same one, or an entry that was judged to "
+            "have taken one took none, or another buffer's."
         )
+        known = [
+            item
+            for item in case.reconciliation.consequences
+            if item.queue == queue and item.niov == balance.account
+        ]
+        if known:
+            first = min(known, key=lambda item: item.position)
+            text += f" The first entry that is known to have done harm there: {first}."
+        return text
     return text + "A reference was taken by something that no verdict and no scrub tells of."
 
 
@@ -696,8 +712,24 @@ def _timeout(case: Case) -> str:
     )
 
 
+def _cause(case: Case) -> str | None:
+    """The statement that tells of the mistake itself, if others only tell what came of it.
+
+    An entry whose bytes decide was judged by nothing else. And a reference that was taken and
+    never was there is what makes later, honest returns find none, and buffers be granted twice.
+    """
+    finding = case.findings.get("exactness")
+    mismatch = None if finding is None else finding.mismatch
+    if mismatch is not None and mismatch.legal and not mismatch.legal - _REJECTED:
+        return "exactness"
+    return "conservation" if any(_over_taken(balance) for balance in case.balances) else None
+
+
 def explain(case: Case) -> tuple[Explanation, ...]:
-    """Explain the first finding of each kind, in the order in which they were noticed."""
+    """Explain the first finding of each kind, in the order in which they were noticed.
+
+    Before them comes the one that tells of the mistake itself, where it can be told.
+    """
     texts: dict[str, str] = {}
     if case.deaths:
         texts["death"] = _death(case)
@@ -708,6 +740,9 @@ def explain(case: Case) -> tuple[Explanation, ...]:
             texts[name] = _STATEMENTS[name](case)
     noticed = list(case.findings)
     order = sorted(texts, key=lambda kind: noticed.index(kind) if kind in noticed else len(noticed))
+    cause = _cause(case)
+    if cause in texts and not (case.deaths or case.timeouts):
+        order = [cause, *(kind for kind in order if kind != cause)]
     step = _next_step(case)
     return tuple(
         Explanation(kind, f"{texts[kind]} {step}" if at == 0 else texts[kind])

@@ -1,7 +1,5 @@
-"""What a person sees: the live view of a run and its closing verdict.
-
-On a terminal the live view is redrawn in place; elsewhere one plain line is
-written each second.
+"""What a person sees of a run: on a terminal a view that is redrawn in place, elsewhere a line
+each second. Its closing verdict is printed by :mod:`emu.closing`.
 """
 
 from __future__ import annotations
@@ -15,16 +13,12 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from emu.again import options
 from emu.cache import watched
 from emu.config import RunConfig
-from emu.report import SETUP_FAILED, Report
 from emu.sample import Sample
-from faults import VALID_VERDICTS
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 _VERDICTS = {
@@ -194,110 +188,3 @@ class LiveView(RedrawnView):
             cpu = self._rates.per_second(lambda s, label=label: s.cpu_s[label])  # type: ignore[misc]
             table.add_row(label, str(self._pids.get(label, "")), f"{100 * cpu:.0f} %")
         return table
-
-
-def _expected(labels: tuple[str, ...]) -> str:
-    """Legal verdicts in few words: those of a valid return go by that name."""
-    rest = [label for label in labels if label not in VALID_VERDICTS]
-    if set(labels) >= VALID_VERDICTS:
-        return " or ".join(["as a valid one", *rest])
-    return " or ".join(labels)
-
-
-def _reconciliation_table(report: Report) -> Table:
-    table = Table(header_style="bold")
-    table.add_column("entries")
-    table.add_column("injected", justify="right")
-    table.add_column("judged", justify="right")
-    table.add_column("verdicts earned")
-    table.add_column("expected")
-    table.add_column("mismatches", justify="right")
-    table.add_column("consequences", justify="right")
-    for row in report.reconciliation.rows:
-        earned = ", ".join(f"{name} {count}" for name, count in row.earned.items()) or "none"
-        style = "bold red" if row.mismatches else None
-        table.add_row(
-            row.name,
-            str(row.injected),
-            str(row.judged),
-            earned,
-            _expected(row.expected),
-            str(row.mismatches),
-            str(row.consequences or ""),
-            style=style,
-        )
-    return table
-
-
-def _summary(report: Report) -> list[str]:
-    packets = report.total("nic", "packets_delivered")
-    size = report.total("nic", "bytes_delivered")
-    elapsed = report.elapsed_s or 1.0
-    dropped = report.total("nic", "packets_dropped")
-    scrubbed = sum(queue.scrub["references"] for queue in report.queues)
-    buffers = sum(queue.scrub["buffers"] for queue in report.queues)
-    lines = [
-        f"ended: {report.ended} after {report.elapsed_s:.2f} s",
-        f"delivered {packets} packets ({short(packets / elapsed, 'packets/s')}), "
-        f"{size} bytes ({short(size / elapsed, 'B/s')}); dropped {dropped}",
-        f"RQEs: {report.total('consumer', 'rqe_submitted')} submitted, "
-        f"{report.total('provider', 'consumed')} consumed, "
-        f"{report.reconciliation.unconsumed} left in the ring, "
-        f"{report.total('provider', 'aliases')} aliases",
-        f"scrub: {scrubbed} user references taken back, {buffers} buffers came home by it",
-    ]
-    used = report.reconciliation.credits
-    if used.used_of_scrubs or used.used_of_strays:
-        lines.append(
-            f"excused: {used.used_of_scrubs} returns whose reference a scrub had taken (of "
-            f"{used.scrubbed} scrubbed), {used.used_of_strays} whose reference a stray entry had "
-            f"taken (of {sum(used.strays.values())} that took one)"
-        )
-    return lines
-
-
-def print_report(console: Console, report: Report) -> None:
-    """Print the closing verdict."""
-    for note in report.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for line in _summary(report):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(_reconciliation_table(report))
-    marks = {
-        True: "[green]holds[/]   ",
-        False: "[bold red]BROKEN[/]  ",
-        None: "[yellow]unknown[/] ",
-    }
-    for statement in report.statements:
-        text = escape(statement.text + statement.mark)
-        console.print(
-            f"{marks[statement.holds]} {statement.name:<12} {text}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for consequence in report.reconciliation.consequences[:5]:
-        console.print(f"consequence: {consequence}", highlight=False, markup=False, soft_wrap=True)
-    for mismatch in report.reconciliation.mismatches[:5]:
-        console.print(f"mismatch: {mismatch}", highlight=False, markup=False, soft_wrap=True)
-    for item in report.explanations:
-        console.print(f"{item.kind} explained: {item.text}", highlight=False, markup=False)
-    if report.flight_lines:
-        console.print("around the first finding (microseconds, process, event):", highlight=False)
-        for line in report.flight_lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if report.flight:
-        console.print(
-            f"flight recorder: {report.flight}", highlight=False, markup=False, soft_wrap=True
-        )
-    if report.run_dir:
-        console.print(f"run folder: {report.run_dir}", highlight=False, markup=False)
-    if report.ok:
-        proven = "every byte, buffer and entry is accounted for"
-        if report.ended == SETUP_FAILED:
-            proven = "what was set up before the failure was undone"
-        console.print(f"[bold green]PASS[/]: {proven}")
-        return
-    for problem in report.problems:
-        console.print(f"[bold red]FAIL[/]: {escape(problem)}", highlight=False, soft_wrap=True)
-    again = f"same again: {options(report.config)}"
-    console.print(again, highlight=False, markup=False, soft_wrap=True)

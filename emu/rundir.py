@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, made and written.
 
 ``run.json``        the report
+``findings.txt``    of a run with a finding: each one explained, mismatches, consequences
 ``journal.toml``    what fired, as a plan; of a run with a plan
 ``flight.json``,    what happened around the first finding, to be read by programs and
 ``flight.txt``      by people; of a run with a finding
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +19,12 @@ from emu.errors import ConfigError
 from emu.flight import FlightLog
 from emu.report import Report, write_json, write_text
 
+REPORT = "run.json"
+FINDINGS = "findings.txt"
 JOURNAL = "journal.toml"
 FLIGHT = "flight.txt"
 TRACEBACKS = "tracebacks.txt"
+_WIDTH = 100
 
 
 def make_run_dir(path: Path) -> Path:
@@ -29,7 +34,7 @@ def make_run_dir(path: Path) -> Path:
         ConfigError: It cannot be made or written to, or an earlier run is in it.
     """
     try:
-        if (path / "run.json").exists():
+        if (path / REPORT).exists():
             raise FileExistsError(17, "it holds an earlier run")
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -41,6 +46,28 @@ def make_run_dir(path: Path) -> Path:
             "a run in it"
         ) from None
     return path
+
+
+def findings_text(report: Report) -> str:
+    """All that is known of a run's findings, in words."""
+    reconciliation = report.reconciliation
+    parts = [f"FAIL: {text}" for text in report.problems]
+    for item in report.explanations:
+        parts += ["", *textwrap.wrap(f"{item.kind} explained: {item.text}", _WIDTH)]
+    rows = [row for row in reconciliation.rows if row.judged or row.injected]
+    if rows:
+        parts += ["", "entries: injected, judged, verdicts earned, mismatches, consequences"]
+    for row in rows:
+        earned = ", ".join(f"{name} {count}" for name, count in row.earned.items()) or "none"
+        counts = f"{row.mismatches} mismatches, {row.consequences} consequences"
+        parts.append(f"{row.name}: {row.injected}, {row.judged}, {earned}; {counts}")
+    for title, lines, count in (
+        ("mismatches", reconciliation.mismatches, reconciliation.mismatch_count),
+        ("consequences", reconciliation.consequences, sum(row.consequences for row in rows)),
+    ):
+        if lines:
+            parts += ["", f"{title}: {len(lines)} of {count}", *map(str, lines)]
+    return "\n".join(parts) + "\n"
 
 
 def write_run(
@@ -58,7 +85,9 @@ def write_run(
     """
     if journal is not None:
         write_text(run_dir / JOURNAL, journal)
-    write_json(run_dir / "run.json", report.as_dict())
+    if report.problems:
+        write_text(run_dir / FINDINGS, findings_text(report))
+    write_json(run_dir / REPORT, report.as_dict())
     if log is not None:
         write_text(run_dir / "flight.json", log.json_text())
         write_text(run_dir / FLIGHT, log.text())

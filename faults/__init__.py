@@ -13,7 +13,7 @@ from faults.custom import Context, CustomFault, find
 from faults.fault import Actor, Fault, Group, Param
 from faults.plan import CompiledRule, Plan, PlanError, PlanRule, parse_plan
 from faults.plan_file import read_plan
-from faults.profiles import PROFILES, Profile, load_plan
+from faults.profiles import PROFILES, Profile, load_plan, plan_name
 from faults.reconcile import (
     ReconciledConsequence,
     ReconciledMismatch,
@@ -45,6 +45,7 @@ __all__ = [
     "find",
     "load_plan",
     "parse_plan",
+    "plan_name",
     "read_plan",
     "reconcile",
 ]

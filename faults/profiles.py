@@ -90,6 +90,12 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+def plan_name(plan: Plan) -> str:
+    """A plan in a word, where it is a profile's; else its rules."""
+    text = str(plan)
+    return next((item.name for item in PROFILES.values() if str(item.plan) == text), plan.brief)
+
+
 def load_plan(text: str) -> Plan:
     """Return the plan that a profile's name, a ``.toml`` file or a compact string stands for.
 

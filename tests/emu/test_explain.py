@@ -25,7 +25,7 @@ from emu.flight import Event, EventError, EventKind
 from emu.report import QueueReport
 from emu.state import Verdict
 from emu.watch import Finding
-from faults import Plan, parse_plan, reconcile
+from faults import Plan, ReconciledConsequence, parse_plan, reconcile
 from faults.catalogue import CATALOGUE
 
 NIOVS = 128
@@ -221,7 +221,7 @@ def test_references_that_do_not_balance_are_explained_with_their_buffer() -> Non
     balances = [Balance(0, 0, 0, 0, 0, 0), Balance(1, 17, 501, 500, 2, 0)]
     text = text_of("conservation", case(broken=["conservation"], balances=balances))
     assert "Queue 1, buffer 17: the NIC delivered 501 user references" in text
-    assert "was judged to have taken a reference and took none" in text
+    assert "So more were taken than there were" in text
 
 
 def test_rule_is_explained_with_its_faults_own_words() -> None:
@@ -491,3 +491,59 @@ def test_run_of_live_traffic_is_not_told_to_be_replayed() -> None:
 
 def test_run_without_a_finding_needs_no_words() -> None:
     assert explain(case()) == ()
+
+
+# ---- What comes first ---------------------------------------------------------------------------
+
+
+def test_entry_that_its_bytes_decide_is_explained_before_what_came_of_it() -> None:
+    """Ownership was noticed first, but it is a consequence: an entry was judged by nothing else."""
+    mismatch = Mismatch(0, 7, 7, 1, frozenset({Verdict.BAD_PAD}), Verdict.ACCEPTED)
+    found = {
+        "ownership": Finding("ownership", 0, ""),
+        "exactness": Finding("exactness", 0, "", mismatch=mismatch, slot=slot()),
+    }
+    given = case(findings=found, broken=["ownership", "exactness"])
+    assert [item.kind for item in explain(given)] == ["exactness", "ownership"]
+    assert "Next: " in explain(given)[0].text
+
+
+def test_reference_that_never_was_is_explained_before_what_came_of_it() -> None:
+    """A return that found none was noticed first; somebody else had taken its reference."""
+    mismatch = Mismatch(0, 7, 7, 0, TAKEN, Verdict.NO_USER_REF)
+    found = {"exactness": Finding("exactness", 0, "", mismatch=mismatch, slot=slot())}
+    result = replace(
+        reconciliation(RunConfig(seed=9)),
+        consequences=(
+            *(consequence(niov=17, position=position) for position in (900, 300)),
+            consequence(niov=4, position=100),
+        ),
+    )
+    given = case(
+        findings=found,
+        broken=["exactness", "conservation"],
+        balances=[Balance(1, 17, 501, 500, 2, 0), Balance(0, 0, 0, 0, 0, 0)],
+        reconciliation=result,
+    )
+    first, second = explain(given)
+    assert (first.kind, second.kind) == ("conservation", "exactness")
+    assert "The first entry that is known to have done harm there: " in first.text
+    assert "stale-return at RQE 300" in first.text
+    fewer = replace(given, balances=[Balance(1, 17, 501, 400, 2, 0)])
+    assert [item.kind for item in explain(fewer)] == ["exactness", "conservation"]
+    died = replace(given, deaths=[Death("nic", "nic was killed", None, True, 0.5)])
+    assert explain(died)[0].kind != "conservation"
+
+
+def consequence(*, niov: int, position: int) -> ReconciledConsequence:
+    return ReconciledConsequence(
+        queue=0,
+        fault="stale-return",
+        kind="given_again",
+        niov=niov,
+        flow=1,
+        seq=2,
+        generation_held=3,
+        generation_now=4,
+        position=position,
+    )

@@ -21,9 +21,9 @@ import pytest
 from rich.console import Console
 
 from emu import judgement, segment, session
+from emu.closing import print_report
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
-from emu.render import print_report
 from emu.report import Report
 from emu.sample import Sample
 from emu.session import Session
