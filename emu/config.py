@@ -236,13 +236,13 @@ class RunConfig:
             ConfigError: The consumer would keep more than such a packet leaves, or all that ever
                 comes.
         """
-        spare = self.area_buffers - buffers_max
+        spare = self.area_buffers - buffers_max - 1
         if self.hold > spare:
             raise ConfigError.of(
                 "hold",
                 self.hold,
                 f"of {self.area_buffers} buffers the largest packet of {self.traffic} needs "
-                f"{buffers_max}, so it must be 0 to {spare}",
+                f"{buffers_max}, and one is being filled, so it must be 0 to {spare}",
             )
         most = self._fragments_max(buffers_max, packets)
         if most is not None and 0 < most <= self.hold:

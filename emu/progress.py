@@ -197,7 +197,7 @@ def who(
 
 
 def excuses(
-    plan: Plan, fired: Sequence[int], *, kept: int, kept_rightly: int, rq_entries: int, for_s: float
+    plan: Plan, fired: Sequence[int], *, kept: int, kept_rightly: int, for_s: float
 ) -> tuple[str, ...]:
     """The faults that explain why a queue stands still, as far as their credit goes.
 
@@ -206,7 +206,6 @@ def excuses(
         fired: How often each of its rules did, on this queue.
         kept: Buffers that the user keeps.
         kept_rightly: Those that it may keep without a fault.
-        rq_entries: Of the refill ring: what one lie about its tail may lose.
         for_s: How long the queue stands still.
     """
     keeping: list[str] = []
@@ -218,7 +217,7 @@ def excuses(
             continue
         said = f"{fault.name} (fired {times} times)" if times > 1 else f"{fault.name} (fired once)"
         params = dict(zip((p.name for p in fault.params), compiled.params, strict=False))
-        each = fault.buffers_kept(params, rq_entries)
+        each = fault.buffers_kept(params)
         if each:
             lost += each * times
             keeping.append(said)
@@ -513,7 +512,6 @@ class Progress:
                 self._crew.fired(queue.index),
                 kept=view.kept,
                 kept_rightly=self._kept_rightly,
-                rq_entries=self._config.rq_entries,
                 for_s=for_s,
             ),
         )

@@ -17,7 +17,6 @@ from typing import Any
 PARAMS_MAX = 4  #: parameters of a fault, at most
 U32_MAX = 2**32 - 1
 _SHOWN_MAX = 60
-RING = "ring"  #: as what a fault keeps
 
 #: What a rule of a plan may say besides the parameters of its fault.
 FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue", "flow")
@@ -161,8 +160,8 @@ class Fault:
     survives: frozenset[str] = AUDIT_STATEMENTS  #: statements of the audit that hold despite it
     consequences: str = ""  #: what it may do to the consumer itself; empty: nothing
     per_queue: bool = True  #: a rule may be about one queue only
-    #: Buffers that one firing may keep from its queue for good: a number, the parameter that
-    #: says it, or ``ring``: as many as the refill ring has entries. It bounds an excuse.
+    #: Buffers that one firing may keep from its queue for good: a number, or the parameter that
+    #: says it. It bounds an excuse.
     keeps: int | str = 0
     #: The parameter that says for how long one firing may keep its queue still …
     pauses: str = ""
@@ -190,10 +189,8 @@ class Fault:
         """Does it put something into the refill ring that earns a verdict of its own?"""
         return bool(self.verdicts)
 
-    def buffers_kept(self, params: Mapping[str, int], rq_entries: int) -> int:
+    def buffers_kept(self, params: Mapping[str, int]) -> int:
         """How many buffers one firing may keep from its queue, given its parameters."""
-        if self.keeps == RING:
-            return rq_entries
         return params[self.keeps] if isinstance(self.keeps, str) else self.keeps
 
     def pause_s(self, params: Mapping[str, int]) -> float:

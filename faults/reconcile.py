@@ -133,6 +133,8 @@ def reconcile(
     wrong: Sequence[int],
     led_to: Sequence[int],
     submitted: int,
+    consumed: int,
+    checked: int,
     after_scrub: int,
     lost: int,
     mismatch_count: int,
@@ -150,7 +152,9 @@ def reconcile(
         tables: For each queue and intent, how often each verdict was earned.
         wrong: Mismatches by intent, over all queues.
         led_to: Consequences of each rule.
-        submitted: Entries written in all.
+        submitted: Entries written in all, by their writers' word.
+        consumed: Entries that the provider took.
+        checked: Entries compared, those with an intent that the plan does not have included.
         after_scrub: Entries that legally came too late: a scrub had taken their reference.
         lost: Entries that were not compared.
         mismatch_count: Entries with an illegal verdict.
@@ -180,11 +184,10 @@ def reconcile(
                 consequences=led_to[intent - 1] if intent else 0,
             )
         )
-    checked = sum(row.judged for row in rows)
     return Reconciliation(
         rows=tuple(rows),
         checked=checked,
-        unconsumed=max(submitted - checked, 0),
+        unconsumed=max(submitted - consumed, 0),
         after_scrub=after_scrub,
         lost=lost,
         mismatch_count=mismatch_count,

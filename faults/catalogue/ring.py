@@ -1,4 +1,9 @@
-"""The index words of the rings, and entries that change while they are read."""
+"""The index words of the rings, and entries that change while they are read.
+
+A word that lies loses no return: what was not published yet is written behind what the provider
+took astray, and a head that was overwritten is known from before. So none of these keeps a buffer
+from its queue; those that change entries do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,6 @@ from faults.fault import (
     EVERY_VERDICT,
     NOT_THE_READERS,
     REFERENCE_VERDICTS,
-    RING,
     Actor,
     Fault,
     Group,
@@ -32,7 +36,6 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
-        keeps="jump",
     ),
     Fault(
         name="head-scribble",
@@ -46,7 +49,6 @@ FAULTS = (
             "entries are consumed."
         ),
         consequences="Until then the consumer may believe that the ring is full, or empty.",
-        keeps=RING,
     ),
     Fault(
         name="cq-head-scribble",
@@ -80,7 +82,6 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
-        keeps=RING,
     ),
     Fault(
         name="tail-random",
@@ -99,7 +100,6 @@ FAULTS = (
             "A stale entry whose buffer was delivered again takes the reference of the new "
             "fragment: the buffer may be filled under its reader."
         ),
-        keeps=RING,
     ),
     Fault(
         name="tail-early",

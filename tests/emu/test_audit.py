@@ -56,6 +56,8 @@ def reconciliation(**changes: Any) -> Reconciliation:
         wrong=[0],
         led_to=[],
         submitted=200,
+        consumed=200,
+        checked=200,
         after_scrub=0,
         lost=0,
         mismatch_count=0,

@@ -57,6 +57,8 @@ def reconciliation(config: RunConfig, **changes: Any) -> Any:
         wrong=[0] * (rules + 1),
         led_to=[0] * rules,
         submitted=0,
+        consumed=0,
+        checked=0,
         after_scrub=0,
         lost=0,
         mismatch_count=0,

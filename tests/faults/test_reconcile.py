@@ -22,6 +22,8 @@ def reconciled(tables: Sequence[Table], plan: Plan = PLAN, **changes: Any) -> Re
         "wrong": [0, 0, 0],
         "led_to": [0, 0],
         "submitted": sum(fired),
+        "consumed": sum(fired),
+        "checked": sum(fired),
         "after_scrub": 0,
         "lost": 0,
         "mismatch_count": 0,
@@ -142,6 +144,12 @@ def test_nothing_is_left_where_more_was_judged_than_written() -> None:
     assert reconciled([[{"accepted": 5}, {}, {}]], submitted=3).unconsumed == 0
 
 
+def test_entries_with_an_intent_that_the_plan_does_not_have_were_compared_too() -> None:
+    """No row is theirs, and no more can be wrong than were looked at."""
+    result = reconciled([[{"accepted": 5}, {}, {}]], checked=9, consumed=9, mismatch_count=4)
+    assert (result.checked, result.mismatch_count, result.ok) == (9, 4, False)
+
+
 def test_entries_that_were_not_compared_are_no_success() -> None:
     assert not reconciled([[{"accepted": 5}, {}, {}]], lost=1).ok
 
@@ -154,6 +162,8 @@ def test_plan_without_rules_has_the_valid_row_alone() -> None:
         wrong=[0],
         led_to=[],
         submitted=2,
+        consumed=2,
+        checked=2,
         after_scrub=0,
         lost=0,
         mismatch_count=0,
