@@ -308,7 +308,7 @@ def _run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Re
         processes = {"control": os.getpid(), **session.pids}
         text = ", ".join(f"{label} {pid}" for label, pid in processes.items())
         console.print(f"processes: {text}", highlight=False, soft_wrap=True)
-        with LiveView(console, config, session.pids) as view:
+        with LiveView(console, config) as view:
             return session.run(view.update)
 
 

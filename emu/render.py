@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -15,21 +16,25 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from emu.cache import watched
 from emu.config import RunConfig
 from emu.sample import Sample
+from emu.state import Verdict
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
-_VERDICTS = {
-    "accepted": "accepted",
-    "still_referenced": "still ref",
-    "other_pool": "other pool",
-    "bad_pad": "bad pad",
-    "bad_area": "bad area",
-    "bad_index": "bad index",
-    "no_user_ref": "no ref",
+_PLACES = {
+    "freelist": "free",
+    "cache": "cache",
+    "ptr_ring": "ptr ring",
+    "grant_ring": "granted",
+    "nic": "NIC",
+    "user": "user",
 }
+_BAR_LINES = 1
+_FRAME_LINES = 4  #: of the table: above, below, its header and the line under it
+_CONSUMERS = 8  #: whose use of the CPU is shown
 PLAIN_EVERY_S = 1.0
 
 
@@ -102,10 +107,9 @@ class RedrawnView:
 class LiveView(RedrawnView):
     """The view of a running session; a context manager whose ``update`` takes samples."""
 
-    def __init__(self, console: Console, config: RunConfig, pids: dict[str, int]) -> None:
+    def __init__(self, console: Console, config: RunConfig) -> None:
         super().__init__(console)
         self._config = config
-        self._pids = pids
         self._rates = _Rates()
         self._next_plain_s = PLAIN_EVERY_S
         self._progress = Progress(
@@ -120,18 +124,31 @@ class LiveView(RedrawnView):
 
     def update(self, sample: Sample) -> None:
         """Show a new sample."""
-        self._rates.push(sample)
         if self._live is not None:
-            done = (
-                sample.elapsed_s
-                if self._config.duration_s
-                else sum(queue.nic["packets_offered"] for queue in sample.queues)
-            )
-            self._progress.update(self._task, completed=done)
-            self._live.update(Group(self._queues(sample), self._processes(sample), self._progress))
-        elif sample.elapsed_s >= self._next_plain_s:
+            self._live.update(self.picture(sample))
+            return
+        self._rates.push(sample)
+        if sample.elapsed_s >= self._next_plain_s:
             self._next_plain_s = math.floor(sample.elapsed_s) + PLAIN_EVERY_S
             self._console.print(self._plain(sample), highlight=False, soft_wrap=True)
+
+    def picture(self, sample: Sample) -> Group:
+        """Take a new sample; what a terminal shows of it: no more lines than it has."""
+        self._rates.push(sample)
+        done = (
+            sample.elapsed_s
+            if self._config.duration_s
+            else sum(queue.nic["packets_offered"] for queue in sample.queues)
+        )
+        self._progress.update(self._task, completed=done)
+        width, height = self._console.size
+        below = [
+            line
+            for text in (self._verdicts(sample), self._buffers(sample), self._processes(sample))
+            for line in textwrap.wrap(text, width)
+        ]
+        rows = max(height - 1 - _BAR_LINES - _FRAME_LINES - len(below), 1)
+        return Group(self._progress, self._queues(sample, rows), Text("\n".join(below)))
 
     def _plain(self, sample: Sample) -> str:
         packets = self._rates.per_second(
@@ -146,45 +163,60 @@ class LiveView(RedrawnView):
             f"{short(rqes, 'RQE/s')}  faults {short(injected)}  dropped {short(dropped)}"
         )
 
-    def _queues(self, sample: Sample) -> Table:
+    def _queues(self, sample: Sample, rows: int) -> Table:
+        """A row a queue; of more than there is room for, the last row has the rest together."""
         table = Table(title=None, expand=False, header_style="bold")
-        table.add_column("queue", justify="right")
+        table.add_column("queue", justify="right", no_wrap=True)
         for name in ("packets/s", "bytes/s", "RQE/s", "faults", "dropped"):
-            table.add_column(name, justify="right")
-        table.add_column("verdicts")
-        table.add_column("buffers")
-        for number, queue in enumerate(sample.queues):
-            verdicts = ", ".join(
-                f"{label} {short(queue.provider[name])}"
-                for name, label in _VERDICTS.items()
-                if queue.provider[name]
-            )
-            places = queue.places
-            buffers = (
-                f"free {places.freelist}, cache {places.cache}, ptr ring {places.ptr_ring}, "
-                f"granted {places.grant_ring}, NIC {places.nic}, user {places.user}"
-            )
-            table.add_row(
-                str(number),
-                short(self._rate(number, "nic", "packets_delivered")),
-                short(self._rate(number, "nic", "bytes_delivered")),
-                short(self._rate(number, "provider", "consumed")),
-                short(queue.injected),
-                short(queue.nic["packets_dropped"]),
-                verdicts,
-                buffers,
-            )
+            table.add_column(name, justify="right", no_wrap=True)
+        count = len(sample.queues)
+        alone = count if count <= rows else rows - 1
+        for number in range(alone):
+            table.add_row(str(number), *self._row(sample, range(number, number + 1)))
+        if alone < count:
+            name = f"{alone} to {count - 1}" if alone else f"all {count}"
+            table.add_row(name, *self._row(sample, range(alone, count)))
         return table
+
+    def _row(self, sample: Sample, numbers: range) -> list[str]:
+        queues = [sample.queues[number] for number in numbers]
+        return [
+            short(sum(self._rate(number, "nic", "packets_delivered") for number in numbers)),
+            short(sum(self._rate(number, "nic", "bytes_delivered") for number in numbers)),
+            short(sum(self._rate(number, "provider", "consumed") for number in numbers)),
+            short(sum(queue.injected for queue in queues)),
+            short(sum(queue.nic["packets_dropped"] for queue in queues)),
+        ]
+
+    def _verdicts(self, sample: Sample) -> str:
+        counts = {
+            verdict.label: sum(queue.provider[verdict.label] for queue in sample.queues)
+            for verdict in Verdict
+        }
+        found = [f"{label} {short(count)}" for label, count in counts.items() if count]
+        return f"verdicts: {', '.join(found) or 'none yet'}"
+
+    def _buffers(self, sample: Sample) -> str:
+        places = {
+            words: sum(getattr(queue.places, name) for queue in sample.queues)
+            for name, words in _PLACES.items()
+        }
+        return "buffers: " + ", ".join(f"{words} {count}" for words, count in places.items())
 
     def _rate(self, number: int, group: str, name: str) -> float:
         return self._rates.per_second(lambda s: getattr(s.queues[number], group)[name])
 
-    def _processes(self, sample: Sample) -> Table:
-        table = Table(header_style="bold")
-        table.add_column("process")
-        table.add_column("pid", justify="right")
-        table.add_column("CPU", justify="right")
-        for label in sample.cpu_s:
-            cpu = self._rates.per_second(lambda s, label=label: s.cpu_s[label])  # type: ignore[misc]
-            table.add_row(label, str(self._pids.get(label, "")), f"{100 * cpu:.0f} %")
-        return table
+    def _processes(self, sample: Sample) -> str:
+        """Who uses how much of a core; consumers, which may be many, by their numbers."""
+        used = {
+            label: self._rates.per_second(lambda s, label=label: s.cpu_s[label])  # type: ignore[misc]
+            for label in sample.cpu_s
+        }
+        alone = [
+            f"{label} {100 * cpu:.0f} %" for label, cpu in used.items() if " of queue " not in label
+        ]
+        many = [f"{100 * cpu:.0f}" for label, cpu in used.items() if " of queue " in label]
+        if many:
+            shown = many if len(many) <= _CONSUMERS else [*many[:_CONSUMERS], "..."]
+            alone.append(f"consumers {' '.join(shown)} %")
+        return f"CPU: {', '.join(alone)}"

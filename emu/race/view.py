@@ -82,15 +82,19 @@ class RunsView(RedrawnView):
     def update(self, result: LiveResult) -> None:
         """Show where the runs stand."""
         if self._live is not None:
-            table = Table(show_header=False)
-            for name, value in self._rows(result):
-                table.add_row(name, escape(value))
-            self._progress.update(self._task, completed=min(result.seconds, self._limit_s))
-            self._live.update(Group(table, self._progress))
+            self._live.update(self.picture(result))
         elif result.seconds >= self._next_s:
             self._next_s = result.seconds + _EVERY_S
             text = ", ".join(f"{name} {value}" for name, value in self._rows(result))
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def picture(self, result: LiveResult) -> Group:
+        """What a terminal shows of a result."""
+        table = Table(show_header=False)
+        for name, value in self._rows(result):
+            table.add_row(name, escape(value))
+        self._progress.update(self._task, completed=min(result.seconds, self._limit_s))
+        return Group(self._progress, table)
 
     def _rows(self, result: LiveResult) -> list[tuple[str, str]]:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result.kinds.most_common())

@@ -86,7 +86,7 @@ def test_terminal_shows_a_live_view_and_then_the_verdict(script: Any) -> None:
     assert running.stderr() == ""
     text = shown.decode()
     assert "\x1b[" in text
-    for words in ("consumer of queue 1", "packets/s", "buffers", "stress", "PASS"):
+    for words in ("consumer of queue 1", "packets/s", "buffers", "CPU", "stress", "PASS"):
         assert words in text
     assert "Traceback" not in text
 
