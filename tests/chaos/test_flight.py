@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
@@ -339,6 +340,7 @@ def test_finding_without_a_run_folder_is_still_told() -> None:
 @pytest.mark.parametrize("consumer", ["builtin", f"{__name__}:fails"])
 def test_closed_session_keeps_no_mapping_with_or_without_a_finding(consumer: str) -> None:
     """The session itself is still held: what it has copied stays, what it had mapped goes."""
+    gc.collect()  # of earlier tests, whose exceptions hold frames
     session = Session(RunConfig(seed=3, packets=2000, traffic=TRAFFIC, consumer=consumer))
     with session:
         report = session.run()

@@ -114,22 +114,26 @@ def unwind_of(report: Report) -> Statement | None:
     return next((item for item in report.statements if item.name == "unwind"), None)
 
 
-def fail_at_each_step(**fields: Any) -> list[str]:
-    """Let each step fail, one after the other, until the run begins; the steps' names."""
+def fail_at_each_step(*problems: str, **fields: Any) -> list[str]:
+    """Let each step fail, one after the other, until the run begins; the steps' names.
+
+    What the run itself is told to have done wrong is given by names of statements.
+    """
     names: list[str] = []
     while True:
         before = held()
         report = attempt(len(names), **fields)
         assert held() == before, names
-        assert report.problems == ()
-        assert report.ok
         unwind = unwind_of(report)
         if unwind is None:
+            assert [line.partition(":")[0] for line in report.problems] == list(problems)
             steps = f"setup-fail:at={len(names)} did not fire: setting up had {len(names)} steps"
             assert steps in report.notes
             assert report.reconciliation.rows[1].injected == 0
-            assert all(item.holds for item in report.statements)
+            assert all(item.holds is (item.name not in problems) for item in report.statements)
             return names
+        assert report.problems == ()
+        assert report.ok
         assert report.ended == "set-up failed on purpose"
         assert report.reconciliation.rows[1].injected == 1
         assert report.queues == report.processes == ()
@@ -189,7 +193,7 @@ def test_each_step_may_fail_and_leaves_nothing() -> None:
 
 
 def test_each_step_of_a_run_that_listens_may_fail() -> None:
-    names = fail_at_each_step(traffic="tcp:127.0.0.1:0", duration_s=0.1)
+    names = fail_at_each_step("substance", traffic="tcp:127.0.0.1:0", duration_s=0.1)
     first = ["open the listening socket", "make run", "make bells"]
     check_steps(names, [*first, *steps_of(WORKERS[:3])])
 
@@ -198,8 +202,10 @@ def test_replaced_consumers_take_no_steps(survive: Callable[..., Report]) -> Non
     """Theirs come in the middle of a run, and are not counted."""
     config = RunConfig(seed=5, packets=10, plan=parse_plan("setup-fail:at=10000"))
     with Session(config) as session:
-        (note,) = session.run().notes
-    count = int(note.split()[-2])
+        notes = " ".join(session.run().notes)
+    found = re.search(r"did not fire: setting up had (\d+) steps", notes)
+    assert found is not None, notes
+    count = int(found[1])
     rule = f"setup-fail:every=1:from={count}"
     report = survive(f"{rule},churn:every=150", packets=0, duration_s=0.7)
     assert f"{rule} did not fire: setting up had {count} steps" in report.notes
