@@ -4,12 +4,14 @@
  * engine is at work. It reads programs as bytes and answers in lines of JSON.
  *
  *	generate SEED SECONDS RUNS OPS [FILE…]	make programs up and run them (0 = no limit)
- *	run FILE				run one in a child, step by step
- *	state FILE				the same with the whole state after each step
- *	minimise FILE OUT TRIALS TIMEOUT	the shortest program with the same signature
+ *	run FILE [BEFORE]			run one in a child, step by step
+ *	state FILE [BEFORE]			the same with the whole state after each step
+ *	minimise FILE OUT TRIALS TIMEOUT [BEFORE]	the shortest one with the same signature
  *	execute FILE…				run each here, silently (to measure coverage)
  *	draw SEED COUNT OPS FOLDER		write programs that were made up
  *
+ * BEFORE holds programs that run first in the same process, each with its size (u32)
+ * before its bytes; minimise writes those that are left of them in their place.
  * ZCRX_FUZZ_… as in sink.h; ZCRX_FUZZ_COUNTS when coverage is counted.
  * Code 0: nothing found; 1: a finding; 2: wrong use.
  */
@@ -231,35 +233,90 @@ static struct fuzz_court *open_court(uint32_t timeout_s, int quiet_fd)
 	return court;
 }
 
+/* Programs that run before the one in question. */
+struct before {
+	struct fuzz_program *programs;
+	uint32_t count;
+};
+
+static struct before read_before(const char *path)
+{
+	struct before before = {0};
+	FILE *file = fopen(path, "rb");
+	uint8_t bytes[FUZZ_PROGRAM_BYTES];
+	uint32_t size, room = 0;
+
+	if (!file)
+		wrong_use("file", path, strerror(errno));
+	while (fread(&size, sizeof(size), 1, file) == 1) {
+		if (size > sizeof(bytes) || fread(bytes, 1, size, file) != size)
+			wrong_use("file", path, "programs, each with its size before it");
+		if (before.count == room) {
+			room = room ? 2 * room : 16;
+			before.programs = realloc(before.programs, sizeof(*before.programs) * room);
+			if (!before.programs)
+				wrong_use("memory", path, strerror(ENOMEM));
+		}
+		fuzz_decode(&before.programs[before.count++], bytes, size);
+	}
+	fclose(file);
+	return before;
+}
+
+static void write_before(const struct before *before, const char *path)
+{
+	FILE *file = fopen(path, "wb");
+	bool good = file != NULL;
+
+	for (uint32_t i = 0; good && i < before->count; i++) {
+		uint8_t bytes[FUZZ_PROGRAM_BYTES];
+		uint32_t size = (uint32_t)fuzz_encode(&before->programs[i], bytes, sizeof(bytes));
+
+		good = fwrite(&size, sizeof(size), 1, file) == 1 &&
+		       fwrite(bytes, 1, size, file) == size;
+	}
+	if (!good || fclose(file))
+		wrong_use("file", path, strerror(errno));
+}
+
 static int run(int count, char **arguments, bool with_state)
 {
 	struct fuzz_program program;
+	struct before before = {0};
 	struct fuzz_trial trial;
 	struct fuzz_court *court;
 
-	if (count != 1)
+	if (count != 1 && count != 2)
 		wrong_use("run", "file", "name one");
+	if (count == 2)
+		before = read_before(arguments[1]);
 	/* What a sanitizer says goes to stderr: that is what people want to read. */
 	court = open_court(TRIAL_TIMEOUT_S, STDERR_FILENO);
+	fuzz_court_begin_with(court, before.programs, before.count);
 	read_program(&program, arguments[0]);
 	put_shape(&program);
 	fuzz_try(court, &program, with_state ? put_state : put_step, &trial);
 	put_last_step(&program, &trial);
 	put_finding(&trial);
 	fuzz_court_close(court);
+	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;
 }
 
 static int minimise(int count, char **arguments)
 {
 	struct fuzz_program program;
+	struct before before = {0};
 	struct fuzz_trial trial;
 	struct fuzz_court *court;
 	uint32_t trials = 0;
 
-	if (count != 4)
-		wrong_use("minimise", "arguments", "FILE OUT TRIALS TIMEOUT");
+	if (count != 4 && count != 5)
+		wrong_use("minimise", "arguments", "FILE OUT TRIALS TIMEOUT [BEFORE]");
+	if (count == 5)
+		before = read_before(arguments[4]);
 	court = open_court((uint32_t)number("timeout", arguments[3]), -1);
+	fuzz_court_begin_with(court, before.programs, before.count);
 	read_program(&program, arguments[0]);
 	fuzz_try(court, &program, NULL, &trial);
 	if (trial.outcome != FUZZ_CLEAN) {
@@ -271,10 +328,14 @@ static int minimise(int count, char **arguments)
 		fuzz_try(court, &program, NULL, &trial);
 	}
 	write_program(&program, arguments[1]);
+	before.count = fuzz_court_before(court);
+	if (count == 5)
+		write_before(&before, arguments[4]);
 	printf("{\"event\": \"minimised\", \"operations\": %u, \"trials\": %u}\n", program.count,
 	       trials);
 	put_finding(&trial);
 	fuzz_court_close(court);
+	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;
 }
 

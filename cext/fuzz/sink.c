@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink.h"
 #include "../usage.h"
+#include "statics.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,6 +106,7 @@ void sink_open(struct fuzz_sink *sink)
 		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));
 		if (!sink->runner.ops)
 			wrong_use("provider", library, why);
+		statics_keep(sink->runner.ops);
 	}
 	if (deadly)
 		read_deadly(sink, deadly);
@@ -138,33 +140,93 @@ static bool take_mark(const char *folder, const char *signature)
 	return false;
 }
 
-/* New to this process? Noted then. */
-static bool is_new(struct fuzz_sink *sink, const char *signature)
+/*
+ * Worth keeping? The first one, and now and then another one: the first may need what
+ * no other process has, and a later one not.
+ */
+static bool is_wanted(struct fuzz_sink *sink, const char *signature)
 {
-	for (uint32_t i = 0; i < sink->signature_count; i++) {
-		if (strcmp(sink->signatures[i], signature) == 0)
-			return false;
-	}
-	if (sink->signature_count == SINK_SIGNATURES_MAX)
+	uint32_t at = 0;
+
+	while (at < sink->signature_count && strcmp(sink->signatures[at], signature) != 0)
+		at++;
+	if (at == SINK_SIGNATURES_MAX)
 		return false;
-	snprintf(sink->signatures[sink->signature_count++], FUZZ_SIGNATURE, "%s", signature);
-	return true;
+	if (at == sink->signature_count)
+		snprintf(sink->signatures[sink->signature_count++], FUZZ_SIGNATURE, "%s",
+			 signature);
+	sink->seen[at]++;
+	return (sink->seen[at] & (sink->seen[at] - 1)) == 0;
 }
 
-/* Written beside its place first: whoever looks into the folder sees whole files only. */
+/* ---- what ran before ----------------------------------------------------------------- */
+
+static void remember(struct fuzz_current *current)
+{
+	uint32_t size = current->size;
+	uint8_t *half = current->history[current->half];
+	uint32_t *used = &current->used[current->half];
+
+	if (*used + sizeof(size) + size > SINK_HISTORY_BYTES) {
+		current->half = !current->half;
+		half = current->history[current->half];
+		used = &current->used[current->half];
+		*used = 0;
+	}
+	memcpy(half + *used, &size, sizeof(size));
+	memcpy(half + *used + sizeof(size), current->bytes, size);
+	*used += (uint32_t)sizeof(size) + size;
+}
+
+/* All but the newest, which is the one that is being run. */
+static bool write_before(const struct fuzz_current *current, FILE *file)
+{
+	uint32_t older = !current->half, newest = (uint32_t)sizeof(current->size) + current->size;
+	size_t size = current->used[current->half] - newest;
+
+	return fwrite(current->history[older], 1, current->used[older], file) ==
+		       current->used[older] &&
+	       fwrite(current->history[current->half], 1, size, file) == size;
+}
+
+/* ---- what is kept ----------------------------------------------------------------------- */
+
+static FILE *begin(const struct fuzz_sink *sink, const char *suffix, char *path, size_t size)
+{
+	FILE *file;
+
+	snprintf(path, size, "%s/%s%ld-%u.%s", sink->folder, suffix[0] == 'p' ? "." : "",
+		 (long)getpid(), sink->kept_count, suffix);
+	file = fopen(path, "wb");
+	if (!file)
+		wrong_use("findings", path, strerror(errno));
+	return file;
+}
+
+/* The program comes last, and in one piece: whoever looks into the folder sees whole files only. */
 static void keep(struct fuzz_sink *sink)
 {
+	const struct fuzz_finding *finding = &sink->runner.finding;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 	size_t size = fuzz_encode(&sink->program, bytes, sizeof(bytes));
 	char part[4096], whole[4096];
+	bool good;
 	FILE *file;
 
-	snprintf(part, sizeof(part), "%s/.%ld-%u.part", sink->folder, (long)getpid(),
-		 sink->signature_count);
+	sink->kept_count++;
+	file = begin(sink, "before", part, sizeof(part));
+	good = write_before(sink->current, file);
+	good = fclose(file) == 0 && good;
+	file = begin(sink, "said", part, sizeof(part));
+	fprintf(file, "%s\n%s\n%s\n%s\n", finding->signature, finding->what, finding->expected,
+		finding->actual);
+	good = fclose(file) == 0 && good;
+	file = begin(sink, "part", part, sizeof(part));
+	good = fwrite(bytes, 1, size, file) == size && good;
+	good = fclose(file) == 0 && good;
 	snprintf(whole, sizeof(whole), "%s/%ld-%u.program", sink->folder, (long)getpid(),
-		 sink->signature_count);
-	file = fopen(part, "wb");
-	if (!file || fwrite(bytes, 1, size, file) != size || fclose(file) || rename(part, whole))
+		 sink->kept_count);
+	if (!good || rename(part, whole))
 		wrong_use("findings", sink->folder, strerror(errno));
 }
 
@@ -180,6 +242,8 @@ bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
 	if (size)
 		memcpy(current->bytes, bytes, size);
 	current->size = (uint32_t)size;
+	remember(current);
+	statics_put_back();
 	fuzz_decode(&sink->program, bytes, size);
 	if (fuzz_run(&sink->runner, &sink->program)) {
 		current->executions++;
@@ -193,7 +257,7 @@ bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
 			finding->actual);
 		abort();
 	}
-	if (is_new(sink, finding->signature) && take_mark(sink->folder, finding->signature))
+	if (is_wanted(sink, finding->signature) && take_mark(sink->folder, finding->signature))
 		keep(sink);
 	current->executions++;
 	current->size = 0;

@@ -14,13 +14,21 @@
 #define SINK_KEPT_MAX 8U
 #define SINK_DEADLY_MAX 1024U
 
-/* The file of the program that is being run: this, and behind it the bytes. */
+#define SINK_HISTORY_BYTES (1U << 18)
+
+/*
+ * The file of the program that is being run, and of those before it: as many as
+ * have room, each with its size (u32) before its bytes, in two halves that are
+ * written in turn. The newest one stands last in the half that is written now.
+ */
 struct fuzz_current {
 	uint64_t executions;
 	uint64_t findings; /* of all kinds, each time */
 	uint32_t size; /* 0 while nothing runs */
-	uint32_t reserved;
+	uint32_t half; /* of the history, that is written now */
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
+	uint32_t used[2]; /* bytes of each half */
+	uint8_t history[2][SINK_HISTORY_BYTES];
 };
 
 /* A program that ended a process like us. */
@@ -36,12 +44,18 @@ struct fuzz_sink {
 	struct fuzz_current *current;
 	struct fuzz_current own; /* when nobody shares it */
 	char signatures[SINK_SIGNATURES_MAX][FUZZ_SIGNATURE];
+	uint32_t seen[SINK_SIGNATURES_MAX]; /* how often each was */
 	uint32_t signature_count;
+	uint32_t kept_count;
 	struct fuzz_deadly deadly[SINK_DEADLY_MAX];
 	uint32_t deadly_count;
 };
 
 /*
+ * A finding is kept as three files: NAME.program, NAME.before with the programs that
+ * ran before it in this process, as in the history, and NAME.said, in lines: the
+ * signature, what, expected, actual.
+ *
  * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
  * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file,
  * ZCRX_FUZZ_DEADLY a folder of programs that are not to be run,

@@ -2,6 +2,7 @@
 /* A child shares one page with us: how far it came, and what it found. */
 #define _GNU_SOURCE /* sigabbrev_np */
 #include "trial.h"
+#include "statics.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ struct fuzz_court {
 	uint32_t timeout_s;
 	uint32_t patience_ms; /* of CPU time, 0 = no bound but the timeout */
 	int quiet_fd;
+	struct fuzz_program *before;
+	uint32_t before_count;
 };
 
 struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
@@ -55,6 +58,17 @@ void fuzz_court_close(struct fuzz_court *court)
 	free(court);
 }
 
+void fuzz_court_begin_with(struct fuzz_court *court, struct fuzz_program *before, uint32_t count)
+{
+	court->before = before;
+	court->before_count = count;
+}
+
+uint32_t fuzz_court_before(const struct fuzz_court *court)
+{
+	return court->before_count;
+}
+
 #ifdef HAS_ASAN
 static struct report *reported; /* of the child that runs now: the callback has no context */
 
@@ -65,6 +79,20 @@ static void note_report(const char *text)
 		 __asan_get_report_description());
 }
 #endif
+
+/* What they show themselves is of no interest: somebody ran them already. */
+static void run_before(struct fuzz_court *court)
+{
+	void (*after)(struct fuzz_runner *, const struct fuzz_program *, uint32_t) =
+		court->runner.after;
+
+	court->runner.after = NULL;
+	for (uint32_t i = 0; i < court->before_count; i++) {
+		fuzz_run(&court->runner, &court->before[i]);
+		statics_put_back();
+	}
+	court->runner.after = after;
+}
 
 static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
 {
@@ -90,6 +118,7 @@ static void hold_trial(struct fuzz_court *court, const struct fuzz_program *prog
 
 		setitimer(ITIMER_PROF, &patience, NULL);
 	}
+	run_before(court);
 	fuzz_run(&court->runner, program);
 	court->report->finding = court->runner.finding;
 	court->report->is_over = true;
@@ -163,7 +192,8 @@ void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 
 struct search {
 	struct fuzz_court *court;
-	struct fuzz_program *best;
+	struct fuzz_program *best; /* the one that is cut down now */
+	const struct fuzz_program *last; /* the one that shows it */
 	const char *signature;
 	uint32_t trials, trials_max;
 	bool has_improved; /* in this round */
@@ -174,6 +204,31 @@ static bool is_same(const struct fuzz_program *one, const struct fuzz_program *o
 	return one->count == other->count &&
 	       memcmp(&one->shape, &other->shape, sizeof(one->shape)) == 0 &&
 	       memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
+}
+
+static bool is_shown(struct search *search, const struct fuzz_program *last,
+		     struct fuzz_trial *trial)
+{
+	search->trials++;
+	fuzz_try(search->court, last, NULL, trial);
+	return trial->outcome != FUZZ_CLEAN &&
+	       strcmp(trial->finding.signature, search->signature) == 0;
+}
+
+/* With the candidate in the place of the one that is cut down now. */
+static bool shows_the_same(struct search *search, const struct fuzz_program *candidate,
+			   struct fuzz_trial *trial)
+{
+	struct fuzz_program kept;
+	bool same;
+
+	if (search->best == search->last)
+		return is_shown(search, candidate, trial);
+	kept = *search->best;
+	*search->best = *candidate;
+	same = is_shown(search, search->last, trial);
+	*search->best = kept;
+	return same;
 }
 
 /*
@@ -188,12 +243,10 @@ static bool consider_if(struct search *search, const struct fuzz_program *candid
 
 	if (search->trials >= search->trials_max || is_same(candidate, search->best))
 		return false;
-	search->trials++;
-	fuzz_try(search->court, candidate, NULL, &trial);
-	if (trial.outcome == FUZZ_CLEAN || strcmp(trial.finding.signature, search->signature) != 0)
+	if (!shows_the_same(search, candidate, &trial))
 		return false;
 	/* What comes after the finding has no part in it. */
-	if (trial.finding.step + 1 < count)
+	if (search->best == search->last && trial.finding.step + 1 < count)
 		count = trial.finding.step + 1;
 	if (must_be_shorter && count >= search->best->count)
 		return false;
@@ -439,6 +492,58 @@ static void simplify_operation(struct search *search, uint32_t at)
 		simplify_entry(search, at);
 }
 
+static bool remove_before(struct search *search, uint32_t at, uint32_t count)
+{
+	struct fuzz_court *court = search->court;
+	uint32_t left = court->before_count - count;
+	struct fuzz_program *all = court->before;
+	struct fuzz_program *fewer = malloc(sizeof(*fewer) * (left ? left : 1));
+	struct fuzz_trial trial;
+	bool same = false;
+
+	if (!fewer)
+		return false;
+	memcpy(fewer, all, sizeof(*fewer) * at);
+	memcpy(fewer + at, all + at + count, sizeof(*fewer) * (left - at));
+	fuzz_court_begin_with(court, fewer, left);
+	same = is_shown(search, search->last, &trial);
+	if (same)
+		memcpy(all, fewer, sizeof(*fewer) * left);
+	fuzz_court_begin_with(court, all, same ? left : left + count);
+	free(fewer);
+	return same;
+}
+
+/* All of them, then halves, quarters …: the oldest first, since they matter least. */
+static void remove_programs(struct search *search)
+{
+	struct fuzz_court *court = search->court;
+
+	for (uint32_t size = court->before_count; size > 0; size /= 2) {
+		for (uint32_t at = 0; at + size <= court->before_count;) {
+			if (search->trials >= search->trials_max)
+				return;
+			if (!remove_before(search, at, size))
+				at += size;
+		}
+	}
+}
+
+/* Of those that run before: what they do, not with which numbers. */
+#define BEFORE_CUT_MAX 8U
+
+static void shorten_before(struct search *search)
+{
+	struct fuzz_court *court = search->court;
+	struct fuzz_program *best = search->best;
+
+	for (uint32_t i = 0; i < court->before_count && i < BEFORE_CUT_MAX; i++) {
+		search->best = &court->before[i];
+		remove_operations(search);
+	}
+	search->best = best;
+}
+
 /*
  * The longest program takes a few milliseconds. Waiting for the timeout each time
  * would make a hang's search one of hours; CPU time does not depend on who else runs.
@@ -451,14 +556,18 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 	struct search search = {
 		.court = court,
 		.best = program,
+		.last = program,
 		.signature = signature,
 		.trials_max = trials_max,
 	};
 
 	if (strcmp(signature, "hang") == 0)
 		court->patience_ms = HANG_PATIENCE_MS;
+	if (court->before_count)
+		remove_programs(&search);
 	do {
 		search.has_improved = false;
+		shorten_before(&search);
 		remove_operations(&search);
 		remove_pairs(&search);
 		enlarge(&search);

@@ -22,6 +22,14 @@ struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t
 				   int quiet_fd);
 void fuzz_court_close(struct fuzz_court *court);
 
+/*
+ * Programs that each trial runs first, in the same process; theirs to change while a
+ * search goes on. They stay the caller's.
+ */
+void fuzz_court_begin_with(struct fuzz_court *court, struct fuzz_program *before, uint32_t count);
+/* How many are left of them. */
+uint32_t fuzz_court_before(const struct fuzz_court *court);
+
 /* Run it in a child. `after` is called there, after each operation, if not NULL. */
 void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
@@ -30,7 +38,8 @@ void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 
 /*
  * Make the program as short and its numbers as plain as it can be with the same
- * signature, in at most `trials_max` trials; how many there were.
+ * signature, in at most `trials_max` trials; how many there were. So are those that
+ * run before it, and as few of them are left as can be.
  */
 uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		       const char *signature, uint32_t trials_max);

@@ -5,71 +5,44 @@
  * nothing is ever freed in it, since an execution is over before that matters.
  */
 #include "state.h"
+#include "../kept.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ARENA (4U << 20)
 #define ALIGNMENT 64U
 
-struct part {
-	unsigned char *at;
-	size_t size;
-	unsigned char *kept;
-};
-
-static struct part parts[5]; /* four of static data, and the arena */
+static struct kept kept; /* static data, and the arena */
 static _Alignas(ALIGNMENT) unsigned char arena[ARENA];
 static size_t used;
 static size_t used_at_first;
 
-static bool find(struct part *part, struct sim_bound *first, struct sim_bound *last)
+static bool keep(struct sim_bound *first, struct sim_bound *last)
 {
 	/* As integers: for the compiler they are objects that have nothing to do with each other. */
 	uintptr_t from = (uintptr_t)first, to = (uintptr_t)last;
 
-	part->at = (unsigned char *)first;
-	part->size = to - from;
-	return from <= to;
-}
-
-static bool keep(struct part *part)
-{
-	part->kept = malloc(part->size ? part->size : 1);
-	if (part->kept)
-		memcpy(part->kept, part->at, part->size);
-	return part->kept != NULL;
+	return from <= to && kept_add(&kept, first, to - from);
 }
 
 bool sim_state_keep(void)
 {
-	if (!find(&parts[0], &sim_first_data, &sim_last_data) ||
-	    !find(&parts[1], &sim_first_bss, &sim_last_bss) ||
-	    !find(&parts[2], &sim_first_tdata, &sim_last_tdata) ||
-	    !find(&parts[3], &sim_first_tbss, &sim_last_tbss))
-		return false;
 	used_at_first = used;
-	parts[4] = (struct part){.at = arena, .size = used};
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		if (!keep(&parts[i]))
-			return false;
-	}
-	return true;
+	return keep(&sim_first_data, &sim_last_data) && keep(&sim_first_bss, &sim_last_bss) &&
+	       keep(&sim_first_tdata, &sim_last_tdata) && keep(&sim_first_tbss, &sim_last_tbss) &&
+	       kept_add(&kept, arena, used);
 }
 
 void sim_state_put_back(void)
 {
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		memcpy(parts[i].at, parts[i].kept, parts[i].size);
+	kept_put_back(&kept);
 	used = used_at_first;
 }
 
 void sim_state_forget(void)
 {
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		free(parts[i].kept);
-	memset(parts, 0, sizeof(parts));
+	kept_forget(&kept);
 }
 
 /* Each piece is preceded by its size, so that it can be moved. */

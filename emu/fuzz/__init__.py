@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from emu.bugs import find_bug
@@ -14,6 +15,7 @@ __all__ = ["check_program"]
 def check_program(
     program: bytes,
     *,
+    before: Sequence[bytes] = (),
     provider: Path | None = None,
     bug: str | None = None,
     sanitize: bool = True,
@@ -22,6 +24,7 @@ def check_program(
 
     Args:
         program: Any bytes; docs/fuzzing.md has the codec.
+        before: Programs that run first, in the same process.
         provider: A shared library or the C source of one; None for our own provider.
         bug: The name of a seeded bug to put into ours.
         sanitize: Use the sanitized harness.
@@ -33,7 +36,7 @@ def check_program(
     known = find_bug(bug, CONTENT_BUGS) if bug is not None else None
     harness = Harness(Target(bug=known, provider=provider, sanitize=sanitize))
     harness.check()
-    trial = harness.run(program)
+    trial = harness.run(program, before)
     if not trial.is_clean:
         steps = "\n".join(
             f"{step.number:3} {step.operation}: {step.actual}" for step in trial.steps

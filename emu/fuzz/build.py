@@ -24,8 +24,17 @@ from emu.toolchain import Compiler, afl_compiler, any_compiler, libfuzzer_compil
 
 #: What is under attack, and instrumented; the rest of the harness is not.
 SUBJECT = ("provider.c", "page_pool.c", "area.c", "flight.c", "foreign.c")
-_HARNESS = ("judge.c", "mutate.c", "program.c", "run.c", "sink.c", "subject.c")
-_MAIN = ("main.c", "trial.c")
+_HARNESS = (
+    "fuzz/judge.c",
+    "fuzz/mutate.c",
+    "fuzz/program.c",
+    "fuzz/run.c",
+    "fuzz/sink.c",
+    "fuzz/statics.c",
+    "fuzz/subject.c",
+    "kept.c",
+)
+_MAIN = ("fuzz/main.c", "fuzz/trial.c")
 _COMMON = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -112,11 +121,11 @@ class _Compilation:
 
     def link(self) -> Path:
         """Compile what is missing and link it."""
-        main = _MAIN if self._kind in (Kind.TOOL, Kind.COVERAGE) else ("libfuzzer.c",)
+        main = _MAIN if self._kind in (Kind.TOOL, Kind.COVERAGE) else ("fuzz/libfuzzer.c",)
         wanted = [(name, _subject_flags(self._kind)) for name in SUBJECT]
         # What is inline in the core's headers is called by the harness too, and counted there.
         others = _subject_flags(self._kind) if self._kind is Kind.COVERAGE else ()
-        wanted += [(f"fuzz/{name}", others) for name in (*_HARNESS, *main)]
+        wanted += [(name, others) for name in (*_HARNESS, *main)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda item: self._object(*item), wanted))
         flags = [*self._checks, *_link_flags(self._kind), "-rdynamic"]

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,9 +18,9 @@ from typing import Self
 
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.coverage import Coverage, CoverageMeter
-from emu.fuzz.engine import EngineName, Order, Worker, collect_afl, prepare
+from emu.fuzz.engine import BEFORE_MAX, EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Harness, Target, Trial
+from emu.fuzz.harness import Harness, Target, Trial, unpacked
 from emu.scratch import make_scratch, sweep
 
 #: A worker whose program makes no progress for so long is taken to hang.
@@ -32,6 +33,8 @@ _COVERAGE_EVERY_S = 3.0
 _GENERATED = 20_000
 #: A hang takes a timeout for each trial: fewer of them.
 _HANG_TRIALS = 60
+#: One that others run before takes as long as all of them.
+_BEHIND_TRIALS = 400
 #: All hangs have this outcome, and this signature.
 _HANG = "hang"
 _CRASH = "crash"
@@ -62,6 +65,25 @@ class Plan:
     findings_max: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What a worker has seen.
+
+    Attributes:
+        program: In which it saw it.
+        before: The programs before that one in the same process.
+        death: What became of the worker, "crash" or "hang"; empty if it goes on.
+        said: The worker's own account.
+        is_foul: Whether somebody else may have done it to the worker.
+    """
+
+    program: bytes
+    before: tuple[bytes, ...]
+    said: Trial
+    death: str = ""
+    is_foul: bool = False
+
+
 @dataclass(slots=True)
 class Progress:
     """Where a campaign stands."""
@@ -77,7 +99,7 @@ class Progress:
     cut: set[str] = field(default_factory=set)  #: signatures of those that are as short as can be
     deadly: list[str] = field(default_factory=list)  #: crashes and hangs that are looked at now
     repeats: int = 0  #: programs that showed what is known already
-    unconfirmed: int = 0  #: programs in which nothing is found when they run alone
+    killed: int = 0  #: workers that somebody else ended or stopped
     deaths: int = 0  #: workers that died or hung and were replaced
     workers: int = 0
 
@@ -109,10 +131,11 @@ class Campaign:
         self._harness = Harness(plan.target)
         self._signatures: set[str] = set()
         self._seen: set[str] = set()
+        self._vague: dict[str, int] = {}  #: findings that did not show again, by signature
         self._started = 0
         self._silent_deaths = 0
         self._spent = 0  #: executions of workers that are gone
-        self._marks: dict[int, tuple[int, float]] = {}
+        self._marks: dict[int, tuple[int, float, float]] = {}
 
     def __enter__(self) -> Self:
         sweep()
@@ -195,7 +218,7 @@ class Campaign:
         if program:
             self._silent_deaths = 0
             (self._deadly / hashlib.sha256(program).hexdigest()).write_bytes(program)
-            self._judge(program, death=_HANG if hung else _CRASH)
+            self._judge(self._death_of(worker, program, hung=hung))
         else:
             self._silent_deaths += 1
             if self._silent_deaths >= _DEATHS_MAX:
@@ -206,12 +229,30 @@ class Campaign:
                 )
         self._replace(worker)
 
+    def _death_of(self, worker: Worker, program: bytes, *, hung: bool) -> _Case:
+        code = worker.exit_code
+        how = signal.Signals(-code).name[3:] if code is not None and code < 0 else f"exit-{code}"
+        said = Trial(
+            outcome=_HANG if hung else _CRASH,
+            signature=_HANG if hung else f"crash:{how}",
+            what="the worker did not come back" if hung else f"the worker ended: {how}",
+            expected="the operation ends",
+            actual="it was cut off" if hung else "it ended the process",
+        )
+        before = tuple(worker.programs_before(program))
+        return _Case(program, before, said, said.outcome, not hung and code == -signal.SIGKILL)
+
     def _is_hung(self, worker: Worker, now: float) -> bool:
-        executions, since = self._marks.get(worker.number, (-1, now))
-        if worker.executions != executions or not worker.program_at_work():
-            self._marks[worker.number] = (worker.executions, now)
+        """Whether its program goes on for ever, or waits for ever.
+
+        One that is stopped, or that gets no CPU since others have it, does neither.
+        """
+        executions, since, spent = self._marks.get(worker.number, (-1, now, 0.0))
+        state, cpu_s = worker.activity()
+        if worker.executions != executions or not worker.program_at_work() or state == "T":
+            self._marks[worker.number] = (worker.executions, now, cpu_s)
             return False
-        return now - since > HANG_S
+        return now - since > HANG_S and (state in "SD" or cpu_s - spent > HANG_S / 2)
 
     def _watch(self, now: float) -> None:
         for worker in list(self._workers):
@@ -227,48 +268,79 @@ class Campaign:
     def _collect_fatal(self) -> None:
         for worker in self._workers:
             for path, hung in worker.fatal_programs():
-                self._judge(path.read_bytes(), death=_HANG if hung else _CRASH)
+                program = path.read_bytes()
+                # AFL++ takes for a hang what was slow once: only what shows again is one.
+                case = dataclasses.replace(self._death_of(worker, program, hung=hung), is_foul=hung)
+                self._judge(case)
 
     def _collect(self) -> None:
         self._collect_fatal()
         for path in sorted(self._raw.glob("*.program")):
-            program = path.read_bytes()
-            path.unlink()
-            self._judge(program)
+            before, said = path.with_suffix(".before"), path.with_suffix(".said")
+            lines = said.read_text(errors="replace").splitlines()
+            signature, what, expected, actual = (*lines, "", "", "", "")[:4]
+            account = Trial(
+                outcome="finding", signature=signature, what=what, expected=expected, actual=actual
+            )
+            programs = tuple(unpacked(before.read_bytes())[-BEFORE_MAX:])
+            self._judge(_Case(path.read_bytes(), programs, account))
+            for done in (path, before, said):
+                done.unlink()
 
-    def _judge(self, program: bytes, *, death: str = "") -> None:
-        digest = hashlib.sha256(program).hexdigest()
+    def _judge(self, case: _Case) -> None:
+        digest = hashlib.sha256(case.program).hexdigest()
         if digest in self._seen:
             return
         self._seen.add(digest)
-        if death:
-            self.progress.deadly.append(death)
-        self._judging.append(self._judges.submit(self._confirm, program, death))
+        if case.death and not case.is_foul:
+            self.progress.deadly.append(case.death)
+        self._judging.append(self._judges.submit(self._confirm, case))
 
-    def _confirm(self, program: bytes, death: str) -> None:
-        """Run a program alone; what it shows is a finding from now on, if it is a new one."""
+    def _confirm(self, case: _Case) -> None:
+        """Run a program anew; what it shows is a finding from now on, if it is a new one.
+
+        Alone, then behind those that ran before it. What a worker saw was there even if it does
+        not show again: it is kept as it was seen.
+        """
         try:
-            if death == _HANG and _HANG in self._signatures:  # it takes a timeout to see again
+            known = self._signatures
+            if case.death == _HANG and _HANG in known:  # it takes a timeout to see that again
                 self.progress.repeats += 1
                 return
-            trial = self._harness.run(program)
-            if trial.is_clean:
-                self.progress.unconfirmed += 1
-            elif trial.signature in self._signatures:
+            before: tuple[bytes, ...] = ()
+            trial = self._harness.run(case.program)
+            if trial.is_clean and not case.is_foul and case.said.signature in known:
+                self.progress.repeats += 1
+                return
+            if trial.is_clean and case.before:
+                before = case.before
+                trial = self._harness.run(case.program, before)
+            is_shown = not trial.is_clean
+            if not is_shown and case.is_foul:
+                self.progress.killed += 1
+                return
+            if not is_shown:
+                trial, before = case.said, case.before
+            # One that shows again takes the place of one that did not.
+            if trial.signature in known and not (is_shown and trial.signature in self._vague):
                 self.progress.repeats += 1
             else:
-                self._keep(program, trial)
+                self._keep(case.program, before, trial, is_shown=is_shown)
         finally:
-            if death:
-                self.progress.deadly.remove(death)
+            if case.death and not case.is_foul:
+                self.progress.deadly.remove(case.death)
 
-    def _keep(self, program: bytes, trial: Trial) -> None:
+    def _keep(
+        self, program: bytes, before: tuple[bytes, ...], trial: Trial, *, is_shown: bool
+    ) -> None:
         """Write a finding as it was found, and have it cut down."""
         self._signatures.add(trial.signature)
         finding = Finding(
             program,
             self.plan.target,
             trial,
+            before,
+            is_shown,
             {
                 "engine": str(self.plan.engine),
                 "seed": self.plan.seed,
@@ -276,19 +348,32 @@ class Campaign:
                 "executions": self.progress.executions,
             },
         )
-        self.progress.findings.append((finding, finding.write(self.plan.findings)))
-        at = len(self.progress.findings) - 1
-        self._judging.append(self._cutters.submit(self._cut_down, at))
+        path = finding.write(self.plan.findings)
+        if trial.signature in self._vague:
+            at = self._vague.pop(trial.signature)
+            self.progress.findings[at][1].unlink(missing_ok=True)
+            self.progress.findings[at] = (finding, path)
+            self.progress.cut.discard(trial.signature)
+        else:
+            at = len(self.progress.findings)
+            self.progress.findings.append((finding, path))
+        if is_shown:
+            self._judging.append(self._cutters.submit(self._cut_down, at))
+        else:
+            self._vague[trial.signature] = at
+            self.progress.cut.add(trial.signature)
 
     def _cut_down(self, at: int) -> None:
         """Put the shortest program that shows the same in a finding's place."""
         finding, path = self.progress.findings[at]
         is_hang = finding.trial.outcome == _HANG
         trials = {"trials": _HANG_TRIALS, "timeout_s": 1} if is_hang else {}
-        short, trial = self._harness.minimise(finding.program, **trials)
+        if finding.before:
+            trials = {"trials": _BEHIND_TRIALS, **trials}
+        short, before, trial = self._harness.minimise(finding.program, finding.before, **trials)
         if trial.signature != finding.trial.signature:  # now it shows, now it does not
             return
-        cut = dataclasses.replace(finding, program=short, trial=trial)
+        cut = dataclasses.replace(finding, program=short, before=before, trial=trial)
         self.progress.findings[at] = (cut, cut.write(self.plan.findings))
         self.progress.cut.add(trial.signature)
         if self.progress.findings[at][1] != path:

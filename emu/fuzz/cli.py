@@ -30,7 +30,14 @@ from emu.fuzz.differential import compare_all
 from emu.fuzz.engine import EngineName, default_engine
 from emu.fuzz.finding import Finding, emitted_test, read_finding, read_program
 from emu.fuzz.harness import Harness, Target
-from emu.fuzz.view import CampaignView, print_finding, print_gaps, print_summary, print_trial
+from emu.fuzz.view import (
+    CampaignView,
+    print_before,
+    print_finding,
+    print_gaps,
+    print_summary,
+    print_trial,
+)
 from emu.render import compiling_shown
 from emu.report import write_text
 
@@ -107,6 +114,8 @@ def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
     return {
         "signature": finding.trial.signature,
         "operations": finding.trial.operations,
+        "programs_before": len(finding.before),
+        "is_shown": finding.is_shown,
         "file": str(path),
     }
 
@@ -122,7 +131,7 @@ def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
         "corpus": progress.corpus,
         "coverage": asdict(progress.coverage) if progress.coverage else None,
         "workers_replaced": progress.deaths,
-        "unconfirmed": progress.unconfirmed,
+        "killed": progress.killed,
         "findings": [_finding_as_dict(*item) for item in progress.findings],
     }
 
@@ -211,14 +220,14 @@ def minimise(
 ) -> dict[str, Any]:
     """Cut a program or a finding down and show it; what is found in it, as values."""
     _check_folder("emit-test", tests)
-    program, of_finding = read_program(path)
+    program, before, of_finding = read_program(path)
     harness = Harness(of_finding or target)
     harness.check()
-    short, trial = harness.minimise(program)
+    short, left, trial = harness.minimise(program, before)
     if trial.is_clean:
         console.print(f"{path}: nothing is found in this program", highlight=False, markup=False)
         return {"findings": []}
-    finding = Finding(short, harness.target, trial, {"engine": "minimise"})
+    finding = Finding(short, harness.target, trial, left, found_by={"engine": "minimise"})
     where = finding.write(findings_folder(findings, _FINDINGS))
     console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
     print_finding(console, finding)
@@ -259,8 +268,9 @@ def replay_finding(console: Console, path: Path) -> dict[str, Any]:
     finding = read_finding(path)
     harness = Harness(finding.target)
     harness.check()
-    trial = harness.run(finding.program)
+    trial = harness.run(finding.program, finding.before)
     console.print(finding.target.label, highlight=False, markup=False)
+    print_before(console, finding)
     print_trial(console, trial)
     if not trial.is_clean and trial.signature != finding.trial.signature:
         console.print(

@@ -24,13 +24,20 @@ from pathlib import Path
 
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind, build_mutator
-from emu.fuzz.harness import Target, fuzz_environment
+from emu.fuzz.harness import Target, fuzz_environment, unpacked
 from emu.toolchain import libfuzzer_compiler
 
 #: Of the longest program (``FUZZ_PROGRAM_BYTES``).
 PROGRAM_BYTES = 8 + 128 * 20
-#: ``struct fuzz_current``: executions, findings, size, reserved; the bytes follow.
+#: ``struct fuzz_current``: executions, findings, size, half; the bytes follow, then how much of
+#: each half of the history is used, and the halves.
 _CURRENT = struct.Struct("<QQII")
+_USED = struct.Struct("<II")
+_HISTORY_BYTES = 1 << 18
+_USED_AT = _CURRENT.size + PROGRAM_BYTES
+_HISTORY_AT = _USED_AT + _USED.size
+#: So many programs before one are tried with it, at most.
+BEFORE_MAX = 4096
 _KEPT_LINES = 200
 _COVERAGE = re.compile(r"\bcov: (\d+)")
 _END_S = 3.0
@@ -103,7 +110,8 @@ class Worker:
         self._lines: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self._engine = engine
         current = order.scratch / f"current-{number}"
-        current.write_bytes(b"\0" * (_CURRENT.size + PROGRAM_BYTES))
+        with current.open("wb") as empty:
+            empty.truncate(_HISTORY_AT + 2 * _HISTORY_BYTES)
         with current.open("r+b") as file:
             self._current = mmap.mmap(file.fileno(), 0)
         self._afl_out = order.corpus.parent / ".afl" if engine is EngineName.AFL else None
@@ -196,6 +204,26 @@ class Worker:
         """The program that is being run, or that the process died of; empty if none is."""
         size = self._numbers()[2]
         return bytes(self._current[_CURRENT.size : _CURRENT.size + min(size, PROGRAM_BYTES)])
+
+    def programs_before(self, program: bytes) -> list[bytes]:
+        """The programs that ran before one in the same process, as far as they are still known."""
+        half = self._numbers()[3] & 1
+        used = _USED.unpack_from(self._current, _USED_AT)
+        known: list[bytes] = []
+        for which in (1 - half, half):
+            at = _HISTORY_AT + which * _HISTORY_BYTES
+            known += unpacked(self._current[at : at + min(used[which], _HISTORY_BYTES)])
+        while known and known[-1] != program:
+            known.pop()
+        return known[-1 - BEFORE_MAX : -1]
+
+    def activity(self) -> tuple[str, float]:
+        """State of the process, as ``/proc`` has it, and the seconds of CPU that it has had."""
+        try:
+            words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return "X", 0.0
+        return words[0], (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def last_words(self) -> list[str]:
         """The last lines that it wrote."""

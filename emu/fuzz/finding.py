@@ -19,7 +19,7 @@ from emu.bugs import find_bug
 from emu.bugs.content import CONTENT_BUGS
 from emu.errors import ConfigError
 from emu.finding_file import claims_format, read_content, wrong_file
-from emu.fuzz.harness import CODEC, Target, Trial
+from emu.fuzz.harness import CODEC, Target, Trial, packed
 from emu.report import write_text
 
 FORMAT = "zcrx-emu fuzz finding"
@@ -37,19 +37,23 @@ class Finding:
         program: The program, in its canonical bytes.
         target: What was attacked.
         trial: What came of it when it was written.
+        before: Programs that must run first, in the same process: without them nothing shows.
+        is_shown: Whether it showed once more when it was run anew.
         found_by: Engine, seed, seconds and executions: for people.
     """
 
     program: bytes
     target: Target
     trial: Trial
+    before: tuple[bytes, ...] = ()
+    is_shown: bool = True
     found_by: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """A file name made from the signature and the program."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.trial.signature.lower()).strip("-")
-        return f"{slug}-{hashlib.sha256(self.program).hexdigest()[:8]}"
+        return f"{slug}-{_digest(self.program, self.before)[:8]}"
 
     def write(self, folder: Path) -> Path:
         """Write it into a folder; the file.
@@ -69,13 +73,19 @@ class Finding:
                 "sanitize": self.target.sanitize,
             },
             "program": self.program.hex(),
-            "sha256": hashlib.sha256(self.program).hexdigest(),
+            "sha256": _digest(self.program, self.before),
+            "before": [program.hex() for program in self.before],
+            "is_shown": self.is_shown,
             **trial,
             "steps": [asdict(step) for step in self.trial.steps],
             "found_by": self.found_by,
         }
         write_text(path, json.dumps(content, indent=2) + "\n")
         return path
+
+
+def _digest(program: bytes, before: Sequence[bytes]) -> str:
+    return hashlib.sha256(program + packed(before)).hexdigest()
 
 
 def is_finding(path: Path) -> bool:
@@ -96,6 +106,13 @@ def _typed(content: dict[str, Any], name: str, *types: type) -> Any:
     return content[name]
 
 
+def _texts(content: dict[str, Any], name: str) -> list[str]:
+    found = _typed({name: [], **content}, name, list)
+    if not all(isinstance(item, str) for item in found):
+        raise ValueError(f"{name!r} is of the wrong type")
+    return list(found)
+
+
 def read_finding(path: Path) -> Finding:
     """Read a finding.
 
@@ -106,6 +123,9 @@ def read_finding(path: Path) -> Finding:
     content = read_content(path, FORMAT, version=VERSION, codec=CODEC)
     try:
         program = bytes.fromhex(_typed(content, "program", str))
+        # Files of an earlier version have none of these two.
+        before = [bytes.fromhex(item) for item in _texts(content, "before")]
+        is_shown = _typed({"is_shown": True, **content}, "is_shown", bool)
         digest = _typed(content, "sha256", str)
         target = _typed(content, "target", dict)
         bug = _typed(target, "bug", str, type(None))
@@ -120,7 +140,7 @@ def read_finding(path: Path) -> Finding:
         )
     except ValueError as error:
         raise wrong_file(path, f"is damaged: {error}") from None
-    if hashlib.sha256(program).hexdigest() != digest:
+    if _digest(program, before) != digest:
         raise wrong_file(path, "is damaged: the program is not the one that its digest is of")
     return Finding(
         program,
@@ -130,20 +150,22 @@ def read_finding(path: Path) -> Finding:
             sanitize=sanitize,
         ),
         trial,
+        tuple(before),
+        is_shown,
     )
 
 
-def read_program(path: Path) -> tuple[bytes, Target | None]:
-    """Read a program: of a finding, with its target, or as plain bytes.
+def read_program(path: Path) -> tuple[bytes, tuple[bytes, ...], Target | None]:
+    """Read a program: of a finding, with those before it and its target, or as plain bytes.
 
     Raises:
         ConfigError: It cannot be read.
     """
     if is_finding(path):
         finding = read_finding(path)
-        return finding.program, finding.target
+        return finding.program, finding.before, finding.target
     try:
-        return path.read_bytes(), None
+        return path.read_bytes(), (), None
     except OSError as error:
         raise ConfigError(
             f"file: {str(path)!r} cannot be read ({error.strerror}); name a program or a finding"
@@ -158,6 +180,9 @@ def emitted_test(finding: Finding) -> str:
     told += [f"    {step.number:3} {step.operation}" for step in trial.steps]
     told += ["", f"{trial.what}: expected {trial.expected}, got {trial.actual}."]
     arguments = ["PROGRAM", f"sanitize={target.sanitize}"]
+    if finding.before:
+        told += ["", f"{len(finding.before)} program(s) must run before it in the same process."]
+        arguments.append("before=BEFORE")
     if target.provider:
         arguments.append(f"provider=Path({json.dumps(str(target.provider))})")
     if target.bug:
@@ -167,10 +192,22 @@ def emitted_test(finding: Finding) -> str:
         f'"""{_docstring(told)}\n"""\n\n'
         f"{imports}"
         "from emu.fuzz import check_program\n\n"
-        f"{_call('PROGRAM = bytes.fromhex', _hex_lines(finding.program), ' ')}\n\n\n"
+        f"{_call('PROGRAM = bytes.fromhex', _hex_lines(finding.program), ' ')}\n"
+        f"{_before_lines(finding.before)}\n\n"
         f"def test_{name}() -> None:\n"
         f"    {_call('check_program', arguments, ', ', '    ')}\n"
     )
+
+
+def _before_lines(before: Sequence[bytes]) -> str:
+    """The programs before it as a constant, one below the other; nothing if there are none."""
+    if not before:
+        return ""
+    rows = "".join(
+        f"    {_call('bytes.fromhex', _hex_lines(program, 8), ' ', '    ')},\n"
+        for program in before
+    )
+    return f"BEFORE = [\n{rows}]\n"
 
 
 def _docstring(lines: Sequence[str]) -> str:
@@ -183,8 +220,8 @@ def _docstring(lines: Sequence[str]) -> str:
     return "\n".join(wrapped)
 
 
-def _hex_lines(program: bytes) -> list[str]:
-    digits, width = program.hex(), _LINE - len('    ""')
+def _hex_lines(program: bytes, indent: int = 4) -> list[str]:
+    digits, width = program.hex(), _LINE - indent - len('""')
     return [f'"{digits[at : at + width]}"' for at in range(0, len(digits), width)] or ['""']
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ CODEC = 1
 _REPORT_LINES = 60
 _MINIMISE_TRIALS = 6000
 _TRIAL_TIMEOUT_S = 2
+_SIZE = struct.Struct("<I")
 #: For opening a library: a constructor of it may not return.
 _LOAD_S = 10.0
 
@@ -201,45 +203,77 @@ class Harness:
             raise EnvironmentProblem(f"harness: {lines[-1]}")
         return [json.loads(line) for line in process.stdout.splitlines()], process.stderr
 
-    def run(self, program: bytes) -> Trial:
-        """Run a program step by step, in a process of its own."""
-        with _program_file(program) as path:
-            return _trial_of(*self._events(["run", str(path)]))
+    def run(self, program: bytes, before: Sequence[bytes] = ()) -> Trial:
+        """Run a program step by step, in a process of its own.
+
+        Args:
+            program: Any bytes.
+            before: Programs that run first, in the same process; the oldest first.
+        """
+        with _program_file(program, before) as paths:
+            return _trial_of(*self._events(["run", *paths]))
 
     def states(self, program: bytes) -> list[dict[str, Any]]:
         """Run a program; its shape, the whole state after each step, and how it ended."""
-        with _program_file(program) as path:
-            return self._events(["state", str(path)])[0]
+        with _program_file(program) as paths:
+            return self._events(["state", *paths])[0]
 
     def minimise(
         self,
         program: bytes,
+        before: Sequence[bytes] = (),
         *,
         trials: int = _MINIMISE_TRIALS,
         timeout_s: int = _TRIAL_TIMEOUT_S,
-    ) -> tuple[bytes, Trial]:
-        """Find the shortest program that does the same; the program, and its trial.
+    ) -> tuple[bytes, tuple[bytes, ...], Trial]:
+        """Find the shortest program that does the same.
 
         A program in which nothing is found comes back as it is, in its canonical form.
+
+        Returns:
+            The program, those before it that it still needs, and its trial.
         """
-        with _program_file(program) as path:
-            out = path.with_suffix(".short")
-            arguments = ["minimise", str(path), str(out), str(trials), str(timeout_s)]
+        with _program_file(program, before) as paths:
+            out = Path(paths[0]).with_suffix(".short")
+            arguments = ["minimise", paths[0], str(out), str(trials), str(timeout_s), *paths[1:]]
             # Nobody reads the reports of its trials; to name their lines takes most of the time.
             events, _ = self._events(arguments, symbolize=False)
             short = out.read_bytes()
+            left = tuple(unpacked(Path(paths[1]).read_bytes())) if before else ()
         if events[-1]["outcome"] == "clean":
-            return short, _trial_of(events, "")
-        return short, self.run(short)
+            return short, left, _trial_of(events, "")
+        return short, left, self.run(short, left)
+
+
+def packed(programs: Sequence[bytes]) -> bytes:
+    """Programs in a row as the harness keeps them: each with its size before it."""
+    return b"".join(_SIZE.pack(len(program)) + program for program in programs)
+
+
+def unpacked(content: bytes) -> list[bytes]:
+    """The programs again; what is cut off is left out."""
+    programs, at = [], 0
+    while at + _SIZE.size <= len(content):
+        (size,) = _SIZE.unpack_from(content, at)
+        at += _SIZE.size
+        if at + size > len(content):
+            break
+        programs.append(content[at : at + size])
+        at += size
+    return programs
 
 
 @contextlib.contextmanager
-def _program_file(program: bytes) -> Iterator[Path]:
-    """Have a program in a file of its own, for as long as it is needed."""
+def _program_file(program: bytes, before: Sequence[bytes] = ()) -> Iterator[list[str]]:
+    """Have a program in a file of its own, and those before it in another if there are any."""
     with scratch() as folder:
         path = folder / "a.program"
         path.write_bytes(program)
-        yield path
+        paths = [str(path)]
+        if before:
+            (folder / "before").write_bytes(packed(before))
+            paths.append(str(folder / "before"))
+        yield paths
 
 
 def fuzz_environment(

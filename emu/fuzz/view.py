@@ -86,9 +86,10 @@ def print_summary(console: Console, plan: Plan, progress: Progress) -> None:
     )
     if progress.coverage is not None:
         console.print(f"coverage: {progress.coverage.text}", highlight=False)
-    if progress.unconfirmed:
+    if progress.killed:
         console.print(
-            f"{progress.unconfirmed} programs showed something that they do not show alone",
+            f"{progress.killed} workers were killed or stopped from outside; their programs show "
+            "nothing",
             highlight=False,
         )
     if progress.findings:
@@ -131,7 +132,26 @@ def print_trial(console: Console, trial: Trial) -> None:
 def print_finding(console: Console, finding: Finding) -> None:
     """Show a finding and what was attacked."""
     console.print(finding.target.label, highlight=False, markup=False)
+    print_before(console, finding)
     print_trial(console, finding.trial)
+
+
+def print_before(console: Console, finding: Finding) -> None:
+    """Say what a finding needs beside its program, and whether that suffices."""
+    count = len(finding.before)
+    if not finding.is_shown:
+        console.print(
+            "a worker showed this once; it has not shown again, neither alone nor behind the "
+            f"{count} programs that ran before it and are kept with it",
+            highlight=False,
+        )
+    elif count:
+        console.print(
+            f"it takes {count} other program(s) before it in the same process, which are kept "
+            "with it: something is left between programs, beyond static data and what was "
+            "allocated",
+            highlight=False,
+        )
 
 
 def print_gaps(console: Console, gaps: list[Gap]) -> None:

@@ -48,7 +48,14 @@ _BYSTANDERS = frozenset(
     {"crc32c.c", "fault.c", "flight.c", "foreign.c", "nic_faults.c", "nic_offer.c", "rss.c"}
 )
 #: What drives them. Not instrumented: it would call itself.
-_ENGINE = ("sim/engine.c", "sim/explore.c", "sim/fiber.c", "sim/main.c", "sim/state.c")
+_ENGINE = (
+    "sim/engine.c",
+    "sim/explore.c",
+    "sim/fiber.c",
+    "sim/main.c",
+    "sim/state.c",
+    "kept.c",
+)
 #: Linked before and behind a provider of somebody else's: its data lie between.
 _BOUNDS = (("sim/bound.c", ()), ("sim/bound.c", ("-DSIM_BOUND_LAST",)))
 #: The simulation's exit code when it refuses something.

@@ -173,6 +173,103 @@ def test_same_seed_generates_the_same_findings(
     assert all(fast_harness.run(program).is_clean for program in kept[0])
 
 
+# ---- what a provider keeps -----------------------------------------------------------------
+
+
+#: A scrub that goes wrong from the fifth one on; WHERE is the count of them.
+FIFTH = """
+WHERE
+static uint64_t more(struct zcrx_provider_queue *queue)
+{
+	return plain_scrub(queue) + (++*count() > LIMIT);
+}
+"""
+KEPT = {
+    "static": "static unsigned *count(void)\n{\n\tstatic unsigned n;\n\treturn &n;\n}",
+    "data": "static unsigned n = 0x10000;\n"
+    "static unsigned *count(void)\n{\n\tstatic unsigned m;\n\tm = n++ - 0x10000;\n\treturn &m;\n}",
+    "thread-local": "static _Thread_local volatile unsigned n;\n"
+    "static unsigned *count(void)\n{\n\treturn (unsigned *)&n;\n}",
+    "allocated": "static unsigned *volatile n;\n"
+    "static unsigned *count(void)\n{\n\tif (!n)\n\t\tn = calloc(1, 8);\n\treturn n;\n}",
+}
+CONSTRUCTED = (
+    "static unsigned *volatile n;\n"
+    "__attribute__((constructor)) static void make(void)\n{\n\tn = calloc(1, 8);\n}\n"
+    "static unsigned *count(void)\n{\n\treturn n;\n}"
+)
+
+
+def _fifth(where: str, limit: int = 4) -> str:
+    return FIFTH.replace("WHERE", where).replace("LIMIT", str(limit))
+
+
+@pytest.mark.parametrize("sanitize", [False, True], ids=["fast", "sanitized"])
+@pytest.mark.parametrize("where", KEPT)
+def test_what_a_provider_keeps_is_put_back_before_each_program(
+    where: str, sanitize: bool, provider: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Four scrubs are good however many programs have four; the fifth is a finding alone."""
+    target = Target(provider=provider(_fifth(KEPT[where]), scrub="more"), sanitize=sanitize)
+    harness = Harness(target)
+    paths = []
+    for count in (4, 4, 4, 4, 5):
+        paths.append(tmp_path / f"{len(paths)}.program")
+        paths[-1].write_bytes(bytes(8) + bytes([10, 0]) * count)
+    assert harness.call(["execute", *map(str, paths[:4])]).returncode == 0
+    assert harness.call(["execute", *map(str, paths)], findings=str(tmp_path)).returncode == 1
+    assert harness.run(paths[4].read_bytes()).signature == "result:scrub"
+
+
+def test_finding_that_needs_programs_before_it_is_kept_with_them(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan], script: Any
+) -> None:
+    """What a constructor has allocated is not put back: only a row of programs shows it."""
+    source = provider(_fifth(CONSTRUCTED, 12), scrub="more")
+    plan = make_plan(target=Target(provider=source, sanitize=False), findings_max=1)
+    progress = run(plan)
+    ((finding, path),) = progress.findings
+    assert finding.trial.signature == "result:scrub"
+    assert finding.is_shown
+    assert finding.before
+    again = read_finding(path)
+    assert (again.program, again.before) == (finding.program, finding.before)
+    harness = Harness(again.target)
+    assert harness.run(again.program, again.before).signature == "result:scrub"
+    # As few as can be: without any one of them it takes more scrubs than there are.
+    for left_out in range(len(again.before)):
+        fewer = [program for at, program in enumerate(again.before) if at != left_out]
+        assert harness.run(again.program, fewer).is_clean
+    replayed = script.run("replay", path)
+    assert replayed.code == 1
+    assert f"it takes {len(again.before)} other program(s) before it" in replayed.stdout
+
+
+def test_what_shows_only_once_is_a_finding_and_says_so(
+    provider: Callable[..., Path], tmp_path: Path, script: Any
+) -> None:
+    """Whoever comes first makes a file, and goes wrong."""
+    once = (
+        "#include <fcntl.h>\n"
+        "static uint64_t more(struct zcrx_provider_queue *queue)\n{\n"
+        f'\tint fd = open("{tmp_path}/once", O_CREAT | O_EXCL | O_WRONLY, 0600);\n'
+        "\tif (fd >= 0)\n\t\tclose(fd);\n"
+        "\treturn plain_scrub(queue) + (fd >= 0);\n}\n"
+    )
+    ended = script.run(
+        "fuzz", "--fast", "--provider", provider(once, scrub="more"), "--engine", "generate",
+        "--seed", 1, "--time", LONG_S, "--stop-at", 1, "--json", "summary.json",
+    )  # fmt: skip
+    assert ended.code == 1
+    assert "it has not shown again" in ended.stdout
+    (found,) = json.loads((tmp_path / "summary.json").read_text())["findings"]
+    assert found["signature"] == "result:scrub"
+    assert not found["is_shown"]
+    kept = read_finding(tmp_path / found["file"])
+    assert len(kept.before) == found["programs_before"]
+    assert not kept.is_shown
+
+
 # ---- what they survive ------------------------------------------------------------------------
 
 

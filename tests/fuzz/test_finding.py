@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
@@ -37,8 +38,8 @@ SETTINGS = settings(
 def finding() -> Finding:
     """A seeded bug, found."""
     harness = Harness(BUGGY)
-    short, trial = harness.minimise(PROGRAM)
-    return Finding(short, BUGGY, trial, {"engine": "by hand"})
+    short, _, trial = harness.minimise(PROGRAM)
+    return Finding(short, BUGGY, trial, found_by={"engine": "by hand"})
 
 
 @pytest.fixture
@@ -64,13 +65,14 @@ def test_finding_comes_back_as_it_was_written(finding: Finding, path: Path) -> N
     assert back.target == finding.target
     for name in ("outcome", "shape", "signature", "what", "operations"):
         assert getattr(back.trial, name) == getattr(finding.trial, name)
-    assert read_program(path) == (finding.program, finding.target)
+    assert read_program(path) == (finding.program, (), finding.target)
     assert is_finding(path)
 
 
 @SETTINGS
 @given(
     program=st.binary(max_size=300),
+    before=st.lists(st.binary(max_size=60), max_size=4).map(tuple),
     target=st.builds(
         Target,
         bug=st.none(),
@@ -88,11 +90,12 @@ def test_finding_comes_back_as_it_was_written(finding: Finding, path: Path) -> N
     ),
 )
 def test_any_finding_comes_back(
-    program: bytes, target: Target, trial: Trial, tmp_path: Path
+    program: bytes, before: tuple[bytes, ...], target: Target, trial: Trial, tmp_path: Path
 ) -> None:
-    finding = Finding(program, target, trial)
+    finding = Finding(program, target, trial, before, bool(before))
     back = read_finding(finding.write(tmp_path))
     assert (back.program, back.target) == (program, target)
+    assert (back.before, back.is_shown) == (before, bool(before))
     assert (back.trial.signature, back.trial.what) == (trial.signature, trial.what)
 
 
@@ -307,12 +310,23 @@ AWKWARD = Trial(
 @pytest.mark.parametrize(
     "target", [Target(), Target(provider=Path("a'\"b/provider.c"), sanitize=False)], ids=str
 )
+@pytest.mark.parametrize("before", [(), (b"",), (b"\x11" * 40, b"\x22" * 400)], ids=len)
 def test_emitted_test_is_formatted_whatever_is_in_it(
-    size: int, target: Target, tmp_path: Path
+    size: int, target: Target, before: tuple[bytes, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "test_emitted.py"
-    path.write_text(emitted_test(Finding(b"\xa5" * size, target, AWKWARD)))
+    path.write_text(emitted_test(Finding(b"\xa5" * size, target, AWKWARD, before)))
     _check_style(path)
+
+
+def test_emitted_test_runs_what_must_come_before(finding: Finding, tmp_path: Path) -> None:
+    """Of our provider nothing is left between programs: the finding shows all the same."""
+    path = tmp_path / "test_emitted.py"
+    path.write_text(emitted_test(dataclasses.replace(finding, before=(b"\0" * 20,))))
+    assert "BEFORE = [" in path.read_text()
+    ended = _pytest(path)
+    assert ended.returncode == 1
+    assert finding.trial.signature in ended.stdout
 
 
 def test_emitted_test_names_a_provider(finding: Finding, tmp_path: Path) -> None:
