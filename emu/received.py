@@ -140,7 +140,11 @@ def _damage(got: Reception) -> list[str]:
     blame = f" (injected: {', '.join(got.faults)})" if got.faults else ""
     if not output.is_file:
         if got.read != account.size:
-            return [f"{account.size - got.read} of {account.size} bytes were never read{blame}"]
+            missing = account.size - got.read
+            return [
+                f"{missing} of {account.size} bytes were never read, the first at offset "
+                f"{got.read} or before{blame}"
+            ]
         if got.faults:
             return [f"bytes may be damaged, and the output cannot be read back{blame}"]
         return []

@@ -218,6 +218,76 @@ static void a_connection_is_a_flow_and_its_end_a_completion(void)
 	}
 }
 
+/* ---- the account of a stream --------------------------------------------------------- */
+
+/* The queue that a client's bytes came in on. */
+static struct zcrx_stream account_of(const struct server *server, uint32_t flow)
+{
+	struct zcrx_stream stream;
+
+	zcrx_stream_read(&server->queues[server->queue_of[flow]], &stream);
+	return stream;
+}
+
+/*
+ * Marks stand a step apart, each the CRC of all bytes before it; the step is the
+ * smallest that needs fewer marks than there may be. Told once more from the
+ * bytes that were sent.
+ */
+static void check_account(const struct zcrx_stream *stream, uint32_t flow, uint32_t size)
+{
+	uint8_t *sent = malloc((size_t)size + 1);
+	uint64_t step = ZCRX_STREAM_STEP;
+
+	REQUIRE(sent);
+	for (uint32_t i = 0; i < size; i++)
+		sent[i] = stream_byte(flow, i);
+	while (size / step >= ZCRX_STREAM_MARKS)
+		step *= 2;
+	CHECK_EQ(stream->bytes, size);
+	CHECK_EQ(stream->step, size ? step : 0);
+	CHECK_EQ(stream->crc, zcrx_crc32c(sent, size));
+	CHECK_EQ(stream->mark_count, size / step);
+	for (uint32_t i = 0, crc = 0; i < stream->mark_count; i++) {
+		crc = zcrx_crc32c_more(crc, sent + i * step, (size_t)step);
+		if (!CHECK_EQ(stream->marks[i], crc))
+			break;
+	}
+	free(sent);
+}
+
+static void the_nic_keeps_account_of_a_stream_of_any_length(void)
+{
+	const uint32_t most = ZCRX_STREAM_MARKS * ZCRX_STREAM_STEP;
+	const uint32_t sizes[] = {0, 1, 4095, 4096, 4097, most - 1, most, 2 * most + 1, 5 * most};
+
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		struct zcrx_stream stream;
+		struct server server;
+		struct client client;
+
+		server_init(&server, 1);
+		client = connect_to(&server);
+		for (uint32_t sent = 0; sent < sizes[i]; sent += STREAM_MAX / 16) {
+			uint32_t left = sizes[i] - sent;
+
+			send_stream(&client, 0, sent,
+				    left < STREAM_MAX / 16 ? left : STREAM_MAX / 16);
+			while (server.received[0] < sent)
+				serve(&server, 64);
+		}
+		stream = account_of(&server, 0);
+		CHECK_EQ(stream.ends, 0);
+		close(client.fd);
+		serve_until_ended(&server, 0);
+		stream = account_of(&server, 0);
+		check_account(&stream, 0, sizes[i]);
+		CHECK_EQ(stream.ends, 1);
+		CHECK_EQ(stream.error, 0);
+		server_free(&server);
+	}
+}
+
 static void connections_are_steered_by_their_hash(void)
 {
 	struct server server;
@@ -255,6 +325,8 @@ static void a_reset_connection_ends_with_its_error(void)
 	close(client.fd);
 	serve_until_ended(&server, 0);
 	CHECK_EQ(server.end_res[0], -ECONNRESET);
+	CHECK_EQ(account_of(&server, 0).error, ECONNRESET);
+	CHECK_EQ(account_of(&server, 0).ends, 1);
 	server_free(&server);
 }
 
@@ -335,6 +407,7 @@ static void without_a_user_the_socket_is_not_read(void)
 }
 
 CHECK_MAIN(CASE(a_connection_is_a_flow_and_its_end_a_completion),
+	   CASE(the_nic_keeps_account_of_a_stream_of_any_length),
 	   CASE(connections_are_steered_by_their_hash),
 	   CASE(a_reset_connection_ends_with_its_error),
 	   CASE(no_more_connections_are_taken_than_asked_for),
