@@ -7,22 +7,28 @@
 - what goes wrong: :class:`EmuError` and its kinds
 """
 
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
-from emu.consumer import Completion, Consumer
-from emu.errors import (
-    ConfigError,
-    EmuError,
-    EnvironmentProblem,
-    LayoutError,
-    StateError,
-    TrafficError,
-)
-from emu.model import ModelProvider
-from emu.report import Report, Statement
-from emu.sample import Sample
-from emu.session import Session, interruptible, run
-from emu.state import Judgement, PoolPhase, PoolState, ProviderState, Verdict
-from emu.stepping import StepProvider
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+    from emu.consumer import Completion, Consumer
+    from emu.errors import (
+        ConfigError,
+        EmuError,
+        EnvironmentProblem,
+        LayoutError,
+        StateError,
+        TrafficError,
+    )
+    from emu.model import ModelProvider
+    from emu.report import Report, Statement
+    from emu.sample import Sample
+    from emu.session import Session, interruptible, run
+    from emu.state import Judgement, PoolPhase, PoolState, ProviderState, Verdict
+    from emu.stepping import StepProvider
 
 __all__ = [
     "Completion",
@@ -52,3 +58,40 @@ __all__ = [
     "interruptible",
     "run",
 ]
+
+#: Where each is. They are imported when they are asked for: a command that begins must be able to
+#: look after its descriptors and signals before anything else is loaded.
+_HOME = {
+    name: module
+    for module, names in {
+        "emu.config": ("Overload", "Pace", "ReturnOrder", "RunConfig", "Verify"),
+        "emu.consumer": ("Completion", "Consumer"),
+        "emu.errors": (
+            "ConfigError",
+            "EmuError",
+            "EnvironmentProblem",
+            "LayoutError",
+            "StateError",
+            "TrafficError",
+        ),
+        "emu.model": ("ModelProvider",),
+        "emu.report": ("Report", "Statement"),
+        "emu.sample": ("Sample",),
+        "emu.session": ("Session", "interruptible", "run"),
+        "emu.state": ("Judgement", "PoolPhase", "PoolState", "ProviderState", "Verdict"),
+        "emu.stepping": ("StepProvider",),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

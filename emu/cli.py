@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from emu import streams
 from emu.closing import print_report
 from emu.config import (
     AREA_BUFFERS,
@@ -35,8 +35,10 @@ from emu.config import (
     RunConfig,
     Verify,
 )
+from emu.descriptors import OF_COMMAND, explained, need
 from emu.doctor import examine
-from emu.errors import ConfigError, EmuError
+from emu.ending import EXIT_INTERRUPTED, INTERRUPTED, handle_all, interrupt
+from emu.errors import ConfigError, EmuError, EnvironmentProblem
 from emu.fuzz.cli import command as fuzz_command
 from emu.fuzz.cli import replay_finding
 from emu.fuzz.finding import is_finding
@@ -155,6 +157,8 @@ def emit_json(target: str | None, value: dict[str, Any]) -> None:
 
 def check_json_target(target: str | None) -> None:
     """Before the run, not after it: a report that cannot be written is lost work."""
+    if target == "-":
+        streams.check_stdout("json")
     if target in (None, "-"):
         return
     file = Path(os.path.realpath(target))
@@ -181,13 +185,35 @@ def _run_folder(given: Path | None) -> Iterator[Path]:
                 path.rmdir()
 
 
+def conclude(
+    json_target: str | None, value: dict[str, Any], code: int = 0, unwritten: str | None = None
+) -> None:
+    """Write what came of a command, and end with its exit code.
+
+    Args:
+        json_target: File for the value, ``-`` for stdout, None for neither.
+        value: What came of it.
+        code: Of its verdict: it stands, whatever else cannot be written.
+        unwritten: What could not be, already.
+    """
+    problems = [] if unwritten is None else [unwritten]
+    try:
+        emit_json(json_target, value)
+    except EnvironmentProblem as error:
+        problems.append(str(error))
+    for problem in problems:
+        _fail("zcrx-emu", problem)
+    code = code or (EXIT_USAGE if problems else 0)
+    if code:
+        raise typer.Exit(code)
+
+
 def _finish(console: Console, report: Report, json_target: str | None) -> None:
     print_report(console, report)
-    emit_json(json_target, report.as_dict())
+    code = 0 if report.ok else EXIT_FINDING
     if any(process.exit_code == _WORKER_ENVIRONMENT for process in report.processes):
-        raise typer.Exit(EXIT_USAGE)
-    if not report.ok:
-        raise typer.Exit(EXIT_FINDING)
+        code = EXIT_USAGE
+    conclude(json_target, report.as_dict(), code, report.unwritten)
 
 
 @app.command()
@@ -309,7 +335,13 @@ def _run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Re
         text = ", ".join(f"{label} {pid}" for label, pid in processes.items())
         console.print(f"processes: {text}", highlight=False, soft_wrap=True)
         with LiveView(console, config) as view:
-            return session.run(view.update)
+
+            def look(sample: Sample) -> None:
+                view.update(sample)
+                if streams.nobody_reads():
+                    session.interrupt("nobody reads its output")
+
+            return session.run(look)
 
 
 def _print_start(console: Console, config: RunConfig) -> None:
@@ -327,6 +359,8 @@ def _print_start(console: Console, config: RunConfig) -> None:
 @contextlib.contextmanager
 def _output(target: str) -> Iterator[int]:
     """Open what ``--output`` names."""
+    if target == "-":
+        streams.check_stdout("output")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         fd = os.dup(1) if target == "-" else os.open(target, flags, 0o666)
@@ -457,9 +491,7 @@ def replay(
                 shown = replay_race(console, run, all_steps=all_steps, perfetto=perfetto)
             else:
                 shown = replay_finding(console, run)
-        emit_json(json_target, shown)
-        if shown["still_shows"]:
-            raise typer.Exit(EXIT_FINDING)
+        conclude(json_target, shown, EXIT_FINDING if shown["still_shows"] else 0)
         return
     config = _read_run(run)
     if journal:
@@ -600,29 +632,46 @@ def _wrong_use(error: Exception) -> str:
     return text
 
 
-def _interrupt(_signum: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def run_app(app: typer.Typer, name: str) -> NoReturn:
     """Run a command line and exit with its code; a wrong use is answered in one line."""
     # SIGTERM, too, must give back what was made; a run has its own way to end in order.
-    signal.signal(signal.SIGTERM, _interrupt)
+    handle_all(interrupt)
+    code = _run(app, name)
+    lost = streams.flush()
+    if lost is not None:
+        code = code or EXIT_USAGE
+        if not streams.nobody_reads():
+            _fail(name, f"stdout: it cannot be written ({lost.strerror})")
+    sys.exit(code)
+
+
+def _run(app: typer.Typer, name: str) -> int:
+    """Run a command line; its exit code."""
     try:
+        streams.guard_streams()
+        need(OF_COMMAND, "a command")
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
         if code == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt
+        return code
     except _WrongUse as error:
-        code = _fail(name, _wrong_use(error))
+        return _fail(name, _wrong_use(error))
     except EmuError as error:
-        code = _fail(name, str(error))
+        return _fail(name, str(error))
+    except OSError as error:
+        return _fail(name, _of_machine(error))
+    except MemoryError:
+        return _fail(name, "memory: this machine has too little left")
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail(name, "interrupted before there was a verdict")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = EXIT_USAGE
-    sys.exit(code)
+        _fail(name, INTERRUPTED)
+        return EXIT_INTERRUPTED
+
+
+def _of_machine(error: OSError) -> str:
+    """What a machine refused, where nothing more is known of it than that."""
+    said = explained(error)
+    return said if error.filename is None else f"{error.filename}: {said}"
 
 
 def run_function(function: Callable[..., None], name: str) -> NoReturn:

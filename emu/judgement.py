@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,25 +78,17 @@ class FinishedRun:
 def judge(run: FinishedRun) -> Report:
     """Judge a finished run, and write what belongs into its folder.
 
-    There is a verdict whatever happens: a mistake of ours in judging is one as well, and says so.
-
-    Raises:
-        EnvironmentProblem: A file cannot be written.
+    There is a verdict whatever happens: a mistake of ours in judging is one as well, and says so;
+    a folder that cannot be written takes nothing from it (:attr:`Report.unwritten`).
     """
     try:
         return _judge(run)
-    except EnvironmentProblem:
-        raise
     except Exception as error:
         return unjudged(run, error, "the run could not be judged")
 
 
 def unjudged(run: FinishedRun, error: Exception, what: str) -> Report:
-    """The report of a run whose control process met an exception that it should not have met.
-
-    Raises:
-        EnvironmentProblem: A file cannot be written.
-    """
+    """The report of a run whose control process met an exception that it should not have met."""
     lines = [str(error)] if isinstance(error, EmuError) else traceback.format_exception_only(error)
     said = printable(" ".join("".join(lines).split()))
     where = "" if run.run_dir is None else f"; traceback in {run.run_dir / TRACEBACKS}"
@@ -134,9 +126,25 @@ def unjudged(run: FinishedRun, error: Exception, what: str) -> Report:
         capture=run.capture,
         versions=versions(),
     )
-    if run.run_dir is not None:
-        own = f"control process:\n{''.join(traceback.format_exception(error))}"
-        write_run(run.run_dir, report, journal=None, log=None, tracebacks=[own, *_tracebacks(run)])
+    own = f"control process:\n{''.join(traceback.format_exception(error))}"
+    return _written(run, report, tracebacks=[own, *_tracebacks(run)])
+
+
+def _written(
+    run: FinishedRun,
+    report: Report,
+    *,
+    journal: str | None = None,
+    log: FlightLog | None = None,
+    tracebacks: Sequence[str],
+) -> Report:
+    """Write the run's folder, if it has one; the report says if that was not possible."""
+    if run.run_dir is None:
+        return report
+    try:
+        write_run(run.run_dir, report, journal=journal, log=log, tracebacks=tracebacks)
+    except EnvironmentProblem as error:
+        return replace(report, unwritten=str(error))
     return report
 
 
@@ -215,15 +223,13 @@ def _judge(run: FinishedRun) -> Report:
         capture=run.capture,
         versions=versions(),
     )
-    if run.run_dir is not None:
-        write_run(
-            run.run_dir,
-            report,
-            journal=None if journal is None else journal.as_toml(_journal_comments(run.config)),
-            log=log,
-            tracebacks=_tracebacks(run),
-        )
-    return report
+    return _written(
+        run,
+        report,
+        journal=None if journal is None else journal.as_toml(_journal_comments(run.config)),
+        log=log,
+        tracebacks=_tracebacks(run),
+    )
 
 
 def _completeness(

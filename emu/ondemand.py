@@ -16,6 +16,7 @@ from pathlib import Path
 
 from emu import cache
 from emu.bugs import Bug
+from emu.descriptors import OF_BUILD, need
 from emu.errors import EnvironmentProblem
 from emu.scratch import scratch
 from emu.toolchain import Compiler
@@ -48,6 +49,7 @@ def run_compiler(command: list[str]) -> str:
     Raises:
         EnvironmentProblem: It failed; its first error.
     """
+    need(OF_BUILD, "a compiler")
     environment = {**os.environ, "AFL_QUIET": "1"}
     process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if process.returncode:

@@ -99,6 +99,7 @@ class Report:
     flight_lines: tuple[str, ...] = ()  #: those events of it that are nearest to the finding
     run_dir: str | None = None
     capture: Mapping[str, Any] | None = None  #: what became of its frames; None: no such traffic
+    unwritten: str | None = None  #: what could not be written into the run's folder, and why
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def total(self, group: str, name: str) -> int:
@@ -210,7 +211,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         EnvironmentProblem: The file cannot be written.
     """
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """A value as the text of a file."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

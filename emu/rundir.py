@@ -15,9 +15,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from emu.errors import ConfigError
+from emu.errors import ConfigError, EnvironmentProblem
 from emu.flight import FlightLog
-from emu.report import Report, write_json, write_text
+from emu.report import Report, json_text, write_text
 
 REPORT = "run.json"
 FINDINGS = "findings.txt"
@@ -78,18 +78,25 @@ def write_run(
     log: FlightLog | None,
     tracebacks: Sequence[str],
 ) -> None:
-    """Write all that a finished run leaves in its folder.
+    """Write all that a finished run leaves in its folder, and as much of it as can be.
 
     Raises:
-        EnvironmentProblem: A file cannot be written.
+        EnvironmentProblem: A file cannot be written: the first of those.
     """
-    if journal is not None:
-        write_text(run_dir / JOURNAL, journal)
-    if report.problems:
-        write_text(run_dir / FINDINGS, findings_text(report))
-    write_json(run_dir / REPORT, report.as_dict())
-    if log is not None:
-        write_text(run_dir / "flight.json", log.json_text())
-        write_text(run_dir / FLIGHT, log.text())
-    if tracebacks:
-        write_text(run_dir / TRACEBACKS, "\n".join(tracebacks))
+    problems = []
+    # The verdict goes first: what comes behind it may find the disk full.
+    for name, text in (
+        (REPORT, json_text(report.as_dict())),
+        (FINDINGS, findings_text(report) if report.problems else None),
+        (JOURNAL, journal),
+        ("flight.json", None if log is None else log.json_text()),
+        (FLIGHT, None if log is None else log.text()),
+        (TRACEBACKS, "\n".join(tracebacks) or None),
+    ):
+        if text is not None:
+            try:
+                write_text(run_dir / name, text)
+            except EnvironmentProblem as error:
+                problems.append(error)
+    if problems:
+        raise problems[0]

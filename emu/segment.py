@@ -57,7 +57,7 @@ def _name() -> str:
 
 
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Let no handler of a signal run: a Ctrl-C comes before the statement or behind it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -116,7 +116,7 @@ def create_segment(size: int) -> Segment:
     """
     name = _name()
     try:
-        with _signals_held_back():
+        with signals_held_back():
             try:
                 shared = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
             finally:  # whatever comes in between, through another thread

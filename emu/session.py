@@ -24,6 +24,8 @@ from emu.chaos import Chaos
 from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, RunConfig
 from emu.core import Caller, CounterGroup, ForeignCall, Queue, Reconciler, RunState
 from emu.crew import Crew, Worker, place
+from emu.descriptors import OF_QUEUE, OF_RUN, need
+from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.explain import Death
 from emu.flight import EventKind, FlightRecorder
@@ -38,6 +40,7 @@ from emu.role import consumer_setup, nic_setup, provider_setup
 from emu.sample import QueueSample, Sample
 from emu.segment import sweep
 from emu.setup_faults import SetupFaults
+from emu.streams import hold_descriptors
 from emu.traffic import PcapSource, TcpSource, listen, parse_source
 from emu.watch import Finding, Watch
 from faults import Actor, Plan
@@ -128,6 +131,8 @@ class Session:
     # ---- setting up ------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        hold_descriptors()
+        need(OF_RUN + OF_QUEUE * self.config.queues, f"a run of {self.config.queues} queue(s)")
         self._setup.begin()
         self._stack.enter_context(Hidden())
         try:
@@ -406,7 +411,6 @@ class Session:
 
         Raises:
             StateError: It has run before, or is closed.
-            EnvironmentProblem: A file of the run's folder cannot be written.
         """
         of_caller: list[BaseException] = []  # what ``on_sample`` raised is no affair of ours
 
@@ -962,17 +966,13 @@ _SIGNALS = {
 def interruptible(session: Session) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end the session in order; a second one ends it at once."""
 
-    def handle(signum: int, _frame: object) -> None:
+    def handle(number: signal.Signals) -> None:
         if session._interrupted is not None:
             raise KeyboardInterrupt
-        session.interrupt(_SIGNALS[signal.Signals(signum)])
+        session.interrupt(_SIGNALS[number])
 
-    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
+    with ended_by_signals(handle):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def run(

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emu import core, report
 from emu.channel import Channel, Event
+from emu.descriptors import explained
 from emu.errors import ConfigError, EnvironmentProblem, FaultFailed
 from emu.guard import give_up_powers, hide
 from emu.reaper import fork_consumer
 from emu.segment import map_only
+from emu.streams import hold_descriptors
 
 if TYPE_CHECKING:
     from emu.consumer import Consumer
@@ -292,7 +294,7 @@ def _errors_to(channel: Channel, label: str) -> Iterator[None]:
         _tell(channel, f"{label}: {error}")
         raise SystemExit(6) from None
     except OSError as error:
-        _tell(channel, f"{label}: {error.strerror or error}")
+        _tell(channel, f"{label}: {explained(error)}")
         raise SystemExit(4) from None
     except BaseException as error:
         raise _failed(channel, label, error) from None
@@ -300,6 +302,7 @@ def _errors_to(channel: Channel, label: str) -> Iterator[None]:
 
 def main() -> None:
     """Run the role named on the command line."""
+    hold_descriptors()
     role, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     label = role
     if len(sys.argv) > 4:  # queue=N
@@ -330,8 +333,9 @@ def main() -> None:
         else:
             _run_consumer(setup, channel)
     # No interpreter teardown: mapped memory is still referenced by C objects.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # who cannot be told has still done its work
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 

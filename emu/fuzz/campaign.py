@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import hashlib
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from emu.descriptors import OF_BUILD, OF_JOB, need
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import BEFORE_MAX, EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Harness, Target, Trial, unpacked
-from emu.scratch import make_scratch, sweep
+from emu.scratch import scratch
 
 #: A worker whose program makes no progress for so long is taken to hang.
 HANG_S = 10.0
@@ -138,10 +138,16 @@ class Campaign:
         self._marks: dict[int, tuple[int, float, float]] = {}
 
     def __enter__(self) -> Self:
-        sweep()
+        need(OF_BUILD + OF_JOB * self.plan.jobs, f"a campaign of {self.plan.jobs} worker(s)")
         self._harness.check()
         prepare(self.plan.engine, self.plan.target)
-        self._scratch = make_scratch()
+        with contextlib.ExitStack() as undo:
+            self._scratch = undo.enter_context(scratch())
+            self._prepare()
+            self._undo = undo.pop_all()
+        return self
+
+    def _prepare(self) -> None:
         self._raw = self._scratch / "raw"
         self._raw.mkdir()
         self._deadly = self._scratch / "deadly"
@@ -153,7 +159,6 @@ class Campaign:
         self._meter: CoverageMeter | None = None
         with contextlib.suppress(EnvironmentProblem):  # then coverage is not shown
             self._meter = CoverageMeter(self.plan.target, self._scratch)
-        return self
 
     def __exit__(
         self,
@@ -170,7 +175,7 @@ class Campaign:
             if self.plan.engine is EngineName.AFL:
                 collect_afl(self.plan.corpus, [f"w{number}" for number in range(self._started)])
         finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._undo.close()
 
     def stop(self) -> None:
         """Let the campaign end in order; from a signal handler, too."""

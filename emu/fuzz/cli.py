@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from rich.progress import track
 
 from emu.bugs import find_bug
 from emu.bugs.content import CONTENT_BUGS
+from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
     Campaign,
@@ -40,6 +40,7 @@ from emu.fuzz.view import (
 )
 from emu.render import compiling_shown
 from emu.report import write_text
+from emu.streams import nobody_reads
 
 EXIT_FINDING = 1
 #: A worker is a process.
@@ -82,32 +83,15 @@ def _gone_if_unused(*folders: Path) -> Iterator[None]:
         raise
 
 
-@contextlib.contextmanager
-def _handled(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and SIGHUP handled; under nohup a hang-up stays ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, handle) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _interruptible(campaign: Campaign) -> contextlib.AbstractContextManager[None]:
     """Let a signal end the campaign in order; a second one ends it at once."""
 
-    def handle(signum: int, frame: FrameType | None) -> None:
+    def handle(_number: signal.Signals) -> None:
         if campaign.is_stopped:
-            _interrupt(signum, frame)
+            raise KeyboardInterrupt
         campaign.stop()
 
-    return _handled(handle)
+    return ended_by_signals(handle)
 
 
 def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
@@ -180,11 +164,17 @@ def fuzz(
 
 def _run(console: Console, plan: Plan, cover: Path | None) -> Progress:
     # What is built and made before the campaign runs is given back, too.
-    with _handled(_interrupt), Campaign(plan) as campaign:
+    with Campaign(plan) as campaign:
         if cover is not None:
             campaign.open_meter()
         with _interruptible(campaign), CampaignView(console, plan) as view:
-            progress = campaign.run(view.update)
+
+            def look(progress: Progress) -> None:
+                view.update(progress)
+                if nobody_reads():
+                    campaign.stop()
+
+            progress = campaign.run(look)
         print_summary(console, plan, progress)
         for finding, path in progress.findings:
             console.print(f"\n{path}", highlight=False, markup=False, soft_wrap=True)
@@ -325,7 +315,7 @@ def command(
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
     # Imported late: the command line's own module registers this command.
-    from emu.cli import check_json_target, console_for, emit_json
+    from emu.cli import check_json_target, conclude, console_for
 
     if bug == "list":
         for known in CONTENT_BUGS.values():
@@ -361,6 +351,4 @@ def command(
                 cover=cover,
                 tests=emit_test,
             )
-    emit_json(json_target, summary)
-    if summary["findings"]:
-        raise typer.Exit(EXIT_FINDING)
+    conclude(json_target, summary, EXIT_FINDING if summary["findings"] else 0)

@@ -43,6 +43,7 @@ from emu.race.view import (
 )
 from emu.render import compiling_shown
 from emu.report import write_json
+from emu.streams import nobody_reads
 
 EXIT_FINDING = 1
 _FINDINGS = Path("race") / "findings"
@@ -71,16 +72,22 @@ def _search(
     runner: Runner, scenario: Scenario, search: Search, strategy: Strategy | None, view: SearchView
 ) -> Result:
     """Search a scenario; without a strategy by everything there is, then by chance."""
+
+    def look(result: Result) -> None:
+        view.update(result)
+        if nobody_reads():
+            runner.stop()
+
     view.begin(scenario)
     if strategy is not None or search.schedules or search.bound is not None:
-        return runner.search(scenario, search, view.update)
+        return runner.search(scenario, search, look)
     half = replace(search, seconds=(search.seconds + 1) // 2)
-    result = runner.search(scenario, half, view.update)
+    result = runner.search(scenario, half, look)
     rest = search.seconds - half.seconds
     if result.complete or result.found or runner.is_stopped or not rest:
         return result
     by_chance = replace(search, strategy=Strategy.RANDOM, seconds=rest)
-    found = runner.search(scenario, by_chance, view.update).found
+    found = runner.search(scenario, by_chance, look).found
     return replace(result, found=found) if found else result
 
 
@@ -137,6 +144,8 @@ def race(
             else:
                 _say(console, f"{scenario.name}: the same mistake as {first[0].name}: {path}")
             summaries.append(_as_dict(scenario, result, path))
+            if nobody_reads():
+                runner.stop()
             if runner.is_stopped:
                 break
     left = len(scenarios) - len(summaries)
@@ -294,18 +303,18 @@ def _live(
     """Race real processes: without orders of whoever chooses an interleaving."""
     if scenario is None:
         raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
+    from emu.cli import conclude
+
     with compiling_shown(console):
-        found = live_command(
+        result = live_command(
             console,
             scenario,
             find_bug(bug, RACING_BUGS) if bug is not None else None,
             _SECONDS if seconds is None else seconds,
             secrets.randbits(63) if seed is None else seed,
-            json_target,
             provider,
         )
-    if found:
-        raise typer.Exit(EXIT_FINDING)
+    conclude(json_target, result.as_dict(), EXIT_FINDING if result.hits else 0)
 
 
 def _check_file(name: str, path: Path | None) -> None:
@@ -377,7 +386,7 @@ def command(
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
     # Imported late: the command line's own module registers this command.
-    from emu.cli import check_json_target, console_for, emit_json
+    from emu.cli import check_json_target, conclude, console_for
 
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
@@ -427,6 +436,4 @@ def command(
         all_steps=all_steps,
         perfetto=perfetto,
     )
-    emit_json(json_target, summary)
-    if summary["findings"]:
-        raise typer.Exit(EXIT_FINDING)
+    conclude(json_target, summary, EXIT_FINDING if summary["findings"] else 0)

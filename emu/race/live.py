@@ -20,13 +20,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
 from emu.bugs import Bug
 from emu.crew import worker_environment
+from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.keeper import look_at
 from emu.provider_file import check_provider
@@ -34,7 +34,7 @@ from emu.race.chaos import ChaosFile, Dawdled, build_chaos_core
 from emu.race.library import SCENARIOS
 from emu.race.setups import NOT_LIVE, SETUPS
 from emu.race.view import RunsView
-from emu.report import write_json
+from emu.streams import nobody_reads
 
 #: A run that says nothing for so long hangs; each wait within it ends long before.
 _SILENCE_S = 90.0
@@ -318,20 +318,9 @@ def run_live(
 @contextlib.contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Ctrl-C, SIGTERM and SIGHUP are asked for, and put back afterwards."""
-    caught: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    caught: list[signal.Signals] = []
+    with ended_by_signals(caught.append):
+        yield lambda: bool(caught) or nobody_reads()
 
 
 def _say(console: Console, text: str) -> None:
@@ -371,18 +360,16 @@ def live_command(
     bug: Bug | None,
     seconds: float,
     seed: int,
-    json_target: str | None,
     provider: Path | None = None,
-) -> bool:
-    """What ``zcrx-emu race --live`` does; True if there was a finding.
+) -> LiveResult:
+    """What ``zcrx-emu race --live`` does, but for its JSON and exit code.
 
     Args:
-        console: Where people read; stderr when ``json_target`` is ``-``.
+        console: Where people read.
         scenario: Name of a ready scenario.
         bug: A seeded bug, or None.
         seconds: For so long, above 0.
         seed: Of the first run, u64.
-        json_target: A file for the result, ``-`` for stdout, None for none.
         provider: In the place of ours, or None.
 
     Raises:
@@ -417,8 +404,4 @@ def live_command(
         )
     look(result)
     _say(console, summary(result))
-    if json_target == "-":
-        print(json.dumps(result.as_dict(), indent=2))
-    elif json_target is not None:
-        write_json(Path(json_target), result.as_dict())
-    return result.hits > 0
+    return result

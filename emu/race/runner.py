@@ -18,6 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emu.descriptors import OF_BUILD, need
+from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.race.scenario import Scenario
 
@@ -236,15 +238,8 @@ class Runner:
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
         """While this lasts, Ctrl-C, SIGTERM and SIGHUP stop a search instead of raising."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.getsignal(number) for number in numbers}
-        for number in numbers:
-            signal.signal(number, lambda *_: self.stop())
-        try:
+        with ended_by_signals(lambda _number: self.stop()):
             yield
-        finally:
-            for number in numbers:
-                signal.signal(number, before[number])
 
     def search(
         self,
@@ -290,6 +285,7 @@ class Runner:
     def _lines(
         self, scenario: str, what: str, words: Iterable[str], answer: _Answer
     ) -> Iterator[str]:
+        need(OF_BUILD, "a simulation")
         command = [str(self.executable), "/dev/stdin", *words]
         try:
             process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from emu.fuzz.campaign import Campaign, Plan, Progress
 from emu.fuzz.engine import EngineName
 from emu.fuzz.finding import read_finding
 from emu.fuzz.harness import Harness, Target
-from emu.scratch import make_scratch, scratch, sweep
+from emu.scratch import make_scratch, remove_scratch, scratch, sweep
 from emu.toolchain import afl_compiler, libfuzzer_compiler
 
 from .conftest import fuzzers_of, wait_until
@@ -523,4 +524,16 @@ def test_sweep_takes_only_what_nobody_uses(temporary: Path) -> None:
 def test_scratch_names_its_owner() -> None:
     folder = make_scratch()
     assert folder.name.split(".")[:2] == ["zcrx-emu", str(os.getpid())]
-    folder.rmdir()
+    remove_scratch(folder)
+    assert not folder.exists()
+
+
+def test_sweep_knows_a_folder_in_use_by_its_lock(temporary: Path) -> None:
+    """In another container pids are others: by its name alone the owner would be dead."""
+    folder = temporary / "zcrx-emu.1.1.elsewhere"
+    folder.mkdir()
+    owner = os.open(folder, os.O_RDONLY)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    assert sweep() == []
+    os.close(owner)
+    assert sweep() == [folder]
