@@ -264,6 +264,7 @@ def test_clock_that_jumped_back_leaves_the_run_to_its_own_limit(
         duration_s=0.3,
         pace=Pace.ORIGINAL,
         queues=2,
+        hold=0,  # what comes before the jump comes back
     )
     assert report.ended == "duration"
     assert rows_of(report)["clock-jump"].injected == 1

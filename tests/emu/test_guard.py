@@ -39,12 +39,19 @@ def _reached(pid: int) -> list[str]:
     return found + _try("memory", f"/proc/{pid}/mem", os.O_RDWR)
 
 
+def _words(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # gone meanwhile
+        return []
+
+
 def reaches(consumer: Consumer) -> None:
     """Look into all relatives but consumers, and for the files behind what is mapped here."""
     found: list[str] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            words = _words(int(entry.name))
             is_kin = b"emu.worker" in words and sys.argv[3].encode() in words
             if (is_kin and b"consumer" not in words) or int(entry.name) == int(sys.argv[3]):
                 found += _reached(int(entry.name))
