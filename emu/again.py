@@ -15,7 +15,7 @@ _CALLED = {"duration_s": "duration", "plan": "faults"}
 #: What a receiver's command decides by itself.
 _RECEIVERS = frozenset({"seed", "plan", "area_buffers", "rq_entries", "pin", "provider"})
 #: Fields that only Python can set: no command has an option for them.
-WITHOUT_OPTION = frozenset({"log_entries", "recheck_every", "connections"})
+WITHOUT_OPTION = frozenset({"log_entries", "recheck_every", "connections", "modules_from"})
 
 
 def options(config: Mapping[str, Any]) -> str:

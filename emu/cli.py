@@ -42,6 +42,7 @@ from emu.errors import ConfigError, EmuError, EnvironmentProblem
 from emu.fuzz.cli import command as fuzz_command
 from emu.fuzz.cli import replay_finding
 from emu.fuzz.finding import is_finding
+from emu.places import found_again
 from emu.race.artifact import is_race_finding
 from emu.race.cli import command as race_command
 from emu.race.cli import replay_race
@@ -61,7 +62,7 @@ from faults import (
     load_plan,
     plan_name,
 )
-from faults.custom import survey
+from faults.custom import modules_in, survey
 from faults.tables import (
     broken_table,
     catalogue_table,
@@ -436,7 +437,8 @@ def _read_run(run: Path) -> RunConfig:
     path = run / "run.json" if run.is_dir() else run
     allowed = "name the folder of a run, or its run.json"
     try:
-        config = json.loads(path.read_text())["config"]
+        report = json.loads(path.read_text())
+        config = report["config"]
     except OSError as error:
         raise ConfigError(
             f"run: {str(run)!r} cannot be read ({error.strerror}); {allowed}"
@@ -450,17 +452,29 @@ def _read_run(run: Path) -> RunConfig:
             f"run: {str(run)!r} received from programs of its own time; "
             "only runs of synthetic or captured traffic can be replayed"
         )
-    return RunConfig.from_dict(config)
+    return RunConfig.from_dict(_found_again(config, report.get("folder"), path.parent))
 
 
-def _read_journal(run: Path, queues: int) -> Plan:
+def _found_again(config: dict[str, Any], written_in: object, now_in: Path) -> dict[str, Any]:
+    """A report's configuration with the files that it names where they are now."""
+    found = dict(config)
+    for name, prefix in (("traffic", "pcap:"), ("provider", ""), ("modules_from", "")):
+        value = config.get(name)
+        if isinstance(value, str) and value.startswith(prefix) and value != prefix:
+            place = found_again(value.removeprefix(prefix), written_in, now_in)
+            found[name] = f"{prefix}{place}"
+    return found
+
+
+def _read_journal(run: Path, config: RunConfig) -> Plan:
     path = (run if run.is_dir() else run.parent) / JOURNAL
     if not path.is_file():
         raise ConfigError(
             f"journal: {str(path)!r} does not exist; name the folder of a run that had a plan "
             "and came to its end, or leave --journal out"
         )
-    return _plan(str(path), queues)
+    with modules_in(config.modules_from):
+        return _plan(str(path), config.queues)
 
 
 @app.command()
@@ -495,7 +509,7 @@ def replay(
         return
     config = _read_run(run)
     if journal:
-        config = replace(config, plan=_read_journal(run, config.queues))
+        config = replace(config, plan=_read_journal(run, config))
     _finish(console, _run_stress(console, config, run_dir), json_target)
 
 

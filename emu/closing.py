@@ -141,6 +141,9 @@ def _print_failure(console: Console, report: Report) -> None:
         _say(console, f"run folder: {report.run_dir}, with {', '.join(_files(report.run_dir))}")
     if report.flight:
         _say(console, f"flight recorder: {report.flight}")
+    folder = report.config.get("modules_from")
+    if folder:
+        _say(console, f"modules are looked for in the working directory, which was {folder}")
     _say(console, f"same again: {options(report.config)}")
 
 

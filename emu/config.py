@@ -11,7 +11,9 @@ from typing import Any
 
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
+from emu.places import absolute
 from faults import Actor, Plan, PlanError, UnknownFaultError, parse_plan
+from faults.custom import modules_in
 
 RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
@@ -134,6 +136,9 @@ class RunConfig:
     poison: bool = True  #: a consumer of one's own that touches what it gave back is found out
     respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
     connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
+    #: folder in which modules of consumers and faults are looked for, beside the installed ones;
+    #: None: the working directory, if there are such modules
+    modules_from: str | None = None
     roundings: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -174,6 +179,7 @@ class RunConfig:
                 "the plan's index-wrap decides where the indices start; leave it at 0",
             )
         self._check_provider()
+        self._name_places()
         if self.consumer != "builtin":
             module, colon, function = self.consumer.partition(":")
             if not (module and colon and function):
@@ -288,6 +294,19 @@ class RunConfig:
             )
         object.__setattr__(self, "provider", os.path.abspath(self.provider))
 
+    def _name_places(self) -> None:
+        """Name files and folders so that they are found from whatever folder."""
+        kind, _, path = self.traffic.partition(":")
+        if kind == "pcap" and path:
+            object.__setattr__(self, "traffic", f"pcap:{absolute(path)}")
+        has_modules = self.consumer != "builtin" or any(r.fault.source for r in self.plan.rules)
+        folder = self.modules_from
+        if folder is None and has_modules:
+            folder = absolute("")
+        if folder is not None and not (isinstance(folder, str) and folder and "\0" not in folder):
+            raise ConfigError.of("modules_from", folder, "it must be a folder, or None")
+        object.__setattr__(self, "modules_from", None if folder is None else absolute(folder))
+
     def shape(self, flows_max: int) -> Shape:
         """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""
         return Shape(
@@ -334,7 +353,12 @@ class RunConfig:
             if not isinstance(text, str):
                 raise ConfigError.of("plan", text, "it must be the text of a plan")
             try:
-                values["plan"] = parse_plan(text)
+                with modules_in(_text_or_none(values.get("modules_from"))):
+                    values["plan"] = parse_plan(text)
             except (PlanError, UnknownFaultError) as error:
                 raise ConfigError(f"plan: {error}") from None
         return cls(**values)
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None

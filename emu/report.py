@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.errors import EnvironmentProblem
+from emu.places import absolute
 from faults import ReconciledRow, Reconciliation
 
 SCHEMA = 1
@@ -134,6 +135,7 @@ class Report:
             "problems": list(self.problems),
             "explanation": [asdict(item) for item in self.explanations],
             "flight": self.flight,
+            "folder": None if self.run_dir is None else absolute(self.run_dir),
             "notes": list(self.notes),
             "capture": None if self.capture is None else dict(self.capture),
             "packets": {

@@ -74,7 +74,7 @@ def consumer_setup(
         ],
         "function": config.consumer,
         "poison": config.poison and config.consumer != "builtin",
-        "sys_path": [*sys.path, str(Path.cwd())],
+        "sys_path": [*sys.path, config.modules_from or str(Path.cwd())],
     }
 
 

@@ -25,6 +25,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -212,10 +213,23 @@ def describe(cls: type[CustomFault], name: str, source: str) -> Fault:
     )
 
 
+_folder: ContextVar[str | None] = ContextVar("folder of modules", default=None)
+
+
+@contextlib.contextmanager
+def modules_in(folder: str | None) -> Iterator[None]:
+    """Look for modules of users' own faults there, not in the working directory; None: there."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
 @contextlib.contextmanager
 def _current_directory() -> Iterator[None]:
     """Import from here too, as a run's consumer processes do; installed packages come first."""
-    here = str(Path.cwd())
+    here = _folder.get() or str(Path.cwd())
     known = here in sys.path
     if not known:
         sys.path.append(here)

@@ -56,7 +56,7 @@ def _emit_tests(console: Console, findings: list[Finding], folder: Path | None) 
         return
     for finding in findings:
         path = folder / f"test_{finding.name.replace('-', '_')}.py"
-        write_text(path, emitted_test(finding))
+        write_text(path, emitted_test(finding, folder))
         console.print(f"test: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -259,7 +259,7 @@ def replay_finding(console: Console, path: Path) -> dict[str, Any]:
     harness = Harness(finding.target)
     harness.check()
     trial = harness.run(finding.program, finding.before)
-    console.print(finding.target.label, highlight=False, markup=False)
+    console.print(finding.target.label, highlight=False, markup=False, soft_wrap=True)
     print_before(console, finding)
     print_trial(console, trial)
     if not trial.is_clean and trial.signature != finding.trial.signature:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from emu.bugs.content import CONTENT_BUGS
 from emu.errors import ConfigError
 from emu.finding_file import claims_format, read_content, wrong_file
 from emu.fuzz.harness import CODEC, Target, Trial, packed
+from emu.places import absolute, found_again
 from emu.report import write_text
 
 FORMAT = "zcrx-emu fuzz finding"
@@ -62,6 +64,7 @@ class Finding:
             EnvironmentProblem: It cannot be written.
         """
         path = folder / f"{self.name}{SUFFIX}"
+        provider = self.target.provider
         trial = {key: value for key, value in asdict(self.trial).items() if key != "steps"}
         content = {
             "format": FORMAT,
@@ -69,9 +72,10 @@ class Finding:
             "codec": CODEC,
             "target": {
                 "bug": self.target.bug.name if self.target.bug else None,
-                "provider": str(self.target.provider) if self.target.provider else None,
+                "provider": absolute(str(provider)) if provider else None,
                 "sanitize": self.target.sanitize,
             },
+            "folder": absolute(str(folder)),
             "program": self.program.hex(),
             "sha256": _digest(self.program, self.before),
             "before": [program.hex() for program in self.before],
@@ -146,7 +150,11 @@ def read_finding(path: Path) -> Finding:
         program,
         Target(
             bug=find_bug(bug, CONTENT_BUGS) if bug is not None else None,
-            provider=Path(provider) if provider is not None else None,
+            provider=(
+                None
+                if provider is None
+                else Path(found_again(provider, content.get("folder"), path.parent))
+            ),
             sanitize=sanitize,
         ),
         trial,
@@ -172,8 +180,14 @@ def read_program(path: Path) -> tuple[bytes, tuple[bytes, ...], Target | None]:
         ) from None
 
 
-def emitted_test(finding: Finding) -> str:
-    """A pytest test that holds the program against its target again, in a file of its own."""
+def emitted_test(finding: Finding, folder: Path | None = None) -> str:
+    """A pytest test that holds the program against its target again, in a file of its own.
+
+    Args:
+        finding: What was found.
+        folder: The folder that the test will be in: a provider is named as seen from there, so that
+            both can be kept in a repository. None: by its absolute path.
+    """
     trial, target = finding.trial, finding.target
     name = re.sub(r"[^a-z0-9]+", "_", finding.name).strip("_")
     told = [f"{trial.signature}: {trial.meaning or trial.what}.", "", trial.shape, ""]
@@ -184,7 +198,7 @@ def emitted_test(finding: Finding) -> str:
         told += ["", f"{len(finding.before)} program(s) must run before it in the same process."]
         arguments.append("before=BEFORE")
     if target.provider:
-        arguments.append(f"provider=Path({json.dumps(str(target.provider))})")
+        arguments.append("provider=PROVIDER")
     if target.bug:
         arguments.append(f"bug={json.dumps(target.bug.name)}")
     imports = "from pathlib import Path\n\n" if target.provider else ""
@@ -192,6 +206,7 @@ def emitted_test(finding: Finding) -> str:
         f'"""{_docstring(told)}\n"""\n\n'
         f"{imports}"
         "from emu.fuzz import check_program\n\n"
+        f"{_provider_line(target.provider, folder) if target.provider else ''}"
         f"{_call('PROGRAM = bytes.fromhex', _hex_lines(finding.program), ' ')}\n"
         f"{_before_lines(finding.before)}\n\n"
         f"def test_{name}() -> None:\n"
@@ -208,6 +223,14 @@ def _before_lines(before: Sequence[bytes]) -> str:
         for program in before
     )
     return f"BEFORE = [\n{rows}]\n"
+
+
+def _provider_line(provider: Path, folder: Path | None) -> str:
+    path, made = absolute(str(provider)), "Path"
+    if folder is not None:
+        path, made = os.path.relpath(path, folder), "Path(__file__).parent.joinpath"
+    parts = [json.dumps(part) for part in Path(path).parts]
+    return _call(f"PROVIDER = {made}", parts, ", ") + "\n"
 
 
 def _docstring(lines: Sequence[str]) -> str:

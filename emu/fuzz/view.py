@@ -131,7 +131,7 @@ def print_trial(console: Console, trial: Trial) -> None:
 
 def print_finding(console: Console, finding: Finding) -> None:
     """Show a finding and what was attacked."""
-    console.print(finding.target.label, highlight=False, markup=False)
+    console.print(finding.target.label, highlight=False, markup=False, soft_wrap=True)
     print_before(console, finding)
     print_trial(console, finding.trial)
 

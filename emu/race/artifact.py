@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from emu.bugs import Bug, find_bug
 from emu.bugs.racing import RACING_BUGS
 from emu.errors import ConfigError
 from emu.finding_file import claims_format, read_content, wrong_file
+from emu.places import absolute, found_again
 from emu.race.runner import Found, Memory, Step
 from emu.race.scenario import Scenario
 from emu.report import write_text
@@ -77,6 +78,7 @@ class Artifact:
             "memory": self.memory,
             "bug": self.bug.name if self.bug else None,
             "provider": str(self.provider) if self.provider else None,
+            "folder": absolute(str(folder)),
             "sha256": self.digest,
             "finding": found,
             "found_by": self.found_by,
@@ -137,4 +139,7 @@ def read_artifact(path: Path) -> Artifact:
         raise wrong_file(
             path, "is damaged: scenario and schedule are not those that its digest is of"
         )
-    return artifact
+    if artifact.provider is None:
+        return artifact
+    place = found_again(str(artifact.provider), content.get("folder"), path.parent)
+    return replace(artifact, provider=Path(place))

@@ -119,6 +119,7 @@ def good(name: str) -> st.SearchStrategy[Any]:
         "consumer": st.sampled_from(["builtin", "module:function", "a.b:c.d"]),
         "plan": plans,
         "provider": st.none() | st.sampled_from(["/lib/mine.so", "mine.so", "../a/./b.so"]),
+        "modules_from": st.none() | st.sampled_from(["/", "mine", "../a/./b"]),
     }[name]
 
 
@@ -133,6 +134,7 @@ def near(name: str) -> st.SearchStrategy[Any]:
         "duration_s": st.sampled_from([0, -0.0, 0.0, DURATION_MAX_S, DURATION_MAX_S + 1]),
         "consumer": st.sampled_from(["module:", ":function", ":", "module"]),
         "provider": st.sampled_from(["", "a\0b"]),
+        "modules_from": st.sampled_from(["", "a\0b"]),
     }.get(name, st.nothing())
 
 
@@ -168,7 +170,7 @@ def takes(name: str, value: Any) -> bool:
         return value is None or (is_number and 0 < value <= DURATION_MAX_S)
     if name == "plan":
         return isinstance(value, Plan)
-    if name == "provider":
+    if name in ("provider", "modules_from"):
         return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
     if name == "consumer" and value != "builtin":
         return isinstance(value, str) and all(value.partition(":"))
@@ -210,6 +212,11 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
             assert made == power_of_two(value)
         elif name == "provider" and value is not None:
             assert made == os.path.abspath(value)
+        elif name == "modules_from":
+            if value is not None:
+                assert made == os.path.join(os.getcwd(), value)
+            else:
+                assert made == (None if config.consumer == "builtin" else os.getcwd())
         else:
             assert made == value
     for name in ROUNDED:

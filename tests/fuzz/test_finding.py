@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ def test_any_finding_comes_back(
 ) -> None:
     finding = Finding(program, target, trial, before, bool(before))
     back = read_finding(finding.write(tmp_path))
-    assert (back.program, back.target) == (program, target)
+    place = None if target.provider is None else target.provider.absolute()
+    assert (back.program, back.target) == (program, replace(target, provider=place))
     assert (back.before, back.is_shown) == (before, bool(before))
     assert (back.trial.signature, back.trial.what) == (trial.signature, trial.what)
 
@@ -334,4 +336,7 @@ def test_emitted_test_names_a_provider(finding: Finding, tmp_path: Path) -> None
     target = Target(provider=Path("long" * 14) / "provider.c", sanitize=False)
     path.write_text(emitted_test(Finding(finding.program, target, finding.trial)))
     _check_style(path)
-    assert "name a shared library, or the C source of one" in _pytest(path).stdout
+    assert "name the C source (*.c) of a provider, or a shared library" in _pytest(path).stdout
+    path.write_text(emitted_test(Finding(finding.program, target, finding.trial), tmp_path))
+    _check_style(path)
+    assert "name the C source (*.c) of a provider, or a shared library" in _pytest(path).stdout
