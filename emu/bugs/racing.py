@@ -811,6 +811,71 @@ _BUGS = (
         "\tring->cached_head = shm_load_relaxed_u32(&ring->shared->head, POINT_GRANT_HEAD_LOAD);\n",
         scenario="grants-full",
     ),
+    # A second fragment, a buffer's other life, a return of what was never given.
+    Bug(
+        "second-fragment-as-first",
+        "a buffer counts as fresh for each of its fragments: the page-pool reference of the first "
+        "one, still out, is forgotten when the second is delivered",
+        "nic_queue.c",
+        "\tnq->open_fragments = 0;\n\tnq->open_fresh = false;\n",
+        "\tnq->open_fragments = 0;\n",
+        scenario="second-fragment",
+    ),
+    Bug(
+        "pool-looked-at-first",
+        "which pool a returned buffer is bound to is read before its reference is taken: by then "
+        "it may have been freed, and be a copy's",
+        "provider.c",
+        "\tuint32_t taken = zcrx_user_ref_take(area, run->niov, run->count);\n"
+        "\n"
+        "\tfor (uint32_t i = 0; i + 1 < taken; i++)\n"
+        "\t\t*run->verdicts[i] += ZCRX_STILL_REFERENCED;\n"
+        "\tfor (uint32_t i = taken; i < run->count; i++)\n"
+        "\t\t*run->verdicts[i] += ZCRX_NO_USER_REF;\n"
+        "\tif (taken == 0)\n"
+        "\t\treturn false;\n"
+        "\tif (!zcrx_pp_ref_put(area, run->niov, taken)) {\n"
+        "\t\t*run->verdicts[taken - 1] += ZCRX_STILL_REFERENCED;\n"
+        "\t\treturn false;\n"
+        "\t}\n"
+        "\tif (shm_load_relaxed_u32(&area->niovs[run->niov].pool, POINT_NIOV_POOL) == "
+        "pool->slot + 1)\n",
+        "\tuint32_t bound =\n"
+        "\t\tshm_load_relaxed_u32(&area->niovs[run->niov].pool, POINT_NIOV_POOL);\n"
+        "\tuint32_t taken = zcrx_user_ref_take(area, run->niov, run->count);\n"
+        "\n"
+        "\tfor (uint32_t i = 0; i + 1 < taken; i++)\n"
+        "\t\t*run->verdicts[i] += ZCRX_STILL_REFERENCED;\n"
+        "\tfor (uint32_t i = taken; i < run->count; i++)\n"
+        "\t\t*run->verdicts[i] += ZCRX_NO_USER_REF;\n"
+        "\tif (taken == 0)\n"
+        "\t\treturn false;\n"
+        "\tif (!zcrx_pp_ref_put(area, run->niov, taken)) {\n"
+        "\t\t*run->verdicts[taken - 1] += ZCRX_STILL_REFERENCED;\n"
+        "\t\treturn false;\n"
+        "\t}\n"
+        "\tif (bound == pool->slot + 1)\n",
+        scenario="copied-again",
+    ),
+    Bug(
+        "user-ref-taken-then-looked",
+        "a user reference is subtracted first and put back if there was none: a scrub in between "
+        "finds 2^32 - 1 of them",
+        "area.h",
+        "\tdo {\n"
+        "\t\tcount = now < max ? now : max;\n"
+        "\t\tif (count == 0)\n"
+        "\t\t\treturn 0;\n"
+        "\t} while (!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS));\n"
+        "\treturn count;\n",
+        "\tcount = now && now < max ? now : max;\n"
+        "\tnow = shm_fetch_sub_u32(refs, count, POINT_USER_REF_CAS);\n"
+        "\tif (now >= count)\n"
+        "\t\treturn count;\n"
+        "\tshm_fetch_add_u32(refs, count, POINT_USER_REF_ADD);\n"
+        "\treturn 0;\n",
+        scenario="never-given-vs-scrub",
+    ),
 )
 
 #: By name.
