@@ -141,3 +141,82 @@ def test_ring_that_is_read_without_its_lock_is_found(name: str, tmp_path: Path) 
     finding = search(build_simulation(provider=path), name, "sc", tmp_path)[-1]
     assert finding["event"] == "finding"
     assert "without the refill ring's lock" in finding["text"]
+
+
+LOCK, UNLOCK = "if (queue->services->rq_lock(queue)) {", "queue->services->rq_unlock(queue);"
+#: What a standing check looks at: the changes that break it, where it shows, and what is said.
+STANDING = {
+    "load of the tail": (
+        [
+            (
+                LOCK,
+                "uint32_t early = zcrx_read_acquire_u32(queue, ZCRX_PROVIDER_TAIL_LOAD, "
+                "queue->rq_tail);\n\t(void)early;\n\t" + LOCK,
+            ),
+        ],
+        "refill-vs-scrub",
+        "the tail is read without the refill ring's lock",
+    ),
+    "load of an entry": (
+        [(LOCK, "(void)copy_rqe(queue, *queue->cached_rq_head);\n\t" + LOCK)],
+        "refill-vs-scrub",
+        "an entry is read without the refill ring's lock",
+    ),
+    "store of the head": (
+        [
+            (
+                UNLOCK,
+                UNLOCK + "\n\t\tzcrx_write_release_u32(queue, ZCRX_PROVIDER_HEAD_STORE, "
+                "queue->rq_head, *queue->cached_rq_head);",
+            ),
+        ],
+        "refill-vs-scrub",
+        "the head is written without the refill ring's lock",
+    ),
+    "cache": (
+        [
+            (
+                "if (__atomic_load_n(&queue->niovs[niov].pool, __ATOMIC_RELAXED) != pool + 1)",
+                "if (pool > 99)",
+            )
+        ],
+        "copied-again",
+        "is in the cache of a page pool it is not bound to",
+    ),
+    "ptr ring": (
+        [
+            (
+                "\t\t\tqueue->services->return_niov(queue, niov);\n\t}\n\treturn taken;",
+                "\t\t\tqueue->services->return_niov(queue, niov),\n"
+                "\t\t\t\tqueue->services->unbind(queue, 0, niov);\n\t}\n\treturn taken;",
+            )
+        ],
+        "refill-vs-scrub",
+        "is in the ptr ring of a page pool it is not bound to",
+    ),
+    "inflight count": (
+        [
+            (
+                "queue->services->bind(queue, pool, niovs[i]);",
+                "queue->services->bind(queue, pool, niovs[i]);\n"
+                "\t\tqueue->services->bind(queue, pool, niovs[i]);",
+            )
+        ],
+        "refill-vs-scrub",
+        "buffers in flight, and",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STANDING)
+def test_standing_check_finds_what_it_looks_for(what: str, tmp_path: Path) -> None:
+    changes, scenario, words = STANDING[what]
+    source = (EXAMPLES / "plain_provider.c").read_text()
+    for old, new in changes:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    path = tmp_path / "provider.c"
+    path.write_text(source)
+    finding = search(build_simulation(provider=path), scenario, "sc", tmp_path)[-1]
+    assert finding["event"] == "finding"
+    assert words in finding["text"]
