@@ -29,7 +29,7 @@ help:
 	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
 	@echo 'make fuzz     an hour of fuzzing, all seeded bugs, speed; fuzz-smoke: in short'
-	@echo 'make clean    remove everything that was built'
+	@echo 'make clean    remove everything that was built, and what runs, fuzz and race left here'
 
 # ---- set-up ------------------------------------------------------------------
 
@@ -128,4 +128,4 @@ fuzz-smoke: $(READY)
 	python -m tools.fuzz_bench --quick
 
 clean:
-	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build runs fuzz race .mypy_cache .ruff_cache .pytest_cache .hypothesis

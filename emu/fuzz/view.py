@@ -13,6 +13,8 @@ from emu.fuzz.harness import Trial
 from emu.render import RedrawnView, short
 
 PLAIN_EVERY_S = 5.0
+#: Of a sanitizer's report, where a finding is to be read in one screen.
+_REPORT_LINES = 14
 
 
 def _age(seconds: float) -> str:
@@ -98,8 +100,24 @@ def print_summary(console: Console, plan: Plan, progress: Progress) -> None:
         console.print("[bold green]no finding[/]")
 
 
-def print_trial(console: Console, trial: Trial) -> None:
-    """Show a program step by step: what each operation must answer, and what it answered."""
+def _shortened(report: str) -> str:
+    """A sanitizer's report as far as it is read at once: what, where, and its last word."""
+    lines = report.splitlines()
+    if len(lines) <= _REPORT_LINES:
+        return report
+    kept = lines[: _REPORT_LINES - 2]
+    more = f"    ... {len(lines) - len(kept) - 1} more lines in the finding's file"
+    return "\n".join([*kept, more, lines[-1]])
+
+
+def print_trial(console: Console, trial: Trial, *, in_full: bool = True) -> None:
+    """Show a program step by step: what each operation must answer, and what it answered.
+
+    Args:
+        console: Where.
+        trial: What came of the program.
+        in_full: With all that a sanitizer said.
+    """
     console.print(trial.shape, highlight=False)
     table = Table(header_style="bold")
     for name in ("", "operation", "expected", "actual"):
@@ -126,14 +144,15 @@ def print_trial(console: Console, trial: Trial) -> None:
         soft_wrap=True,
     )
     if trial.report:
-        console.print(trial.report, highlight=False, markup=False, soft_wrap=True)
+        report = trial.report if in_full else _shortened(trial.report)
+        console.print(report, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_finding(console: Console, finding: Finding) -> None:
     """Show a finding and what was attacked."""
     console.print(finding.target.label, highlight=False, markup=False, soft_wrap=True)
     print_before(console, finding)
-    print_trial(console, finding.trial)
+    print_trial(console, finding.trial, in_full=False)
 
 
 def print_before(console: Console, finding: Finding) -> None:

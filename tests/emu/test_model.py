@@ -6,6 +6,7 @@ empty, so the next allocation depends on what it finds in the refill ring.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -1107,3 +1108,12 @@ def test_restart_does_not_touch_the_refill_ring(make: Make) -> None:
     provider.restart_queue()
     state = provider.state()
     assert (state.rq_head, state.rq_tail, state.cached_rq_head) == (0, 1, 0)
+
+
+def test_model_has_the_whole_interface() -> None:
+    """Whatever the provider can be asked, the specification can, in the same words."""
+    for name in (name for name in dir(StepProvider) if not name.startswith("_")):
+        ours, model = getattr(StepProvider, name), getattr(ModelProvider, name)
+        assert callable(ours) == callable(model), name
+        if callable(ours):
+            assert inspect.signature(ours) == inspect.signature(model), name

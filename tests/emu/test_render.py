@@ -11,6 +11,9 @@ from rich.console import Console
 
 from emu.config import RunConfig
 from emu.core import Places
+from emu.fuzz.finding import Finding
+from emu.fuzz.harness import Step, Target, Trial
+from emu.fuzz.view import print_finding, print_trial
 from emu.race.live import LiveResult
 from emu.race.view import RunsView
 from emu.render import LiveView
@@ -74,6 +77,24 @@ def test_queues_that_have_no_row_are_summed_up() -> None:
     assert len(lines) < 13
     (row,) = [line for line in lines if "all 64" in line]
     assert "7.9 T" in row
+
+
+def test_finding_of_the_fuzzer_fits_a_screen() -> None:
+    """A sanitizer says much; its first lines and the last one are enough to go on from."""
+    said = ["==1==ERROR: it", *(f"    #{n} frame" for n in range(60)), "", "SUMMARY: it"]
+    steps = tuple(Step(n, "alloc 1", "0", "0") for n in range(3))
+    trial = Trial(outcome="crash", steps=steps, signature="asan:it", report="\n".join(said))
+    console = terminal()
+    with console.capture() as capture:
+        print_finding(console, Finding(b"", Target(), trial))
+    lines = capture.get().splitlines()
+    assert len(lines) <= 27
+    assert "==1==ERROR: it" in lines
+    assert "    ... 50 more lines in the finding's file" in lines
+    assert lines[-1] == "SUMMARY: it"
+    with console.capture() as capture:
+        print_trial(console, trial)
+    assert "    #59 frame" in capture.get().splitlines()
 
 
 def test_view_of_real_races_fits() -> None:

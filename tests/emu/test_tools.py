@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from emu.fuzz import cli as fuzz_cli
+from emu.race import cli as race_cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,3 +41,15 @@ def test_wrong_use_is_answered_in_one_line(arguments: tuple[str, ...], named: st
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"{program}: error: ")
     assert named in line
+
+
+@pytest.mark.skipif(not (ROOT / ".gitignore").exists(), reason="not a checkout")
+def test_what_runs_leave_is_ignored_and_cleaned() -> None:
+    """The default folders of ``stress``, ``fuzz`` and ``race``, in a checkout."""
+    made = {path.parts[0] for path in (fuzz_cli._CORPUS, fuzz_cli._FINDINGS, race_cli._FINDINGS)}
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    makefile = (ROOT / "Makefile").read_text()
+    (recipe,) = re.findall(r"^clean:\n\trm -rf (.*)$", makefile, re.MULTILINE)
+    for folder in {"runs", *made}:
+        assert f"/{folder}/" in ignored
+        assert folder in recipe.split()
