@@ -18,14 +18,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from emu.scratch import make_scratch
+from emu.scratch import make_scratch, sweep
 
 #: Together the files may have so many bytes; beyond that the longest unused go first.
-KEPT_BYTES = 128 << 20
+KEPT_BYTES = 256 << 20
 #: Nobody has used it for so long: it goes.
 KEPT_S = 14 * 86400
-#: An object file is needed for as long as a build takes; nobody locks it.
-FRESH_S = 3600
+#: What was used a moment ago is not pruned: an object file, which nobody locks, is needed for as
+#: long as a build takes, and who builds much would lose what it needs next.
+FRESH_S = 600
 _OBJECTS = (".o", ".module")
 
 _held: dict[Path, int] = {}  # descriptors with the locks of this process
@@ -56,6 +57,7 @@ def _is_usable(folder: Path) -> bool:
 @functools.cache
 def _instead(unusable: Path | None) -> Path:
     """A folder of this process's own, in the place of one that cannot be used."""
+    sweep()  # what one of us left that was killed
     folder = make_scratch()
     owner = os.getpid()
 
@@ -98,7 +100,8 @@ def _hold(path: Path) -> bool:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
-    fcntl.flock(fd, fcntl.LOCK_SH)  # whoever has it alone lets go at once
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(fd, fcntl.LOCK_SH)  # whoever has it alone lets go at once
     if os.fstat(fd).st_nlink == 0:  # it went between the two calls
         os.close(fd)
         return False
@@ -138,10 +141,7 @@ def prune() -> None:
         age = now - used_at
         room -= size
         is_part = path.name.startswith(".")  # of a build that is at work, or was killed
-        is_locked_in_use = not is_part and not path.name.endswith(_OBJECTS)
-        if age <= FRESH_S and not is_locked_in_use:
-            continue
-        if is_part or room < 0 or age > KEPT_S:
+        if age > FRESH_S and (is_part or room < 0 or age > KEPT_S):
             _remove(path)
 
 

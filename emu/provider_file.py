@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from emu.cache import prune
 from emu.errors import ConfigError
 from emu.ondemand import compile_provider, core_sources
 from emu.toolchain import Compiler, any_compiler
@@ -59,4 +60,8 @@ def library_of(path: Path) -> Path:
         EnvironmentProblem: It is a source, and there is no compiler or it does not compile.
     """
     found = check_provider(path)
-    return compile_library(found) if is_source(found) else found
+    if not is_source(found):
+        return found
+    library = compile_library(found)
+    prune()
+    return library

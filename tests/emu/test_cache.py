@@ -86,10 +86,10 @@ def test_what_nobody_used_for_long_goes(put: Put) -> None:
 
 def test_longest_unused_goes_when_there_is_too_much(put: Put) -> None:
     files = [put(f"{n}.harness", age_s=3600 * n, size=60 << 20) for n in range(1, 6)]
-    object_file = put("fresh.o", age_s=60, size=60 << 20)
+    fresh = [put("fresh.o", age_s=60, size=60 << 20), put("fresh.so", age_s=60, size=60 << 20)]
     cache.prune()
-    assert [path.exists() for path in files] == [True, False, False, False, False]
-    assert object_file.exists()
+    assert [path.exists() for path in files] == [True, True, False, False, False]
+    assert all(path.exists() for path in fresh)
 
 
 def test_use_keeps_a_file_young(put: Put) -> None:
@@ -125,6 +125,22 @@ def test_relative_cache_home_is_ignored(
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache.cache_folder() == tmp_path / "home" / ".cache" / "zcrx-emu"
+
+
+def test_folder_of_one_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    script = "import os\nfrom emu import cache\nprint(cache.cache_folder(), flush=True)\n"
+    environment = {**os.environ, "XDG_CACHE_HOME": "/proc/nothing", "TMPDIR": str(tmp_path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", script + "os.kill(os.getpid(), 9)"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -9
+    assert Path(killed.stdout.strip()).is_dir()
+    subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/proc/nothing", "file"])
