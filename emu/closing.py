@@ -136,7 +136,7 @@ def _print_failure(console: Console, report: Report) -> None:
         _say(console, "around the first finding (microseconds, process, event):")
         for line in _nearest(report.flight_lines):
             _say(console, line)
-    _say_some(console, [f"FAIL: {text}" for text in report.problems], "findings", _PROBLEMS)
+    _say_some(console, [f"FAIL: {text}" for text in _problems(report)], "findings", _PROBLEMS)
     if report.run_dir:
         _say(console, f"run folder: {report.run_dir}, with {', '.join(_files(report.run_dir))}")
     if report.flight:
@@ -157,6 +157,12 @@ def _say_some(console: Console, lines: Sequence[str], what: str, most: int) -> N
             _say(console, shown)
     if len(lines) > most:
         _say(console, f"{len(lines) - most} more {what} in {REPORT}")
+
+
+def _problems(report: Report) -> list[str]:
+    """The one that is explained first: the others may be what came of it."""
+    first = report.explanations[0].kind if report.explanations else ""
+    return sorted(report.problems, key=lambda text: not text.startswith(f"{first}: "))
 
 
 def _standing(report: Report) -> list[str]:

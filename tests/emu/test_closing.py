@@ -52,6 +52,9 @@ def test_broken_provider_is_read_in_one_screen(script: Any) -> None:
     for item in report["explanation"]:
         assert f"{item['kind']} explained: " in everything
     first, *others = report["explanation"]
+    failed = [line for line in lines if line.startswith("FAIL: ")]
+    assert failed[0].startswith(f"FAIL: {first['kind']}: ")
+    assert len(failed) == len(report["problems"])
     explained = [line for line in lines if " explained: " in line]
     assert [line.split()[0] for line in explained] == [first["kind"]]
     if others:
