@@ -109,13 +109,15 @@ bench-smoke: $(READY)
 robust: $(READY)
 	zcrx-emu stress --duration 600 --queues 2 --faults chaos
 	python -m tools.attack --malformed 1000000000
-	python -m tools.attack --hostile
-	python -m tools.kills --count 1000 --start 1000
+	python -m tools.attack --hostile --providers
+	python -m tools.kills --count 1000 --start 1000 --signals 1000
 
 robust-smoke: $(READY)
 	zcrx-emu stress --duration 5 --queues 2 --faults chaos
 	python -m tools.attack --rounds 1 --seconds 1
-	python -m tools.kills --count 8 --within 5 --start 7
+	python -m tools.attack --hostile --providers --seconds 1 ends_quietly gives_twice \
+	  exits_at_import scrub_exits alloc_crashes loading_hangs
+	python -m tools.kills --count 8 --within 5 --start 7 --signals 4
 
 fuzz: $(READY)
 	zcrx-emu fuzz --time 3600

@@ -8,7 +8,12 @@ finding.
 
 ``--hostile`` instead runs each of the consumers of ``tests/emu/hostile.py`` once, as a command of
 its own: it must end by itself in ``--within`` seconds with the exit code that it must have, one
-verdict and ``run.json``, no traceback, and leave neither a process nor shared memory.
+verdict and ``run.json``, no traceback, and leave neither a process nor shared memory. Consumers
+that end or hang while they are imported come with them.
+
+``--providers`` runs our example of a provider with a call of it (or the loading of the library)
+that exits, crashes, aborts, hangs or ends the process: the run must not pass, must say so in one
+verdict or one line, and must leave nothing either.
 """
 
 from __future__ import annotations
@@ -32,9 +37,12 @@ from rich.table import Table
 
 from emu.cli import run_function
 from emu.config import Overload, RunConfig, Verify
+from emu.crew import LOAD_TIMEOUT_S
+from emu.ondemand import core_sources
 from emu.report import Report
 from emu.segment import PREFIX, SHM_DIR
 from emu.session import run
+from emu.toolchain import any_compiler
 from faults import VALID_VERDICTS, parse_plan
 
 _HOUR_US = 3_600_000_000
@@ -165,19 +173,32 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-def _attacked(kind: str, wanted: str, seconds: float, folder: Path) -> tuple[float, str | None]:
-    """Run with one hostile consumer: how long it took, and what is wrong."""
+#: Consumers that never get as far as to be called: what their module says.
+_IMPORTS = {
+    "exits_at_import": "raise SystemExit(0)",
+    "ends_at_import": "import os; os._exit(0)",
+    "raises_at_import": "raise RuntimeError('no')",
+    "hangs_at_import": "import time; time.sleep(3600)",
+    "has_no_function": "",
+}
+
+
+def _attacked(
+    kind: str, options: list[str | Path], wanted: str, seconds: float, folder: Path
+) -> tuple[float, str | None]:
+    """Run with one hostile part: how long it took, and what is wrong."""
     script = Path(sys.executable).with_name("zcrx-emu")
     mark = f"ZCRX_ATTACK={os.getpid()}.{kind}"
     begin = time.monotonic()
+    paths = os.pathsep.join((str(_HOSTILE.parent), str(folder)))
     with (folder / "output").open("w+", errors="replace") as output:
         process = subprocess.Popen(
             [
                 *(script, "stress", "--queues", "2", "--duration", str(seconds)),
-                *("--run-dir", folder / "run", "--consumer", f"hostile:{kind}"),
+                *("--run-dir", folder / "run", *options),
             ],
-            cwd=_HOSTILE.parent,
-            env={**os.environ, **dict([mark.split("=")])},
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": paths, **dict([mark.split("=")])},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -195,34 +216,127 @@ def _attacked(kind: str, wanted: str, seconds: float, folder: Path) -> tuple[flo
 
 
 def _wrong(code: int, wanted: str, said: str, folder: Path, pid: int, mark: str) -> str | None:
-    allowed = {"pass": (0,), "fail": (1,), "any": (0, 1)}[wanted]
+    allowed = {"pass": (0,), "fail": (1,), "any": (0, 1), "refused": (1, 2)}[wanted]
     if code not in allowed:
         return f"exit code {code} instead of {' or '.join(map(str, allowed))}"
     if "Traceback (most recent call last)" in said:
         return "a traceback reached the user"
+    names = [path.name for path in SHM_DIR.iterdir() if f"{PREFIX}.{pid}." in path.name]
+    left = [f"process {pid}" for pid in _marked(mark)]
+    if names or left:
+        return f"left behind: {', '.join(names + left)}"
+    if wanted == "refused" and code == 2:
+        return None if said.count("zcrx-emu: error: ") == 1 else "it was not refused in one line"
     try:
         report = json.loads((folder / "run" / "run.json").read_text())
     except (OSError, ValueError) as error:
         return f"no report: {error}"
+    verdicts = [line for line in said.splitlines() if line.startswith(("PASS", "FAIL"))]
+    if not verdicts or (code == 0) is not verdicts[0].startswith("PASS"):
+        return f"the verdict that is shown is {verdicts[:1]}"
     if report["ok"] is not (code == 0) or bool(report["problems"]) is report["ok"]:
         return "report and exit code differ"
-    names = [path.name for path in SHM_DIR.iterdir() if f"{PREFIX}.{pid}." in path.name]
-    left = [f"process {pid}" for pid in _marked(mark)]
-    return f"left behind: {', '.join(names + left)}" if names or left else None
+    return None
 
 
-def _hostile(console: Console, chosen: list[str] | None, seconds: float, within: float) -> int:
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    """One run with a part that is not ours, and what must come of it."""
+
+    name: str
+    wanted: str  #: ``pass``, ``fail``, ``any``, or ``refused``: a finding, or an error in one line
+    options: list[str | Path]
+    module: str | None = None  #: Python text of a module called ``attacker``
+    provider: str | None = None  #: C text of a provider, to be compiled
+    waits_s: float = 0.0  #: for which it is waited for at its start
+
+
+def _consumers() -> list[Hostile]:
+    kinds = [
+        Hostile(kind, wanted, ["--consumer", f"hostile:{kind}"])
+        for kind, wanted in _kinds().items()
+    ]
+    return kinds + [
+        Hostile(
+            name,
+            "refused",
+            ["--consumer", "attacker:main"],
+            module=text,
+            waits_s=LOAD_TIMEOUT_S if name.startswith("hangs") else 0.0,
+        )
+        for name, text in _IMPORTS.items()
+    ]
+
+
+# ---- hostile providers --------------------------------------------------------------------
+
+_PROVIDER = Path(__file__).parents[1] / "docs" / "examples" / "plain_provider.c"
+_DEEDS = {
+    "exits": "exit(0)",
+    "ends": "_exit(0)",
+    "crashes": "raise(SIGSEGV)",
+    "aborts": "abort()",
+    "hangs": "for (;;) pause()",
+}
+#: Where: the text behind which it happens. A scrub and what destroys come at a run's end.
+_CALLS = {
+    "loading": None,
+    "init": "static int plain_init(struct zcrx_provider_queue *queue, uint32_t pool)\n{",
+    "alloc": "plain_alloc_netmems(struct zcrx_provider_queue *queue, uint32_t pool)\n{",
+    "scrub": "static uint64_t plain_scrub(struct zcrx_provider_queue *queue)\n{",
+    "destroy": "static int plain_destroy(struct zcrx_provider_queue *queue, uint32_t pool)\n{",
+}
+
+
+def _providers() -> list[Hostile]:
+    found = []
+    plain = (
+        "#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n" + _PROVIDER.read_text()
+    )
+    for where, place in _CALLS.items():
+        for how, deed in _DEEDS.items():
+            if place is None:
+                text = f"{plain}\n__attribute__((constructor)) static void load(void)\n"
+                text += f"{{\n\t{deed};\n}}\n"
+            else:
+                assert plain.count(place) == 1
+                text = plain.replace(place, f"{place}\n\t{deed};")
+            found.append(Hostile(f"{where}_{how}", "refused", [], provider=text))
+    return found
+
+
+def _prepare(attacker: Hostile, folder: Path) -> list[str | Path]:
+    """Write what it needs; its options."""
+    if attacker.module is not None:
+        (folder / "attacker.py").write_text(attacker.module)
+    if attacker.provider is None:
+        return attacker.options
+    source, library = folder / "attacker.c", folder / "attacker.so"
+    source.write_text(attacker.provider)
+    flags = ["-std=gnu11", "-g", "-O1", "-fPIC", "-shared", "-w", f"-I{core_sources()}"]
+    subprocess.run([any_compiler().path, *flags, "-o", library, source], check=True)
+    return ["--provider", library]
+
+
+def _hostile(
+    console: Console,
+    attackers: list[Hostile],
+    chosen: list[str] | None,
+    seconds: float,
+    within: float,
+) -> int:
     """Run them all; how many went wrong."""
-    table = Table("consumer", "must", "took", "", header_style="bold")
+    table = Table("attacker", "must", "took", "", header_style="bold")
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="attack-") as root:
-        for kind, wanted in _kinds().items():
+        for attacker in attackers:
+            kind, wanted = attacker.name, attacker.wanted
             if chosen and kind not in chosen:
                 continue
             folder = Path(root) / kind
             folder.mkdir()
-            took, problem = _attacked(kind, wanted, seconds, folder)
-            if problem is None and took > seconds + within:
+            took, problem = _attacked(kind, _prepare(attacker, folder), wanted, seconds, folder)
+            if problem is None and took > seconds + within + attacker.waits_s:
                 problem = "it took too long"
             wrong += problem is not None
             table.add_row(kind, wanted, f"{took:.1f} s", problem or "as it must be")
@@ -238,11 +352,18 @@ def main(
     hostile: Annotated[
         bool, typer.Option("--hostile", help="Run hostile consumers and look at the verdicts.")
     ] = False,
-    within: Annotated[float, typer.Option(help="Seconds beyond the traffic, with it.")] = 15.0,
+    providers: Annotated[
+        bool, typer.Option("--providers", help="The same with providers that misbehave.")
+    ] = False,
+    within: Annotated[float, typer.Option(help="Seconds beyond the traffic, with these.")] = 15.0,
 ) -> None:
-    """Measure what attacks on queue 0 cost queue 1; or run hostile consumers."""
-    if hostile:
-        if _hostile(Console(width=120), attack, seconds, within):
+    """Measure what attacks on queue 0 cost queue 1; or run hostile consumers and providers."""
+    if hostile or providers:
+        attackers = [*(_consumers() if hostile else []), *(_providers() if providers else [])]
+        unknown = set(attack or ()) - {item.name for item in attackers}
+        if unknown:
+            raise typer.BadParameter(f"{min(unknown)!r} is not known")
+        if _hostile(Console(width=120), attackers, attack, seconds, within):
             raise typer.Exit(1)
         return
     known = {item.name: item for item in ATTACKS}

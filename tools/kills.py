@@ -9,6 +9,10 @@ shared memory and no process may be left. Exit code 1 if any kill ended otherwis
 process or of one of any role (a provider of somebody else's, for which there is a keeper, in one
 run of two), or a Ctrl-C with a second one behind it. What must be then: it ends, in one line if it
 says anything, and leaves nothing.
+
+``--signals`` goes on with as many signals that ask the control process to end, at random instants
+of its whole life: Ctrl-C once or twice, SIGTERM, SIGHUP. It must end in order, with a verdict if
+there was traffic, no traceback, and leave nothing.
 """
 
 from __future__ import annotations
@@ -130,6 +134,14 @@ ROLES = ("control", "provider", "nic", "keeper", "consumer", "reaper")
 INTERRUPTS = "Ctrl-C twice"
 STARTS = (*ROLES, INTERRUPTS)
 START_S = 1.0  #: a start takes about half of it
+#: What asks a run to end.
+SIGNALS = {
+    "Ctrl-C": signal.SIGINT,
+    INTERRUPTS: signal.SIGINT,
+    "SIGTERM": signal.SIGTERM,
+    "SIGHUP": signal.SIGHUP,
+}
+RUN_S = 1.0  #: traffic of a run that gets them
 _SOURCE = Path(__file__).parents[1] / "docs" / "examples" / "plain_provider.c"
 
 
@@ -151,13 +163,14 @@ def _workers(control: int) -> dict[int, str]:
     return found
 
 
-def _hit(process: subprocess.Popen[bytes], kind: str, rng: random.Random) -> None:
+def _hit(process: subprocess.Popen[bytes], kind: str, rng: random.Random, within_s: float) -> None:
     """Send the signals at a random instant; of a role that is not there yet, once it is."""
-    time.sleep(rng.uniform(0, START_S))  # the instant is the experiment
-    if kind == INTERRUPTS:
-        process.send_signal(signal.SIGINT)
-        time.sleep(rng.choice((0, 0.001, 0.01, 0.1)) * rng.random())
-        process.send_signal(signal.SIGINT)
+    time.sleep(rng.uniform(0, within_s))  # the instant is the experiment
+    if kind in SIGNALS:
+        process.send_signal(SIGNALS[kind])
+        if kind == INTERRUPTS:
+            time.sleep(rng.choice((0, 0.001, 0.01, 0.1)) * rng.random())
+            process.send_signal(SIGNALS[kind])
         return
     while process.poll() is None:
         pids = [process.pid] if kind == "control" else []
@@ -169,36 +182,70 @@ def _hit(process: subprocess.Popen[bytes], kind: str, rng: random.Random) -> Non
         os.sched_yield()
 
 
-def start_once(kind: str, rng: random.Random, folder: Path, library: Path | None) -> Outcome:
-    """Start a stress, let something happen to it while it starts, and see what comes of it."""
+def start_once(
+    kind: str, rng: random.Random, folder: Path, library: Path | None, life_s: float = 0.0
+) -> Outcome:
+    """Start a stress, let something happen to it, and see what comes of it.
+
+    Args:
+        kind: Who is killed, or what is sent.
+        rng: Decides when.
+        folder: Of the run; made.
+        library: A provider of somebody else's.
+        life_s: How long such a run takes: at any instant of that; 0: while it starts.
+    """
+    is_whole = life_s > 0
     script = Path(sys.executable).with_name("zcrx-emu")
+    when = "any time" if is_whole else "start"
     folder.mkdir()
     foreign = library is not None and (kind == "keeper" or rng.random() < 0.5)
     with (folder / "output").open("w+b") as output:
         process = subprocess.Popen(
             [
-                *(script, "stress", "--duration", "3", "--queues", str(rng.choice((1, 2, 4)))),
+                *(script, "stress", "--duration", str(RUN_S if is_whole else 3)),
+                *("--queues", str(rng.choice((1, 2, 4)))),
                 *("--run-dir", folder / "run"),
                 *(("--provider", library) if foreign and library is not None else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Whoever starts us in the background may have made us ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # Whoever starts us in the background may have made us ignore them.
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in SIGNALS.values()],
         )
-        _hit(process, kind, rng)
+        _hit(process, kind, rng, life_s if is_whole else START_S)
         begin = time.monotonic()
         try:
             code = process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return Outcome(f"start: {kind}", 60.0, "it did not end")
+            return Outcome(f"{when}: {kind}", 60.0, "it did not end")
         seconds = time.monotonic() - begin
         output.seek(0)
         said = output.read().decode(errors="replace")
-    return Outcome(f"start: {kind}", seconds, _start_problem(process.pid, kind, code, said))
+    problem = _start_problem(process.pid, kind, code, said)
+    if is_whole and problem is None:
+        problem = _signal_problem(code, said)
+    return Outcome(f"{when}: {kind}", seconds, problem)
+
+
+def _signal_problem(code: int, said: str) -> str | None:
+    """It was asked to end: nothing is wrong with it, and what it says and its code agree."""
+    verdicts = [line for line in said.splitlines() if line.startswith(("PASS", "FAIL"))]
+    if code == 0 and verdicts and verdicts[0].startswith("PASS"):
+        return None
+    if verdicts and verdicts[0].startswith("FAIL") and code == 1:
+        # A run that was cut off before anything came back has shown nothing, and says so.
+        return None if verdicts[0].startswith("FAIL: substance") else verdicts[0]
+    if not verdicts and (code in _UNBEGUN or (code == 2 and _NO_VERDICT in said)):
+        return None
+    return f"exit code {code}, and said {said.splitlines()[-1:]}"
+
+
+_NO_VERDICT = "zcrx-emu: error: interrupted before there was a verdict"
+#: Before there was anything to judge: by the signal itself, or as a shell says it.
+_UNBEGUN = {sign * (base + number) for number in (1, 2, 15) for sign, base in ((-1, 0), (1, 128))}
 
 
 def _start_problem(control: int, kind: str, code: int, said: str) -> str | None:
@@ -220,6 +267,15 @@ def _start_problem(control: int, kind: str, code: int, said: str) -> str | None:
         if time.monotonic() > deadline:
             return f"left behind: {', '.join(left)}"
         os.sched_yield()
+
+
+def _life_s(folder: Path) -> float:
+    """How long a run takes here and now, from its start to its end."""
+    script = Path(sys.executable).with_name("zcrx-emu")
+    command: list[str | Path] = [script, "stress", "--duration", str(RUN_S)]
+    begin = time.monotonic()
+    subprocess.run([*command, "--run-dir", folder / "life"], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begin
 
 
 def _library(folder: Path) -> Path | None:
@@ -257,6 +313,7 @@ def main(
     within: Annotated[float, typer.Option(help="Seconds a verdict may take.")] = 1.0,
     queues: Annotated[int, typer.Option(min=1, max=8, help="Receive queues of each run.")] = 2,
     start: Annotated[int, typer.Option(min=0, help="How many to hit while they start.")] = 0,
+    signals: Annotated[int, typer.Option(min=0, help="How many to ask to end, at any time.")] = 0,
 ) -> None:
     """Kill runs at random instants and hold every end to its verdict."""
     console = Console()
@@ -280,6 +337,14 @@ def main(
             outcome = start_once(kind, rng, Path(root) / f"start-{number}", library)
             if outcome.problem:
                 console.print(f"start {number}: {kind}: {outcome.problem}", markup=False)
+            outcomes.append(outcome)
+        life_s = _life_s(Path(root)) if signals else 0.0
+        for number in range(signals):
+            kind = list(SIGNALS)[number % len(SIGNALS)]
+            folder = Path(root) / f"signal-{number}"
+            outcome = start_once(kind, rng, folder, None, life_s)
+            if outcome.problem:
+                console.print(f"signal {number}: {kind}: {outcome.problem}", markup=False)
             outcomes.append(outcome)
     console.print(_table(outcomes))
     if any(outcome.problem for outcome in outcomes):

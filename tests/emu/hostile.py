@@ -216,8 +216,58 @@ def _reached() -> Iterator[str]:
 
 
 #: What must come of it: a PASS, a finding, or either, in time and with nothing left in every case.
+# ---- leaving, keeping, giving back too much ------------------------------------------------------
+
+
+def returns_at_once(consumer: Consumer) -> None:
+    """Done before anything came."""
+
+
+def ends_quietly(consumer: Consumer) -> None:
+    """In the middle, with exit code 0, as if that were all."""
+    _after(consumer, 50, lambda: os._exit(0))
+
+
+def keeps_everything(consumer: Consumer) -> None:
+    """Reads on, and returns nothing any more."""
+    for number, completion in enumerate(consumer):
+        if number < 50:
+            consumer.give_back(completion)
+
+
+def gives_twice(consumer: Consumer) -> None:
+    for completion in consumer:
+        consumer.give_back(completion)
+        consumer.give_back(completion)
+
+
+def sleeps(consumer: Consumer) -> None:
+    """Neither reads nor returns, whoever asks it to leave."""
+    _after(consumer, 50, lambda: time.sleep(3600))
+
+
+def forks_and_ends(consumer: Consumer) -> None:
+    """Leaves children behind that would stay for ever, and is gone without a word."""
+    for number, completion in enumerate(consumer):
+        consumer.give_back(completion)
+        if number == 50:
+            for _ in range(8):
+                if os.fork() == 0:
+                    time.sleep(3600)
+                    os._exit(0)
+            os._exit(0)
+
+
+# ---- all of them --------------------------------------------------------------------------------
+
 KINDS: dict[str, str] = {
     "honest": PASS,
+    "returns_at_once": FAIL,
+    "ends_quietly": FAIL,
+    "keeps_everything": FAIL,
+    "gives_twice": FAIL,
+    "sleeps": FAIL,
+    "forks_and_ends": FAIL,
     "consequence_kind": FAIL,
     "consequence_rule": FAIL,
     "counter_too_large": FAIL,
