@@ -34,6 +34,7 @@ from emu.bugs.content import CONTENT_BUGS
 from emu.cli import run_function
 from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build, compiler_of
+from emu.fuzz.engine import PROGRAM_BYTES
 
 DOCS = Path(__file__).parents[1] / "docs" / "fuzz-power.md"
 #: struct fuzz_current of cext/fuzz/sink.h, before its bytes: executions, findings, size, reserved.
@@ -112,7 +113,7 @@ def _command(engine: Engine, harness: Path, seed: int, seconds: float, folder: P
         return [str(harness), "generate", str(seed), whole, "0", "0"]
     corpus = folder / "corpus"
     corpus.mkdir()
-    flags = ["-len_control=0", "-max_len=2568", f"-artifact_prefix={folder}/"]
+    flags = ["-len_control=0", f"-max_len={PROGRAM_BYTES}", f"-artifact_prefix={folder}/"]
     return [str(harness), str(corpus), f"-seed={seed}", f"-max_total_time={whole}", *flags]
 
 

@@ -63,7 +63,7 @@ static void go_home(struct judge *judge, uint32_t niov)
 		release(judge, niov);
 		return;
 	}
-	pool->ring[(pool->ring_first + pool->ring_count++) % FUZZ_NIOVS_MAX] = niov;
+	pool->ring[(pool->ring_first + pool->ring_count++) % FUZZ_PTR_RING_MAX] = niov;
 }
 
 /* Drop references; with the last one the count is left at 1 for the next owner. */
@@ -80,7 +80,7 @@ static uint32_t leave_ring(struct judge_pool *pool)
 {
 	uint32_t niov = pool->ring[pool->ring_first];
 
-	pool->ring_first = (pool->ring_first + 1) % FUZZ_NIOVS_MAX;
+	pool->ring_first = (pool->ring_first + 1) % FUZZ_PTR_RING_MAX;
 	pool->ring_count--;
 	return niov;
 }

@@ -15,7 +15,7 @@
 #define JUDGE_POOLS 8U
 #define JUDGE_BATCH 64U /* what the alloc cache is filled up to */
 #define JUDGE_LOG 64U /* verdicts that wait to be looked at, at most */
-#define JUDGE_SAID_MAX (2U * FUZZ_RQ_ENTRIES_MAX)
+#define JUDGE_SAID_MAX (FUZZ_RQ_ENTRIES_MAX + 512U) /* entries judged in one operation */
 
 enum judge_verdict {
 	JUDGE_ACCEPTED,
@@ -42,7 +42,7 @@ struct judge_pool {
 	enum judge_phase phase;
 	uint32_t cache[JUDGE_BATCH]; /* a stack */
 	uint32_t cache_count;
-	uint32_t ring[FUZZ_NIOVS_MAX]; /* a queue: [first, first + ring_count) */
+	uint32_t ring[FUZZ_PTR_RING_MAX]; /* a queue: [first, first + ring_count) */
 	uint32_t ring_first, ring_count;
 	uint32_t bound;
 	uint32_t refusals;

@@ -143,13 +143,14 @@ static void put_list(const char *name, const uint32_t *values, uint32_t count, u
 
 static void put_pool(const struct zcrx_page_pool *pool)
 {
-	uint32_t niovs[FUZZ_NIOVS_MAX];
+	uint32_t niovs[FUZZ_PTR_RING_MAX];
 	uint32_t phase = zcrx_pp_phase(pool);
 	bool used = phase != ZCRX_POOL_UNUSED;
 
 	printf("{\"phase\": %u, \"inflight\": %u", phase, used ? zcrx_pp_inflight(pool) : 0);
 	put_list("cache", pool->shared->cache, used ? zcrx_pp_cache_count(pool) : 0, 1);
-	put_list("ring", niovs, used ? zcrx_pp_ring_snapshot(pool, niovs, FUZZ_NIOVS_MAX) : 0, 1);
+	put_list("ring", niovs, used ? zcrx_pp_ring_snapshot(pool, niovs, FUZZ_PTR_RING_MAX) : 0,
+		 1);
 	printf("}");
 }
 
@@ -166,6 +167,8 @@ static void put_state(struct fuzz_runner *runner, const struct fuzz_program *pro
 	       fuzz_words[op->kind], op->mode, op->pick, op->count, op->value);
 	printf(", \"off\": %" PRIu64 ", \"len\": %u, \"pad\": %u", op->rqe.off, op->rqe.len,
 	       op->rqe.__pad);
+	printf(", \"from\": %u, \"rounds\": %u",
+	       op->kind == FUZZ_REPEAT ? fuzz_stretch(program, step) : step, runner->rounds);
 	printf(", \"head\": %u, \"tail\": %u, \"cached_head\": %u",
 	       shm_load_relaxed_u32(subject->ifq.rq.head, POINT_RQ_HEAD_LOAD),
 	       shm_load_relaxed_u32(subject->ifq.rq.tail, POINT_COUNTER),

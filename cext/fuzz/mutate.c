@@ -109,9 +109,9 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 {
 	bool large = happens(rng, 10);
 
-	shape->num_niovs = large ? 60 + below(rng, FUZZ_NIOVS_MAX - 60 + 1) : small(rng, 16);
+	shape->num_niovs = large ? 60 + below(rng, FUZZ_SMALL_MAX - 60 + 1) : small(rng, 16);
 	shape->rq_entries = 1U << (large ? 6 + below(rng, 3) : below(rng, 5));
-	shape->ptr_ring_size = happens(rng, 75) ? small(rng, 8) : small(rng, FUZZ_PTR_RING_MAX);
+	shape->ptr_ring_size = happens(rng, 75) ? small(rng, 8) : small(rng, FUZZ_SMALL_MAX);
 	shape->initial_index = happens(rng, 50) ? 0U - small(rng, 128) : word_drawn(rng);
 	shape->queues = happens(rng, 10) ? 2 : 1;
 	shape->strict_alias = happens(rng, 20);
@@ -123,30 +123,32 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
  * X(kind, how often it is drawn). The way of a buffer there and back is most of
  * it, and first, since it is looked up in this order.
  */
-#define FUZZ_WEIGHTS(X)  \
-	X(ALLOC, 44)     \
-	X(DELIVER, 34)   \
-	X(DROP, 10)      \
-	X(COPY, 6)       \
-	X(RETURN, 36)    \
-	X(PUSH, 30)      \
-	X(WRITE, 8)      \
-	X(TAIL, 10)      \
-	X(HEAD, 4)       \
-	X(REWRITE, 8)    \
-	X(SCRUB, 8)      \
-	X(FLUSH, 6)      \
-	X(RESTART, 8)    \
-	X(RETRY, 6)      \
-	X(DESTROY, 4)    \
-	X(RECREATE, 1)   \
-	X(DETACH, 2)     \
-	X(ATTACH, 3)     \
-	X(CHECK, 4)      \
-	X(HIDE, 3)       \
-	X(REFUSE, 3)     \
-	X(WRONG_POOL, 2) \
-	X(NETLINK, 1)
+#define FUZZ_WEIGHTS(X)    \
+	X(ALLOC, 44)       \
+	X(DELIVER, 34)     \
+	X(DROP, 10)        \
+	X(COPY, 6)         \
+	X(RETURN, 36)      \
+	X(PUSH, 30)        \
+	X(WRITE, 8)        \
+	X(TAIL, 10)        \
+	X(HEAD, 4)         \
+	X(REWRITE, 8)      \
+	X(SCRUB, 8)        \
+	X(FLUSH, 6)        \
+	X(RESTART, 8)      \
+	X(RETRY, 6)        \
+	X(DESTROY, 4)      \
+	X(RECREATE, 1)     \
+	X(DETACH, 2)       \
+	X(ATTACH, 3)       \
+	X(CHECK, 4)        \
+	X(HIDE, 3)         \
+	X(REFUSE, 3)       \
+	X(WRONG_POOL, 2)   \
+	X(NETLINK, 1)      \
+	X(DELIVER_MANY, 2) \
+	X(REPEAT, 1)
 
 #define FUZZ_WEIGHT_ENTRY(name, weight) [FUZZ_##name] = (weight),
 static const uint8_t weights[FUZZ_OP_KINDS] = {FUZZ_WEIGHTS(FUZZ_WEIGHT_ENTRY)};
@@ -163,8 +165,30 @@ static uint8_t kind_drawn(struct zcrx_rng *rng)
 	return kind;
 }
 
+/* Mostly few; now and then more than fit into eight bits. */
+static uint32_t rounds_drawn(struct zcrx_rng *rng)
+{
+	uint32_t draw = below(rng, 32);
+
+	if (draw == 0)
+		return 250 + below(rng, 100);
+	return draw < 8 ? small(rng, 64) : below(rng, 4);
+}
+
+/* Around the sizes of counters that somebody may have made too small. */
+static uint32_t fragments_drawn(struct zcrx_rng *rng)
+{
+	static const uint32_t limits[] = {1U << 8, 1U << 8, 1U << 8, 1U << 16, 1U << 16, 1U << 15};
+
+	return limits[below(rng, sizeof(limits) / sizeof(limits[0]))] - 4 + below(rng, 8);
+}
+
 static uint32_t value_drawn(struct zcrx_rng *rng, uint8_t kind)
 {
+	if (kind == FUZZ_REPEAT)
+		return rounds_drawn(rng);
+	if (kind == FUZZ_DELIVER_MANY)
+		return fragments_drawn(rng);
 	/* A tail is moved by little, to a place near the head, or anywhere. */
 	return kind == FUZZ_TAIL && happens(rng, 60) ? (uint32_t)(int32_t)below(rng, 9) - 4U :
 						       word_drawn(rng);
@@ -182,6 +206,8 @@ static void draw_arguments(struct fuzz_op *op, uint32_t num_niovs, uint32_t whic
 		op->mode = (uint8_t)(happens(rng, 50) ? 0 : below(rng, fuzz_modes[op->kind]));
 	if (which & FUZZ_ARG_VALUE)
 		op->value = value_drawn(rng, op->kind);
+	if (op->kind == FUZZ_REPEAT && which & FUZZ_ARG_PICK)
+		op->pick = (uint8_t)(small(rng, 8) - 1);
 	if (which & FUZZ_ARG_RQE)
 		op->rqe = rqe_drawn(rng, num_niovs);
 }
@@ -253,7 +279,7 @@ static void draw_flood(struct fuzz_program *program, struct zcrx_rng *rng)
 	static const uint8_t kinds[] = {FUZZ_ALLOC, FUZZ_DELIVER, FUZZ_RETURN, FUZZ_REFILL,
 					FUZZ_REFILL};
 
-	program->shape.num_niovs = 65 + below(rng, FUZZ_NIOVS_MAX - 65 + 1);
+	program->shape.num_niovs = 65 + below(rng, FUZZ_SMALL_MAX - 65 + 1);
 	program->shape.rq_entries = 1U << (7 + below(rng, 2));
 	for (uint32_t i = 0; i < sizeof(kinds) && program->count < FUZZ_OPS_MAX; i++) {
 		struct fuzz_op *op = &program->ops[program->count++];
@@ -265,8 +291,139 @@ static void draw_flood(struct fuzz_program *program, struct zcrx_rng *rng)
 	}
 }
 
+/* ---- what takes long, and is drawn rarely ------------------------------------------------ */
+
+static struct fuzz_op *append(struct fuzz_program *program, uint8_t kind, uint32_t count)
+{
+	struct fuzz_op *op = &program->ops[program->count++];
+
+	memset(op, 0, sizeof(*op));
+	op->kind = kind;
+	op->count = fuzz_arguments[kind] & FUZZ_ARG_COUNT ? count : 0;
+	return op;
+}
+
+static void append_repeat(struct fuzz_program *program, uint32_t stretch, uint32_t rounds)
+{
+	struct fuzz_op *op = append(program, FUZZ_REPEAT, 0);
+
+	op->pick = (uint8_t)(stretch - 1);
+	op->value = rounds - 1;
+}
+
+static void append_any(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
+{
+	while (count-- > 0)
+		draw_op(&program->ops[program->count++], &program->shape, rng);
+}
+
+/* Indices that do not fit into sixteen bits: the buffers on top of the freelist come first. */
+static void draw_wide(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	uint32_t count = happens(rng, 50) ? 1 + below(rng, 8) : 1 + below(rng, 256);
+
+	program->shape.num_niovs = 65600 + (happens(rng, 70) ? below(rng, 256) : below(rng, 65536));
+	program->shape.queues = 1;
+	append(program, FUZZ_ALLOC, count);
+	append(program, FUZZ_DELIVER, count)->mode = (uint8_t)below(rng, 2);
+	if (happens(rng, 50))
+		append(program, FUZZ_RETURN, 1 + below(rng, count));
+	append(program, happens(rng, 50) ? FUZZ_REFILL : FUZZ_ALLOC, 1);
+	append_any(program, below(rng, 6), rng);
+	append(program, FUZZ_SCRUB, 0)->mode = (uint8_t)below(rng, 2);
+}
+
+/* More refills, and a longer way of the ring's indices, than fit into sixteen bits. */
+static void draw_long(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	static const uint8_t judging[] = {FUZZ_REFILL, FUZZ_ALLOC, FUZZ_FLUSH};
+	uint8_t kind = judging[below(rng, sizeof(judging))];
+
+	program->shape.num_niovs = 1 + below(rng, 4);
+	program->shape.rq_entries = 1U << below(rng, 4);
+	program->shape.queues = 1;
+	program->shape.is_checked = false;
+	if (happens(rng, 50)) {
+		append(program, FUZZ_PUSH, 1)->rqe = rqe_drawn(rng, program->shape.num_niovs);
+		append(program, kind, 1);
+		append_repeat(program, 2, (1U << 16) + below(rng, 8));
+	} else {
+		append(program, FUZZ_ALLOC, 1);
+		append(program, FUZZ_DELIVER, 1);
+		append(program, FUZZ_RETURN, 1)->mode = FUZZ_RETURN_ALL;
+		append_repeat(program, 3, (1U << 16) + below(rng, 8));
+	}
+	append_any(program, below(rng, 8), rng);
+}
+
+/* A ring of more entries than anybody may have thought of, filled and judged to its end. */
+static void draw_full(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	uint32_t entries = 1U << (9 + small(rng, 4) - 1);
+	uint32_t rounds = entries / 64;
+
+	program->shape.rq_entries = entries;
+	program->shape.num_niovs = 1 + below(rng, 512);
+	program->shape.queues = 1;
+	if (happens(rng, 50))
+		program->shape.ptr_ring_size = 200 + below(rng, 400);
+	append(program, FUZZ_ALLOC, 256);
+	append(program, FUZZ_DELIVER, 256)->mode = (uint8_t)below(rng, 4);
+	append(program, FUZZ_RETURN, 256)->mode = (uint8_t)below(rng, 2);
+	for (uint32_t i = 1 + below(rng, 3); i > 0; i--)
+		append(program, FUZZ_PUSH, 1 + below(rng, 256))->rqe =
+			rqe_drawn(rng, program->shape.num_niovs);
+	if (happens(rng, 50))
+		append_repeat(program, 1 + below(rng, 2), 1 + below(rng, entries / 256));
+	append(program, happens(rng, 50) ? FUZZ_REFILL : FUZZ_ALLOC, 64);
+	append_any(program, below(rng, 4), rng);
+	append(program, FUZZ_REFILL, 0);
+	append_repeat(program, 1, rounds);
+	append_any(program, below(rng, 4), rng);
+}
+
+/*
+ * One of many is of this kind: what it costs must not show in how many programs a second
+ * there are. False: it is no such one.
+ */
+static bool draw_rare(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	uint32_t draw = below(rng, 1U << 15);
+
+	if (draw >= 64 + 4 + 1)
+		return false;
+	draw_shape(&program->shape, rng);
+	program->count = 0;
+	if (draw == 0)
+		draw_long(program, rng);
+	else if (draw <= 4)
+		draw_wide(program, rng);
+	else
+		draw_full(program, rng);
+	return true;
+}
+
+/* A child of such a program is a small one, as a rule, or there would soon be no other. */
+static void tame(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	struct fuzz_shape *shape = &program->shape;
+
+	if (fuzz_work(program) < (1U << 14) || below(rng, 256) == 0)
+		return;
+	shape->num_niovs = (shape->num_niovs - 1) % FUZZ_SMALL_MAX + 1;
+	if (shape->rq_entries > FUZZ_SMALL_MAX)
+		shape->rq_entries = FUZZ_SMALL_MAX;
+	shape->ptr_ring_size = (shape->ptr_ring_size - 1) % FUZZ_SMALL_MAX + 1;
+	for (uint32_t i = 0; i < program->count; i++) {
+		if (program->ops[i].kind == FUZZ_REPEAT)
+			program->ops[i].value %= 64;
+	}
+}
+
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng)
 {
+	if (count >= 24 && draw_rare(program, rng)) /* as many as they take */
+		return;
 	draw_shape(&program->shape, rng);
 	program->count = 0;
 	if (happens(rng, 10)) {
@@ -399,6 +556,9 @@ static void change_shape(struct fuzz_program *program, struct zcrx_rng *rng)
 
 void fuzz_mutate(struct fuzz_program *program, struct zcrx_rng *rng)
 {
+	if (draw_rare(program, rng))
+		return;
+	tame(program, rng);
 	for (uint32_t left = small(rng, 4); left > 0; left--) {
 		uint32_t draw = below(rng, 100);
 

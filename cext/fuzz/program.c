@@ -23,8 +23,19 @@ const char *const fuzz_words[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_WORD)};
 #define FLAG_CHECKED 4U
 #define FLAG_RECORDS 8U
 #define FLAGS 15U
+/* The flags' upper half, and the last of eight more bytes: sizes beyond FUZZ_SMALL_MAX. */
+#define FLAG_LARGE 0xa0U
+#define LARGE_MARK 0x4cU
 
 #define RQ_ORDERS 9U /* 2^0 .. 2^8 entries */
+#define RQ_ORDERS_LARGE 16U
+
+struct large {
+	uint32_t niovs_less_one;
+	uint16_t ptr_ring_less_one;
+	uint8_t rq_order;
+	uint8_t mark;
+};
 
 struct reader {
 	const uint8_t *at, *end;
@@ -49,6 +60,21 @@ static uint8_t take_byte(struct reader *reader)
 	return reader->at < reader->end ? *reader->at++ : 0;
 }
 
+/* Rarely meant by bytes that came about by chance: large instances take their time. */
+static void decode_large(struct fuzz_shape *shape, struct reader *reader)
+{
+	struct reader ahead = *reader;
+	struct large large;
+
+	take(&ahead, &large, sizeof(large));
+	if (large.mark != LARGE_MARK)
+		return;
+	*reader = ahead;
+	shape->num_niovs = 1U + large.niovs_less_one % FUZZ_NIOVS_MAX;
+	shape->rq_entries = 1U << large.rq_order % RQ_ORDERS_LARGE;
+	shape->ptr_ring_size = 1U + large.ptr_ring_less_one % FUZZ_PTR_RING_MAX;
+}
+
 static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 {
 	uint8_t flags;
@@ -62,6 +88,8 @@ static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 	shape->strict_alias = flags & FLAG_STRICT;
 	shape->is_checked = flags & FLAG_CHECKED;
 	shape->records = flags & FLAG_RECORDS;
+	if ((flags & ~FLAGS) == FLAG_LARGE)
+		decode_large(shape, reader);
 }
 
 void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size)
@@ -116,14 +144,25 @@ static void put_byte(struct writer *writer, uint32_t value)
 
 static void encode_shape(const struct fuzz_shape *shape, struct writer *writer)
 {
-	put_byte(writer, shape->num_niovs - 1);
-	put_byte(writer, (uint32_t)__builtin_ctz(shape->rq_entries));
-	put_byte(writer, shape->ptr_ring_size - 1);
-	put_byte(writer, (shape->strict_alias ? FLAG_STRICT : 0) |
+	const struct large large = {
+		.niovs_less_one = shape->num_niovs - 1,
+		.ptr_ring_less_one = (uint16_t)(shape->ptr_ring_size - 1),
+		.rq_order = (uint8_t)__builtin_ctz(shape->rq_entries),
+		.mark = LARGE_MARK,
+	};
+	bool is_large = shape->num_niovs > FUZZ_SMALL_MAX || shape->rq_entries > FUZZ_SMALL_MAX ||
+			shape->ptr_ring_size > FUZZ_SMALL_MAX;
+
+	put_byte(writer, is_large ? 0 : large.niovs_less_one);
+	put_byte(writer, is_large ? 0 : large.rq_order);
+	put_byte(writer, is_large ? 0 : large.ptr_ring_less_one);
+	put_byte(writer, (is_large ? FLAG_LARGE : 0) | (shape->strict_alias ? FLAG_STRICT : 0) |
 				 (shape->queues > 1 ? FLAG_TWO_QUEUES : 0) |
 				 (shape->is_checked ? FLAG_CHECKED : 0) |
 				 (shape->records ? FLAG_RECORDS : 0));
 	put(writer, &shape->initial_index, sizeof(shape->initial_index));
+	if (is_large)
+		put(writer, &large, sizeof(large));
 }
 
 size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max)
@@ -148,6 +187,81 @@ size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t ma
 			put(&writer, &op->rqe, sizeof(op->rqe));
 	}
 	return writer.full ? 0 : (size_t)(writer.at - bytes);
+}
+
+/* ---- what it costs ---------------------------------------------------------------- */
+
+uint32_t fuzz_op_work(const struct fuzz_op *op, const struct fuzz_shape *shape)
+{
+	uint32_t work = 4;
+
+	if (fuzz_arguments[op->kind] & FUZZ_ARG_COUNT)
+		work += op->count;
+	switch ((enum fuzz_op_kind)op->kind) {
+	case FUZZ_DELIVER:
+	case FUZZ_DELIVER_MANY:
+	case FUZZ_DROP:
+	case FUZZ_SCRUB:
+	case FUZZ_RETRY:
+	case FUZZ_RESTART:
+	case FUZZ_DESTROY:
+		return work + shape->num_niovs / 2;
+	case FUZZ_RETURN:
+		if (op->mode == FUZZ_RETURN_ALL)
+			work += shape->rq_entries;
+		return work + shape->num_niovs / 2;
+	case FUZZ_FLUSH:
+		return work + shape->rq_entries;
+	case FUZZ_RECREATE:
+		return work + 2 * shape->num_niovs + shape->rq_entries;
+	default:
+		return work;
+	}
+}
+
+/* Bytes that came about by chance do not mean many. */
+static uint32_t rounds_of(const struct fuzz_op *op)
+{
+	return 1U + (op->value < FUZZ_ROUNDS_MAX ? op->value : op->value % FUZZ_ROUNDS_FEW);
+}
+
+uint32_t fuzz_stretch(const struct fuzz_program *program, uint32_t at)
+{
+	uint32_t length = 1U + program->ops[at].pick % FUZZ_STRETCH_MAX;
+
+	return at > length ? at - length : 0;
+}
+
+uint32_t fuzz_rounds(const struct fuzz_program *program, uint32_t at, uint32_t *left)
+{
+	uint32_t rounds = rounds_of(&program->ops[at]);
+	uint64_t work = 0;
+
+	for (uint32_t i = fuzz_stretch(program, at); i < at; i++)
+		work += program->ops[i].kind == FUZZ_REPEAT ?
+				0 :
+				fuzz_op_work(&program->ops[i], &program->shape);
+	if (work == 0)
+		return 0;
+	if (rounds > *left / work)
+		rounds = (uint32_t)(*left / work);
+	*left -= (uint32_t)(rounds * work);
+	return rounds;
+}
+
+uint64_t fuzz_work(const struct fuzz_program *program)
+{
+	uint32_t left = FUZZ_WORK_MAX;
+	uint64_t work = program->shape.num_niovs + program->shape.rq_entries;
+
+	for (uint32_t i = 0; i < program->count; i++) {
+		if (program->ops[i].kind == FUZZ_REPEAT)
+			fuzz_rounds(program, i, &left);
+		/* All that there is is compared after each. */
+		work += fuzz_op_work(&program->ops[i], &program->shape) +
+			program->shape.num_niovs / 8;
+	}
+	return work + FUZZ_WORK_MAX - left;
 }
 
 /* ---- in words -------------------------------------------------------------------- */
@@ -251,6 +365,14 @@ void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *to, size_t si
 	case FUZZ_NETLINK:
 		say(&text, " %s, room for %u bytes", op->mode ? "page-pool-get" : "queue-get",
 		    op->pick);
+		break;
+	case FUZZ_DELIVER_MANY:
+		say(&text, " the next buffer from niov %u on, %u fragments%s", op->pick,
+		    1U + op->value % FUZZ_FRAGMENTS_MAX, op->mode ? ", stack keeps its own" : "");
+		break;
+	case FUZZ_REPEAT:
+		say(&text, " the last %u operation(s) %u more time(s)",
+		    1U + op->pick % FUZZ_STRETCH_MAX, rounds_of(op));
 		break;
 	case FUZZ_SCRUB:
 		say(&text, "%s", op->mode ? ", counting buffers" : "");

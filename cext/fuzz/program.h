@@ -14,13 +14,22 @@
 
 #include <stdbool.h>
 
-#define FUZZ_CODEC 1U /* changes whenever old bytes would mean something else */
+#define FUZZ_CODEC 1U /* changes whenever an old canonical form would mean something else */
 #define FUZZ_OPS_MAX 128U
 #define FUZZ_QUEUES_MAX 2U
-#define FUZZ_NIOVS_MAX 256U
-#define FUZZ_RQ_ENTRIES_MAX 256U
-#define FUZZ_PTR_RING_MAX 256U
-#define FUZZ_PROGRAM_BYTES (8U + FUZZ_OPS_MAX * 20U) /* of the longest canonical form */
+/* Most programs have a small instance, in which everything runs out soon. */
+#define FUZZ_SMALL_MAX 256U
+#define FUZZ_NIOVS_MAX (1U << 17)
+#define FUZZ_RQ_ENTRIES_MAX (1U << 15)
+#define FUZZ_PTR_RING_MAX (1U << 12)
+#define FUZZ_PROGRAM_BYTES (16U + FUZZ_OPS_MAX * 20U) /* of the longest canonical form */
+
+/* What all repetitions of a program may do together: see fuzz_op_work(). */
+#define FUZZ_WORK_MAX (1U << 21)
+#define FUZZ_STRETCH_MAX 16U
+#define FUZZ_ROUNDS_MAX (1U << 17)
+#define FUZZ_ROUNDS_FEW 64U
+#define FUZZ_FRAGMENTS_MAX (1U << 20)
 
 struct fuzz_shape {
 	uint32_t num_niovs; /* 1 .. FUZZ_NIOVS_MAX */
@@ -41,35 +50,38 @@ struct fuzz_shape {
 #define FUZZ_ARG_RQE 16U /* 16 bytes as they stand in the ring */
 
 /* X(NAME, word, arguments, modes). */
-#define FUZZ_OPS(X)                                                              \
-	/* NIC and stack */                                                      \
-	X(ALLOC, "alloc", FUZZ_ARG_COUNT, 1)                                     \
-	X(DELIVER, "deliver", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 8) \
-	X(DROP, "drop", FUZZ_ARG_PICK | FUZZ_ARG_COUNT, 1)                       \
-	X(COPY, "copy", FUZZ_ARG_COUNT, 1)                                       \
-	/* the user */                                                           \
-	X(RETURN, "return", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 4)   \
-	X(PUSH, "push", FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)                        \
-	X(WRITE, "write", FUZZ_ARG_PICK | FUZZ_ARG_RQE, 1)                       \
-	X(TAIL, "tail", FUZZ_ARG_MODE | FUZZ_ARG_VALUE, 3)                       \
-	X(HEAD, "head", FUZZ_ARG_VALUE, 1)                                       \
-	X(REWRITE, "rewrite", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)  \
-	/* control */                                                            \
-	X(SCRUB, "scrub", FUZZ_ARG_MODE, 2)                                      \
-	X(REFILL, "refill", 0, 1)                                                \
-	X(FLUSH, "flush", 0, 1)                                                  \
-	X(RESTART, "restart", 0, 1)                                              \
-	X(RETRY, "retry", FUZZ_ARG_PICK | FUZZ_ARG_MODE, 2)                      \
-	X(DESTROY, "destroy", 0, 1)                                              \
-	X(RECREATE, "recreate", 0, 1)                                            \
-	X(DETACH, "detach", 0, 1)                                                \
-	X(ATTACH, "attach", 0, 1)                                                \
-	X(CHECK, "check", 0, 1)                                                  \
-	/* what else is the kernel's own */                                      \
-	X(HIDE, "hide", FUZZ_ARG_COUNT, 1)                                       \
-	X(REFUSE, "refuse", FUZZ_ARG_COUNT, 1)                                   \
-	X(WRONG_POOL, "wrong-pool", FUZZ_ARG_MODE, 4)                            \
-	X(NETLINK, "netlink", FUZZ_ARG_MODE | FUZZ_ARG_PICK, 2)
+#define FUZZ_OPS(X)                                                                        \
+	/* NIC and stack */                                                                \
+	X(ALLOC, "alloc", FUZZ_ARG_COUNT, 1)                                               \
+	X(DELIVER, "deliver", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 8)           \
+	X(DROP, "drop", FUZZ_ARG_PICK | FUZZ_ARG_COUNT, 1)                                 \
+	X(COPY, "copy", FUZZ_ARG_COUNT, 1)                                                 \
+	/* the user */                                                                     \
+	X(RETURN, "return", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_MODE, 4)             \
+	X(PUSH, "push", FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)                                  \
+	X(WRITE, "write", FUZZ_ARG_PICK | FUZZ_ARG_RQE, 1)                                 \
+	X(TAIL, "tail", FUZZ_ARG_MODE | FUZZ_ARG_VALUE, 3)                                 \
+	X(HEAD, "head", FUZZ_ARG_VALUE, 1)                                                 \
+	X(REWRITE, "rewrite", FUZZ_ARG_PICK | FUZZ_ARG_COUNT | FUZZ_ARG_RQE, 1)            \
+	/* control */                                                                      \
+	X(SCRUB, "scrub", FUZZ_ARG_MODE, 2)                                                \
+	X(REFILL, "refill", 0, 1)                                                          \
+	X(FLUSH, "flush", 0, 1)                                                            \
+	X(RESTART, "restart", 0, 1)                                                        \
+	X(RETRY, "retry", FUZZ_ARG_PICK | FUZZ_ARG_MODE, 2)                                \
+	X(DESTROY, "destroy", 0, 1)                                                        \
+	X(RECREATE, "recreate", 0, 1)                                                      \
+	X(DETACH, "detach", 0, 1)                                                          \
+	X(ATTACH, "attach", 0, 1)                                                          \
+	X(CHECK, "check", 0, 1)                                                            \
+	/* what else is the kernel's own */                                                \
+	X(HIDE, "hide", FUZZ_ARG_COUNT, 1)                                                 \
+	X(REFUSE, "refuse", FUZZ_ARG_COUNT, 1)                                             \
+	X(WRONG_POOL, "wrong-pool", FUZZ_ARG_MODE, 4)                                      \
+	X(NETLINK, "netlink", FUZZ_ARG_MODE | FUZZ_ARG_PICK, 2)                            \
+	/* what takes many of one kind */                                                  \
+	X(DELIVER_MANY, "deliver-many", FUZZ_ARG_PICK | FUZZ_ARG_MODE | FUZZ_ARG_VALUE, 2) \
+	X(REPEAT, "repeat", FUZZ_ARG_PICK | FUZZ_ARG_VALUE, 1)
 
 enum fuzz_op_kind {
 #define FUZZ_OP_ENUM(name, word, arguments, modes) FUZZ_##name,
@@ -109,6 +121,19 @@ extern const char *const fuzz_words[FUZZ_OP_KINDS];
 void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size);
 /* The canonical form; its size, or 0 if it does not fit into max bytes. */
 size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max);
+
+/*
+ * What an operation costs at most, about, in the simplest operations of a small
+ * instance. It depends on the program alone, and so does what is left out.
+ */
+uint32_t fuzz_op_work(const struct fuzz_op *op, const struct fuzz_shape *shape);
+/* Of a whole program. */
+uint64_t fuzz_work(const struct fuzz_program *program);
+
+/* Which operations a REPEAT does again: those from here up to itself, but for other REPEATs. */
+uint32_t fuzz_stretch(const struct fuzz_program *program, uint32_t at);
+/* How often: as often as it says, or as *left allows, which becomes less by what they cost. */
+uint32_t fuzz_rounds(const struct fuzz_program *program, uint32_t at, uint32_t *left);
 
 /* One operation in words, its arguments included; the shape likewise. */
 void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *text, size_t size);

@@ -69,6 +69,9 @@ struct fuzz_runner {
 	void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
 		      uint32_t step);
 	void *context; /* the callback's own */
+	uint32_t work_left; /* for repetitions */
+	uint32_t rounds; /* of the last one */
+	bool is_passing; /* within a repetition: the next round does the same again */
 	uint32_t *progress; /* if not NULL: the operation that is being done */
 };
 

@@ -2,6 +2,7 @@
 /* A child shares one page with us: how far it came, and what it found. */
 #define _GNU_SOURCE /* sigabbrev_np */
 #include "trial.h"
+#include "../usage.h"
 #include "statics.h"
 
 #include <fcntl.h>
@@ -32,15 +33,16 @@ struct fuzz_court {
 struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
 				   int quiet_fd)
 {
-	struct fuzz_court *court = aligned_alloc(SHM_CACHE_LINE, sizeof(*court));
+	/* Mapped, not allocated: most of it is for large instances, and is never touched. */
+	struct fuzz_court *court = mmap(NULL, sizeof(*court), PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (!court)
+	if (court == MAP_FAILED)
 		return NULL;
-	memset(court, 0, sizeof(*court));
 	court->report = mmap(NULL, sizeof(*court->report), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (court->report == MAP_FAILED) {
-		free(court);
+		munmap(court, sizeof(*court));
 		return NULL;
 	}
 	court->runner.ops = ops;
@@ -55,7 +57,7 @@ void fuzz_court_close(struct fuzz_court *court)
 	if (!court)
 		return;
 	munmap(court->report, sizeof(*court->report));
-	free(court);
+	munmap(court, sizeof(*court));
 }
 
 void fuzz_court_begin_with(struct fuzz_court *court, struct fuzz_program *before, uint32_t count)
@@ -188,6 +190,18 @@ void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 	trial->outcome = trial->finding.kind == FUZZ_NOTHING ? FUZZ_CLEAN : FUZZ_FOUND;
 }
 
+/*
+ * A program without repetitions takes a few milliseconds at most. Waiting for the
+ * timeout each time would make a hang's search one of hours; CPU time does not
+ * depend on who else runs.
+ */
+#define HANG_PATIENCE_MS 200U
+#define WORK_PER_MS 1024U /* that it takes at least, under a sanitizer */
+#define WORK_OF_A_TRIAL (1U << 14) /* about what starting a process takes */
+
+/* Somebody waits for it, maybe on a busy machine: then it is as short as it is. */
+#define PATIENCE_S 40.0
+
 /* ---- the shortest program --------------------------------------------------------- */
 
 struct search {
@@ -196,6 +210,8 @@ struct search {
 	const struct fuzz_program *last; /* the one that shows it */
 	const char *signature;
 	uint32_t trials, trials_max;
+	double deadline_s;
+	bool is_hang;
 	bool has_improved; /* in this round */
 };
 
@@ -206,10 +222,18 @@ static bool is_same(const struct fuzz_program *one, const struct fuzz_program *o
 	       memcmp(one->ops, other->ops, sizeof(one->ops[0]) * one->count) == 0;
 }
 
+static bool is_over(const struct search *search)
+{
+	return search->trials >= search->trials_max || now_s() >= search->deadline_s;
+}
+
 static bool is_shown(struct search *search, const struct fuzz_program *last,
 		     struct fuzz_trial *trial)
 {
-	search->trials++;
+	/* A long program counts as many: the search ends in bounded time, at the same place each time. */
+	search->trials += 1 + (uint32_t)(fuzz_work(last) / WORK_OF_A_TRIAL);
+	search->court->patience_ms =
+		search->is_hang ? HANG_PATIENCE_MS + (uint32_t)(fuzz_work(last) / WORK_PER_MS) : 0;
 	fuzz_try(search->court, last, NULL, trial);
 	return trial->outcome != FUZZ_CLEAN &&
 	       strcmp(trial->finding.signature, search->signature) == 0;
@@ -241,7 +265,7 @@ static bool consider_if(struct search *search, const struct fuzz_program *candid
 	struct fuzz_trial trial;
 	uint32_t count = candidate->count;
 
-	if (search->trials >= search->trials_max || is_same(candidate, search->best))
+	if (is_over(search) || is_same(candidate, search->best))
 		return false;
 	if (!shows_the_same(search, candidate, &trial))
 		return false;
@@ -266,6 +290,21 @@ static bool consider_shorter(struct search *search, const struct fuzz_program *c
 	return consider_if(search, candidate, true);
 }
 
+/* What is repeated stays the same but for what was removed. */
+static void shorten_stretches(struct fuzz_program *candidate, const struct fuzz_program *best,
+			      uint32_t at, uint32_t size)
+{
+	for (uint32_t i = at + size; i < best->count; i++) {
+		uint32_t first = fuzz_stretch(best, i), from = first > at ? first : at;
+
+		if (best->ops[i].kind != FUZZ_REPEAT || from >= at + size)
+			continue;
+		candidate->ops[i - size].pick = (uint8_t)(i - first - (at + size - from));
+		if (candidate->ops[i - size].pick > 0)
+			candidate->ops[i - size].pick--;
+	}
+}
+
 static void remove_operations(struct search *search)
 {
 	struct fuzz_program candidate;
@@ -280,6 +319,7 @@ static void remove_operations(struct search *search)
 			memmove(&candidate.ops[at], &best->ops[at + size],
 				sizeof(best->ops[0]) * (best->count - at - size));
 			candidate.count -= size;
+			shorten_stretches(&candidate, best, at, size);
 			consider(search, &candidate);
 		}
 	}
@@ -324,7 +364,7 @@ static void enlarge_at(struct search *search, uint32_t at, uint32_t count)
 	candidate.ops[at].count = count;
 	if (consider_shorter(search, &candidate))
 		return;
-	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	candidate.shape.rq_entries = FUZZ_SMALL_MAX;
 	consider_shorter(search, &candidate);
 }
 
@@ -333,7 +373,7 @@ static void begin_with_push(struct search *search, uint32_t at, uint32_t count)
 {
 	struct fuzz_program candidate = *search->best;
 
-	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	candidate.shape.rq_entries = FUZZ_SMALL_MAX;
 	candidate.count -= at;
 	memmove(candidate.ops, &candidate.ops[at], sizeof(candidate.ops[0]) * candidate.count);
 	candidate.ops[0] = (struct fuzz_op){
@@ -356,7 +396,7 @@ static void enlarge(struct search *search)
 	candidate.shape.ptr_ring_size = 1;
 	consider_shorter(search, &candidate);
 	candidate = *search->best;
-	candidate.shape.rq_entries = FUZZ_RQ_ENTRIES_MAX;
+	candidate.shape.rq_entries = FUZZ_SMALL_MAX;
 	consider_shorter(search, &candidate);
 	for (uint32_t at = 0; at < search->best->count; at++) {
 		for (uint32_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
@@ -428,6 +468,49 @@ static void simplify_index(struct search *search)
 	PLAINER(search, shape.initial_index, 0);
 }
 
+/* Between a number that is too small and one that does: for what has a threshold. */
+#define AT_THRESHOLD(search, field, smallest)                            \
+	do {                                                             \
+		uint64_t low = (smallest);                               \
+                                                                         \
+		while ((search)->best->field > low + 1) {                \
+			struct fuzz_program tried = *(search)->best;     \
+			uint64_t middle = low + (tried.field - low) / 2; \
+                                                                         \
+			tried.field = (uint32_t)middle;                  \
+			if (!consider((search), &tried))                 \
+				low = middle;                            \
+			if (is_over(search))                             \
+				break;                                   \
+		}                                                        \
+	} while (0)
+
+/* First of all, since every other trial takes as long as these make it. */
+static void simplify_size(struct search *search)
+{
+	struct fuzz_program candidate = *search->best;
+
+	if (candidate.shape.num_niovs > FUZZ_SMALL_MAX) {
+		candidate.shape.num_niovs = FUZZ_SMALL_MAX;
+		if (!consider(search, &candidate))
+			AT_THRESHOLD(search, shape.num_niovs, FUZZ_SMALL_MAX);
+	}
+	candidate = *search->best;
+	if (candidate.shape.ptr_ring_size > FUZZ_SMALL_MAX) {
+		candidate.shape.ptr_ring_size = 8;
+		if (!consider(search, &candidate))
+			AT_THRESHOLD(search, shape.ptr_ring_size, 8);
+	}
+	for (uint32_t at = 0; at < search->best->count; at++) {
+		candidate = *search->best;
+		if (candidate.ops[at].kind != FUZZ_REPEAT || candidate.ops[at].value == 0)
+			continue;
+		candidate.ops[at].value = 0;
+		if (!consider(search, &candidate) && at < search->best->count)
+			AT_THRESHOLD(search, ops[at].value, 0);
+	}
+}
+
 static void simplify_shape(struct search *search)
 {
 	struct fuzz_program candidate = *search->best;
@@ -438,7 +521,8 @@ static void simplify_shape(struct search *search)
 			candidate.ops[i].queue = 0;
 		consider(search, &candidate);
 	}
-	PLAINER(search, shape.num_niovs, 1);
+	if (search->best->shape.num_niovs <= FUZZ_SMALL_MAX)
+		PLAINER(search, shape.num_niovs, 1);
 	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
@@ -486,7 +570,8 @@ static void simplify_operation(struct search *search, uint32_t at)
 		PLAINER(search, ops[at].pick, 0);
 	if (arguments & FUZZ_ARG_MODE && at < search->best->count)
 		PLAINER(search, ops[at].mode, 0);
-	if (arguments & FUZZ_ARG_VALUE && at < search->best->count)
+	if (arguments & FUZZ_ARG_VALUE && at < search->best->count &&
+	    search->best->ops[at].kind != FUZZ_REPEAT)
 		PLAINER(search, ops[at].value, 0);
 	if (arguments & FUZZ_ARG_RQE && at < search->best->count)
 		simplify_entry(search, at);
@@ -521,7 +606,7 @@ static void remove_programs(struct search *search)
 
 	for (uint32_t size = court->before_count; size > 0; size /= 2) {
 		for (uint32_t at = 0; at + size <= court->before_count;) {
-			if (search->trials >= search->trials_max)
+			if (is_over(search))
 				return;
 			if (!remove_before(search, at, size))
 				at += size;
@@ -544,12 +629,6 @@ static void shorten_before(struct search *search)
 	search->best = best;
 }
 
-/*
- * The longest program takes a few milliseconds. Waiting for the timeout each time
- * would make a hang's search one of hours; CPU time does not depend on who else runs.
- */
-#define HANG_PATIENCE_MS 200U
-
 uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		       const char *signature, uint32_t trials_max)
 {
@@ -559,14 +638,15 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		.last = program,
 		.signature = signature,
 		.trials_max = trials_max,
+		.deadline_s = now_s() + PATIENCE_S,
 	};
 
-	if (strcmp(signature, "hang") == 0)
-		court->patience_ms = HANG_PATIENCE_MS;
+	search.is_hang = strcmp(signature, "hang") == 0;
 	if (court->before_count)
 		remove_programs(&search);
 	do {
 		search.has_improved = false;
+		simplify_size(&search);
 		shorten_before(&search);
 		remove_operations(&search);
 		remove_pairs(&search);
@@ -575,7 +655,7 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		simplify_shape(&search);
 		for (uint32_t at = 0; at < program->count; at++)
 			simplify_operation(&search, at);
-	} while (search.has_improved && search.trials < trials_max);
+	} while (search.has_improved && !is_over(&search));
 	court->patience_ms = 0;
 	return search.trials;
 }

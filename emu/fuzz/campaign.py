@@ -35,6 +35,8 @@ _GENERATED = 20_000
 _HANG_TRIALS = 60
 #: One that others run before takes as long as all of them.
 _BEHIND_TRIALS = 400
+#: At the end of a campaign, one that makes none for so long.
+_STUCK_S = 1.0
 #: All hangs have this outcome, and this signature.
 _HANG = "hang"
 _CRASH = "crash"
@@ -268,6 +270,15 @@ class Campaign:
                 worker.kill()
                 self._bury(worker, hung=True)
 
+    def _judge_stuck(self, now: float) -> None:
+        """The time is up: what workers stand still at may hang, and is tried once more."""
+        for worker in self._workers:
+            executions, since, _ = self._marks.get(worker.number, (-1, now, 0.0))
+            program = worker.program_at_work()
+            if program and worker.executions == executions and now - since > _STUCK_S:
+                case = self._death_of(worker, program, hung=True)
+                self._judge(dataclasses.replace(case, is_foul=True))
+
     # ---- findings -------------------------------------------------------------------------
 
     def _collect_fatal(self) -> None:
@@ -449,6 +460,7 @@ class Campaign:
                 measured = time.monotonic()
             watch(self.progress)
         self._collect()
+        self._judge_stuck(time.monotonic())
         self._end_workers()
         self._collect()
         while self._judging:  # one that is confirmed is cut down next

@@ -20,6 +20,8 @@ U32 = 2**32
 _LOG = 64  #: verdicts that wait to be looked at, at most, in a shape that is checked
 _SAID_MAX = 512  #: entries judged in one operation, at most
 _BATCH = 64
+_FRAGMENTS_MAX = 1 << 20
+_RETURNS_MAX = 1 << 16
 _EINVAL, _ENOENT, _ENOMEM, _EBUSY, _ENOSPC, _EOPNOTSUPP = -22, -2, -12, -16, -28, -95
 _TAIL_MOVED, _TAIL_PAST_HEAD = 0, 1
 
@@ -150,14 +152,23 @@ class _Machine(ModelProvider):
                 break
         return answers
 
+    def do_deliver_many(self, op: dict[str, Any]) -> list[int]:
+        """Hand one buffer of the stack to the user, in many fragments."""
+        for niov in self._held({**op, "count": 1}, self._stack_refs):
+            self.deliver(niov, 1 + op["value"] % _FRAGMENTS_MAX, keep_stack_ref=op["mode"] > 0)
+        return []
+
     def do_return(self, op: dict[str, Any]) -> list[int]:
         """Give fragments back, as the mode says."""
+        left = _RETURNS_MAX
         for niov in self._held(op, self._user_refs):
             off = niov << 12
             if op["mode"] == 0:
                 self._publish(off)
             elif op["mode"] == 1:
-                self._publish(off, times=min(self._user_refs[niov], self._rq_entries + 1))
+                times = min(self._user_refs[niov], self._rq_entries + 1, left)
+                self._publish(off, times=times)
+                left -= times
             elif op["mode"] == 2:
                 self._publish(off | 0xFFF, length=U32 - 1)
             else:
@@ -336,7 +347,7 @@ def _fields(state: ProviderState) -> dict[str, object]:
 
 
 #: What the model has nothing to say of.
-_NO_PART = {"netlink", "recreate", "rewrite"}
+_NO_PART = {"netlink", "recreate", "repeat", "rewrite"}
 
 
 def compare(harness: Harness, program: bytes) -> Difference | None:
@@ -349,21 +360,38 @@ def compare(harness: Harness, program: bytes) -> Difference | None:
     shape, steps = events[0], events[1:-1]
     machines = [_Machine(shape) for _ in range(shape["queues"])]
     rewrites = [False] * shape["queues"]
-    for event in steps:
+
+    def act(event: dict[str, Any]) -> list[int] | None:
+        """Do an operation by the model; its answers, or None if it has nothing to say of it."""
         queue, kind = event["queue"], event["kind"]
         if kind == "recreate":
             machines[queue] = _Machine(shape)
-        if kind == "rewrite":
-            rewrites[queue] = True
-        if rewrites[queue] and kind in ("alloc", "refill", "flush"):
-            return None
         if kind in _NO_PART:
-            continue
-        machine = machines[queue]
+            return None
         action: Callable[[dict[str, Any]], list[int]] = getattr(
-            machine, f"do_{kind.replace('-', '_')}"
+            machines[queue], f"do_{kind.replace('-', '_')}"
         )
-        answers = action(event)
+        return action(event)
+
+    for at, event in enumerate(steps):
+        is_repeated = event["kind"] == "repeat"
+        stretch = steps[event["from"] : at] if is_repeated else [event]
+        for one in stretch:
+            rewrites[one["queue"]] |= one["kind"] == "rewrite"
+            if rewrites[one["queue"]] and one["kind"] in ("alloc", "refill", "flush"):
+                return None
+        if is_repeated:
+            for _ in range(event["rounds"]):
+                for one in stretch:
+                    act(one)
+                    machines[one["queue"]].take_verdicts()
+            answers = []
+        else:
+            done = act(event)
+            if done is None:
+                continue
+            answers = done
+        machine = machines[event["queue"]]
         model: dict[str, object] = {
             "answers": answers,
             "entries": machine.take_verdicts(),
@@ -374,6 +402,9 @@ def compare(harness: Harness, program: bytes) -> Difference | None:
             "entries": [_judgement(entry) for entry in event["judgements"]],
             **_fields(_state_of(event)),
         }
+        if is_repeated:  # each of its operations has answered; the last one's are in the event
+            for name in ("answers", "entries"):
+                del model[name]
         difference = _first_difference(event, model, actual)
         if difference is not None:
             return difference

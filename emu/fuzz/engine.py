@@ -28,7 +28,7 @@ from emu.fuzz.harness import Target, fuzz_environment, unpacked
 from emu.toolchain import libfuzzer_compiler
 
 #: Of the longest program (``FUZZ_PROGRAM_BYTES``).
-PROGRAM_BYTES = 8 + 128 * 20
+PROGRAM_BYTES = 16 + 128 * 20
 #: ``struct fuzz_current``: executions, findings, size, half; the bytes follow, then how much of
 #: each half of the history is used, and the halves.
 _CURRENT = struct.Struct("<QQII")

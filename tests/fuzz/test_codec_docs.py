@@ -55,4 +55,4 @@ def test_codec_version_is_the_same_everywhere() -> None:
 
 
 def test_longest_program_is_as_long_as_the_engines_are_told() -> None:
-    assert 8 + defined("FUZZ_OPS_MAX") * 20 == PROGRAM_BYTES
+    assert 16 + defined("FUZZ_OPS_MAX") * 20 == PROGRAM_BYTES

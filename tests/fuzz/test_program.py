@@ -86,7 +86,7 @@ def test_every_operation_is_in_the_corpus(fast_harness: Harness) -> None:
     assert kinds == {
         "alloc", "deliver", "drop", "copy", "return", "push", "write", "tail", "head", "rewrite",
         "scrub", "refill", "flush", "restart", "retry", "destroy", "recreate", "detach", "attach",
-        "check", "hide", "refuse", "wrong-pool", "netlink",
+        "check", "hide", "refuse", "wrong-pool", "netlink", "deliver-many", "repeat",
     }  # fmt: skip
 
 
