@@ -38,7 +38,8 @@ from emu.config import (
 from emu.descriptors import OF_COMMAND, explained, need
 from emu.doctor import examine
 from emu.ending import EXIT_INTERRUPTED, INTERRUPTED, handle_all, interrupt
-from emu.errors import ConfigError, EmuError, EnvironmentProblem
+from emu.errors import ConfigError, EmuError, EnvironmentProblem, cut
+from emu.finding_file import read_json
 from emu.fuzz.cli import command as fuzz_command
 from emu.fuzz.cli import replay_finding
 from emu.fuzz.finding import is_finding
@@ -156,20 +157,29 @@ def emit_json(target: str | None, value: dict[str, Any]) -> None:
         write_json(Path(target), value)
 
 
-def check_json_target(target: str | None) -> None:
-    """Before the run, not after it: a report that cannot be written is lost work."""
+def check_target(field: str, target: Path | str | None) -> None:
+    """Before the run, not after it: what cannot be written is lost work.
+
+    Args:
+        field: The option, in messages.
+        target: The file that it names; ``-`` is stdout; None: it was not given.
+    """
     if target == "-":
-        streams.check_stdout("json")
-    if target in (None, "-"):
+        streams.check_stdout(field)
+    if target is None or target == "-":
         return
-    file = Path(os.path.realpath(target))
-    if file.exists() and not file.is_dir() and not file.is_file():
-        is_writable = os.access(file, os.W_OK)  # a device or a FIFO is written into
-    else:
-        folder = file.parent
-        is_writable = folder.is_dir() and os.access(folder, os.W_OK) and not file.is_dir()
+    why = "name a file in a folder"
+    try:
+        file = Path(os.path.realpath(target))
+        if file.exists() and not file.is_dir() and not file.is_file():
+            is_writable = os.access(file, os.W_OK)  # a device or a FIFO is written into
+        else:
+            folder = file.parent
+            is_writable = folder.is_dir() and os.access(folder, os.W_OK) and not file.is_dir()
+    except OSError as error:
+        is_writable, why = False, explained(error)
     if not is_writable:
-        raise ConfigError(f"json: {target!r} cannot be written; name a file in a folder")
+        raise ConfigError(f"{field}: {cut(repr(str(target)))} cannot be written; {why}")
 
 
 @contextlib.contextmanager
@@ -289,7 +299,7 @@ def stress(
     """Move traffic at full speed with faults injected, and account for everything."""
     if duration is None and not packets and not laps:
         duration = 10.0
-    check_json_target(json_target)
+    check_target("json", json_target)
     config = RunConfig(
         seed=_seed(seed),
         traffic=traffic,
@@ -391,7 +401,7 @@ def recv(
     """Receive one TCP connection through NIC, provider and consumer into a file."""
     if output == "-" and json_target == "-":
         raise ConfigError("json: '-' is taken by --output; name a file")
-    check_json_target(json_target)
+    check_target("json", json_target)
     plan = _plan(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
@@ -434,14 +444,15 @@ class _Quiet:
 
 def _read_run(run: Path) -> RunConfig:
     """The configuration of an earlier run, from its folder or its JSON file."""
-    path = run / "run.json" if run.is_dir() else run
+    path = run
     allowed = "name the folder of a run, or its run.json"
     try:
-        report = json.loads(path.read_text())
+        path = run / "run.json" if run.is_dir() else run
+        report: Any = read_json(path)
         config = report["config"]
     except OSError as error:
         raise ConfigError(
-            f"run: {str(run)!r} cannot be read ({error.strerror}); {allowed}"
+            f"run: {cut(repr(str(run)))} cannot be read ({error.strerror}); {allowed}"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"run: {str(path)!r} is no report of a run; {allowed}") from None
@@ -497,7 +508,8 @@ def replay(
     json_target: JsonOption = None,
 ) -> None:
     """Run an earlier run's configuration and seed again, or a finding of fuzz or race."""
-    check_json_target(json_target)
+    check_target("json", json_target)
+    check_target("perfetto", perfetto)
     console = console_for(json_target)
     if is_race_finding(run) or is_finding(run):
         with compiling_shown(console):
@@ -521,7 +533,7 @@ app.command("race")(race_command)
 def doctor(json_target: JsonOption = None) -> None:
     """Say what this machine offers for a run, with advice."""
     checks = examine()
-    check_json_target(json_target)
+    check_target("json", json_target)
     emit_json(
         json_target,
         {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]},
@@ -553,7 +565,7 @@ def _faults_root(context: typer.Context) -> None:
 @faults_app.command("list")
 def faults_list(json_target: JsonOption = None) -> None:
     """List every fault with what it does, installed ones, and the ready-made profiles."""
-    check_json_target(json_target)
+    check_target("json", json_target)
     own, broken = survey()
     emit_json(
         json_target,
@@ -584,7 +596,7 @@ def faults_show(
     """Explain one fault: what is done, what it must earn, and what holds despite it."""
     with _plan_errors():
         fault = find(name)
-    check_json_target(json_target)
+    check_target("json", json_target)
     emit_json(json_target, fault.as_dict())
     if json_target != "-":
         Console().print(fault_table(fault))
@@ -600,7 +612,7 @@ def faults_check(
 ) -> None:
     """Check a plan and say in words what it does."""
     plan = _plan(plan_text, queues)
-    check_json_target(json_target)
+    check_target("json", json_target)
     emit_json(json_target, plan.as_dict())
     if json_target != "-":
         Console().print(plan_table(plan))
@@ -628,7 +640,7 @@ def _root(
 
 
 def _fail(name: str, text: str) -> int:
-    line = " ".join(text.split())
+    line = " ".join(map(cut, text.split()))
     print(f"{name}: error: {line}", file=sys.stderr)
     return EXIT_USAGE
 
@@ -642,7 +654,7 @@ def _wrong_use(error: Exception) -> str:
             if word == name and at + 1 < len(sys.argv):
                 value = sys.argv[at + 1]
             if value is not None and repr(value) not in text:
-                return f"{text} (given: {value!r})"
+                return f"{text} (given: {cut(repr(value))})"
     return text
 
 
@@ -664,6 +676,7 @@ def _run(app: typer.Typer, name: str) -> int:
     try:
         streams.guard_streams()
         need(OF_COMMAND, "a command")
+        _check_words(sys.argv[1:])
         result = app(standalone_mode=False)
         code = result if isinstance(result, int) else 0
         if code == _TYPER_INTERRUPTED:
@@ -680,6 +693,21 @@ def _run(app: typer.Typer, name: str) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _fail(name, INTERRUPTED)
         return EXIT_INTERRUPTED
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuse what no system call takes; many options name files.
+
+    Raises:
+        ConfigError: A word has a NUL, or a character that the file system cannot have.
+    """
+    for word in words:
+        try:
+            is_usable = b"\0" not in os.fsencode(word)
+        except UnicodeEncodeError:
+            is_usable = False
+        if not is_usable:
+            raise ConfigError.of("argument", word, "no file and no program can be called so")
 
 
 def _of_machine(error: OSError) -> str:

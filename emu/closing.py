@@ -138,7 +138,8 @@ def _print_failure(console: Console, report: Report) -> None:
             _say(console, line)
     _say_some(console, [f"FAIL: {text}" for text in _problems(report)], "findings", _PROBLEMS)
     if report.run_dir:
-        _say(console, f"run folder: {report.run_dir}, with {', '.join(_files(report.run_dir))}")
+        files = ", ".join(_files(report.run_dir)) or "nothing: it cannot be written"
+        _say(console, f"run folder: {report.run_dir}, with {files}")
     if report.flight:
         _say(console, f"flight recorder: {report.flight}")
     folder = report.config.get("modules_from")
@@ -194,5 +195,8 @@ def _nearest(lines: Sequence[str]) -> Sequence[str]:
 
 def _files(run_dir: str) -> list[str]:
     """What the run's folder holds, the files for people first."""
-    found = sorted(path.name for path in Path(run_dir).iterdir() if path.is_file())
+    try:
+        found = sorted(path.name for path in Path(run_dir).iterdir() if path.is_file())
+    except OSError:  # it could not be written, and went again
+        return []
     return sorted(found, key=lambda name: not name.endswith(".txt"))

@@ -7,7 +7,8 @@ finding (which is not an exception at all, but part of a report).
 
 from __future__ import annotations
 
-_SHOWN_MAX = 300
+_SHOWN_MAX = 80
+_PATH_MAX = 200  #: of what may be a path: people want to see where it leads
 
 
 class EmuError(Exception):
@@ -20,7 +21,15 @@ def _shown(value: object) -> str:
         text = " ".join(repr(value).splitlines())
     except Exception:  # an int of thousands of digits; a repr() of somebody's own
         text = f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 1]}…"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """Leave out the middle of a text that is too long for a message."""
+    if len(text) <= (_PATH_MAX if "/" in text else _SHOWN_MAX):
+        return text
+    half = _SHOWN_MAX // 2
+    return f"{text[:half]}…{text[1 - half :]}"
 
 
 class ConfigError(EmuError, ValueError):

@@ -24,6 +24,20 @@ def wrong_file(path: Path, why: str) -> ConfigError:
     return ConfigError(f"finding: {str(path)!r} {why}")
 
 
+def read_json(path: Path) -> object:
+    """Read a file that somebody else may have written.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or none that can be read: nested too deeply, absurd numbers.
+    """
+    try:
+        value: object = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
 def read_content(path: Path, form: str, **versions: int) -> dict[str, Any]:
     """Read a finding's file.
 
@@ -36,10 +50,10 @@ def read_content(path: Path, form: str, **versions: int) -> dict[str, Any]:
         ConfigError: It cannot be read, was cut off, or is of another format or version.
     """
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except OSError as error:
         raise wrong_file(path, f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise wrong_file(path, "is cut off, or no finding at all: it is not whole JSON") from None
     if not isinstance(content, dict) or content.get("format") != form:
         raise wrong_file(path, f"is no finding: its format is not {form!r}")

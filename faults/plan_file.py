@@ -21,6 +21,7 @@ from faults.custom import find
 from faults.fault import nearest, shown
 from faults.plan import Plan, PlanError, PlanRule, make_rule
 
+_DOTS_MAX = 100  #: in a line
 SIZE_MAX = 1 << 25  #: bytes of a plan file, at most
 _HEADER = re.compile(r"[ \t]*\[\[[ \t]*(rule|'rule'|\"rule\")[ \t]*\]\]")
 
@@ -82,6 +83,9 @@ def parse_toml(text: str, name: str) -> Plan:
         PlanError: It is no TOML, or no plan; the message says where.
     """
     name = name[:300] if name.isprintable() else repr(name)[:300]
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _DOTS_MAX:  # a key of so many parts takes the parser for ever
+            raise PlanError(f"{name}: line {number}: more than {_DOTS_MAX} dots; that is no plan")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError; absurd numbers and nestings

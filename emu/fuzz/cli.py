@@ -145,7 +145,9 @@ def fuzz(
         raise ConfigError.of("seed", seed, f"0 to {SEED_MAX}")
     _check_folder("emit-test", tests)
     corpus, findings = corpus or _corpus_of(target), findings or _FINDINGS
-    with _gone_if_unused(corpus, findings):
+    with _gone_if_unused(corpus, findings, *([] if cover is None else [cover])):
+        if cover is not None:  # it is written at the end: too late to say that it cannot be
+            folder_for("cover", cover)
         plan = Plan(
             target=target,
             engine=engine or default_engine(),
@@ -315,7 +317,7 @@ def command(
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
     # Imported late: the command line's own module registers this command.
-    from emu.cli import check_json_target, conclude, console_for
+    from emu.cli import check_target, conclude, console_for
 
     if bug == "list":
         for known in CONTENT_BUGS.values():
@@ -323,7 +325,7 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    check_json_target(json_target)
+    check_target("json", json_target)
     console = console_for(json_target)
     target = Target(
         bug=find_bug(bug, CONTENT_BUGS) if bug is not None else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -317,16 +316,6 @@ def _live(
     conclude(json_target, result.as_dict(), EXIT_FINDING if result.hits else 0)
 
 
-def _check_file(name: str, path: Path | None) -> None:
-    from emu.cli import check_json_target
-
-    with contextlib.suppress(TypeError):
-        try:
-            check_json_target(None if path is None else str(path))
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("json:", f"{name}:", 1)) from None
-
-
 def command(
     scenario: Annotated[
         str | None,
@@ -386,11 +375,11 @@ def command(
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
     # Imported late: the command line's own module registers this command.
-    from emu.cli import check_json_target, conclude, console_for
+    from emu.cli import check_target, conclude, console_for
 
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    check_json_target(json_target)
+    check_target("json", json_target)
     console = console_for(json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
@@ -413,7 +402,7 @@ def command(
     )
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
     scenarios = find_scenarios(scenario)
-    _check_file("perfetto", perfetto)
+    check_target("perfetto", perfetto)
     if findings is not None:
         findings_folder(findings, _FINDINGS)
     with compiling_shown(console):
