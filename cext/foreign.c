@@ -254,8 +254,8 @@ static void show_ring(struct zcrx_foreign *foreign)
 		foreign->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
 		return;
 	}
-	foreign->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
 	foreign->queue.rq_tail = &foreign->shown_tail;
+	foreign->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
 }
 
 static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool,

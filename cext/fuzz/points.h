@@ -10,20 +10,20 @@
 struct fuzz_watch;
 extern struct fuzz_watch *fuzz_watching;
 
-void fuzz_at_tail_load(struct fuzz_watch *watch);
+void fuzz_at_tail_load(struct fuzz_watch *watch, const volatile void *word);
 void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word);
-void fuzz_at_head_store(struct fuzz_watch *watch);
+void fuzz_at_head_store(struct fuzz_watch *watch, const volatile void *word);
 
-#define SHM_AT(point, word)                                      \
-	do {                                                     \
-		if (!fuzz_watching)                              \
-			break;                                   \
-		if ((point) == POINT_RQE_LOAD)                   \
-			fuzz_at_rqe_load(fuzz_watching, (word)); \
-		else if ((point) == POINT_RQ_TAIL_LOAD)          \
-			fuzz_at_tail_load(fuzz_watching);        \
-		else if ((point) == POINT_RQ_HEAD_STORE)         \
-			fuzz_at_head_store(fuzz_watching);       \
+#define SHM_AT(point, word)                                        \
+	do {                                                       \
+		if (!fuzz_watching)                                \
+			break;                                     \
+		if ((point) == POINT_RQE_LOAD)                     \
+			fuzz_at_rqe_load(fuzz_watching, (word));   \
+		else if ((point) == POINT_RQ_TAIL_LOAD)            \
+			fuzz_at_tail_load(fuzz_watching, (word));  \
+		else if ((point) == POINT_RQ_HEAD_STORE)           \
+			fuzz_at_head_store(fuzz_watching, (word)); \
 	} while (0)
 
 #endif /* ZCRX_FUZZ_POINTS_H */

@@ -351,6 +351,9 @@ static bool same_verdicts(struct bout *bout)
 	const struct fuzz_watch *watch = &bout->subject->watch;
 	uint32_t count = trace->count < judge->said_count ? trace->count : judge->said_count;
 
+	if (watch->unlocked)
+		return found(bout, FUZZ_FOUND_UNLOCKED, "under the refill ring's lock",
+			     "without it", "%s", watch->unlocked);
 	if (watch->read_twice)
 		return found(bout, FUZZ_FOUND_READ_TWICE, "loaded once", "loaded twice",
 			     "entry in slot %u", watch->offence_slot);
@@ -807,6 +810,12 @@ static bool start(struct bout *bout, const struct fuzz_shape *shape)
 	return answer(bout, 0, actual) && same_state(bout, false);
 }
 
+/* Detaching, attaching and looking how much there is need no lock: nobody takes anything. */
+static bool takes_entries(uint32_t kind)
+{
+	return kind == FUZZ_ALLOC || kind == FUZZ_REFILL || kind == FUZZ_FLUSH;
+}
+
 static bool step(struct bout *bout, const struct fuzz_shape *shape)
 {
 	bool good;
@@ -821,6 +830,7 @@ static bool step(struct bout *bout, const struct fuzz_shape *shape)
 		return start(bout, shape);
 	if (bout->runner->ops && is_ours_alone(bout->op->kind))
 		return true;
+	bout->subject->watch.needs_lock = takes_entries(bout->op->kind);
 	subject_enter(bout->subject);
 	good = do_subject(bout);
 	subject_leave(bout->subject);

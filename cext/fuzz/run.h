@@ -17,6 +17,7 @@
 	X(CONSUMED, "consumed", "too many or too few entries were consumed")                    \
 	X(READ_TWICE, "read-twice", "a word of an entry was loaded twice in one refill")        \
 	X(READ_LATE, "read-late", "an entry was read after head had been published")            \
+	X(UNLOCKED, "unlocked", "the refill ring was used without its lock")                    \
 	X(HEAD, "head", "the ring's indices are wrong")                                         \
 	X(USER_REFS, "user-refs", "user references are wrong")                                  \
 	X(PP_REFS, "pp-refs", "page-pool references are wrong")                                 \

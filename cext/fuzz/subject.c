@@ -180,6 +180,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 		zcrx_foreign_attach(&subject->foreign, ops, ifq);
 	zcrx_ifq_format(ifq);
 
+	watch->ifq = ifq;
 	watch->rqes = (const uint8_t *)ifq->rq.rqes;
 	watch->rqes_size = (uint32_t)sizeof(*ifq->rq.rqes) * shape->rq_entries;
 	watch->judge = judge;
@@ -233,6 +234,7 @@ void subject_enter(struct fuzz_subject *subject)
 	struct fuzz_watch *watch = &subject->watch;
 
 	watch->read_twice = watch->read_late = false;
+	watch->unlocked = NULL;
 	watch->has_published = false;
 	watch->epoch++;
 	watch->is_noting = watch->is_armed;
@@ -247,14 +249,31 @@ void subject_leave(struct fuzz_subject *subject)
 	fuzz_watching = NULL;
 }
 
-void fuzz_at_tail_load(struct fuzz_watch *watch)
+static void hold_lock(struct fuzz_watch *watch, const char *what)
 {
+	if (watch->needs_lock && !watch->unlocked && watch->ifq->shared->rq_lock.word == 0)
+		watch->unlocked = what;
+}
+
+/* The word that the provider looks at: the host may look at the user's own before. */
+static const volatile void *tail_of(const struct zcrx_ifq *ifq)
+{
+	return ifq->foreign ? (const volatile void *)ifq->foreign->queue.rq_tail :
+			      (const volatile void *)ifq->rq.tail;
+}
+
+void fuzz_at_tail_load(struct fuzz_watch *watch, const volatile void *word)
+{
+	if (word == tail_of(watch->ifq))
+		hold_lock(watch, "load of tail");
 	watch->epoch++;
 	watch->has_published = false;
 }
 
-void fuzz_at_head_store(struct fuzz_watch *watch)
+void fuzz_at_head_store(struct fuzz_watch *watch, const volatile void *word)
 {
+	if (word == watch->ifq->rq.head)
+		hold_lock(watch, "store of head");
 	watch->has_published = true;
 }
 
@@ -276,6 +295,7 @@ void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
 
 	if (offset >= watch->rqes_size)
 		return; /* not a word of the ring: what is read there is found out elsewhere */
+	hold_lock(watch, "load of an entry");
 	if (*loaded == watch->epoch && !watch->read_twice) {
 		watch->read_twice = true;
 		watch->offence_slot = slot;

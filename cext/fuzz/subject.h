@@ -40,6 +40,10 @@ struct fuzz_watch {
 	bool has_published; /* in this refill */
 	bool read_twice, read_late; /* in this operation */
 	uint32_t offence_slot;
+	/* Whoever takes entries holds the ring's lock, from the load of tail to the store of head. */
+	const struct zcrx_ifq *ifq;
+	bool needs_lock; /* the operation is one that takes entries */
+	const char *unlocked; /* what was done without it, or NULL */
 	/* A rewrite that waits for its load. */
 	bool is_armed;
 	uint32_t loads_left;

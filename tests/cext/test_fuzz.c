@@ -368,12 +368,15 @@ static void each_damage_is_seen(void)
 static int64_t misread(bool late)
 {
 	struct fuzz_watch *watch = fuzz_watching;
+	struct zcrx_ifq_shared *shared = watch->ifq->shared;
 
-	fuzz_at_tail_load(watch);
+	zcrx_lock(&shared->rq_lock, NULL);
+	fuzz_at_tail_load(watch, watch->ifq->rq.tail);
 	fuzz_at_rqe_load(watch, watch->rqes);
 	if (late)
-		fuzz_at_head_store(watch);
+		fuzz_at_head_store(watch, watch->ifq->rq.head);
 	fuzz_at_rqe_load(watch, watch->rqes + (late ? 8 : 0));
+	zcrx_unlock(&shared->rq_lock);
 	return -1;
 }
 
