@@ -235,7 +235,7 @@ WRONG = [
     ("--area-buffers", "0", ["area_buffers: 0", "17 to 1048576"]),
     ("--area-buffers", str(10**9), [f"area_buffers: {10**9}", "17 to 1048576"]),
     ("--traffic", "nosuch", ["traffic: nosuch", "synthetic"]),
-    ("--traffic", "pcap:/nonexistent", ["traffic: pcap:/nonexistent", "No such file"]),
+    ("--traffic", "pcap:none.pcap", ["traffic: pcap:/", "/none.pcap", "No such file"]),
     ("--traffic", "pcap:truncated.pcap", ["traffic: pcap:/", "/truncated.pcap: truncated"]),
     ("--traffic", "pcap:folder", ["traffic: pcap:/", "/folder: not a regular file"]),
     ("--traffic", "tcp:127.0.0.1:99999", ["traffic: tcp:127.0.0.1:99999", "0 to 65535"]),

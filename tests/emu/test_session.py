@@ -497,10 +497,12 @@ def test_worker_that_cannot_start_is_an_environment_problem(
     assert own_objects() == before
 
 
-def test_traffic_that_cannot_be_read_makes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traffic_that_cannot_be_read_makes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_args, **_fields: pytest.fail("a process"))
     before = own_objects()
-    with pytest.raises(TrafficError), Session(RunConfig(traffic="pcap:/nonexistent")):
+    with pytest.raises(TrafficError), Session(RunConfig(traffic=f"pcap:{tmp_path / 'none'}")):
         pytest.fail("it must not start")
     assert own_objects() == before
 
