@@ -127,8 +127,15 @@ def race(
     count = 0
     with runner.stopped_by_signals():
         for scenario in scenarios:
-            with SearchView(console) as view:
-                result = _search(runner, scenario, search, strategy, view)
+            try:
+                with SearchView(console) as view:
+                    result = _search(runner, scenario, search, strategy, view)
+            except ConfigError as error:
+                # A provider of somebody else's may not do what the set-up counts on.
+                if provider is None or len(scenarios) == 1:
+                    raise
+                _say(console, f"{scenario.name}: not tried: {error}")
+                continue
             path = None
             if result.found is not None:
                 first = seen.get(result.found.cause)
@@ -161,7 +168,8 @@ def race(
         console.print(f"[bold red]FINDINGS: {len(seen)}{where}[/]", highlight=False)
     else:
         so_far = " so far" if runner.is_stopped else ""
-        console.print(f"[bold green]no finding{so_far}[/]", highlight=False)
+        untried = "" if runner.is_stopped or not left else f", {left} scenario(s) not tried"
+        console.print(f"[bold green]no finding{so_far}{untried}[/]", highlight=False)
     return {
         "target": label(bug, provider),
         "bug": bug.name if bug else None,
