@@ -50,9 +50,18 @@ def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
         (["--findings", "a-file/below"], ("findings: 'a-file/below'", "cannot be written")),
         (["--findings", NOT_WRITABLE], ("findings: '/proc/self'", "cannot be written")),
         (["--emit-test", "nowhere"], ("emit-test: 'nowhere'", "name a folder that exists")),
-        (["--provider", "nowhere.so"], ("provider: 'nowhere.so'", "a shared library, or the C")),
-        (["--provider", "nowhere.c"], ("provider: 'nowhere.c'", "a shared library, or the C")),
-        (["--provider", "/proc"], ("provider: '/proc'", "a shared library, or the C")),
+        (
+            ["--provider", "nowhere.so"],
+            ("provider: 'nowhere.so'", "the C source (*.c) of a provider, or a shared library"),
+        ),
+        (
+            ["--provider", "nowhere.c"],
+            ("provider: 'nowhere.c'", "the C source (*.c) of a provider, or a shared library"),
+        ),
+        (
+            ["--provider", "/proc"],
+            ("provider: '/proc'", "the C source (*.c) of a provider, or a shared library"),
+        ),
         (["--bug", "bound-of-by-one"], ("bug: 'bound-of-by-one'", "bound-off-by-one")),
         (["--bug", ""], ("bug: ''", "known are")),
         (["--bug", "bound-off-by-one", "--provider", "a.so"], ("bug: ", "of our own provider's")),
