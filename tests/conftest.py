@@ -28,7 +28,7 @@ _OURS = re.compile(r"(sem\.)?zcrx-emu\.(\d+)\.\d+\.\d+")
 _control_pids = {os.getpid()}
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
     """Poll an event outside of this process; False if it has not come in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -40,12 +40,10 @@ CVE = Bug(
     "\t\treturn 0;\n"
     "\tshm_fetch_sub_u32(refs, count, POINT_USER_REF_CAS);\n",
 )
-_FRONT = """
-import sys
-from rich.console import Console
-from emu.race.live import live_command
-sys.exit(live_command(Console(stderr=True), "refill-vs-scrub", None, 3600, 7, "-"))
-"""
+_FRONT = (
+    *("race", "--live", "--scenario", "refill-vs-scrub", "--time", "3600", "--seed", "7"),
+    *("--json", "-"),
+)
 _DEADLINE_S = 60.0
 
 
@@ -116,14 +114,14 @@ def test_fix_of_the_cve_is_not_hit() -> None:
 
 
 class _Front:
-    """``live_command`` in a process of its own, with its own folder for temporary files."""
+    """``race --live`` in a process of its own, with its own folder for temporary files."""
 
     def __init__(self, script: Any, folder: Path) -> None:
         self.folder = folder
         self._script = script
         environment = {**os.environ, "TMPDIR": str(folder)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _FRONT],
+            [Path(sys.executable).with_name("zcrx-emu"), *_FRONT],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
