@@ -50,8 +50,14 @@ def run_compiler(command: list[str]) -> str:
         EnvironmentProblem: It failed; its first error.
     """
     need(OF_BUILD, "a compiler")
-    environment = {**os.environ, "AFL_QUIET": "1"}
-    process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    with scratch() as folder:  # a compiler that is killed leaves what it had in there
+        process = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "AFL_QUIET": "1", "TMPDIR": str(folder)},
+        )
     if process.returncode:
         lines = (process.stderr or process.stdout).strip().splitlines()
         errors = [line for line in lines if "error" in line] or lines or ["no message"]

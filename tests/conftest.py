@@ -21,6 +21,8 @@ from emu.core import watched_objects
 
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")
+#: Who waits for so long has waited for nothing, on the busiest machine.
+PATIENCE_S = 120.0
 _ROLE = re.compile(r"\(zcrx-(nic|provider|consumer|keeper|reaper)$")
 _OURS = re.compile(r"(sem\.)?zcrx-emu\.(\d+)\.\d+\.\d+")
 
@@ -28,7 +30,7 @@ _OURS = re.compile(r"(sem\.)?zcrx-emu\.(\d+)\.\d+\.\d+")
 _control_pids = {os.getpid()}
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
+def wait_until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> bool:
     """Poll an event outside of this process; False if it has not come in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -120,7 +122,7 @@ class Running:
         """What it wrote to stderr so far."""
         return self._stderr.read_text()
 
-    def expect(self, pattern: str, timeout_s: float = 60.0) -> re.Match[str]:
+    def expect(self, pattern: str, timeout_s: float = PATIENCE_S) -> re.Match[str]:
         """Wait until a whole line of stdout matches."""
         deadline = time.monotonic() + timeout_s
         while not (found := re.search(rf"^.*{pattern}.*\n", self.stdout, re.MULTILINE)):
@@ -137,7 +139,7 @@ class Running:
         """Wait for a line of progress in which packets flow."""
         self.expect(r"^ +\d+\.\d s  [1-9].*packets/s")
 
-    def finish(self, timeout_s: float = 60.0) -> Ended:
+    def finish(self, timeout_s: float = PATIENCE_S) -> Ended:
         """Wait for the end of all processes of the run."""
         start = time.monotonic()
         while self._read(start + timeout_s):

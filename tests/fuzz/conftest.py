@@ -56,7 +56,7 @@ def fuzzers_of(pid: int) -> dict[int, str]:
     return found
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> bool:
+def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> bool:
     """Poll an event outside of this process; False if it has not come in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
