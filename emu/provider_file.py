@@ -7,6 +7,7 @@ a call at each access, which only a source allows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def check_provider(path: Path) -> Path:
     except (OSError, ValueError):  # a name that no file can have
         is_file = False
     if not is_file:
-        raise ConfigError.of("provider", str(path), f"{_ALLOWED} (there is no such file)")
+        is_there = os.path.lexists(path)
+        why = "it is no regular file" if is_there else "there is no such file"
+        raise ConfigError.of("provider", str(path), f"{_ALLOWED} ({why})")
     return path.absolute()
 
 

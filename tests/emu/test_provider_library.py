@@ -359,7 +359,7 @@ def test_file_that_is_no_library_is_refused(script: Any) -> None:
     folder = Path(script.folder)
     (folder / "text.so").write_text("not a library\n")
     refuse(script, "text.so", "it cannot be opened: ")
-    refuse(script, str(folder), "it cannot be opened: ")
+    refuse(script, str(folder), "it is no regular file")
     refuse(script, "libc.so.6", "there is no such file")  # it is not searched for
 
 
@@ -388,10 +388,8 @@ def refuse(script: Any, library: str, why: str) -> None:
     assert ended.code == 2
     (line,) = ended.stderr.splitlines()
     path = str(Path(script.folder) / library)
-    assert line.startswith(
-        f"zcrx-emu: error: provider: {path!r} is not allowed; "
-        f"name a shared library made for zcrx_provider.h ({why}"
-    )
+    assert line.startswith(f"zcrx-emu: error: provider: {path!r} is not allowed; name ")
+    assert f" shared library made for zcrx_provider.h ({why}" in line
     assert not (Path(script.folder) / "runs").exists()
     assert script.leftovers() == []
 
