@@ -9,6 +9,7 @@ that, the provider without a mistake: a tool that finds something in it is wrong
 
 from __future__ import annotations
 
+import concurrent.futures
 import enum
 import json
 import re
@@ -25,7 +26,10 @@ from rich.console import Console
 
 from emu.cli import run_function
 from emu.errors import EmuError
+from emu.fuzz.build import Kind
+from emu.fuzz.harness import Target
 from emu.ondemand import core_sources
+from emu.race.build import build_simulation
 from emu.toolchain import any_compiler
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +69,21 @@ class Answer:
     def has_found(self) -> bool:
         """Whether it said that something is wrong."""
         return self.code == _FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long, and how far, each provider is looked at.
+
+    Attributes:
+        seconds: For each search.
+        seed: Of each search.
+        until_found: Whether the first tool that finds it is the last one that is asked.
+    """
+
+    seconds: int
+    seed: int
+    until_found: bool
 
 
 #: Mistakes that no tool has to find, and why. Each one is a sentence of the table.
@@ -150,7 +169,30 @@ def ask(tool: Tool, source: Path, seconds: int, seed: int) -> Answer:
         return Answer(process.returncode, passed, told)
 
 
-def _cell(answer: Answer) -> str:
+def _build(tools: list[Tool], source: Path) -> None:
+    """Build what is the same for all of them: it would be part of the first one's time."""
+    target = Target(provider=source)
+    for tool, kind in ((Tool.GENERATE, Kind.TOOL), (Tool.LIBFUZZER, Kind.LIBFUZZER)):
+        if tool in tools:
+            for each in (Kind.TOOL, Kind.COVERAGE, kind):
+                target.executable(each)
+    if Tool.RACE in tools:
+        build_simulation(None, source)
+
+
+def ask_all(tools: list[Tool], source: Path, limits: Limits) -> dict[Tool, Answer]:
+    """Ask one tool after the other; those that need not be asked any more are left out."""
+    row: dict[Tool, Answer] = {}
+    for tool in tools:
+        row[tool] = ask(tool, source, limits.seconds, limits.seed)
+        if limits.until_found and row[tool].has_found:
+            break
+    return row
+
+
+def _cell(answer: Answer | None) -> str:
+    if answer is None:
+        return ""
     if answer.code is None:
         return "stopped"
     if answer.has_found:
@@ -158,16 +200,23 @@ def _cell(answer: Answer) -> str:
     return "-" if answer.code == _CLEAN else f"code {answer.code}"
 
 
-def _row(number: int, text: str, answers: dict[Tool, Answer]) -> str:
+def _row(number: int, text: str, tools: list[Tool], answers: dict[Tool, Answer]) -> str:
     told = next((a.told for a in answers.values() if a.has_found and a.told), "")
-    cells = [str(number), text, *(_cell(answer) for answer in answers.values())]
+    cells = [str(number), text, *(_cell(answers.get(tool)) for tool in tools)]
     cells.append(f"`{told}`" if told else REASONS.get(number, ""))
     return "| " + " | ".join(cells) + " |"
 
 
-def _document(table: dict[int, dict[Tool, Answer]], texts: dict[int, str], command: str) -> str:
-    tools = list(next(iter(table.values())))
-    found = {tool: sum(row[tool].has_found for row in table.values()) for tool in tools}
+def _document(
+    table: dict[int, dict[Tool, Answer]], texts: dict[int, str], tools: list[Tool], limits: Limits
+) -> str:
+    told = {
+        tool: sum(tool in row and row[tool].has_found for row in table.values()) for tool in tools
+    }
+    asked = {tool: sum(tool in row for row in table.values()) for tool in tools}
+    command = f"python -m tools.broken --seconds {limits.seconds} --seed {limits.seed}"
+    command += "".join(f" --tool {tool}" for tool in tools)
+    command += " --until-found --write" if limits.until_found else " --write"
     lost = [n for n, row in table.items() if not any(answer.has_found for answer in row.values())]
     lines = [
         "# Providers that nobody tuned the tools to",
@@ -179,14 +228,15 @@ def _document(table: dict[int, dict[Tool, Answer]], texts: dict[int, str], comma
         "- **Found by at least one tool**: "
         f"{len(table) - len(lost)} of {len(table)}; by none: "
         f"{', '.join(map(str, lost)) if lost else 'none'}.",
-        *(f"- **Found by {tool}**: {count}." for tool, count in found.items()),
+        *(f"- **Found by {tool}**: {told[tool]} of {asked[tool]} that it got." for tool in tools),
         "- **Times** are in seconds until the tool ended, what it had to compile and to cut down "
-        "included; - means that it found nothing.",
+        "included; - means that it found nothing, and an empty cell that it was not asked any "
+        "more. Other work shared the machine.",
         f"- **Command**: `{command}`",
         "",
         "| | what is wrong | " + " | ".join(tools) + " | what was found, or why nothing |",
         "| ---: | --- |" + " ---: |" * len(tools) + " --- |",
-        *(_row(number, texts[number], answers) for number, answers in table.items()),
+        *(_row(number, texts[number], tools, answers) for number, answers in table.items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -200,6 +250,10 @@ def main(
     ] = None,
     seconds: Annotated[int, typer.Option(min=1, help="For each search, at most.")] = 20,
     seed: Annotated[int, typer.Option(min=1, help="Of each search.")] = 1,
+    until_found: Annotated[
+        bool, typer.Option("--until-found", help="Ask no other tool once one has found it.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Providers that are looked at at once.")] = 1,
     write: Annotated[bool, typer.Option("--write", help=f"Write docs/{DOCS.name}.")] = False,
 ) -> None:
     """Say who finds which mistake of a provider, and how soon."""
@@ -210,18 +264,27 @@ def main(
         raise EmuError(
             f"only: there is no mistake {unknown[0]}; there are 0 (none) to {len(texts)}"
         )
-    console = Console()
+    console, limits = Console(), Limits(seconds, seed, until_found)
     table: dict[int, dict[Tool, Answer]] = {}
     with tempfile.TemporaryDirectory(prefix="broken-sources-") as name:
-        for number in dict.fromkeys([0, *chosen]):
-            source = wrapper(number, Path(name))
-            row = {one: ask(one, source, seconds, seed) for one in tools}
-            times = ", ".join(f"{one} {_cell(answer)} {answer.told}" for one, answer in row.items())
-            console.print(
-                f"{number} ({texts.get(number, 'correct')}): {times}",
-                highlight=False, markup=False, soft_wrap=True,
-            )  # fmt: skip
-            table[number] = row
+        _build(tools, wrapper(0, Path(name)))
+        pool = concurrent.futures.ThreadPoolExecutor(jobs)
+        try:
+            asked = {
+                number: pool.submit(ask_all, tools, wrapper(number, Path(name)), limits)
+                for number in dict.fromkeys([0, *chosen])
+            }
+            for number, future in asked.items():
+                table[number] = future.result()
+                times = ", ".join(
+                    f"{one} {_cell(answer)} {answer.told}" for one, answer in table[number].items()
+                )
+                console.print(
+                    f"{number} ({texts.get(number, 'correct')}): {times}",
+                    highlight=False, markup=False, soft_wrap=True,
+                )  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)
     correct = table.pop(0)
     wrong = [one for one, answer in correct.items() if answer.code != _CLEAN]
     lost = [n for n, row in table.items() if not any(answer.has_found for answer in row.values())]
@@ -229,8 +292,7 @@ def main(
     if wrong:
         console.print(f"something is said of the correct one by: {', '.join(wrong)}")
     if write:
-        command = f"python -m tools.broken --seconds {seconds} --seed {seed} --write"
-        DOCS.write_text(_document(table, texts, command))
+        DOCS.write_text(_document(table, texts, tools, limits))
     if wrong or any(number not in REASONS for number in lost):
         raise typer.Exit(1)
 

@@ -74,7 +74,7 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("provider.c", "trace->count == trace->capacity", True, "the harness has room for all"),
     ("provider.c", "if (ifq->trace)", False, "the harness always has each entry traced"),
     ("provider.c", "if (ifq->niov_log)", False, "the harness always has a log of buffers"),
-    ("area.h", "return num_niovs < ZCRX_ACCOUNTS", False, "the harness keeps no area so large"),
+    ("area.h", "return num_niovs < ZCRX_ACCOUNTS", False, "few programs have so large an area"),
     ("area.h", "if (area->scrubbed)", False, "the harness always counts what is scrubbed"),
     ("provider.c", "if (ifq->foreign)", True, _FOREIGN),
     ("provider.c", "return ifq->detached ? 0 : log_room(ifq)", None, _FOREIGN),

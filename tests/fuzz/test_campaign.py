@@ -383,6 +383,22 @@ def test_what_ends_a_worker_counts_at_once(
     assert [finding.trial.outcome for finding, _ in progress.findings] == [outcome]
 
 
+def test_worker_that_stands_still_when_the_time_is_up_is_tried_again(
+    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A campaign may be shorter than what it takes to see a hang."""
+    monkeypatch.setattr(campaign_module, "_HANG_TRIALS", 4)
+    body = (
+        "static int dead(struct zcrx_provider_queue *q, uint32_t p)\n"
+        "{\n\t(void)q, (void)p;\n\tfor (;;)\n\t\tpause();\n}\n"
+    )
+    source = provider(body, init="dead")
+    plan = make_plan(target=Target(provider=source, sanitize=False), seconds=4.0)
+    progress = run(plan)
+    assert [finding.trial.outcome for finding, _ in progress.findings] == ["hang"]
+    assert progress.deaths == 0
+
+
 @pytest.mark.usefixtures("needs_clang")
 def test_sanitizers_find_what_a_fast_build_does_not(
     provider: Callable[..., Path], make_plan: Callable[..., Plan]
