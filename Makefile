@@ -43,8 +43,8 @@ $(READY): pyproject.toml meson.build meson.options cext/meson.build
 	@command -v $${CC:-cc} >/dev/null || \
 	  { echo 'make: there is no C compiler; on Debian: apt install gcc libc6-dev' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet 'meson-python>=0.17' 'meson>=1.3.0' ninja 'cffi>=1.16'
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	"$(BIN)/pip" install --quiet 'meson-python>=0.17' 'meson>=1.3.0' ninja 'cffi>=1.16'
+	"$(BIN)/pip" install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 # ---- tests -------------------------------------------------------------------
@@ -69,7 +69,7 @@ test-asan: $(ASAN)/build.ninja
 	meson compile -C $(ASAN) >/dev/null
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	ZCRX_EMU_CORE=$(CURDIR)/$(ASAN)/cext/_core.abi3.so \
+	ZCRX_EMU_CORE="$(CURDIR)/$(ASAN)/cext/_core.abi3.so" \
 	  pytest tests/emu/test_model.py tests/emu/test_stepping_property.py
 
 # Threads in the place of processes: what the core shares without an atomic access is found here.
