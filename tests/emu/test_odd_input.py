@@ -125,20 +125,25 @@ def test_plan_that_is_nonsense_is_refused(
     refused(call(*command.split(), "plan.toml"))
 
 
+def limit_new_ones(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
+    """Let processes that are started have so few descriptors; these tests need more."""
+    start = subprocess.Popen
+
+    def limited(*arguments: Any, **options: Any) -> Any:
+        def lower() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        return start(*arguments, **{**options, "preexec_fn": lower})
+
+    monkeypatch.setattr(subprocess, "Popen", limited)
+
+
 @pytest.mark.parametrize("limit", [8, 16, 24, 32])
 @pytest.mark.parametrize("command", ["stress --packets 100", "race --schedules 1", "fuzz --fast"])
 def test_too_few_descriptors_are_told_in_one_line(
     script: Any, monkeypatch: pytest.MonkeyPatch, command: str, limit: int
 ) -> None:
-    start = subprocess.Popen
-
-    def limited(*arguments: Any, **options: Any) -> Any:
-        def lower() -> None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-
-        return start(*arguments, **{**options, "preexec_fn": lower})
-
-    monkeypatch.setattr(subprocess, "Popen", limited)
+    limit_new_ones(monkeypatch, limit, limit)
     ended = script.run(*command.split())
     assert ended.code == 2
     assert f"the limit is {limit}" in refused(ended)
@@ -147,13 +152,9 @@ def test_too_few_descriptors_are_told_in_one_line(
 
 
 def test_soft_limit_of_descriptors_is_raised(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (24, hard))
-    try:
-        ended = script.run("stress", "--packets", "100", "--queues", "4")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert ended.code == 0
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit_new_ones(monkeypatch, 24, hard)
+    assert script.run("stress", "--packets", "100", "--queues", "4").code == 0
 
 
 def test_full_disk_takes_no_verdict_along(

@@ -396,7 +396,7 @@ def refuse(script: Any, library: str, why: str) -> None:
 
 @pytest.mark.parametrize("value", ["", 7, b"x.so", True, "x\0.so"])
 def test_provider_that_is_no_path_is_refused(value: object) -> None:
-    with pytest.raises(ConfigError, match=r"^provider: .* is not allowed; name a shared library"):
+    with pytest.raises(ConfigError, match=r"^provider: .* is not allowed; name a C source or a"):
         RunConfig(provider=value)  # type: ignore[arg-type]
 
 

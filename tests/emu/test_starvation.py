@@ -15,6 +15,8 @@ import pytest
 from emu import starvation
 from emu.starvation import Starvation, may_renice, threads
 
+#: Whoever runs the tests may be nice.
+OWN = os.getpriority(os.PRIO_PROCESS, 0)
 CORES = sorted(os.sched_getaffinity(0))
 
 Start = Callable[[], "FakeWorker"]
@@ -93,7 +95,7 @@ def starve(victim: FakeWorker, other: FakeWorker, nice: int = 0) -> Starvation:
 @pytest.fixture
 def priority_comes_back(start: Start) -> bool:
     """May we lower a niceness again here?"""
-    return may_renice(start().pid, 0)
+    return may_renice(start().pid, OWN)
 
 
 def test_both_share_a_core_and_get_back_what_they_had(start: Start) -> None:
@@ -124,11 +126,11 @@ def test_victim_is_nice_meanwhile_if_it_can_be_undone(
 ) -> None:
     victim, other = start(), start()
     starving = starve(victim, other, nice=7)
-    assert [nice for _, nice in states(victim)] == [7 if priority_comes_back else 0] * 2
-    assert [nice for _, nice in states(other)] == [0, 0]
+    assert [nice for _, nice in states(victim)] == [7 if priority_comes_back else OWN] * 2
+    assert [nice for _, nice in states(other)] == [OWN, OWN]
     assert any("left out" in note for note in starving.notes) == (not priority_comes_back)
     starving.end()
-    assert [nice for _, nice in states(victim)] == [0, 0]
+    assert [nice for _, nice in states(victim)] == [OWN, OWN]
 
 
 def test_priority_that_could_not_be_taken_back_is_left_alone(
@@ -138,7 +140,7 @@ def test_priority_that_could_not_be_taken_back_is_left_alone(
     victim, other = start(), start()
     resource.prlimit(victim.pid, resource.RLIMIT_NICE, (0, 0))
     starving = starve(victim, other, nice=7)
-    assert [nice for _, nice in states(victim)] == [0, 0]
+    assert [nice for _, nice in states(victim)] == [OWN, OWN]
     assert starving.notes[0] == (
         "nice=7 left out: it could not be taken back without CAP_SYS_NICE or an RLIMIT_NICE of 20"
     )
