@@ -104,6 +104,7 @@ class Progress:
     killed: int = 0  #: workers that somebody else ended or stopped
     deaths: int = 0  #: workers that died or hung and were replaced
     workers: int = 0
+    unwritten: str | None = None  #: the first finding whose file could not be written, and why
 
     @property
     def found(self) -> int:
@@ -366,7 +367,7 @@ class Campaign:
                 "executions": self.progress.executions,
             },
         )
-        path = finding.write(self.plan.findings)
+        path = self._write(finding)
         if trial.signature in self._vague:
             at = self._vague.pop(trial.signature)
             self.progress.findings[at][1].unlink(missing_ok=True)
@@ -381,6 +382,14 @@ class Campaign:
             self._vague[trial.signature] = at
             self.progress.cut.add(trial.signature)
 
+    def _write(self, finding: Finding) -> Path:
+        """A finding stands, be there room for its file or not."""
+        try:
+            return finding.write(self.plan.findings)
+        except EnvironmentProblem as error:
+            self.progress.unwritten = self.progress.unwritten or str(error)
+            return finding.path_in(self.plan.findings)
+
     def _cut_down(self, at: int) -> None:
         """Put the shortest program that shows the same in a finding's place."""
         finding, path = self.progress.findings[at]
@@ -392,7 +401,7 @@ class Campaign:
         if trial.signature != finding.trial.signature:  # now it shows, now it does not
             return
         cut = dataclasses.replace(finding, program=short, before=before, trial=trial)
-        self.progress.findings[at] = (cut, cut.write(self.plan.findings))
+        self.progress.findings[at] = (cut, self._write(cut))
         self.progress.cut.add(trial.signature)
         if self.progress.findings[at][1] != path:
             path.unlink(missing_ok=True)

@@ -117,6 +117,7 @@ def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
         "workers_replaced": progress.deaths,
         "killed": progress.killed,
         "findings": [_finding_as_dict(*item) for item in progress.findings],
+        "unwritten": progress.unwritten,
     }
 
 
@@ -220,11 +221,16 @@ def minimise(
         console.print(f"{path}: nothing is found in this program", highlight=False, markup=False)
         return {"findings": []}
     finding = Finding(short, harness.target, trial, left, found_by={"engine": "minimise"})
-    where = finding.write(findings_folder(findings, _FINDINGS))
+    folder = findings_folder(findings, _FINDINGS)
+    where, unwritten = finding.path_in(folder), None
+    try:
+        finding.write(folder)
+    except EnvironmentProblem as error:
+        unwritten = str(error)
     console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
     print_finding(console, finding)
     _emit_tests(console, [finding], tests)
-    return {"findings": [_finding_as_dict(finding, where)]}
+    return {"findings": [_finding_as_dict(finding, where)], "unwritten": unwritten}
 
 
 def differential(console: Console, corpus: Path | None, target: Target) -> dict[str, Any]:
@@ -353,4 +359,5 @@ def command(
                 cover=cover,
                 tests=emit_test,
             )
-    conclude(json_target, summary, EXIT_FINDING if summary["findings"] else 0)
+    code = EXIT_FINDING if summary["findings"] else 0
+    conclude(json_target, summary, code, summary.get("unwritten"))

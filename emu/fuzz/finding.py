@@ -57,13 +57,17 @@ class Finding:
         slug = re.sub(r"[^a-z0-9]+", "-", self.trial.signature.lower()).strip("-")
         return f"{slug}-{_digest(self.program, self.before)[:8]}"
 
+    def path_in(self, folder: Path) -> Path:
+        """Its file in a folder."""
+        return folder / f"{self.name}{SUFFIX}"
+
     def write(self, folder: Path) -> Path:
         """Write it into a folder; the file.
 
         Raises:
             EnvironmentProblem: It cannot be written.
         """
-        path = folder / f"{self.name}{SUFFIX}"
+        path = self.path_in(folder)
         provider = self.target.provider
         trial = {key: value for key, value in asdict(self.trial).items() if key != "steps"}
         content = {

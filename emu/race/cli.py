@@ -12,7 +12,7 @@ from rich.console import Console
 
 from emu.bugs import Bug, find_bug
 from emu.bugs.racing import RACING_BUGS
-from emu.errors import ConfigError
+from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
 from emu.race.artifact import Artifact, artifact_of, read_artifact
 from emu.race.build import build_simulation
@@ -125,6 +125,7 @@ def race(
     # By its cause: where a mistake was seen first. That is shown, at the end, where it is read.
     seen: dict[tuple[str, str], tuple[Scenario, Artifact, Path]] = {}
     count = 0
+    unwritten: str | None = None
     with runner.stopped_by_signals():
         for scenario in scenarios:
             try:
@@ -139,9 +140,12 @@ def race(
             path = None
             if result.found is not None:
                 first = seen.get(result.found.cause)
-                artifact, path = _keep(
-                    runner, scenario, result, bug, provider, findings, cut=first is None
-                )
+                artifact = _cut_down(runner, scenario, result, bug, provider, cut=first is None)
+                path = (findings or _FINDINGS) / artifact.file_name
+                try:
+                    path = artifact.write(findings_folder(findings, _FINDINGS))
+                except EmuError as error:  # it stands, be there room for its file or not
+                    unwritten = unwritten or str(error)
                 count += 1
                 result = replace(result, found=artifact.found)
                 seen.setdefault(artifact.found.cause, (scenario, artifact, path))
@@ -180,21 +184,21 @@ def race(
         "complete": not left and all(item["complete"] for item in summaries),
         "findings": count,
         "mistakes": len(seen),
+        "unwritten": unwritten,
         "scenarios": summaries,
     }
 
 
-def _keep(
+def _cut_down(
     runner: Runner,
     scenario: Scenario,
     result: Result,
     bug: Bug | None,
     provider: Path | None,
-    findings: Path | None,
     *,
     cut: bool,
-) -> tuple[Artifact, Path]:
-    """Cut a finding down, unless its like was, and write it."""
+) -> Artifact:
+    """Cut a finding down, unless its like was."""
     assert result.found is not None
     smallest, found = scenario, result.found
     if cut and not runner.is_stopped:
@@ -206,8 +210,7 @@ def _keep(
         "executions": result.schedules,
         "operations": count_operations(scenario),
     }
-    artifact = artifact_of(smallest, result.search.memory, bug, provider, found, found_by)
-    return artifact, artifact.write(findings_folder(findings, _FINDINGS))
+    return artifact_of(smallest, result.search.memory, bug, provider, found, found_by)
 
 
 def _show_shortly(
@@ -433,4 +436,5 @@ def command(
         all_steps=all_steps,
         perfetto=perfetto,
     )
-    conclude(json_target, summary, EXIT_FINDING if summary["findings"] else 0)
+    code = EXIT_FINDING if summary["findings"] else 0
+    conclude(json_target, summary, code, summary["unwritten"])
