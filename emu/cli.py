@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import os
 import secrets
@@ -182,10 +183,17 @@ def check_target(field: str, target: Path | str | None) -> None:
         raise ConfigError(f"{field}: {cut(repr(str(target)))} cannot be written; {why}")
 
 
+def _free_folder() -> Path:
+    """One that no run has: a process may begin several in a second."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path("runs").joinpath, names) if not path.exists())
+
+
 @contextlib.contextmanager
 def _run_folder(given: Path | None) -> Iterator[Path]:
     """Make the run's folder; it goes again if the run never came to writing into it."""
-    folder = given or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder = given or _free_folder()
     made = [path for path in (folder, folder.parent) if not path.exists()]
     make_run_dir(folder)
     try:

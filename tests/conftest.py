@@ -40,6 +40,12 @@ def wait_until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -
     return True
 
 
+def heed_signals() -> None:
+    """In a process that begins: who starts tests in the background has some of them ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def workers_of(pids: set[int]) -> dict[int, str]:
     """NIC, provider and consumer processes of these control processes: pid and role."""
     found = {}
@@ -98,8 +104,7 @@ class Running:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=folder,
-                # Whoever starts the tests in the background may have made them ignore it.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_signals,
             )
         _control_pids.add(self.process.pid)
         self.pid = self.process.pid
@@ -199,8 +204,9 @@ class Script:
         """Workers of a control process: pid and role."""
         return workers_of({pid})
 
-    #: See the function of that name.
+    #: See the functions of these names.
     wait_until = staticmethod(wait_until)
+    heed_signals = staticmethod(heed_signals)
 
     def close(self) -> None:
         """End what still runs."""

@@ -126,8 +126,7 @@ class _Front:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            # Whoever starts the tests in the background may have made them ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=script.heed_signals,
         )
         assert script.wait_until(lambda: _stressor_of(self.process.pid), _DEADLINE_S)
         self.control = _stressor_of(self.process.pid)
