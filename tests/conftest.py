@@ -40,10 +40,10 @@ def wait_until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -
     return True
 
 
-def heed_signals() -> None:
+def heed_signals(*but: signal.Signals) -> None:
     """In a process that begins: who starts tests in the background has some of them ignored."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_IGN if number in but else signal.SIG_DFL)
 
 
 def workers_of(pids: set[int]) -> dict[int, str]:
@@ -95,7 +95,9 @@ class Ended:
 class Running:
     """The console script, running."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, stdout: int) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], folder: Path, stdout: int, ignored: signal.Signals | None
+    ) -> None:
         self._stderr = folder / f"stderr.{time.monotonic_ns()}"
         with self._stderr.open("w") as stderr:
             self.process = subprocess.Popen(
@@ -104,7 +106,7 @@ class Running:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=folder,
-                preexec_fn=heed_signals,
+                preexec_fn=lambda: heed_signals(*([ignored] if ignored else [])),
             )
         _control_pids.add(self.process.pid)
         self.pid = self.process.pid
@@ -172,9 +174,14 @@ class Script:
         self.folder = folder
         self._started: list[Running] = []
 
-    def start(self, *arguments: object, stdout: int = subprocess.PIPE) -> Running:
+    def start(
+        self,
+        *arguments: object,
+        stdout: int = subprocess.PIPE,
+        ignored: signal.Signals | None = None,
+    ) -> Running:
         """Start it; the caller looks at its output and waits for its end."""
-        running = Running(tuple(map(str, arguments)), self.folder, stdout)
+        running = Running(tuple(map(str, arguments)), self.folder, stdout, ignored)
         self._started.append(running)
         return running
 

@@ -432,14 +432,10 @@ def test_signal_while_python_imports_is_told_in_one_line(script: Any, name: str)
 
 def test_run_that_must_survive_a_hangup_does(script: Any) -> None:
     """``nohup`` makes the signal be ignored, and so it stays."""
-    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        running = script.start("stress", "--packets", 200_000, "--duration", 60)
-        running.expect("processes:")
-        running.process.send_signal(signal.SIGHUP)
-        ended = running.finish()
-    finally:
-        signal.signal(signal.SIGHUP, ignored)
+    running = script.start("stress", "--packets", 200_000, "--duration", 60, ignored=signal.SIGHUP)
+    running.expect("processes:")
+    running.process.send_signal(signal.SIGHUP)
+    ended = running.finish()
     assert ended.code == 0
     assert "ended: packets" in ended.stdout
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,9 @@ def limit_new_ones(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> Non
         def lower() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-        return start(*arguments, **{**options, "preexec_fn": lower})
+        # Not by way of a shell, which starts scripts in folders with spaces: it needs some, too.
+        (words,) = arguments
+        return start([sys.executable, *words], **{**options, "preexec_fn": lower})
 
     monkeypatch.setattr(subprocess, "Popen", limited)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import socket
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_live_race_finds_a_broken_one(script: Any) -> None:
         *("--time", "4", "--seed", "1"),
     )
     assert ended.code == 1
-    assert f" --provider {source} --seed " in ended.stdout
+    assert f" --provider {shlex.quote(str(source))} --seed " in ended.stdout
 
 
 def test_race_takes_a_source_and_says_who_takes_a_library(script: Any, mine: str) -> None:
