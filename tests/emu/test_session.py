@@ -283,7 +283,7 @@ def own_objects() -> tuple[list[str], set[str]]:
     gc.collect()
     descriptors = sorted(os.listdir("/proc/self/fd"))
     maps = Path("/proc/self/maps").read_text().splitlines()
-    return descriptors, {line for line in maps if "zcrx-emu" in line}
+    return descriptors, {line for line in maps if "/dev/shm/zcrx-emu" in line}
 
 
 def test_runs_follow_each_other_in_one_process(run_sound: RunIt) -> None:

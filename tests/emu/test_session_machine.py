@@ -121,7 +121,7 @@ def belongings() -> tuple[list[str], list[str], list[str], set[int]]:
     return (
         names,
         sorted(os.listdir("/proc/self/fd")),
-        [line for line in maps if "zcrx-emu" in line],
+        [line for line in maps if "/dev/shm/zcrx-emu" in line],
         children(),
     )
 
