@@ -62,6 +62,11 @@ class Receiver:
         """Wait until so many bytes are in the file."""
         assert self._script.wait_until(lambda: self.path.stat().st_size == size)
 
+    def consumers(self) -> set[int]:
+        """Processes of the consumer that reads."""
+        workers = self._script.workers(self.running.pid)
+        return {pid for pid, role in workers.items() if role == "consumer"}
+
     @property
     def digest(self) -> tuple[int, str]:
         """Size and SHA-256 of what was received: shorter to read than the bytes, if they differ."""
@@ -315,13 +320,20 @@ def test_signal_in_the_middle_is_a_finding(
     assert report["ended"] == word
 
 
-def test_what_dies_with_a_consumer_is_named(receive: Callable[..., Receiver]) -> None:
-    """The end of the connection is in the queue when its reader is killed: the run ends all the
-    same, and says from where on the file lacks what."""
-    data = random.Random(SEED).randbytes(300_000)
+def test_what_dies_with_a_consumer_is_named(script: Any, receive: Callable[..., Receiver]) -> None:
+    """What came is in the queue when its reader is killed: the run ends all the same, and says
+    from where on the file lacks what."""
+    rng, data = random.Random(SEED), bytearray()
     receiver = receive("--faults", "cq-stall:every=1:us=900000,kill-consumer:every=300")
+    first = receiver.consumers()
     with socket.create_connection(receiver.address) as sender:
-        sender.sendall(data)
+
+        def is_replaced_while_more_comes() -> bool:
+            data.extend(rng.randbytes(5000))
+            sender.sendall(data[-5000:])
+            return bool(receiver.consumers() - first)
+
+        assert script.wait_until(is_replaced_while_more_comes)
     text, report = receiver.fail()
     received = receiver.path.read_bytes()
     assert report["ended"] == "finished"
