@@ -403,12 +403,18 @@ static bool draw_rare(struct fuzz_program *program, struct zcrx_rng *rng)
 	return true;
 }
 
+static bool is_large(const struct fuzz_shape *shape)
+{
+	return shape->num_niovs > FUZZ_SMALL_MAX || shape->rq_entries > FUZZ_SMALL_MAX ||
+	       shape->ptr_ring_size > FUZZ_SMALL_MAX;
+}
+
 /* A child of such a program is a small one, as a rule, or there would soon be no other. */
 static void tame(struct fuzz_program *program, struct zcrx_rng *rng)
 {
 	struct fuzz_shape *shape = &program->shape;
 
-	if (fuzz_work(program) < (1U << 14) || below(rng, 256) == 0)
+	if ((!is_large(shape) && fuzz_work(program) < (1U << 14)) || below(rng, 256) == 0)
 		return;
 	shape->num_niovs = (shape->num_niovs - 1) % FUZZ_SMALL_MAX + 1;
 	if (shape->rq_entries > FUZZ_SMALL_MAX)
