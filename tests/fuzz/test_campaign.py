@@ -458,11 +458,11 @@ def test_failure_while_a_finding_is_judged_ends_the_campaign(
     """What happens in the thread that judges must not be lost there."""
 
     def fail(*_: object, **__: object) -> None:
-        raise EnvironmentProblem("file: no room for a finding")
+        raise EnvironmentProblem("trial: no more processes")
 
-    monkeypatch.setattr("emu.fuzz.finding.Finding.write", fail)
+    monkeypatch.setattr("emu.fuzz.harness.Harness.run", fail)
     source = provider(SCRUB, scrub="more")
-    with pytest.raises(EnvironmentProblem, match="no room"):
+    with pytest.raises(EnvironmentProblem, match="no more processes"):
         run(make_plan(target=Target(provider=source, sanitize=False)))
 
 
