@@ -388,15 +388,15 @@ static void draw_full(struct fuzz_program *program, struct zcrx_rng *rng)
  */
 static bool draw_rare(struct fuzz_program *program, struct zcrx_rng *rng)
 {
-	uint32_t draw = below(rng, 1U << 15);
+	uint32_t draw = below(rng, 1U << 16);
 
-	if (draw >= 64 + 4 + 1)
+	if (draw >= 96 + 6 + 1)
 		return false;
 	draw_shape(&program->shape, rng);
 	program->count = 0;
 	if (draw == 0)
 		draw_long(program, rng);
-	else if (draw <= 4)
+	else if (draw <= 6)
 		draw_wide(program, rng);
 	else
 		draw_full(program, rng);
@@ -409,11 +409,27 @@ static bool is_large(const struct fuzz_shape *shape)
 	       shape->ptr_ring_size > FUZZ_SMALL_MAX;
 }
 
+/*
+ * A repetition shows what no other program does, is kept for that, and hands itself down:
+ * soon most of the time would go to children of such programs. So most are born without.
+ */
+static void drop_repeats(struct fuzz_program *program, struct zcrx_rng *rng)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < program->count; i++) {
+		if (program->ops[i].kind != FUZZ_REPEAT || below(rng, 8) == 0)
+			program->ops[kept++] = program->ops[i];
+	}
+	program->count = kept;
+}
+
 /* A child of such a program is a small one, as a rule, or there would soon be no other. */
 static void tame(struct fuzz_program *program, struct zcrx_rng *rng)
 {
 	struct fuzz_shape *shape = &program->shape;
 
+	drop_repeats(program, rng);
 	if ((!is_large(shape) && fuzz_work(program) < (1U << 14)) || below(rng, 256) == 0)
 		return;
 	shape->num_niovs = (shape->num_niovs - 1) % FUZZ_SMALL_MAX + 1;
@@ -602,4 +618,5 @@ void fuzz_cross(struct fuzz_program *to, const struct fuzz_program *first,
 	to->count = kept + count;
 	for (uint32_t i = kept; i < to->count; i++)
 		to->ops[i].queue = to->ops[i].queue && to->shape.queues > 1;
+	tame(to, rng);
 }

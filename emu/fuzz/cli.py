@@ -218,7 +218,8 @@ def minimise(
     harness.check()
     short, left, trial = harness.minimise(program, before)
     if trial.is_clean:
-        console.print(f"{path}: nothing is found in this program", highlight=False, markup=False)
+        line = f"{path}: nothing is found in this program"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         return {"findings": []}
     finding = Finding(short, harness.target, trial, left, found_by={"engine": "minimise"})
     folder = findings_folder(findings, _FINDINGS)

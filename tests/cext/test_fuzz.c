@@ -143,6 +143,39 @@ static void the_same_seed_makes_the_same(void)
 	CHECK(same_program(&programs[0], &programs[1]));
 }
 
+static uint32_t repeats_of(const struct fuzz_program *program)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < program->count; i++)
+		count += program->ops[i].kind == FUZZ_REPEAT;
+	return count;
+}
+
+/* What takes long is kept for what it shows; a campaign's time must not go to its children. */
+static void children_of_repetitions_mostly_repeat_nothing(void)
+{
+	static struct fuzz_program parent, child;
+	uint32_t mutated = 0, crossed = 0;
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct zcrx_rng rng = zcrx_rng_for(SEED, i);
+
+		parent = (struct fuzz_program){
+			.shape = {.num_niovs = 4, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
+			.count = 2,
+			.ops = {{.kind = FUZZ_REFILL}, {.kind = FUZZ_REPEAT, .value = 300}},
+		};
+		child = parent;
+		fuzz_mutate(&child, &rng);
+		mutated += repeats_of(&child) > 0;
+		fuzz_cross(&child, &parent, &parent, &rng);
+		crossed += repeats_of(&child) > 0;
+	}
+	CHECK(mutated > 0 && mutated < 250);
+	CHECK(crossed > 0 && crossed < 250);
+}
+
 /* ---- damage is seen ------------------------------------------------------------------- */
 
 /*
@@ -559,8 +592,8 @@ static void programs_that_were_worth_keeping_are_clean(void)
 
 CHECK_MAIN(CASE(any_bytes_are_a_program), CASE(nothing_is_a_program_too),
 	   CASE(a_program_that_does_not_fit_is_not_cut), CASE(what_is_made_up_is_clean),
-	   CASE(the_same_seed_makes_the_same), CASE(each_damage_is_seen),
-	   CASE(bad_readings_are_seen),
+	   CASE(the_same_seed_makes_the_same), CASE(children_of_repetitions_mostly_repeat_nothing),
+	   CASE(each_damage_is_seen), CASE(bad_readings_are_seen),
 #ifndef HAS_ASAN
 	   CASE(writing_behind_an_array_is_seen),
 #endif

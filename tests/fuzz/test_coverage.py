@@ -167,4 +167,4 @@ def test_command_writes_the_report(
     assert answer.stderr == ""
     assert (tmp_path / "cover" / "index.html").is_file()
     assert "not found yet" not in answer.stdout
-    assert "of races" in answer.stdout
+    assert "annotated sources: cover/index.html" in answer.stdout
