@@ -24,6 +24,7 @@ from emu.channel import Channel, Event, NonsenseError, Word
 from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.memory import Handover
+from emu.proc import cpu_ticks
 from emu.reaper import parent_of
 from emu.setup_faults import SetupFaults
 
@@ -97,8 +98,7 @@ class Worker:
         """CPU seconds so far; the last value known once it is gone."""
         if self.exit_code is None:
             with contextlib.suppress(OSError, IndexError):
-                text = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2]
-                self.cpu_s = sum(int(ticks) for ticks in text.split()[11:13]) / _CLOCK_TICKS
+                self.cpu_s = cpu_ticks(self.pid) / _CLOCK_TICKS
         return self.cpu_s
 
     def release(self) -> None:

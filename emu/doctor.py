@@ -31,7 +31,7 @@ class Check:
 def _cores() -> Check:
     usable = len(os.sched_getaffinity(0))
     model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break

@@ -12,11 +12,11 @@ import enum
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from emu.config import FRAGMENTS_MAX, Pace, RunConfig
 from emu.core import CounterGroup, Queue, StandingView
+from emu.proc import STATE, stat_words
 from faults import Actor, Plan
 
 LOOK_EVERY_S = 0.05  #: between looks at a suspected queue; a look may cost a millisecond
@@ -261,7 +261,7 @@ class Service(Protocol):
 def _state(pid: int) -> str:
     """A process's state as in ``/proc/PID/stat``: R, S, D, T …; X when it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return stat_words(pid)[STATE]
     except (OSError, IndexError):
         return "X"
 

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from emu.channel import Channel, Event
 from emu.guard import hide, show
+from emu.proc import PARENT, START_TICKS, STATE, stat_words
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NAME = 15
@@ -40,15 +41,10 @@ class Relative:
     is_dead: bool  #: nobody has waited for it yet
 
 
-def _stat(pid: int | str) -> list[str]:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].decode().split()
-
-
 def parent_of(pid: int) -> int | None:
     """Parent of a process; None if there is no such process, or that cannot be told."""
     try:
-        return int(_stat(pid)[1])
+        return int(stat_words(pid)[PARENT])
     except OSError:
         return None
 
@@ -59,9 +55,9 @@ def relatives_of(root: int) -> list[Relative]:
     for name in os.listdir("/proc"):
         if name.isdecimal():
             with contextlib.suppress(OSError):  # gone meanwhile
-                words = _stat(name)
-                found = Relative(int(name), int(words[19]), words[0] in "ZX")
-                children.setdefault(int(words[1]), []).append(found)
+                words = stat_words(int(name))
+                found = Relative(int(name), int(words[START_TICKS]), words[STATE] in "ZX")
+                children.setdefault(int(words[PARENT]), []).append(found)
     below: list[Relative] = []
     above = [root]
     while above:
@@ -80,7 +76,7 @@ def _send(relative: Relative, number: int) -> None:
     with contextlib.suppress(OSError):
         fd = os.pidfd_open(relative.pid)
         try:
-            if int(_stat(relative.pid)[19]) == relative.start:
+            if int(stat_words(relative.pid)[START_TICKS]) == relative.start:
                 signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)

@@ -24,6 +24,7 @@ from pathlib import Path
 import posix_ipc
 
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.proc import START_TICKS, stat_words
 
 PREFIX = "zcrx-emu"
 SHM_DIR = Path("/dev/shm")
@@ -37,10 +38,9 @@ def process_start_time(pid: int) -> int | None:
         OSError: It cannot be told: no descriptor is left, or it may not be looked at.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(stat_words(pid)[START_TICKS])
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from emu.core import Shape
 from emu.errors import RefusedStep
+from emu.proc import PARENT, stat_words
 from emu.report import Statement
 from emu.segment import PREFIX, SHM_DIR
 from faults import CompiledRule, Plan
@@ -46,7 +47,7 @@ def _descriptors() -> Iterator[str]:
 
 def _mappings() -> Iterator[str]:
     """Mappings of shared memory, a semaphore's too (it is made under a name of libc's own)."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
         where, _, path = line.partition(f" {SHM_DIR}/")
         if path:
             yield f"{path} at {where.split()[0]}"
@@ -57,9 +58,9 @@ def _children() -> Iterator[str]:
         if not entry.name.isdecimal():
             continue
         with contextlib.suppress(OSError):  # gone meanwhile
-            head, _, rest = (entry / "stat").read_text().rpartition(")")
-            if int(rest.split()[1]) == os.getpid():
-                yield f"{entry.name} ({head.partition('(')[2]})"
+            if int(stat_words(int(entry.name))[PARENT]) == os.getpid():
+                name = (entry / "comm").read_text(errors="replace").rstrip("\n")
+                yield f"{entry.name} ({name})"
 
 
 @dataclass(frozen=True, slots=True)

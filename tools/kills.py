@@ -38,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import run_function
+from emu.proc import PARENT, STATE, stat_words
 from emu.segment import PREFIX, SHM_DIR, process_start_time
 
 KINDS = ("control", "provider", "nic", "consumer")
@@ -79,7 +80,7 @@ def _is(pid: int, start: int | None) -> bool:
     if start is None or process_start_time(pid) != start:
         return False
     try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+        return stat_words(pid)[STATE] != "Z"
     except OSError:
         return False
 
@@ -153,7 +154,7 @@ def _workers(control: int) -> dict[int, str]:
             continue
         try:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parent = int(stat_words(int(entry.name))[PARENT])
         except OSError:  # gone meanwhile
             continue
         at = words.index("emu.worker") if "emu.worker" in words else None

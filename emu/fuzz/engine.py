@@ -25,6 +25,7 @@ from pathlib import Path
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind, build_mutator
 from emu.fuzz.harness import Target, fuzz_environment, unpacked
+from emu.proc import STATE, cpu_ticks, stat_words
 from emu.toolchain import libfuzzer_compiler
 
 #: Of the longest program (``FUZZ_PROGRAM_BYTES``).
@@ -220,10 +221,10 @@ class Worker:
     def activity(self) -> tuple[str, float]:
         """State of the process, as ``/proc`` has it, and the seconds of CPU that it has had."""
         try:
-            words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            pid = self._process.pid
+            return stat_words(pid)[STATE], cpu_ticks(pid) / os.sysconf("SC_CLK_TCK")
         except OSError:
             return "X", 0.0
-        return words[0], (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def last_words(self) -> list[str]:
         """The last lines that it wrote."""

@@ -53,7 +53,7 @@ def _line_of(error: BaseException, path: Path) -> int | None:
 
 def _read(path: Path) -> list[Scenario]:
     try:
-        source = path.read_text()
+        source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"scenario: {str(path)!r} cannot be read ({why})") from None

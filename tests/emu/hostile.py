@@ -193,6 +193,12 @@ def closes_everything(consumer: Consumer) -> None:
     honest(consumer)
 
 
+def takes_an_odd_name(consumer: Consumer) -> None:
+    """In /proc/PID/stat the name stands in the middle, in whatever bytes it has."""
+    ctypes.CDLL(None).prctl(15, b"\xff) Z 1\n(\xfe")  # PR_SET_NAME
+    honest(consumer)
+
+
 def reaches(consumer: Consumer) -> None:
     """Try to open every descriptor of every other process of the run but consumers."""
     found = list(_reached())
@@ -291,6 +297,7 @@ KINDS: dict[str, str] = {
     "ignores": FAIL,
     "forks": PASS,
     "closes_everything": PASS,
+    "takes_an_odd_name": PASS,
     "reaches": PASS,
 }
 

@@ -29,6 +29,7 @@ CHOSEN = (
     "raises_surrogates",
     "raises_what_cannot_be_shown",
     "closes_everything",
+    "takes_an_odd_name",
 )
 
 
