@@ -241,10 +241,14 @@ def _signal_problem(code: int, said: str) -> str | None:
         return None if verdicts[0].startswith("FAIL: substance") else verdicts[0]
     if not verdicts and (code in _UNBEGUN or (code == 2 and _NO_VERDICT in said)):
         return None
+    if not verdicts and _UNLOADED in said:
+        return None
     return f"exit code {code}, and said {said.splitlines()[-1:]}"
 
 
 _NO_VERDICT = "zcrx-emu: error: interrupted before there was a verdict"
+#: Of an interpreter that has not come as far as anybody's code.
+_UNLOADED = "Fatal Python error: init_import_site"
 #: Before there was anything to judge: by the signal itself, or as a shell says it.
 _UNBEGUN = {sign * (base + number) for number in (1, 2, 15) for sign, base in ((-1, 0), (1, 128))}
 
