@@ -355,7 +355,7 @@ def main(
     providers: Annotated[
         bool, typer.Option("--providers", help="The same with providers that misbehave.")
     ] = False,
-    within: Annotated[float, typer.Option(help="Seconds beyond the traffic, with these.")] = 15.0,
+    within: Annotated[float, typer.Option(help="Seconds beyond the traffic, with these.")] = 20.0,
 ) -> None:
     """Measure what attacks on queue 0 cost queue 1; or run hostile consumers and providers."""
     if hostile or providers:

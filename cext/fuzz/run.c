@@ -434,17 +434,17 @@ static bool do_alloc(struct bout *bout)
 static bool find_held(const struct bout *bout, bool by_user, uint32_t *niov, uint32_t *left)
 {
 	const struct judge *judge = bout->judge;
+	uint32_t now = *niov;
 
-	for (; *left > 0; (*left)--) {
-		uint32_t now = *niov;
-
-		*niov = now + 1 < judge->shape.num_niovs ? now + 1 : 0;
+	for (uint32_t after = *left; after-- > 0;
+	     now = now + 1 < judge->shape.num_niovs ? now + 1 : 0) {
 		if (by_user ? judge->niovs[now].user_refs : judge->stack_refs[now]) {
-			(*left)--;
+			*left = after;
 			*niov = now;
 			return true;
 		}
 	}
+	*left = 0;
 	return false;
 }
 
