@@ -238,12 +238,12 @@ def test_sweep_spares_those_of_whom_it_cannot_tell(
 ) -> None:
     """On a machine without a descriptor to spare, a live run must not lose what it has made."""
 
-    def fails(*_: object, **__: object) -> str:
+    def fails(*_: object, **__: object) -> bytes:
         raise OSError(number, os.strerror(number))
 
     (shm_dir / f"zcrx-emu.{dead}.0").touch()
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", fails)
+        patched.setattr(Path, "read_bytes", fails)
         with pytest.raises(OSError, match=os.strerror(number)):
             process_start_time(os.getpid())
         assert sweep() == []
