@@ -16,8 +16,18 @@ from typing import NamedTuple
 
 import pytest
 
+from emu.bugs.patch import make_patch
 from emu.cli import main
 from emu.core import watched_objects
+from emu.ondemand import core_sources
+
+
+def change(file: str, old: str, new: str) -> str:
+    """A seeded bug's diff: other words for a stretch of a file of the core, which is there once."""
+    text = (core_sources() / file).read_text()
+    assert text.count(old) == 1
+    return make_patch(file, text, text.replace(old, new))
+
 
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")

@@ -29,8 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emu.bugs import Bug, find_bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, Bug, find_bug
 from emu.cli import run_function
 from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build, compiler_of
@@ -236,8 +235,9 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
     lines = [
         "# What the fuzzer finds, and how soon",
         "",
-        f"{len(powers)} mistakes that a memory provider can make ([emu/bugs](../emu/bugs)), each "
-        "put into a build of its own. Each engine looked for each of them from an empty corpus, "
+        f"{len(powers)} mistakes that a memory provider can make "
+        "([emu/bugs/content](../emu/bugs/content)), each put into a build of its own. "
+        "Each engine looked for each of them from an empty corpus, "
         f"{runs} times with another seed, for at most {seconds:g} s. A finding counts only if "
         "its program finds it again in a process of its own.",
         "",

@@ -27,8 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emu.bugs import Bug, find_bug
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.cli import run_function
 from emu.errors import EmuError
 from emu.race.build import build_simulation
@@ -237,7 +236,7 @@ def _document(
         "# A museum of racing bugs",
         "",
         f"{len(museum)} mistakes that are none as long as nobody comes in between "
-        "([emu/bugs/racing.py](../emu/bugs/racing.py)), each put into a simulation of its own "
+        "([emu/bugs/racing](../emu/bugs/racing)), each put into a simulation of its own "
         "([racing.md](racing.md)). Each strategy looked for each of them in a ready scenario that "
         f"is clean without it, for at most {seconds:g} s, in each memory model that can show it.",
         "A few need no more than a slow partner: what counts is that somebody comes in between.",

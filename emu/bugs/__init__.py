@@ -1,15 +1,20 @@
 """Seeded bugs: mistakes that can be put into a build of the core made for that, never into ours.
 
-A bug is a change of the source text. It is applied to a copy that is then compiled; a change
-that does not apply any more is an error, so that a bug cannot silently become no bug.
+Each is a file ``KIND/NAME.patch``: what is wrong, and what it leads to, in a sentence; then for a
+racing one ``Scenario:`` and, if it is not ``sc``, ``Memory:``; then a unified diff of files of
+``cext/``. It is applied to a copy that is then compiled; one that does not apply any more is an
+error, so that a bug cannot silently become no bug. ``python -m tools.bugs`` looks after them.
 """
 
 from __future__ import annotations
 
 import difflib
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from emu.bugs.patch import PatchError, read_patch
 from emu.errors import ConfigError, EmuError
 
 
@@ -24,9 +29,7 @@ class Bug:
     Attributes:
         name: What ``--bug`` takes.
         explanation: What is wrong, and what it leads to, in a sentence.
-        file: Of ``cext/``, the file that is changed.
-        old: Text that stands in it exactly once.
-        new: What stands there instead.
+        patch: A unified diff of files below ``cext/``.
         scenario: The ready scenario of ``emu.race.library`` that shows it; empty for a mistake
             that needs nobody to race with.
         memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. It shows
@@ -36,29 +39,90 @@ class Bug:
 
     name: str
     explanation: str
-    file: str
-    old: str
-    new: str
+    patch: str
     scenario: str = ""
     memory: str = "sc"
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of ``cext/`` that it changes."""
+        return tuple(part.file for part in read_patch(self.patch))
+
     def apply(self, sources: Path) -> None:
-        """Change the file in a copy of ``cext/``.
+        """Change the files in a copy of ``cext/``: all of them, or none.
 
         Raises:
-            StaleBugError: The text to replace is not there, or not just once.
+            StaleBugError: The change fits nowhere, or more than one place.
         """
-        path = sources / self.file
-        text = path.read_text()
-        if text.count(self.old) != 1:
-            raise StaleBugError(
-                f"bug: {self.name!r} does not fit {self.file}: the text to change stands there "
-                f"{text.count(self.old)} times, not once"
-            )
-        path.write_text(text.replace(self.old, self.new))
+        changed = {}
+        try:
+            for part in read_patch(self.patch):
+                path = sources / part.file
+                changed[path] = part.apply(path.read_text(encoding="utf-8"))
+        except (OSError, PatchError) as error:
+            raise StaleBugError(f"bug: {self.name!r} does not fit: {error}") from None
+        for path, text in changed.items():
+            path.write_text(text, encoding="utf-8")
+
+    @property
+    def text(self) -> str:
+        """The file that it is read from."""
+        fields = [f"Scenario: {self.scenario}"] if self.scenario else []
+        fields += [f"Memory: {self.memory}"] if self.memory != "sc" else []
+        lines = textwrap.wrap(self.explanation, 96, break_long_words=False, break_on_hyphens=False)
+        return "\n".join([*lines, *fields, "", self.patch])
 
 
-def find_bug(name: str, bugs: dict[str, Bug]) -> Bug:
+def read_bug(name: str, text: str) -> Bug:
+    """The bug that a file holds."""
+    head, mark, patch = text.partition("\n\n")
+    lines = head.splitlines()
+    fields = {}
+    while lines and lines[-1].partition(": ")[0] in ("Scenario", "Memory"):
+        key, _, value = lines.pop().partition(": ")
+        fields[key.lower()] = value
+    if not mark or not lines:
+        raise StaleBugError(f"bug: {name!r} lacks its sentence, or the empty line behind it")
+    return Bug(name, " ".join(lines), patch, **fields)
+
+
+class Catalogue(Mapping[str, Bug]):
+    """The bugs of one kind, by name; each is read when somebody asks for it.
+
+    Args:
+        folder: Where their files lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: list[str] | None = None
+        self._read: dict[str, Bug] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        if self._names is None:
+            self._names = sorted(path.stem for path in self._folder.glob("*.patch"))
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, name: str) -> Bug:
+        if name not in self._read:
+            if name not in iter(self):
+                raise KeyError(name)
+            text = (self._folder / f"{name}.patch").read_text(encoding="utf-8")
+            self._read[name] = read_bug(name, text)
+        return self._read[name]
+
+
+_HERE = Path(__file__).parent
+#: What a provider gets wrong without anybody racing it.
+CONTENT_BUGS = Catalogue(_HERE / "content")
+#: Right by itself, wrong when somebody else comes in between.
+RACING_BUGS = Catalogue(_HERE / "racing")
+
+
+def find_bug(name: str, bugs: Mapping[str, Bug]) -> Bug:
     """Look a bug up.
 
     Raises:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from emu.bugs import find_bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, find_bug
 from emu.fuzz.harness import Harness, Target
 
 __all__ = ["check_program"]

@@ -14,8 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from emu.bugs import find_bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, find_bug
 from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind
@@ -52,32 +52,71 @@ class Gap:
 
     file: str
     line: int
-    outcome: bool  #: which outcome is missing
-    source: str  #: the line
+    function: str
+    condition: str  #: as it stands in the source, in one line
+    outcome: bool  #: which one is missing
     reason: str  #: why it cannot be reached, or empty
+
+
+class _Condition(NamedTuple):
+    """Where a condition stands; in the order of the source."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    function: str
+
+    def text(self, lines: Sequence[str]) -> str:
+        """It, in one line."""
+        stretch = list(lines[self.line - 1 : self.end_line])
+        stretch[-1] = stretch[-1][: self.end_column - 1]
+        stretch[0] = stretch[0][self.column - 1 :]
+        return " ".join(" ".join(stretch).split())
 
 
 _ALONE = "it takes another process at the same moment: a matter of races"
 _FOREIGN = "only with a provider of one's own"
-#: Why some outcomes cannot come up: file, text of the line, the missing outcome (None: either).
+_AT_ONCE = "would be a finding at once"
+_ALWAYS = "the harness always"
+#: Why some outcomes cannot come up: function, condition, the missing outcome (None: either).
 UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
-    ("area.c", "zcrx_lock(", True, _ALONE),
-    ("page_pool.c", "zcrx_lock(", True, _ALONE),
-    ("provider.c", "zcrx_lock(", True, _ALONE),
-    ("area.h", "zcrx_user_ref_take", True, _ALONE),
-    ("area.h", "} while (!shm_cas_u32(", True, _ALONE),
-    ("area.h", "if (before != count)", False, _ALONE),
-    ("provider.c", "(before && destroyed)", None, _ALONE),
-    ("area.c", "if (free_count < area->num_niovs)", False, "would be a finding at once"),
-    ("area.h", "if (before < count)", True, "would be a finding at once"),
-    ("page_pool.c", "count < max &&", False, "whoever looks has room for the whole ring"),
-    ("provider.c", "trace->count == trace->capacity", True, "the harness has room for all"),
-    ("provider.c", "if (ifq->trace)", False, "the harness always has each entry traced"),
-    ("provider.c", "if (ifq->niov_log)", False, "the harness always has a log of buffers"),
-    ("area.h", "return num_niovs < ZCRX_ACCOUNTS", False, "few programs have so large an area"),
-    ("area.h", "if (area->scrubbed)", False, "the harness always counts what is scrubbed"),
-    ("provider.c", "if (ifq->foreign)", True, _FOREIGN),
-    ("provider.c", "return ifq->detached ? 0 : log_room(ifq)", None, _FOREIGN),
+    ("zcrx_area_pop_free", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
+    ("zcrx_area_push_free", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
+    ("zcrx_area_push_free", "free_count < area->num_niovs", False, _AT_ONCE),
+    (
+        "zcrx_user_ref_take",
+        "!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS)",
+        True,
+        _ALONE,
+    ),
+    ("zcrx_area_note_scrubbed", "area->scrubbed", False, f"{_ALWAYS} counts what is scrubbed"),
+    ("zcrx_pp_ref_put", "before < count", True, _AT_ONCE),
+    ("zcrx_pp_ref_put", "before != count", False, _ALONE),
+    (
+        "zcrx_pp_refuse_ring",
+        "!zcrx_lock(&shared->producer_lock, pool->area->aborted)",
+        True,
+        _ALONE,
+    ),
+    ("ptr_ring_put", "!zcrx_lock(&shared->producer_lock, pool->area->aborted)", True, _ALONE),
+    ("zcrx_pp_ring_snapshot", "count < max", False, "whoever looks has room for the whole ring"),
+    ("trace_all", "trace->count == trace->capacity", True, "the harness has room for all"),
+    ("record", "ifq->trace", False, f"{_ALWAYS} has each entry traced"),
+    ("record", "ifq->niov_log", False, f"{_ALWAYS} has a log of buffers"),
+    ("zcrx_ifq_may_read", "ifq->detached", None, _FOREIGN),
+    ("zcrx_ifq_refill_ring", "ifq->foreign", True, _FOREIGN),
+    (
+        "zcrx_ifq_refill_ring",
+        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        True,
+        _ALONE,
+    ),
+    ("end_pool", "before", True, _ALONE),
+    ("end_pool", "destroyed", None, _ALONE),
+    ("zcrx_ifq_scrub", "ifq->foreign", True, _FOREIGN),
+    ("zcrx_ifq_take_copy_buffer", "ifq->foreign", True, _FOREIGN),
 )
 
 
@@ -190,12 +229,12 @@ class CoverageMeter:
         # By name only: with a seeded bug a copy was compiled.
         return file.name in self._sources and file.parent.name == "cext"
 
-    def _export(self) -> list[dict[str, Any]]:
+    def _functions(self) -> list[dict[str, Any]]:
         if not self._total.exists():
             return []
         text = self._tool(self._cov, "export", *self._objects, f"-instr-profile={self._total}")
-        files: list[dict[str, Any]] = json.loads(text)["data"][0]["files"]
-        return [file for file in files if self._is_counted(Path(file["filename"]))]
+        functions: list[dict[str, Any]] = json.loads(text)["data"][0]["functions"]
+        return functions
 
     def _lines(self) -> dict[tuple[str, int], int]:
         """How often each line was run, by file and line; headers once, as below."""
@@ -214,17 +253,20 @@ class CoverageMeter:
                 lines[where.name, int(line)] += int(count)
         return dict(lines)
 
-    def _outcomes(self) -> dict[tuple[str, int, int, bool], int]:
-        """How often each outcome of each condition was seen: by file, line, column, outcome.
+    def _outcomes(self) -> dict[tuple[_Condition, bool], int]:
+        """How often each outcome of each condition was seen.
 
         What is inline in a header is counted once for each file that has it; here it is one.
         """
-        outcomes: collections.Counter[tuple[str, int, int, bool]] = collections.Counter()
-        for file in self._export():
-            name = Path(file["filename"]).name
-            for branch in file["branches"]:
-                for outcome, count in ((True, branch[4]), (False, branch[5])):
-                    outcomes[name, branch[0], branch[1], outcome] += count
+        outcomes: collections.Counter[tuple[_Condition, bool]] = collections.Counter()
+        for function in self._functions():
+            files = [Path(name) for name in function["filenames"]]
+            name = function["name"].rpartition(":")[2]  # a static one has its file before it
+            for line, column, end_line, end_column, true, false, file, *_ in function["branches"]:
+                if self._is_counted(files[file]):
+                    at = _Condition(files[file].name, line, column, end_line, end_column, name)
+                    outcomes[at, True] += true
+                    outcomes[at, False] += false
         return dict(outcomes)
 
     def measure(self) -> Coverage:
@@ -242,10 +284,10 @@ class CoverageMeter:
         """Each outcome that was not seen, with the reason if there is one."""
         sources = {name: path.read_text().splitlines() for name, path in self._sources.items()}
         return [
-            Gap(name, line, outcome, source, _reason(name, source, outcome))
-            for (name, line, _, outcome), count in sorted(self._outcomes().items())
+            Gap(at.file, at.line, at.function, text, outcome, _reason(at.function, text, outcome))
+            for (at, outcome), count in sorted(self._outcomes().items())
             if count == 0
-            for source in [sources[name][line - 1].strip()]
+            for text in [at.text(sources[at.file])]
         ]
 
     def write_report(self, folder: Path) -> Path:
@@ -259,8 +301,8 @@ class CoverageMeter:
         return folder / "index.html"
 
 
-def _reason(file: str, source: str, outcome: bool) -> str:
+def _reason(function: str, condition: str, outcome: bool) -> str:
     for name, text, missing, reason in UNREACHABLE:
-        if name == file and text in source and missing in (None, outcome):
+        if (name, text) == (function, condition) and missing in (None, outcome):
             return reason
     return ""

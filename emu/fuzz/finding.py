@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emu.bugs import find_bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, find_bug
 from emu.errors import ConfigError
 from emu.finding_file import claims_format, read_content, wrong_file
 from emu.fuzz.harness import CODEC, Target, Trial, packed

@@ -183,9 +183,9 @@ def print_gaps(console: Console, gaps: list[Gap]) -> None:
         table.add_column(name, overflow="fold")
     for gap in gaps:
         table.add_row(
-            f"{gap.file}:{gap.line}",
+            f"{gap.file}:{gap.line}\n{gap.function}()",
             "true" if gap.outcome else "false",
-            escape(gap.source),
+            escape(gap.condition),
             gap.reason or "[bold yellow]not found yet[/]",
         )
     console.print(table)

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emu.bugs import Bug, find_bug
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.errors import ConfigError
 from emu.finding_file import claims_format, read_content, wrong_file
 from emu.places import absolute, found_again

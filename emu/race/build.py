@@ -136,7 +136,7 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
 
         def make(name: str) -> Path:
             is_engine = name in _ENGINE
-            is_same = (is_engine or name in _BYSTANDERS) and bug and bug.file != name
+            is_same = (is_engine or name in _BYSTANDERS) and bug and name not in bug.files
             sources = core_sources() if is_same else changed
             flags = [*_COMMON] if is_engine else [*_COMMON, *hooks]
             return compile_core(compiler, sources, sources / name, flags)

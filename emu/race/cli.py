@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from emu.bugs import Bug, find_bug
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
 from emu.race.artifact import Artifact, artifact_of, read_artifact

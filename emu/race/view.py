@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from emu.bugs import Bug
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug
 from emu.race.library import SCENARIOS
 from emu.race.operations import OPERATIONS
 from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy

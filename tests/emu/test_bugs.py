@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from emu.bugs import Bug, StaleBugError, find_bug
-from emu.bugs.content import _BUGS, CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug, StaleBugError, find_bug, read_bug
 from emu.errors import ConfigError
 from emu.ondemand import core_sources
 from emu.toolchain import any_compiler
 
+_BUGS = [*CONTENT_BUGS.values(), *RACING_BUGS.values()]
 ALL = pytest.mark.parametrize("bug", _BUGS, ids=lambda bug: bug.name)
 #: Files that see every header in which a bug may lie.
-_READERS = ("provider.c", "page_pool.c")
+_READERS = ("provider.c", "page_pool.c", "fuzz/subject.c")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,16 @@ def _check(sources: Path, names: list[str]) -> str:
 
 @ALL
 def test_bug_applies_and_compiles(bug: Bug, pristine: Path) -> None:
-    kept = (pristine / bug.file).read_bytes()
+    kept = {name: (pristine / name).read_bytes() for name in bug.files}
     try:
         bug.apply(pristine)
-        assert (pristine / bug.file).read_bytes() != kept
-        assert _check(pristine, [bug.file] if bug.file.endswith(".c") else [*_READERS]) == ""
+        assert all((pristine / name).read_bytes() != text for name, text in kept.items())
+        headers = any(name.endswith(".h") for name in kept)
+        sources = {name for name in kept if name.endswith(".c")}
+        assert _check(pristine, sorted(sources.union(_READERS if headers else ()))) == ""
     finally:
-        (pristine / bug.file).write_bytes(kept)
+        for name, text in kept.items():
+            (pristine / name).write_bytes(text)
 
 
 @ALL
@@ -54,21 +57,46 @@ def test_bug_is_told_in_a_sentence(bug: Bug) -> None:
     assert re.fullmatch(r"[a-z].{20,200}[^.]", bug.explanation)
 
 
+@ALL
+def test_what_is_read_is_written_the_same(bug: Bug) -> None:
+    assert read_bug(bug.name, bug.text) == bug
+
+
 def test_every_bug_has_its_own_name_and_change() -> None:
-    assert len(CONTENT_BUGS) == len(_BUGS)
-    assert len({(bug.file, bug.old, bug.new) for bug in _BUGS}) == len(_BUGS)
+    assert CONTENT_BUGS.keys().isdisjoint(RACING_BUGS)
+    for bugs in (CONTENT_BUGS, RACING_BUGS):
+        assert len({bug.patch for bug in bugs.values()}) == len(bugs)
     assert len({bug.explanation for bug in _BUGS}) == len(_BUGS)
 
 
 def test_bug_that_does_not_fit_any_more_is_an_error(pristine: Path) -> None:
-    gone = Bug("gone", "nothing", "provider.c", "no such text", "")
-    twice = Bug("twice", "nothing", "provider.c", "return", "")
-    before = (pristine / "provider.c").read_bytes()
-    with pytest.raises(StaleBugError, match=r"'gone' does not fit provider.c: .* 0 times"):
-        gone.apply(pristine)
-    with pytest.raises(StaleBugError, match=r"'twice' does not fit provider.c"):
-        twice.apply(pristine)
-    assert (pristine / "provider.c").read_bytes() == before
+    """Of two files neither is touched then."""
+    bug = CONTENT_BUGS["pad-ignored"]
+    gone = "--- a/area.c\n+++ b/area.c\n@@ -1,2 +1,2 @@\n-no such line\n+another\n"
+    both = Bug("both", "nothing", bug.patch + gone)
+    before = {path: path.read_bytes() for path in pristine.glob("*.c")}
+    with pytest.raises(StaleBugError, match=r"^bug: 'both' does not fit: hunk 1 of area.c"):
+        both.apply(pristine)
+    assert {path: path.read_bytes() for path in pristine.glob("*.c")} == before
+
+
+def test_bug_of_a_file_that_is_gone_is_an_error(pristine: Path) -> None:
+    patch = "--- a/gone.c\n+++ b/gone.c\n@@ -1 +1 @@\n-old\n+new\n"
+    with pytest.raises(StaleBugError, match=r"'far' does not fit: .*gone\.c"):
+        Bug("far", "nothing", patch).apply(pristine)
+
+
+@pytest.mark.parametrize("text", ["", "a sentence", "Memory: tso\n\n--- a/x\n"])
+def test_file_without_its_sentence_is_an_error(text: str) -> None:
+    with pytest.raises(StaleBugError, match="'odd' lacks its sentence"):
+        read_bug("odd", text)
+
+
+def test_fields_of_a_racing_bug_are_read() -> None:
+    bug = read_bug("name", "what is\nwrong here\nScenario: cut-vs-refill\nMemory: c11\n\n--- a/x\n")
+    assert (bug.explanation, bug.scenario, bug.memory) == (
+        "what is wrong here", "cut-vs-refill", "c11",
+    )  # fmt: skip
 
 
 def test_bug_is_found_by_name() -> None:
@@ -84,3 +112,8 @@ def test_name_like_no_other_is_answered_with_some_that_exist() -> None:
     with pytest.raises(ConfigError) as raised:
         find_bug("zzz", CONTENT_BUGS)
     assert any(name in str(raised.value) for name in CONTENT_BUGS)
+
+
+def test_name_that_leads_out_of_the_folder_is_unknown() -> None:
+    with pytest.raises(ConfigError, match=r"^bug: '../racing"):
+        find_bug("../racing/two-scrubs", CONTENT_BUGS)

@@ -10,15 +10,16 @@ from types import ModuleType
 import pytest
 import typer
 
-from emu.bugs import Bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, Bug
+
+from ..conftest import change
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(not (ROOT / "tools").exists(), reason="not a checkout")
 
 #: A change without effect: nothing can be found.
-NO_BUG = Bug("no-bug", "nothing is wrong", "area.c", "The freelist. A stack", "A stack")
+NO_BUG = Bug("no-bug", "nothing is wrong", change("area.c", "The freelist. A stack", "A stack"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS
 from emu.errors import EnvironmentProblem
 from emu.fuzz import campaign as campaign_module
 from emu.fuzz.campaign import Campaign, Plan, Progress

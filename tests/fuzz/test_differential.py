@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from emu.bugs import Bug
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS, Bug
 from emu.fuzz import differential
 from emu.fuzz.differential import compare, compare_all
 from emu.fuzz.harness import Harness, Target
+
+from ..conftest import change
 
 STRICT, CHECKED = 1, 4
 PUSH, SCRUB, REFILL, CHECK = 5, 10, 11, 19
@@ -30,7 +31,7 @@ def push(off: int, pad: int = 0) -> bytes:
 
 
 def _bug(name: str, old: str, new: str) -> Bug:
-    return Bug(name, "of these tests", "provider.c", old, new)
+    return Bug(name, "of these tests", change("provider.c", old, new))
 
 
 BUGS = {

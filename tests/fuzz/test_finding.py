@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emu.bugs.content import CONTENT_BUGS
+from emu.bugs import CONTENT_BUGS
 from emu.errors import ConfigError
 from emu.fuzz.finding import Finding, emitted_test, is_finding, read_finding, read_program
 from emu.fuzz.harness import Harness, Step, Target, Trial

@@ -11,6 +11,8 @@ import pytest
 from emu.bugs import Bug
 from emu.fuzz.harness import Harness, Target
 
+from ..conftest import change
+
 ROOT = Path(__file__).parents[2]
 PUSH, ALLOC, REFILL, FLUSH, DETACH, ATTACH, CHECK = 5, 0, 11, 12, 17, 18, 19
 CHECKED = 4
@@ -18,15 +20,17 @@ CHECKED = 4
 #: Ours without the lock around a refill, with the lock taken after the tail was looked at.
 OURS = {
     "lock": Bug(
-        "refill-unlocked", "of these tests", "provider.c",
+        "refill-unlocked", "of these tests",
+        change("provider.c",
         "ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
-        "ifq->detached",
+        "ifq->detached"),
     ),
     "late": Bug(
-        "refill-locked-late", "of these tests", "provider.c",
+        "refill-locked-late", "of these tests",
+        change("provider.c",
         "ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
         "ifq->detached || !zcrx_ifq_available(ifq) || "
-        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)"),
     ),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
 from emu.race.runner import Runner

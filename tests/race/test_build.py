@@ -16,13 +16,14 @@ from emu.race.runner import Memory, Runner, Search, Strategy
 from emu.race.timeline import find_places, print_timeline
 from emu.toolchain import any_compiler
 
+from ..conftest import change
 from .conftest import REFILL
 
 _TAKE = "\tuint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);\n\tuint32_t count;\n"
 
 
 def _bug(name: str, what: str) -> Bug:
-    return Bug(name, "a test's own", "area.h", _TAKE, f"{_TAKE}\n{what}\n")
+    return Bug(name, "a test's own", change("area.h", _TAKE, f"{_TAKE}\n{what}\n"))
 
 
 NEVER_YIELDS = _bug("never-yields", "\tfor (volatile int i = 1; i; i |= 1)\n\t\t;")
@@ -57,7 +58,8 @@ def test_data_race_names_the_lines(tmp_path: Path) -> None:
     plain = _TAKE.replace(
         "shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD)", "*(uint32_t *)(void *)refs"
     )
-    runner = Runner(build_simulation(Bug("plain-read", "a test's own", "area.h", _TAKE, plain)))
+    bug = Bug("plain-read", "a test's own", change("area.h", _TAKE, plain))
+    runner = Runner(build_simulation(bug))
     found = runner.search(REFILL, Search(memory=Memory.SC)).found
     assert found is not None
     assert found.kind == "race"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from emu.bugs import Bug
+from emu.bugs import RACING_BUGS
 from emu.errors import ConfigError
 from emu.ondemand import core_sources
 from emu.race import live
@@ -25,21 +25,7 @@ from emu.race.live import LiveResult, run_live
 from emu.race.setups import NOT_LIVE, SETUPS, draw
 
 #: Without the loop, and with a scrub between the two: the reference is taken twice.
-CVE = Bug(
-    "cve-2026-43121",
-    "the user references are read, and decremented in a second step: a scrub in between makes "
-    "the buffer come home twice",
-    "area.h",
-    "\tdo {\n"
-    "\t\tcount = now < max ? now : max;\n"
-    "\t\tif (count == 0)\n"
-    "\t\t\treturn 0;\n"
-    "\t} while (!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS));\n",
-    "\tcount = now < max ? now : max;\n"
-    "\tif (count == 0)\n"
-    "\t\treturn 0;\n"
-    "\tshm_fetch_sub_u32(refs, count, POINT_USER_REF_CAS);\n",
-)
+CVE = RACING_BUGS["cve-2026-43121"]
 _FRONT = (
     *("race", "--live", "--scenario", "refill-vs-scrub", "--time", "3600", "--seed", "7"),
     *("--json", "-"),

@@ -10,8 +10,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import typer
 
-from emu.bugs import Bug
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug
+
+from ..conftest import change
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +21,11 @@ pytestmark = pytest.mark.skipif(not (ROOT / "tools").exists(), reason="not a che
 CVE = RACING_BUGS["cve-2026-43121"]
 #: A change without effect: nothing can be found.
 NO_BUG = Bug(
-    "no-bug", "nothing is wrong", "area.c", "The freelist. A stack", "A stack", "two-scrubs", "c11"
+    "no-bug",
+    "nothing is wrong",
+    change("area.c", "The freelist. A stack", "A stack"),
+    "two-scrubs",
+    "c11",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.bugs.racing import RACING_BUGS
+from emu.bugs import RACING_BUGS
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
 from emu.race.runner import Memory, Runner, Search

@@ -1,0 +1,70 @@
+"""Look after the seeded bugs: ``python -m tools.bugs`` says which have moved, ``--write`` follows.
+
+A bug is a diff (``emu/bugs/KIND/NAME.patch``). When the core changes, one whose place has moved
+still applies; written anew it has the present lines and context again, so that it survives the
+next change, too. One that does not apply any more must be made again by hand: change the core, put
+``git diff --relative=cext`` behind the sentence in its file, and take the change back.
+
+Exit code 1 if one does not apply.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug
+from emu.bugs.patch import PatchError, make_patch, read_patch
+from emu.cli import run_function
+from emu.ondemand import core_sources
+
+FOLDER = Path(__file__).parents[1] / "emu" / "bugs"
+
+
+def made_anew(bug: Bug, sources: Path) -> str:
+    """The bug's diff against the present sources.
+
+    Raises:
+        PatchError: It does not apply.
+        OSError: A file is gone.
+    """
+    made = []
+    for part in read_patch(bug.patch):
+        text = (sources / part.file).read_text(encoding="utf-8")
+        made.append(make_patch(part.file, text, part.apply(text)))
+    return "".join(made)
+
+
+def main(
+    write: Annotated[bool, typer.Option("--write", help="Write them anew.")] = False,
+) -> None:
+    """Say which seeded bugs have moved, and which do not apply any more."""
+    console = Console()
+    moved = stale = 0
+    for kind, bugs in (("content", CONTENT_BUGS), ("racing", RACING_BUGS)):
+        for bug in bugs.values():
+            try:
+                patch = made_anew(bug, core_sources())
+            except (OSError, PatchError) as error:
+                console.print(f"{kind}/{bug.name}: {error}", markup=False, soft_wrap=True)
+                stale += 1
+                continue
+            if patch == bug.patch:
+                continue
+            moved += 1
+            if write:
+                bug = Bug(bug.name, bug.explanation, patch, bug.scenario, bug.memory)
+                (FOLDER / kind / f"{bug.name}.patch").write_text(bug.text, encoding="utf-8")
+            else:
+                console.print(f"{kind}/{bug.name}: moved", markup=False, soft_wrap=True)
+    total = len(CONTENT_BUGS) + len(RACING_BUGS)
+    console.print(f"{total} bugs: {moved} moved{' (written)' if write else ''}, {stale} stale")
+    if stale:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    run_function(main, "bugs")
