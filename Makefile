@@ -70,7 +70,7 @@ test-asan: $(ASAN)/build.ninja
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	ZCRX_EMU_CORE="$(CURDIR)/$(ASAN)/cext/_core.abi3.so" \
-	  pytest tests/emu/test_model.py tests/emu/test_stepping_property.py
+	  pytest tests/spec/test_model.py tests/spec/test_stepping_property.py
 
 # Threads in the place of processes: what the core shares without an atomic access is found here.
 # Only GCC warns of stand-alone fences, which the doorbells have, and only GCC knows that warning.

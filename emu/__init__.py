@@ -23,12 +23,12 @@ if TYPE_CHECKING:
         StateError,
         TrafficError,
     )
-    from emu.model import ModelProvider
-    from emu.report import Report, Statement
-    from emu.sample import Sample
-    from emu.session import Session, interruptible, run
-    from emu.state import Judgement, PoolPhase, PoolState, ProviderState, Verdict
-    from emu.stepping import StepProvider
+    from emu.runtime.sample import Sample
+    from emu.runtime.session import Session, interruptible, run
+    from emu.spec.model import ModelProvider
+    from emu.spec.state import Judgement, PoolPhase, PoolState, ProviderState, Verdict
+    from emu.spec.stepping import StepProvider
+    from emu.verdict.report import Report, Statement
 
 __all__ = [
     "Completion",
@@ -74,12 +74,12 @@ _HOME = {
             "StateError",
             "TrafficError",
         ),
-        "emu.model": ("ModelProvider",),
-        "emu.report": ("Report", "Statement"),
-        "emu.sample": ("Sample",),
-        "emu.session": ("Session", "interruptible", "run"),
-        "emu.state": ("Judgement", "PoolPhase", "PoolState", "ProviderState", "Verdict"),
-        "emu.stepping": ("StepProvider",),
+        "emu.spec.model": ("ModelProvider",),
+        "emu.verdict.report": ("Report", "Statement"),
+        "emu.runtime.sample": ("Sample",),
+        "emu.runtime.session": ("Session", "interruptible", "run"),
+        "emu.spec.state": ("Judgement", "PoolPhase", "PoolState", "ProviderState", "Verdict"),
+        "emu.spec.stepping": ("StepProvider",),
     }.items()
     for name in names
 }

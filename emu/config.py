@@ -11,7 +11,7 @@ from typing import Any
 
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
-from emu.places import absolute
+from emu.host.places import absolute
 from faults import Actor, Plan, PlanError, UnknownFaultError, parse_plan
 from faults.custom import modules_in
 

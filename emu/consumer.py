@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from emu.core import ConsumerLoop, Poison, RawFragment
-from emu.custody import Custody, Kept, Site, site_of
+from emu.runtime.custody import Custody, Kept, Site, site_of
 
 _CQE_F_MORE = 2
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 
-from emu.descriptors import OF_COMMAND, need
-from emu.ending import handle_all, leave
 from emu.errors import EnvironmentProblem
-from emu.streams import hold_descriptors
+from emu.host.descriptors import OF_COMMAND, need
+from emu.host.ending import handle_all, leave
+from emu.host.streams import hold_descriptors
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     try:
         hold_descriptors()
         need(OF_COMMAND, "a command")
-        from emu.cli import main as command_line
+        from emu.cli.commands import main as command_line
     except (EnvironmentProblem, OSError) as error:  # no descriptor left to load it with
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -36,13 +36,13 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import run_function
+from emu.compile.ondemand import core_sources
+from emu.compile.toolchain import any_compiler
 from emu.config import Overload, RunConfig, Verify
-from emu.crew import LOAD_TIMEOUT_S
-from emu.ondemand import core_sources
-from emu.report import Report
-from emu.segment import PREFIX, SHM_DIR
-from emu.session import run
-from emu.toolchain import any_compiler
+from emu.runtime.crew import LOAD_TIMEOUT_S
+from emu.runtime.segment import PREFIX, SHM_DIR
+from emu.runtime.session import run
+from emu.verdict.report import Report
 from faults import VALID_VERDICTS, parse_plan
 
 _HOUR_US = 3_600_000_000

@@ -25,12 +25,12 @@ import typer
 from rich.console import Console
 
 from emu.cli import run_function
+from emu.compile.ondemand import core_sources
+from emu.compile.toolchain import any_compiler
 from emu.errors import EmuError
 from emu.fuzz.build import Kind
 from emu.fuzz.harness import Target
-from emu.ondemand import core_sources
 from emu.race.build import build_simulation
-from emu.toolchain import any_compiler
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "tests" / "broken" / "provider.c"

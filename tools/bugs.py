@@ -19,7 +19,7 @@ from rich.console import Console
 from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug
 from emu.bugs.patch import PatchError, make_patch, read_patch
 from emu.cli import run_function
-from emu.ondemand import core_sources
+from emu.compile.ondemand import core_sources
 
 FOLDER = Path(__file__).parents[1] / "emu" / "bugs"
 

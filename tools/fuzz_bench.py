@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import run_function
+from emu.cli.render import short
+from emu.compile.toolchain import libfuzzer_compiler
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build
 from emu.fuzz.coverage import CoverageMeter, Gap
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import Target, fuzz_environment
-from emu.render import short
-from emu.toolchain import libfuzzer_compiler
 
 _EMPTY = """
 #include <stddef.h>

@@ -38,8 +38,8 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import run_function
-from emu.proc import PARENT, STATE, stat_words
-from emu.segment import PREFIX, SHM_DIR, process_start_time
+from emu.host.proc import PARENT, STATE, stat_words
+from emu.runtime.segment import PREFIX, SHM_DIR, process_start_time
 
 KINDS = ("control", "provider", "nic", "consumer")
 FAULTS = "bad-pad:0.01,bad-area:0.01,bad-index:0.01"
@@ -157,7 +157,7 @@ def _workers(control: int) -> dict[int, str]:
             parent = int(stat_words(int(entry.name))[PARENT])
         except OSError:  # gone meanwhile
             continue
-        at = words.index("emu.worker") if "emu.worker" in words else None
+        at = words.index("emu.runtime.worker") if "emu.runtime.worker" in words else None
         if at is not None and len(words) > at + 3 and words[at + 3] == str(control):
             is_above = words[at + 1] == "consumer" and parent == control
             found[int(entry.name)] = "reaper" if is_above else words[at + 1]

@@ -29,12 +29,12 @@ from rich.table import Table
 
 from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.cli import run_function
+from emu.compile.toolchain import any_compiler
 from emu.errors import EmuError
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
 from emu.race.live import run_live
 from emu.race.setups import SETUPS
-from emu.toolchain import any_compiler
 
 DOCS = Path(__file__).parents[1] / "docs" / "race-museum.md"
 #: From the strongest to the weakest.

@@ -9,7 +9,7 @@ from typing import Any
 
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.queue import Queue
-from emu.state import Verdict
+from emu.spec.state import Verdict
 
 #: An ordinal that never comes.
 NEVER = 2**64 - 1

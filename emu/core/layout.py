@@ -10,7 +10,7 @@ from typing import Any
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
-from emu.state import POOLS_MAX, Verdict
+from emu.spec.state import POOLS_MAX, Verdict
 
 QUEUES_MAX: int = lib.ZCRX_QUEUES_MAX
 RULES_MAX: int = lib.ZCRX_RULES_MAX

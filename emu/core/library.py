@@ -15,8 +15,8 @@ _WHY_MAX = 1024
 class ProviderLibrary:
     """A library opened in this process; its code stays loaded until the process ends.
 
-    The control process of a run never makes one (see :mod:`emu.keeper`): what a library does
-    when it is loaded, it does to the process that loads it.
+    The control process of a run never makes one (see :mod:`emu.runtime.keeper`): what a library
+    does when it is loaded, it does to the process that loads it.
 
     Args:
         path: The file, relative to the working directory or absolute; it is never searched for.

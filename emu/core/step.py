@@ -10,7 +10,7 @@ from emu.core.layout import Shape, raw_shape
 from emu.core.library import ProviderLibrary
 from emu.core.queue import COUNTER_NAMES, CounterGroup
 from emu.errors import ConfigError, StateError
-from emu.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
 
 
 class Step:

@@ -1,4 +1,4 @@
-"""Building the fuzzer's harness, once for each kind: see :mod:`emu.ondemand`."""
+"""Building the fuzzer's harness, once for each kind: see :mod:`emu.compile.ondemand`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.bugs import Bug
-from emu.cache import prune
-from emu.errors import EnvironmentProblem
-from emu.ondemand import (
+from emu.compile.cache import prune
+from emu.compile.ondemand import (
     compile_core,
     core_sources,
     digest,
@@ -19,8 +18,9 @@ from emu.ondemand import (
     in_cache,
     sources_with,
 )
-from emu.provider_file import compile_library
-from emu.toolchain import Compiler, afl_compiler, any_compiler, libfuzzer_compiler
+from emu.compile.provider_file import compile_library
+from emu.compile.toolchain import Compiler, afl_compiler, any_compiler, libfuzzer_compiler
+from emu.errors import EnvironmentProblem
 
 #: What is under attack, and instrumented; the rest of the harness is not.
 SUBJECT = ("provider.c", "page_pool.c", "area.c", "flight.c", "foreign.c")

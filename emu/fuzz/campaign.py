@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from emu.descriptors import OF_BUILD, OF_JOB, need
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import BEFORE_MAX, EngineName, Order, Worker, collect_afl, prepare
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Harness, Target, Trial, unpacked
-from emu.scratch import scratch
+from emu.host.descriptors import OF_BUILD, OF_JOB, need
+from emu.host.scratch import scratch
 
 #: A worker whose program makes no progress for so long is taken to hang.
 HANG_S = 10.0

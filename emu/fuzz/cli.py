@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from emu.bugs import CONTENT_BUGS, find_bug
-from emu.ending import ended_by_signals
+from emu.cli.output import check_target, conclude, console_for
+from emu.cli.render import compiling_shown
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
     Campaign,
@@ -37,9 +38,9 @@ from emu.fuzz.view import (
     print_summary,
     print_trial,
 )
-from emu.render import compiling_shown
-from emu.report import write_text
-from emu.streams import nobody_reads
+from emu.host.ending import ended_by_signals
+from emu.host.streams import nobody_reads
+from emu.verdict.report import write_text
 
 EXIT_FINDING = 1
 #: A worker is a process.
@@ -322,9 +323,6 @@ def command(
     ] = None,
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
-    # Imported late: the command line's own module registers this command.
-    from emu.cli import check_target, conclude, console_for
-
     if bug == "list":
         for known in CONTENT_BUGS.values():
             print(f"{known.name}: {known.explanation}")

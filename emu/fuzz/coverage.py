@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emu.compile.ondemand import core_sources
+from emu.compile.provider_file import is_source
+from emu.compile.toolchain import libfuzzer_compiler, llvm_tool
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind
 from emu.fuzz.harness import Harness, Target
-from emu.ondemand import core_sources
-from emu.provider_file import is_source
-from emu.toolchain import libfuzzer_compiler, llvm_tool
 
 #: What of the core is the provider's business: its own files and what is inline in them.
 _COUNTED = ("provider.c", "page_pool.c", "area.c", "area.h", "page_pool.h", "provider.h")

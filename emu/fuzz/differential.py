@@ -1,7 +1,7 @@
 """The specification against what was built: the same programs by both, the whole state compared.
 
-The judge of the harness and ``emu/model.py`` were written apart; a program that both sides pass
-has been looked at by two readers of the contract.
+The judge of the harness and ``emu/spec/model.py`` were written apart; a program that both sides
+pass has been looked at by two readers of the contract.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from emu.errors import StateError
 from emu.fuzz.harness import Harness
-from emu.model import ModelProvider
-from emu.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+from emu.spec.model import ModelProvider
+from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
 
 U32 = 2**32
 _LOG = 64  #: verdicts that wait to be looked at, at most, in a shape that is checked

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emu.compile.toolchain import libfuzzer_compiler
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind, build_mutator
 from emu.fuzz.harness import Target, fuzz_environment, unpacked
-from emu.proc import STATE, cpu_ticks, stat_words
-from emu.toolchain import libfuzzer_compiler
+from emu.host.proc import STATE, cpu_ticks, stat_words
 
 #: Of the longest program (``FUZZ_PROGRAM_BYTES``).
 PROGRAM_BYTES = 16 + 128 * 20

@@ -18,10 +18,10 @@ from typing import Any
 
 from emu.bugs import CONTENT_BUGS, find_bug
 from emu.errors import ConfigError
-from emu.finding_file import claims_format, read_content, wrong_file
 from emu.fuzz.harness import CODEC, Target, Trial, packed
-from emu.places import absolute, found_again
-from emu.report import write_text
+from emu.host.places import absolute, found_again
+from emu.verdict.finding_file import claims_format, read_content, wrong_file
+from emu.verdict.report import write_text
 
 FORMAT = "zcrx-emu fuzz finding"
 VERSION = 1

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from emu.bugs import Bug
+from emu.compile.provider_file import check_provider, is_source
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build, build_provider
-from emu.provider_file import check_provider, is_source
-from emu.scratch import scratch
+from emu.host.scratch import scratch
 
 #: Of the byte format of programs (``FUZZ_CODEC`` in ``cext/fuzz/program.h``).
 CODEC = 1

@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from emu.cli.render import RedrawnView, short
 from emu.fuzz.campaign import Plan, Progress
 from emu.fuzz.coverage import Gap
 from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Trial
-from emu.render import RedrawnView, short
 
 PLAIN_EVERY_S = 5.0
 #: Of a sanitizer's report, where a finding is to be read in one screen.

@@ -11,11 +11,11 @@ from typing import Any
 
 from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.errors import ConfigError
-from emu.finding_file import claims_format, read_content, wrong_file
-from emu.places import absolute, found_again
+from emu.host.places import absolute, found_again
 from emu.race.runner import Found, Memory, Step
 from emu.race.scenario import Scenario
-from emu.report import write_text
+from emu.verdict.finding_file import claims_format, read_content, wrong_file
+from emu.verdict.report import write_text
 
 FORMAT = "zcrx-emu race finding"
 VERSION = 1

@@ -12,9 +12,8 @@ import subprocess
 from pathlib import Path
 
 from emu.bugs import Bug
-from emu.cache import prune
-from emu.errors import ConfigError
-from emu.ondemand import (
+from emu.compile.cache import prune
+from emu.compile.ondemand import (
     compile_core,
     compile_provider,
     core_sources,
@@ -22,8 +21,9 @@ from emu.ondemand import (
     in_cache,
     sources_with,
 )
-from emu.provider_file import check_provider, is_source
-from emu.toolchain import any_compiler
+from emu.compile.provider_file import check_provider, is_source
+from emu.compile.toolchain import any_compiler
+from emu.errors import ConfigError
 
 #: Of the core: what actors run, and what that needs. Instrumented.
 _CORE = (

@@ -21,16 +21,16 @@ from types import TracebackType
 from typing import Self
 
 from emu.bugs import Bug
-from emu.cache import prune
-from emu.errors import EnvironmentProblem
-from emu.ondemand import (
+from emu.compile.cache import prune
+from emu.compile.ondemand import (
     compile_core,
     core_sources,
     digest,
     in_cache,
     sources_with,
 )
-from emu.toolchain import any_compiler
+from emu.compile.toolchain import any_compiler
+from emu.errors import EnvironmentProblem
 
 #: Where the processes of a run find the file.
 VARIABLE = "ZCRX_CHAOS"

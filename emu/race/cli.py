@@ -11,8 +11,11 @@ import typer
 from rich.console import Console
 
 from emu.bugs import RACING_BUGS, Bug, find_bug
+from emu.cli.output import check_target, conclude, console_for, emit_json
+from emu.cli.render import compiling_shown
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
+from emu.host.streams import nobody_reads
 from emu.race.artifact import Artifact, artifact_of, read_artifact
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
@@ -39,9 +42,7 @@ from emu.race.view import (
     print_lists,
     print_operations,
 )
-from emu.render import compiling_shown
-from emu.report import write_json
-from emu.streams import nobody_reads
+from emu.verdict.report import write_json
 
 EXIT_FINDING = 1
 _FINDINGS = Path("race") / "findings"
@@ -281,8 +282,6 @@ def replay_race(
 
 
 def _list(console: Console, *, operations: bool, json_target: str | None) -> None:
-    from emu.cli import emit_json
-
     emit_json(
         json_target,
         {
@@ -312,8 +311,6 @@ def _live(
     """Race real processes: without orders of whoever chooses an interleaving."""
     if scenario is None:
         raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
-    from emu.cli import conclude
-
     with compiling_shown(console):
         result = live_command(
             console,
@@ -384,9 +381,6 @@ def command(
     ] = None,
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
-    # Imported late: the command line's own module registers this command.
-    from emu.cli import check_target, conclude, console_for
-
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
     check_target("json", json_target)

@@ -25,16 +25,16 @@ from typing import Any
 from rich.console import Console
 
 from emu.bugs import Bug
-from emu.crew import worker_environment
-from emu.ending import ended_by_signals
+from emu.compile.provider_file import check_provider
 from emu.errors import ConfigError, EnvironmentProblem
-from emu.keeper import look_at
-from emu.provider_file import check_provider
+from emu.host.ending import ended_by_signals
+from emu.host.streams import nobody_reads
 from emu.race.chaos import ChaosFile, Dawdled, build_chaos_core
 from emu.race.library import SCENARIOS
 from emu.race.setups import NOT_LIVE, SETUPS
 from emu.race.view import RunsView
-from emu.streams import nobody_reads
+from emu.runtime.crew import worker_environment
+from emu.runtime.keeper import look_at
 
 #: A run that says nothing for so long hangs; each wait within it ends long before.
 _SILENCE_S = 90.0

@@ -18,9 +18,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from emu.descriptors import OF_BUILD, need
-from emu.ending import ended_by_signals
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.host.descriptors import OF_BUILD, need
+from emu.host.ending import ended_by_signals
 from emu.race.scenario import Scenario
 
 #: Words of the checks that look at where buffers are and who refers to them.

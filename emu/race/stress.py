@@ -21,9 +21,9 @@ from typing import Any
 from emu.errors import EmuError
 from emu.race.chaos import ChaosFile
 from emu.race.setups import SETUPS, LiveRun, draw
-from emu.report import Report
-from emu.sample import Sample
-from emu.session import Session
+from emu.runtime.sample import Sample
+from emu.runtime.session import Session
+from emu.verdict.report import Report
 from faults import CATALOGUE, Actor
 
 _PR_SET_PDEATHSIG = 1

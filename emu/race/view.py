@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from emu.bugs import RACING_BUGS, Bug
+from emu.cli.render import RedrawnView, short
 from emu.race.library import SCENARIOS
 from emu.race.operations import OPERATIONS
 from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy
 from emu.race.scenario import Scenario
-from emu.render import RedrawnView, short
 
 if TYPE_CHECKING:
     from emu.race.live import LiveResult

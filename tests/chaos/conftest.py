@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from emu.config import RunConfig
-from emu.report import Report
-from emu.session import run
+from emu.runtime.session import run
+from emu.verdict.report import Report
 from faults import ReconciledRow, parse_plan
 
 #: A small area and every byte checked twice: what a fault leads to shows soon.

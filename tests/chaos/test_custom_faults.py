@@ -15,8 +15,8 @@ import pytest
 
 from emu.config import RunConfig
 from emu.consumer import Consumer
-from emu.report import Report
-from emu.session import run
+from emu.runtime.session import run
+from emu.verdict.report import Report
 from faults import VALID_VERDICTS, parse_plan
 from faults.custom import Context, CustomFault, Param, Rqe
 from faults.fault import REFERENCE_VERDICTS

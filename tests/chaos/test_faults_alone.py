@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from emu.config import RunConfig
-from emu.report import Report
-from emu.sample import Sample
-from emu.session import Session
+from emu.runtime.sample import Sample
+from emu.runtime.session import Session
+from emu.verdict.report import Report
 from faults import CATALOGUE, Actor, Group, ReconciledRow, parse_plan
 
 #: One plan at least for every fault.

@@ -13,8 +13,8 @@ import pytest
 
 from emu.config import RunConfig
 from emu.consumer import Completion, Consumer
-from emu.report import Report
-from emu.session import run
+from emu.runtime.session import run
+from emu.verdict.report import Report
 from faults import Plan, parse_plan
 
 TRAFFIC = "synthetic:kind=raw,size=1000,flows=4,packets=64"  # four fragments a buffer

@@ -17,10 +17,10 @@ import pytest
 from emu.config import RunConfig
 from emu.consumer import Consumer
 from emu.core import FLIGHT_ENTRIES, Shape, layout_sizes
-from emu.report import Report
-from emu.session import Session
-from emu.state import Verdict
-from emu.watch import Watch
+from emu.runtime.session import Session
+from emu.spec.state import Verdict
+from emu.verdict.report import Report
+from emu.verdict.watch import Watch
 from faults import parse_plan
 
 TRAFFIC = "synthetic:kind=raw,size=1000,flows=4,packets=64"

@@ -11,8 +11,8 @@ import pytest
 
 from emu.config import RunConfig
 from emu.core import JOURNAL_MAX
-from emu.report import Report
-from emu.session import run
+from emu.runtime.session import run
+from emu.verdict.report import Report
 from faults import Plan, load_plan, parse_plan
 
 #: One fragment a packet: the same valid RQEs in every run.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from emu.config import Pace, RunConfig
-from emu.report import Report
-from emu.session import Session, _never_fire
+from emu.runtime.session import Session, _never_fire
+from emu.verdict.report import Report
 from faults import CATALOGUE, PROFILES, Actor, ReconciledRow, parse_plan
 
 #: One fragment a packet, each of 1000 bytes; and five a packet.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from emu.report import Report
+from emu.verdict.report import Report
 from faults import CATALOGUE, PROFILES, Actor, parse_plan
 
 #: What every valid RQE counts for, at rates at which several faults meet in one run.

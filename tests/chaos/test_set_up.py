@@ -15,9 +15,9 @@ import pytest
 
 from emu.config import RunConfig
 from emu.consumer import Consumer
-from emu.crew import Crew
-from emu.report import Report, Statement
-from emu.session import Session
+from emu.runtime.crew import Crew
+from emu.runtime.session import Session
+from emu.verdict.report import Report, Statement
 from faults import parse_plan
 
 

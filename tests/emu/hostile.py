@@ -213,7 +213,7 @@ def _reached() -> Iterator[str]:
             continue
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            is_kin = b"emu.worker" in words and sys.argv[3].encode() in words
+            is_kin = b"emu.runtime.worker" in words and sys.argv[3].encode() in words
             if b"consumer" in words or not (is_kin or entry.name == sys.argv[3]):
                 continue
             for name in os.listdir(entry / "fd"):

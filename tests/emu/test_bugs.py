@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug, StaleBugError, find_bug, read_bug
+from emu.compile.ondemand import core_sources
+from emu.compile.toolchain import any_compiler
 from emu.errors import ConfigError
-from emu.ondemand import core_sources
-from emu.toolchain import any_compiler
 
 _BUGS = [*CONTENT_BUGS.values(), *RACING_BUGS.values()]
 ALL = pytest.mark.parametrize("bug", _BUGS, ids=lambda bug: bug.name)

@@ -29,14 +29,14 @@ from typing import Any
 
 import pytest
 
-from emu.arena import make_arena
 from emu.config import RunConfig
 from emu.consumer import Completion, Consumer
 from emu.core import bells_size, layout_sizes
-from emu.report import Report
-from emu.sample import Sample
-from emu.session import Session, run
+from emu.runtime.arena import make_arena
+from emu.runtime.sample import Sample
+from emu.runtime.session import Session, run
 from emu.traffic import TcpSource, TrafficSource, listen, parse_source
+from emu.verdict.report import Report
 from faults import parse_plan
 
 TRAFFIC = "synthetic:packets=3000,flows=20"

@@ -35,8 +35,8 @@ from emu.core import (
     run_size,
 )
 from emu.errors import ConfigError
-from emu.state import Judgement, Verdict
-from emu.stepping import StepProvider
+from emu.spec.state import Judgement, Verdict
+from emu.spec.stepping import StepProvider
 from faults import CATALOGUE, Fault, Group
 from faults.catalogue import VALID_VERDICTS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.report import Report
+from emu.verdict.report import Report
 
 _SPEC = importlib.util.spec_from_file_location("hostile", Path(__file__).with_name("hostile.py"))
 assert _SPEC is not None

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from emu import keeper, session
 from emu.config import RunConfig
 from emu.errors import ConfigError, EnvironmentProblem
-from emu.report import Report
-from emu.state import Verdict
-from emu.stepping import StepProvider
+from emu.runtime import keeper, session
+from emu.spec.state import Verdict
+from emu.spec.stepping import StepProvider
+from emu.verdict.report import Report
 from faults import parse_plan
 from faults.profiles import PROFILES
 

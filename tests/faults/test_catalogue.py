@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emu.core import mutate
-from emu.state import Verdict
+from emu.spec.state import Verdict
 from faults import CATALOGUE, Actor, Fault, Group, Param, UnknownFaultError, find
 from faults.catalogue import AUDIT_STATEMENTS, VALID_VERDICTS
 from faults.fault import PARAMS_MAX, U32_MAX, shown

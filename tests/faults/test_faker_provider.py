@@ -13,7 +13,7 @@ import pytest
 from faker import Faker
 from hypothesis import given, settings
 
-from emu.model import ModelProvider
+from emu.spec.model import ModelProvider
 from faults import CATALOGUE, find
 from faults.faker_provider import MalformedRqe, ZcrxProvider
 from faults.mutation import CONTENT_FAULTS, Rqe, judge_bytes, mutate

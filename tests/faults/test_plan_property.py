@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from emu.config import RunConfig
 from emu.core import Rule
 from emu.core.faults import raw_rules
-from emu.role import consumer_setup, nic_setup, provider_setup
+from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from faults import (
     CATALOGUE,
     Actor,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from emu.compile.toolchain import libfuzzer_compiler
 from emu.fuzz.build import core_sources
 from emu.fuzz.harness import Harness, Target
-from emu.toolchain import libfuzzer_compiler
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from emu.bugs import CONTENT_BUGS
+from emu.compile.toolchain import afl_compiler, libfuzzer_compiler
 from emu.errors import EnvironmentProblem
 from emu.fuzz import campaign as campaign_module
 from emu.fuzz.campaign import Campaign, Plan, Progress
 from emu.fuzz.engine import EngineName
 from emu.fuzz.finding import read_finding
 from emu.fuzz.harness import Harness, Target
-from emu.scratch import make_scratch, remove_scratch, scratch, sweep
-from emu.toolchain import afl_compiler, libfuzzer_compiler
+from emu.host.scratch import make_scratch, remove_scratch, scratch, sweep
 
 from .conftest import fuzzers_of, wait_until
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from emu.compile.ondemand import core_sources
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import CODEC
-from emu.ondemand import core_sources
 
 DOCS = Path(__file__).parents[2] / "docs" / "fuzzing.md"
 

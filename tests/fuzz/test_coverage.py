@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from emu.compile.toolchain import libfuzzer_compiler, llvm_tool
 from emu.errors import EnvironmentProblem
 from emu.fuzz import coverage
 from emu.fuzz.build import core_sources
 from emu.fuzz.coverage import UNREACHABLE, CoverageMeter
 from emu.fuzz.harness import Target
-from emu.toolchain import libfuzzer_compiler, llvm_tool
 
 CORPUS = Path(__file__).parent / "corpus"
 SEED, PROGRAMS = 1, 20_000

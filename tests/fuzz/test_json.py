@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from emu.compile.ondemand import core_sources
 from emu.fuzz.harness import Harness, Target
-from emu.ondemand import core_sources
 
 EXAMPLES = core_sources().parent / "docs" / "examples"
 CORPUS = Path(__file__).parent / "corpus"

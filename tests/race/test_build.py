@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from emu.bugs import Bug
-from emu.ondemand import core_sources
+from emu.compile.ondemand import core_sources
+from emu.compile.toolchain import any_compiler
 from emu.race.build import build_simulation
 from emu.race.library import _SCENARIOS
 from emu.race.runner import Memory, Runner, Search, Strategy
 from emu.race.timeline import find_places, print_timeline
-from emu.toolchain import any_compiler
 
 from ..conftest import change
 from .conftest import REFILL

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emu.ondemand import core_sources, sources_with
+from emu.compile.ondemand import core_sources, sources_with
 from emu.race.library import SCENARIOS
 from emu.race.runner import Memory, Runner, Search, Strategy
 from emu.race.shrink import count_operations, shrink

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from emu.bugs import RACING_BUGS
+from emu.compile.ondemand import core_sources
 from emu.errors import ConfigError
-from emu.ondemand import core_sources
 from emu.race import live
 from emu.race.chaos import points
 from emu.race.library import SCENARIOS
@@ -49,11 +49,11 @@ def _stressor_of(front: int) -> int | None:
 
 
 def _workers_of(control: int) -> dict[str, int]:
-    """Its workers, by role: ``emu.worker ROLE FD CONTROL``."""
+    """Its workers, by role: ``emu.runtime.worker ROLE FD CONTROL``."""
     found = {}
     for pid, words in _processes():
-        if "emu.worker" in words:
-            at = words.index("emu.worker")
+        if "emu.runtime.worker" in words:
+            at = words.index("emu.runtime.worker")
             if words[at + 3] == str(control):
                 found[words[at + 1]] = pid
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from emu.compile.ondemand import core_sources
 from emu.errors import ConfigError
-from emu.ondemand import core_sources
 from emu.race.operations import OPERATIONS, check_operations, split
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from emu.config import ReturnOrder, RunConfig, Verify
-from emu.session import run
+from emu.runtime.session import run
 
 from . import programs
 from .peers import BATCHES, ONE_THREAD_BATCHES, PAYLOAD_SIZES, SMOKE_BATCH, SMOKE_PAYLOAD_SIZE

@@ -1,0 +1,116 @@
+"""Somebody else's provider, kept out of the control process.
+
+Whatever such a library does when it is loaded or called, it does to the process that loads or
+calls it: it may crash, hang, or call ``exit(0)``. NIC and provider have processes of their own
+anyway. What the kernel's control side calls (``init`` of the first page pools, ``scrub``) is
+called by one more, the *keeper*: it is told over its channel, answers there, and is watched like
+the others. Before a run begins, a library is opened once in a process that is there for nothing
+else (:func:`look_at`), so that one that cannot be used is refused in a line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from emu.compile.provider_file import library_of
+from emu.errors import ConfigError
+from emu.runtime.channel import Channel, Event, NonsenseError, printable
+
+CALL_TIMEOUT_S = 5.0  #: of one call; a scrub of the largest area takes milliseconds
+LOOK_TIMEOUT_S = 10.0  #: for a process to start and open the library, on a busy machine
+_SAID_MAX = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignProvider:
+    """A library that can be used."""
+
+    path: str  #: of the library
+    given: str  #: what the user named: the same, or its source
+    name: str  #: what it calls itself
+
+
+def look_at(given: str) -> ForeignProvider:
+    """Open a library in a process of its own, to see whether it can be used.
+
+    Args:
+        given: The library, or its C source, which is compiled first.
+
+    Raises:
+        ConfigError: It cannot; the text says why.
+        EnvironmentProblem: The source does not compile.
+    """
+    from emu.runtime.crew import worker_environment
+
+    path = str(library_of(Path(given)))
+    channel, theirs = Channel.pair()
+    try:
+        with theirs:
+            command = [sys.executable, "-P", "-m", "emu.runtime.worker", "look"]
+            process = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+        with contextlib.suppress(OSError):
+            channel.send({"provider": path})
+        return ForeignProvider(path, given, _answer(given, path, channel, process))
+    finally:
+        channel.close()
+
+
+def _answer(given: str, path: str, channel: Channel, process: subprocess.Popen[bytes]) -> str:
+    """What the library calls itself."""
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    said = b""
+    word = None
+    deadline = time.monotonic() + LOOK_TIMEOUT_S
+    try:
+        while time.monotonic() < deadline:
+            poller = select.poll()
+            poller.register(channel, select.POLLIN)
+            poller.poll(20)
+            # What it says is read on: a full pipe would look like a library that hangs.
+            said = (said + (process.stderr.read() or b""))[-_SAID_MAX:]
+            with contextlib.suppress(NonsenseError):
+                word = channel.hear() or word
+            if process.poll() is not None:
+                break
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started as well
+        code = process.wait()
+        said += process.stderr.read() or b""
+        process.stderr.close()
+    with contextlib.suppress(NonsenseError):
+        word = channel.hear() or word
+    if word is not None and word.event is Event.ERROR:
+        # It speaks of the library, which may be one that was compiled from what the user named.
+        raise ConfigError(word.text.replace(repr(path), repr(given), 1))
+    if word is not None and word.event is Event.ANSWER and code == 0:
+        return word.text
+    if time.monotonic() >= deadline:
+        raise ConfigError.of("provider", given, f"opening it takes over {LOOK_TIMEOUT_S:.0f} s")
+    raise ConfigError.of("provider", given, f"opening it ends the process ({_how(code, said)})")
+
+
+def _how(code: int, said: bytes) -> str:
+    """How a process ended: by its own last line, or in our words."""
+    last = said.decode(errors="replace").strip().rpartition("\n")[2]
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return printable(last)[:200] or f"exit code {code}"

@@ -1,0 +1,1 @@
+"""The provider step by step: the executable specification, and the core held against it."""

@@ -1,0 +1,603 @@
+"""The executable specification: provider, page pools and area in plain Python.
+
+Slow and obvious on purpose: lists used as stacks and queues, ints, no sharing and no
+concurrency; each public method is one whole step. :class:`emu.spec.stepping.StepProvider` offers
+the same methods on top of the C core, and the two must agree after every step, hostile
+refill rings included. Where they differ, one of them is wrong; this one is the shorter read.
+
+Source: ``io_uring/zcrx.c`` and ``net/core/page_pool.c`` of Linux, the first version of
+zero-copy receive with the refill/scrub race fixed. Kernel function names are given below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from emu.errors import ConfigError, StateError
+from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+
+#: An offset is: area id (bits 48..63), byte offset inside the area (bits 0..47).
+AREA_SHIFT = 48
+#: log2 of the size of a niov in bytes.
+NIOV_SHIFT = 12
+#: The id of the one area of an instance.
+AREA_ID = 0
+#: Niovs that one refill brings into the alloc cache at most (``PP_ALLOC_CACHE_REFILL``).
+REFILL_MAX = 64
+#: RQEs of the largest refill ring (``IO_RQ_MAX_ENTRIES``).
+RQ_ENTRIES_MAX = 32768
+#: Slots of the largest ptr ring.
+PTR_RING_SIZE_MAX = 32768
+#: Niovs of the largest area.
+NIOVS_MAX = 2**20
+#: Fragments of one delivery at most.
+FRAGMENTS_MAX = 2**20
+
+U32 = 2**32
+U64 = 2**64
+
+
+#: What ``ethtool -S`` shows of a page pool; those that a memory provider never moves stay 0.
+_POOL_COUNTERS = (
+    *("alloc_fast", "alloc_slow", "alloc_slow_ho", "alloc_empty", "alloc_refill", "alloc_waive"),
+    *("recycle_cached", "recycle_cache_full", "recycle_ring", "recycle_ring_full"),
+    "recycle_released_ref",
+)
+
+
+@dataclass(slots=True)
+class _Rqe:
+    """One slot of the refill ring; never written, it reads as "return buffer 0"."""
+
+    off: int = 0
+    length: int = 0
+    pad: int = 0
+
+
+@dataclass(slots=True)
+class _Pool:
+    """One page pool slot."""
+
+    phase: PoolPhase = PoolPhase.UNUSED
+    alloc_cache: list[int] = field(default_factory=list)  #: a stack, top last
+    ptr_ring: list[int] = field(default_factory=list)  #: a queue, oldest first
+    inflight: int = 0  #: buffers bound to this pool
+
+    def state(self) -> PoolState:
+        return PoolState(self.phase, tuple(self.alloc_cache), tuple(self.ptr_ring), self.inflight)
+
+
+class ModelProvider:
+    """Model one instance: an area, its refill ring and the page pools of its queue.
+
+    It starts with a current page pool in slot 0, a full freelist and an empty refill ring.
+    Every method is one step that nothing interleaves with. Methods of three parties are here:
+    the NIC and the stack (``alloc``, ``deliver``, ``drop``, ``copy_fallback``), the untrusted
+    user (``push_rqe``, ``write_rqe``, ``set_head``, ``set_tail``) and the one who controls the
+    instance (``scrub``, ``restart_queue``, ``retry_release``, ``destroy``).
+
+    Args:
+        num_niovs: Buffers of the area: 1 .. 2**20.
+        rq_entries: RQEs of the refill ring: a power of two, 1 .. 32768.
+        ptr_ring_size: Slots of each pool's ptr ring: 1 .. 32768.
+        initial_index: Where head, tail and the cached head start: u32, free-running.
+        strict_alias: Reject an RQE whose niov index lost bits in the truncation to 32 bits,
+            instead of taking it for the buffer that the remaining bits name.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_niovs: int,
+        rq_entries: int,
+        ptr_ring_size: int = 1024,
+        initial_index: int = 0,
+        strict_alias: bool = False,
+    ) -> None:
+        _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
+        _check_range("rq_entries", rq_entries, 1, RQ_ENTRIES_MAX)
+        if rq_entries & (rq_entries - 1):
+            raise ConfigError.of("rq_entries", rq_entries, "a power of two")
+        _check_range("ptr_ring_size", ptr_ring_size, 1, PTR_RING_SIZE_MAX)
+        _check_range("initial_index", initial_index, 0, U32 - 1)
+
+        self._num_niovs = num_niovs
+        self._rq_entries = rq_entries
+        self._ptr_ring_size = ptr_ring_size
+        self._strict_alias = strict_alias
+
+        # The refill ring: shared with the user, except for the cached head.
+        self._rqes = [_Rqe() for _ in range(rq_entries)]
+        self._rq_head = initial_index
+        self._rq_tail = initial_index
+        self._cached_rq_head = initial_index
+
+        # The area. All buffers start on the freelist, a stack.
+        self._freelist = list(range(num_niovs))
+        self._user_refs = [0] * num_niovs
+        self._pp_refs = [0] * num_niovs
+        self._stack_refs = [0] * num_niovs  # those of pp_refs that NIC and stack hold
+        self._niov_pool: list[int | None] = [None] * num_niovs
+
+        self._pools = [_Pool() for _ in range(POOLS_MAX)]
+        self._current_pool: int | None = None
+        self._instance_refs = 1
+
+        self._verdicts = dict.fromkeys(Verdict, 0)
+        self._pool_counters = dict.fromkeys(_POOL_COUNTERS, 0)  # of all pools, also those gone
+        self._aliases = 0
+        self._alloc_failures = 0
+        self._destroy_warnings = 0
+        self._judgements: list[Judgement] = []
+
+        self._init_pool(0)
+
+    # ---- NIC and stack ----------------------------------------------------------------------
+
+    def alloc(self, count: int = 1) -> list[int]:
+        """Allocate up to ``count`` buffers for the NIC, stopping at the first that fails.
+
+        Each buffer comes with one page-pool reference, which the stack now holds. Supply in
+        this order: alloc cache, ptr ring, refill ring, freelist.
+
+        Args:
+            count: Allocations to try; none at all if 0 or less. One that finds nothing is
+                counted in ``alloc_failures`` and ends the call.
+
+        Returns:
+            Niov indices in the order handed out; shorter than ``count`` after a failure.
+
+        Raises:
+            StateError: There is no current page pool to allocate from.
+
+        Source: ``page_pool_alloc_netmems()``, ``io_pp_zc_alloc_netmems()``.
+        """
+        niovs: list[int] = []
+        for _ in range(count):
+            niov = self._alloc_one(self._require_current_pool())
+            if niov is None:
+                self._alloc_failures += 1
+                break
+            niovs.append(niov)
+        return niovs
+
+    def deliver(self, niov: int, fragments: int = 1, *, keep_stack_ref: bool = False) -> None:
+        """Hand fragments of a buffer to the user: one user and one page-pool reference each.
+
+        Args:
+            niov: Buffer on which the stack holds a page-pool reference.
+            fragments: How many fragments of it are delivered: 1 .. 2**20.
+            keep_stack_ref: Keep the stack's own reference; else one is dropped afterwards, as
+                when the last fragment has left the socket queue.
+
+        Raises:
+            ConfigError: ``niov`` is not in the area, or ``fragments`` is out of range.
+            StateError: The stack holds no reference on ``niov``.
+
+        Source: ``io_zcrx_recv_frag()``.
+        """
+        self._require_stack_ref(niov)
+        _check_range("fragments", fragments, 1, FRAGMENTS_MAX)
+        self._user_refs[niov] += fragments
+        self._pp_refs[niov] += fragments
+        if not keep_stack_ref:
+            self.drop(niov)
+
+    def drop(self, niov: int) -> None:
+        """Drop one page-pool reference that the stack holds; the last one sends the buffer home.
+
+        Home is the ptr ring of the pool that the buffer is bound to, the freelist when that
+        ring is full or the buffer is bound to none.
+
+        Args:
+            niov: Buffer on which the stack holds a page-pool reference.
+
+        Raises:
+            ConfigError: ``niov`` is not in the area.
+            StateError: The stack holds no reference on ``niov``.
+
+        Source: ``page_pool_put_unrefed_netmem()``.
+        """
+        self._require_stack_ref(niov)
+        self._stack_refs[niov] -= 1
+        if self._put_pp_refs(niov, 1):
+            self._return_to_pool(niov)
+
+    def copy_fallback(self) -> int | None:
+        """Take a buffer straight from the freelist, for a payload that must be copied.
+
+        It is bound to no pool, and the stack holds its one page-pool reference.
+
+        Returns:
+            The niov index, or None if the freelist is empty (which is not an allocation
+            failure: ``alloc_failures`` stays).
+
+        Source: ``io_zcrx_copy_chunk()``.
+        """
+        if not self._freelist:
+            return None
+        niov = self._freelist.pop()
+        self._pp_refs[niov] = 1
+        self._stack_refs[niov] = 1
+        return niov
+
+    # ---- the user, who may write anything ---------------------------------------------------
+
+    def push_rqe(self, off: int, length: int = 0, pad: int = 0) -> None:
+        """Write an RQE into the slot that the tail word names, then advance the tail word.
+
+        There is no check for room: a full ring is overwritten.
+
+        Args:
+            off: Area id << 48 | niov index << 12 | offset in the buffer; any u64.
+            length: ``len``, bytes; any u32.
+            pad: ``__pad``; any u32.
+
+        Raises:
+            ConfigError: A value does not fit its field. Nothing was written.
+        """
+        self.write_rqe(self._rq_tail & (self._rq_entries - 1), off, length, pad)
+        self._rq_tail = (self._rq_tail + 1) % U32
+
+    def write_rqe(self, slot: int, off: int, length: int = 0, pad: int = 0) -> None:
+        """Write an RQE into a slot of the refill ring without publishing it.
+
+        Args:
+            slot: 0 .. ``rq_entries`` - 1.
+            off: Any u64, see :meth:`push_rqe`.
+            length: Any u32.
+            pad: Any u32.
+
+        Raises:
+            ConfigError: A value does not fit its field, or there is no such slot.
+        """
+        _check_range("slot", slot, 0, self._rq_entries - 1)
+        _check_range("off", off, 0, U64 - 1)
+        _check_range("length", length, 0, U32 - 1)
+        _check_range("pad", pad, 0, U32 - 1)
+        self._rqes[slot] = _Rqe(off, length, pad)
+
+    def set_head(self, value: int) -> None:
+        """Scribble on the published head word, which only the kernel should write.
+
+        Args:
+            value: Any u32.
+
+        Raises:
+            ConfigError: ``value`` is not a u32.
+        """
+        _check_range("head", value, 0, U32 - 1)
+        self._rq_head = value
+
+    def set_tail(self, value: int) -> None:
+        """Store the published tail word, whatever was written behind it.
+
+        Args:
+            value: Any u32.
+
+        Raises:
+            ConfigError: ``value`` is not a u32.
+        """
+        _check_range("tail", value, 0, U32 - 1)
+        self._rq_tail = value
+
+    # ---- control ----------------------------------------------------------------------------
+
+    def scrub(self) -> int:
+        """Take back every user reference; buffers left without any reference go home.
+
+        In index order, each to the ptr ring of its own pool, the overflow to the freelist.
+
+        Returns:
+            How many user references were taken back.
+
+        Source: ``io_zcrx_scrub()``.
+        """
+        total = 0
+        for niov in range(self._num_niovs):
+            refs = self._user_refs[niov]
+            if refs == 0:
+                continue
+            self._user_refs[niov] = 0
+            total += refs
+            if self._put_pp_refs(niov, refs):
+                self._return_to_pool(niov)
+        return total
+
+    def restart_queue(self) -> int:
+        """Give the queue a new page pool, then tear the former one down, if there is one.
+
+        Returns:
+            The slot of the new pool: the lowest that was unused.
+
+        Raises:
+            StateError: All ``POOLS_MAX`` slots are in use. Nothing was changed.
+
+        Source: ``netdev_rx_queue_restart()``.
+        """
+        former = self._current_pool
+        slot = self._unused_slot()
+        self._init_pool(slot)
+        if former is not None:
+            self._tear_down(former)
+        return slot
+
+    def retry_release(self, pool: int) -> bool:
+        """Let a dying page pool release what has come back to its ptr ring meanwhile.
+
+        Args:
+            pool: Slot of a dying pool.
+
+        Returns:
+            Whether the pool is gone now: nothing is bound to it any more and its slot is unused.
+
+        Raises:
+            StateError: The pool in that slot is not dying, or there is no such slot.
+
+        Source: ``page_pool_release_retry()``.
+        """
+        if not 0 <= pool < POOLS_MAX or self._pools[pool].phase != PoolPhase.DYING:
+            raise StateError(f"pool: slot {pool} holds no dying page pool")
+        self._drain_ptr_ring(pool)
+        if self._pools[pool].inflight != 0:
+            return False
+        self._destroy_pool(pool)
+        return True
+
+    def destroy(self) -> bool:
+        """Tear the queue down. There is no current page pool afterwards.
+
+        Returns:
+            Whether every buffer of the area is home. If not, a destroy warning was counted and
+            the reference on the instance is kept: for good if the pool is gone, until
+            :meth:`retry_release` ends it if it is dying.
+
+        Raises:
+            StateError: There is no current page pool.
+
+        Source: ``io_pp_zc_destroy()``.
+        """
+        pool = self._require_current_pool()
+        self._current_pool = None
+        self._drain(pool)
+        if self._pools[pool].inflight == 0:
+            return self._destroy_pool(pool)
+        self._pools[pool].phase = PoolPhase.DYING
+        self._destroy_warnings += 1
+        return False
+
+    # ---- looking at it ----------------------------------------------------------------------
+
+    def state(self) -> ProviderState:
+        """Return a copy of the whole state, equal to that of a C core that took the same steps."""
+        return ProviderState(
+            rq_head=self._rq_head,
+            rq_tail=self._rq_tail,
+            cached_rq_head=self._cached_rq_head,
+            free_count=len(self._freelist),
+            freelist=tuple(self._freelist),
+            user_refs=tuple(self._user_refs),
+            pp_refs=tuple(self._pp_refs),
+            niov_pool=tuple(self._niov_pool),
+            pools=tuple(pool.state() for pool in self._pools),
+            current_pool=self._current_pool,
+            instance_refs=self._instance_refs,
+            verdicts=dict(self._verdicts),
+            aliases=self._aliases,
+            alloc_failures=self._alloc_failures,
+            destroy_warnings=self._destroy_warnings,
+        )
+
+    def take_verdicts(self) -> list[Judgement]:
+        """Return the verdicts of the RQEs consumed since the last call, oldest first."""
+        judgements = self._judgements
+        self._judgements = []
+        return judgements
+
+    def pool_counters(self) -> dict[str, int]:
+        """Return the page pools' counters by their ``ethtool -S`` names, without ``rx_pp_``."""
+        return dict(self._pool_counters)
+
+    # ---- supply -----------------------------------------------------------------------------
+
+    def _alloc_one(self, pool: int) -> int | None:
+        cache = self._pools[pool].alloc_cache
+        if cache:
+            self._pool_counters["alloc_fast"] += 1
+        else:
+            self._refill_from_ptr_ring(pool)
+            self._pool_counters["alloc_refill" if cache else "alloc_empty"] += 1
+            if not cache and not self._ask_provider(pool):
+                return None
+        niov = cache.pop()
+        assert self._pp_refs[niov] == 1
+        assert self._user_refs[niov] == 0
+        self._stack_refs[niov] = 1
+        return niov
+
+    def _ask_provider(self, pool: int) -> bool:
+        """Source: ``io_pp_zc_alloc_netmems()``."""
+        cache = self._pools[pool].alloc_cache
+        self._refill_from_ring(pool)
+        if not cache:
+            self._refill_from_freelist(pool)
+        self._pool_counters["alloc_slow"] += bool(cache)
+        return bool(cache)
+
+    def _refill_from_ptr_ring(self, pool: int) -> None:
+        """Source: ``page_pool_refill_alloc_cache()``."""
+        cache, ptr_ring = self._pools[pool].alloc_cache, self._pools[pool].ptr_ring
+        while ptr_ring and len(cache) < REFILL_MAX:
+            cache.append(ptr_ring.pop(0))
+
+    def _refill_from_ring(self, pool: int) -> None:
+        """Consume RQEs: as many as the tail word claims, a ring's worth, or what the cache takes.
+
+        A rejected entry is consumed like any other. The head word is written once, after the
+        last entry was read, and not at all if there was none; it is never read.
+
+        Source: ``io_zcrx_ring_refill()``.
+        """
+        available = min((self._rq_tail - self._cached_rq_head) % U32, self._rq_entries)
+        count = min(available, REFILL_MAX - len(self._pools[pool].alloc_cache))
+        if count == 0:
+            return
+        for _ in range(count):
+            index = self._cached_rq_head
+            self._cached_rq_head = (index + 1) % U32
+            judgement = self._judge(pool, index)
+            self._verdicts[judgement.verdict] += 1
+            self._judgements.append(judgement)
+        self._rq_head = self._cached_rq_head
+
+    def _refill_from_freelist(self, pool: int) -> None:
+        """Source: ``io_zcrx_refill_slow()``."""
+        cache = self._pools[pool].alloc_cache
+        while self._freelist and len(cache) < REFILL_MAX:
+            niov = self._freelist.pop()
+            self._bind(niov, pool)
+            cache.append(niov)
+
+    def _judge(self, pool: int, index: int) -> Judgement:
+        """Decide on the entry at ring index ``index``, and do what the verdict says."""
+        rqe = self._rqes[index & (self._rq_entries - 1)]
+        if rqe.pad != 0:
+            return Judgement(index, Verdict.BAD_PAD, None)
+        if rqe.off >> AREA_SHIFT != AREA_ID:
+            return Judgement(index, Verdict.BAD_AREA, None)
+
+        # The kernel keeps the index in 32 bits before it looks at it: offset bits 44..47 vanish.
+        index_full = (rqe.off % 2**AREA_SHIFT) >> NIOV_SHIFT
+        niov = index_full % U32
+        if niov >= self._num_niovs:
+            return Judgement(index, Verdict.BAD_INDEX, niov)
+        alias = niov != index_full
+        if alias:
+            self._aliases += 1
+        if alias and self._strict_alias:
+            return Judgement(index, Verdict.BAD_INDEX, niov, alias)
+        return Judgement(index, self._take_back(pool, niov), niov, alias)
+
+    def _take_back(self, pool: int, niov: int) -> Verdict:
+        """Take one user reference back on behalf of an allocation from ``pool``."""
+        if self._user_refs[niov] == 0:
+            return Verdict.NO_USER_REF
+        self._user_refs[niov] -= 1
+        if not self._put_pp_refs(niov, 1):
+            return Verdict.STILL_REFERENCED
+        if self._niov_pool[niov] != pool:
+            self._return_to_pool(niov)
+            return Verdict.OTHER_POOL
+        self._pools[pool].alloc_cache.append(niov)
+        return Verdict.ACCEPTED
+
+    # ---- the way of a buffer ----------------------------------------------------------------
+
+    def _put_pp_refs(self, niov: int, count: int) -> bool:
+        """Drop page-pool references; if they were the last, leave the count at 1 and say True."""
+        assert self._pp_refs[niov] >= count
+        self._pp_refs[niov] -= count
+        if self._pp_refs[niov] > 0:
+            return False
+        assert self._user_refs[niov] == 0
+        assert self._stack_refs[niov] == 0
+        self._pp_refs[niov] = 1
+        return True
+
+    def _return_to_pool(self, niov: int) -> None:
+        """Send a buffer without references home, from outside its pool's allocation."""
+        pool = self._niov_pool[niov]
+        if pool is None:
+            self._push_freelist(niov)
+        elif len(self._pools[pool].ptr_ring) < self._ptr_ring_size:
+            self._pools[pool].ptr_ring.append(niov)
+            self._pool_counters["recycle_ring"] += 1
+        else:
+            self._pool_counters["recycle_ring_full"] += 1
+            self._release(niov)
+
+    def _bind(self, niov: int, pool: int) -> None:
+        assert self._niov_pool[niov] is None
+        self._niov_pool[niov] = pool
+        self._pools[pool].inflight += 1
+        self._pp_refs[niov] = 1
+
+    def _release(self, niov: int) -> None:
+        """Unbind a buffer from its pool. Source: ``io_pp_zc_release_netmem()``."""
+        pool = self._niov_pool[niov]
+        assert pool is not None
+        self._niov_pool[niov] = None
+        self._pools[pool].inflight -= 1
+        assert self._pools[pool].inflight >= 0
+        self._push_freelist(niov)
+
+    def _push_freelist(self, niov: int) -> None:
+        """Source: ``io_zcrx_return_niov_freelist()``."""
+        assert len(self._freelist) < self._num_niovs, "free_count would exceed num_niovs"
+        self._freelist.append(niov)
+
+    # ---- the life of a page pool ------------------------------------------------------------
+
+    def _unused_slot(self) -> int:
+        for slot, pool in enumerate(self._pools):
+            if pool.phase == PoolPhase.UNUSED:
+                return slot
+        raise StateError(f"no unused page pool slot: all {POOLS_MAX} wait for buffers")
+
+    def _init_pool(self, slot: int) -> None:
+        """Source: ``io_pp_zc_init()``."""
+        self._pools[slot] = _Pool(phase=PoolPhase.CURRENT)
+        self._current_pool = slot
+        self._instance_refs += 1
+
+    def _tear_down(self, pool: int) -> None:
+        """Drain a pool that is no longer current; gone if nothing is out, else dying."""
+        self._drain(pool)
+        if self._pools[pool].inflight == 0:
+            self._destroy_pool(pool)
+        else:
+            self._pools[pool].phase = PoolPhase.DYING
+
+    def _drain(self, pool: int) -> None:
+        """Release what a pool holds: alloc cache from the top, then ptr ring from the oldest."""
+        cache = self._pools[pool].alloc_cache
+        while cache:
+            self._release(cache.pop())
+        self._drain_ptr_ring(pool)
+
+    def _drain_ptr_ring(self, pool: int) -> None:
+        ptr_ring = self._pools[pool].ptr_ring
+        while ptr_ring:
+            self._release(ptr_ring.pop(0))
+
+    def _destroy_pool(self, pool: int) -> bool:
+        """End a pool that nothing is bound to. The check covers the whole area, not this pool.
+
+        Source: ``io_pp_zc_destroy()``.
+        """
+        self._pools[pool] = _Pool()
+        if len(self._freelist) != self._num_niovs:
+            self._destroy_warnings += 1
+            return False
+        self._instance_refs -= 1
+        return True
+
+    # ---- what a caller may ask --------------------------------------------------------------
+
+    def _require_current_pool(self) -> int:
+        if self._current_pool is None:
+            raise StateError("the queue has no page pool: it was destroyed")
+        return self._current_pool
+
+    def _require_stack_ref(self, niov: int) -> None:
+        _check_range("niov", niov, 0, self._num_niovs - 1)
+        if self._stack_refs[niov] == 0:
+            raise StateError(f"niov: the stack holds no page-pool reference on {niov}")
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError.of(name, value, f"{low} .. {high}")

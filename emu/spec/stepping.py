@@ -1,0 +1,220 @@
+"""The provider step by step, in one process: for tests, teaching and notebooks.
+
+The code that runs is the C core of the live run. The caller plays NIC, stack
+and user; :class:`StepProvider` keeps the account of what the stack holds, so
+that only legal kernel-side operations reach the core. What the *user* does is
+unrestricted: any entry, any index, at any time.
+
+>>> provider = StepProvider(num_niovs=4, rq_entries=8)
+>>> niov, = provider.alloc()
+>>> provider.deliver(niov)
+>>> provider.push_rqe(niov << 12, 1448)
+>>> provider.push_rqe(niov << 12, 1448)  # the same again: a double return
+>>> _ = provider.alloc(4)                # the cache is empty only after three more
+>>> [judgement.verdict.label for judgement in provider.take_verdicts()]
+['accepted', 'no_user_ref']
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from emu.compile.provider_file import library_of
+from emu.core import ProviderLibrary, Shape, Step
+from emu.errors import ConfigError, StateError
+from emu.spec.state import POOLS_MAX, Judgement, ProviderState
+
+_U32 = 2**32 - 1
+_U64 = 2**64 - 1
+
+
+def _check(field: str, value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ConfigError.of(field, value, f"it must be {low} to {high}")
+    return value
+
+
+class StepProvider:
+    """One instance: an area, a refill ring, page pools and the provider.
+
+    Args:
+        num_niovs: Buffers of the area, 1 to 2**20.
+        rq_entries: Entries of the refill ring, a power of two, 1 to 32768.
+        ptr_ring_size: Slots of each page pool's ptr ring, 1 to 32768.
+        initial_index: Where head and tail start, u32.
+        strict_alias: Reject an RQE whose niov index loses bits in the kernel's
+            32-bit truncation, instead of accepting it as another buffer's.
+        provider: A provider that takes the place of ours, as a shared library or in C, see
+            ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
+
+    Raises:
+        ConfigError: A value is out of its range, or the library cannot be used.
+
+    Source: ``io_uring/zcrx.c`` and ``net/core/page_pool.c`` of Linux 6.15.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_niovs: int,
+        rq_entries: int,
+        ptr_ring_size: int = 1024,
+        initial_index: int = 0,
+        strict_alias: bool = False,
+        provider: str | None = None,
+    ) -> None:
+        _check("num_niovs", num_niovs, 1, 2**20)
+        _check("rq_entries", rq_entries, 1, 32768)
+        if rq_entries & (rq_entries - 1):
+            raise ConfigError.of("rq_entries", rq_entries, "it must be a power of two")
+        _check("ptr_ring_size", ptr_ring_size, 1, 32768)
+        _check("initial_index", initial_index, 0, _U32)
+        self._num_niovs = num_niovs
+        self._rq_entries = rq_entries
+        self._stack_refs = [0] * num_niovs
+        self._step = Step(
+            Shape(
+                num_niovs=num_niovs,
+                niov_shift=12,
+                rq_entries=rq_entries,
+                cq_entries=1,
+                ptr_ring_size=ptr_ring_size,
+                grant_entries=1,
+                log_entries=64,
+                flows_max=1,
+                initial_index=initial_index,
+            ),
+            strict_alias=strict_alias,
+            provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
+        )
+
+    def alloc(self, count: int = 1) -> list[int]:
+        """Allocate up to ``count`` buffers, as a driver fills its descriptors.
+
+        Stops at the first allocation that fails (it is counted). Each buffer
+        comes with one page-pool reference, the stack's own.
+
+        Raises:
+            StateError: No page pool serves the queue (after :meth:`destroy`).
+        """
+        niovs: list[int] = []
+        for _ in range(count):
+            niov = self._step.alloc()
+            if niov is None:
+                break
+            self._stack_refs[niov] += 1
+            niovs.append(niov)
+        return niovs
+
+    def _need_stack_ref(self, operation: str, niov: int) -> None:
+        _check("niov", niov, 0, self._num_niovs - 1)
+        if self._stack_refs[niov] == 0:
+            raise StateError(f"{operation}: the stack holds no reference on buffer {niov}")
+
+    def deliver(self, niov: int, fragments: int = 1, *, keep_stack_ref: bool = False) -> None:
+        """Hand a buffer to the user in ``fragments`` fragments.
+
+        Each takes one user reference and one page-pool reference; then the
+        stack's own reference goes, unless it is kept.
+
+        Raises:
+            StateError: The stack holds no reference on the buffer.
+            ConfigError: ``fragments`` is not positive.
+        """
+        self._need_stack_ref("deliver", niov)
+        _check("fragments", fragments, 1, 2**20)
+        self._step.deliver(niov, fragments)
+        if not keep_stack_ref:
+            self.drop(niov)
+
+    def drop(self, niov: int) -> None:
+        """Drop one page-pool reference of the stack; the last sends the buffer to its pool.
+
+        Raises:
+            StateError: The stack holds no reference on the buffer.
+        """
+        self._need_stack_ref("drop", niov)
+        self._stack_refs[niov] -= 1
+        self._step.drop(niov)
+
+    def push_rqe(self, off: int, length: int = 0, pad: int = 0) -> None:
+        """Write an RQE at the tail and publish it, room or not.
+
+        Args:
+            off: u64: area id in bits 48 to 63, byte offset below.
+            length: u32, never looked at by the provider.
+            pad: u32, must be 0 for a valid entry.
+        """
+        tail = self._step.tail
+        self.write_rqe(tail % self._rq_entries, off, length, pad)
+        self._step.set_tail((tail + 1) % 2**32)
+
+    def write_rqe(self, slot: int, off: int, length: int = 0, pad: int = 0) -> None:
+        """Write a slot of the refill ring without publishing it."""
+        _check("slot", slot, 0, self._rq_entries - 1)
+        _check("off", off, 0, _U64)
+        _check("length", length, 0, _U32)
+        _check("pad", pad, 0, _U32)
+        self._step.write_rqe(slot, off, length, pad)
+
+    def set_head(self, value: int) -> None:
+        """Overwrite the head word in shared memory (u32), as a hostile user may."""
+        self._step.set_head(_check("head", value, 0, _U32))
+
+    def set_tail(self, value: int) -> None:
+        """Overwrite the tail word in shared memory (u32)."""
+        self._step.set_tail(_check("tail", value, 0, _U32))
+
+    def scrub(self) -> int:
+        """Take back every user reference, as when the user is gone; how many there were."""
+        return self._step.scrub()
+
+    def copy_fallback(self) -> int | None:
+        """Take a buffer straight from the freelist, bound to no pool; None if it is empty."""
+        niov = self._step.copy_fallback()
+        if niov is not None:
+            self._stack_refs[niov] += 1
+        return niov
+
+    def restart_queue(self) -> int:
+        """Put a new page pool in charge of the queue and tear the old one down.
+
+        The old pool gives up its alloc cache and its ptr ring; it lingers while
+        buffers bound to it are out. Returns the new pool's slot.
+
+        Raises:
+            StateError: All slots hold lingering pools; nothing was changed.
+        """
+        return self._step.restart()
+
+    def retry_release(self, pool: int) -> bool:
+        """Look again at a lingering pool, as the kernel's delayed worker does; True if it is gone.
+
+        Raises:
+            StateError: That pool does not linger.
+        """
+        if not 0 <= pool < POOLS_MAX:
+            raise StateError(f"retry_release: there is no pool {pool}")
+        return self._step.retry_release(pool)
+
+    def destroy(self) -> bool:
+        """Tear the queue down and check that every buffer is home.
+
+        False leaves a warning counted and the instance's reference held.
+
+        Raises:
+            StateError: No page pool serves the queue.
+        """
+        return self._step.destroy()
+
+    def state(self) -> ProviderState:
+        """Inspect everything, without changing anything."""
+        return self._step.state()
+
+    def take_verdicts(self) -> list[Judgement]:
+        """The verdict of each RQE consumed since the last call, in ring order."""
+        return self._step.take_verdicts()
+
+    def pool_counters(self) -> dict[str, int]:
+        """The page pools' counters under the names of ``ethtool -S`` (without ``rx_pp_``)."""
+        return self._step.pool_counters()

@@ -1,0 +1,37 @@
+"""Building on demand: where the sources are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu.compile import ondemand
+from emu.compile.ondemand import core_sources
+from emu.errors import EnvironmentProblem
+
+
+@pytest.mark.parametrize("layout", ["emu/cext", "cext"], ids=["installed", "checkout"])
+def test_sources_are_beside_the_package(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = tmp_path / layout
+    (sources / "fuzz").mkdir(parents=True)
+    (sources / "fuzz" / "main.c").touch()
+    monkeypatch.setattr(ondemand, "__file__", str(tmp_path / "emu" / "compile" / "ondemand.py"))
+    assert core_sources() == sources
+
+
+def test_missing_sources_are_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ondemand, "__file__", str(tmp_path / "emu" / "compile" / "ondemand.py"))
+    with pytest.raises(
+        EnvironmentProblem, match=r"^sources: the C sources are missing beside '.*'$"
+    ):
+        core_sources()
+
+
+def test_sources_have_what_is_built_from_them() -> None:
+    for name in ("shm.h", "build_core.py", "chaos/chaos.c", "sim/main.c", "fuzz/main.c"):
+        assert (core_sources() / name).is_file(), name
