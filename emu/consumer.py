@@ -104,12 +104,13 @@ class Consumer:
         site = site_of(sys._getframe(1))
         due: list[RawFragment] = []
         for completion in completions:
-            if completion.is_end or self._custody.give_back(completion, site):
-                due.append(completion.raw)
+            raw = completion.raw
+            if completion.is_end or self._custody.give_back(completion.ordinal, raw, site):
+                due.append(raw)
                 continue
             # It goes its way all the same, in its turn: a real ring asks nobody.
             self._loop.give_back(due)
-            self._loop.give_back([completion.raw], astray=True)
+            self._loop.give_back([raw], astray=True)
             due = []
         if due:
             self._loop.give_back(due)

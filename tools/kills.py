@@ -38,8 +38,8 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import run_function
-from emu.host.proc import PARENT, STATE, stat_words
-from emu.runtime.segment import PREFIX, SHM_DIR, process_start_time
+from emu.host.proc import PARENT, STATE, process_start_time, stat_words
+from emu.runtime.segment import PREFIX, SHM_DIR
 
 KINDS = ("control", "provider", "nic", "consumer")
 FAULTS = "bad-pad:0.01,bad-area:0.01,bad-index:0.01"

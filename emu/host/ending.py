@@ -1,4 +1,7 @@
-"""The signals by which a person or a machine ends a command: Ctrl-C, SIGTERM and SIGHUP alike."""
+"""The signals by which a person or a machine ends a command: Ctrl-C, SIGTERM and SIGHUP alike.
+
+What is heard, what is done then, and statements that none of them may come into.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +52,13 @@ def leave(_signum: int, _frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):
         os.write(2, f"zcrx-emu: error: {INTERRUPTED}\n".encode())
     os._exit(EXIT_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let no handler of a signal run: a Ctrl-C comes before the statement or behind it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -26,3 +26,15 @@ def cpu_ticks(pid: int) -> int:
     """
     words = stat_words(pid)
     return int(words[USER_TICKS]) + int(words[SYSTEM_TICKS])
+
+
+def process_start_time(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot; None if there is no such process.
+
+    Raises:
+        OSError: It cannot be told: no descriptor is left, or it may not be looked at.
+    """
+    try:
+        return int(stat_words(pid)[START_TICKS])
+    except (FileNotFoundError, ProcessLookupError):
+        return None

@@ -17,7 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from emu.runtime.segment import process_start_time, signals_held_back
+from emu.host.ending import signals_held_back
+from emu.host.proc import process_start_time
 
 _OURS = re.compile(r"zcrx-emu\.(\d+)\.(\d+)\.\w+")
 _held: dict[Path, int] = {}  #: ours: the descriptor that has the lock

@@ -19,7 +19,7 @@ from emu.host.streams import nobody_reads
 from emu.race.artifact import Artifact, artifact_of, read_artifact
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
-from emu.race.live import live_command
+from emu.race.live_command import live_command
 from emu.race.perfetto import trace_events
 from emu.race.runner import (
     MEMORY_WORDS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -13,12 +12,10 @@ from rich.table import Table
 from emu.bugs import RACING_BUGS, Bug
 from emu.cli.render import RedrawnView, short
 from emu.race.library import SCENARIOS
+from emu.race.live import LiveResult
 from emu.race.operations import OPERATIONS
 from emu.race.runner import MEMORY_WORDS, STRATEGY_WORDS, Memory, Result, Search, Strategy
 from emu.race.scenario import Scenario
-
-if TYPE_CHECKING:
-    from emu.race.live import LiveResult
 
 #: Without a terminal: a line of progress at first, and then now and then.
 _FIRST_S = 1.0

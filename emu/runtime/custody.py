@@ -14,12 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING
 
 from emu.core import RawFragment, Touch
-
-if TYPE_CHECKING:
-    from emu.consumer import Completion
 
 REMEMBERED = 1 << 14  #: completions whose return is remembered, the last ones
 NAMED_MAX = 5  #: lines of code whose first mistake is told; all are counted
@@ -102,15 +98,14 @@ class Custody:
         self._out[ordinal] = (raw, site)
         return ordinal
 
-    def give_back(self, completion: Completion, site: Site) -> bool:
+    def give_back(self, ordinal: int, raw: RawFragment, site: Site) -> bool:
         """A completion comes back. False, and told: it was not out."""
-        ordinal = completion.ordinal
         out = self._out.get(ordinal)
-        if out is not None and (out[0] is completion.raw or out[0] == completion.raw):
+        if out is not None and (out[0] is raw or out[0] == raw):
             del self._out[ordinal]
             self._back[ordinal & _MASK] = (ordinal, out[0], site)
             return True
-        self._mistake(site, lambda: self._not_out(completion, site))
+        self._mistake(site, lambda: self._not_out(ordinal, raw, site))
         return False
 
     def _mistake(self, site: Site | None, words: Callable[[], str]) -> None:
@@ -119,8 +114,7 @@ class Custody:
             self._told.add(site)
             self._tell(words())
 
-    def _not_out(self, completion: Completion, site: Site) -> str:
-        ordinal, raw = completion.ordinal, completion.raw
+    def _not_out(self, ordinal: int, raw: RawFragment, site: Site) -> str:
         now = f"given back at {_shown(site)}"
         back = self._back[ordinal & _MASK] if isinstance(ordinal, int) else None
         if back is not None and back[0] == ordinal and back[1] == raw:

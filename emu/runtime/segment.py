@@ -15,7 +15,6 @@ import functools
 import itertools
 import mmap
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,23 +23,12 @@ from pathlib import Path
 import posix_ipc
 
 from emu.errors import ConfigError, EnvironmentProblem
-from emu.host.proc import START_TICKS, stat_words
+from emu.host.ending import signals_held_back
+from emu.host.proc import process_start_time
 
 PREFIX = "zcrx-emu"
 SHM_DIR = Path("/dev/shm")
 _counter = itertools.count()
-
-
-def process_start_time(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot; None if there is no such process.
-
-    Raises:
-        OSError: It cannot be told: no descriptor is left, or it may not be looked at.
-    """
-    try:
-        return int(stat_words(pid)[START_TICKS])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 @functools.cache
@@ -54,16 +42,6 @@ def _own_start_time(pid: int) -> int:
 def _name() -> str:
     pid = os.getpid()
     return f"/{PREFIX}.{pid}.{_own_start_time(pid)}.{next(_counter)}"
-
-
-@contextlib.contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Let no handler of a signal run: a Ctrl-C comes before the statement or behind it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def map_only(fd: int, size: int) -> mmap.mmap:

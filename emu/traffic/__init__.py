@@ -1,25 +1,24 @@
 """Traffic sources: the packets that exist before the NIC emulator replays them.
 
-``base``       what a flow, a packet and a source are; the SOURCE text
+``base``       what a flow, a packet and a source are
 ``synthetic``  packets made up from a seed
 ``pcap``       packets of a capture file (pcap or pcapng)
-``tcp``        the socket of live traffic (:class:`TcpSource`), which the NIC gets
+``tcp``        live traffic (:class:`TcpSource`): its socket, which the NIC gets
+``source``     the SOURCE text that names one of them
 """
 
 from emu.traffic.base import (
     PAYLOAD_MAX,
-    SOURCE_FORMS,
     TIME_MAX_NS,
     Flow,
     Packet,
     Proto,
-    TcpSource,
     TrafficSource,
-    parse_source,
 )
 from emu.traffic.pcap import PcapSource, PcapSummary
+from emu.traffic.source import SOURCE_FORMS, parse_source
 from emu.traffic.synthetic import SyntheticSource
-from emu.traffic.tcp import listen
+from emu.traffic.tcp import TcpSource, listen
 
 __all__ = [
     "PAYLOAD_MAX",

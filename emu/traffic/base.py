@@ -1,4 +1,4 @@
-"""Flow, Packet, what a traffic source is, and the SOURCE text that names one.
+"""Flow, Packet, and what a traffic source is.
 
 A source yields packets; what is done with them (headers cut off, payloads put
 into an arena, replayed in a loop by C) is the NIC's business.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,12 +21,6 @@ Proto = Literal["tcp", "udp"]
 PAYLOAD_MAX = 65536  #: bytes of one packet's payload, the largest a source may yield
 TIME_MAX_NS = 2**63 - 1  #: the largest offset of a packet in time, so that it fits a C int64_t
 PORT_MAX = 65535
-
-#: What SOURCE may be, for messages and help texts.
-SOURCE_FORMS = "synthetic[:KEY=VALUE,...], pcap:FILE or tcp:HOST:PORT"
-
-_KINDS = ("synthetic", "pcap", "tcp")
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,86 +97,6 @@ class TrafficSource(Protocol):
         Raises:
             TrafficError: The source cannot be read. This may come after some packets.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class TcpSource:
-    """Live traffic: bytes that clients send to a TCP socket, which the NIC listens on."""
-
-    host: str  #: address or host name to listen on; IPv6 without its brackets
-    port: int  #: 0 to 65535; 0 takes any free port
-
-    def __post_init__(self) -> None:
-        if not (_is_ipv6(self.host) or _HOST_NAME.fullmatch(self.host)):
-            raise traffic_error(
-                f"tcp:{self.host}",
-                "no host that one could listen on",
-                "an IPv4 address, a host name, or an IPv6 address in brackets",
-            )
-        if not 0 <= self.port <= PORT_MAX:
-            raise traffic_error(
-                self.label, f"port {self.port}", f"0 to {PORT_MAX}; 0 takes any free port"
-            )
-
-    @property
-    def label(self) -> str:
-        """The SOURCE text for this socket."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp:{host}:{self.port}"
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def parse_source(text: str) -> TrafficSource | TcpSource:
-    """Parse SOURCE: ``synthetic[:KEY=VALUE,...]``, ``pcap:FILE`` or ``tcp:HOST:PORT``.
-
-    Nothing is opened: a file that is not there shows when its packets are asked for.
-
-    Args:
-        text: As typed. The keys of ``synthetic`` are those of :class:`SyntheticSource`.
-
-    Raises:
-        TrafficError: Unknown source or key (the nearest name is suggested), or a value that is
-            out of range.
-    """
-    # Imported here because both modules import this one.
-    kind, colon, rest = text.partition(":")
-    if kind == "synthetic":
-        from emu.traffic.synthetic import SyntheticSource
-
-        return SyntheticSource.parse(text)
-    if kind == "pcap" and rest:
-        from emu.traffic.pcap import PcapSource
-
-        return PcapSource(rest)
-    if kind == "tcp" and colon:
-        return _parse_tcp(text, rest)
-    if kind in _KINDS:
-        raise traffic_error(text, "incomplete", SOURCE_FORMS)
-    if text.endswith((".pcap", ".pcapng", ".cap")):
-        suggestion = f"; did you mean {'pcap:' + text!r}?"
-    else:
-        suggestion = nearest(kind, _KINDS)
-    raise traffic_error(text, f"unknown source{suggestion}", SOURCE_FORMS)
-
-
-def _parse_tcp(label: str, rest: str) -> TcpSource:
-    host, _, port_text = rest.rpartition(":")
-    if not (port_text.isascii() and port_text.isdecimal() and len(port_text) <= 5):
-        raise traffic_error(label, f"port {port_text!r}", f"tcp:HOST:PORT, PORT 0 to {PORT_MAX}")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if not _is_ipv6(host):
-            raise traffic_error(label, f"{host!r} in brackets", "an IPv6 address in brackets")
-    elif ":" in host:
-        raise traffic_error(label, "more colons than one", "IPv6 in brackets: tcp:[::1]:8080")
-    return TcpSource(host, int(port_text))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -129,7 +129,8 @@ def test_relative_cache_home_is_ignored(
 
 
 def test_folder_of_one_that_was_killed_goes_with_the_next(tmp_path: Path) -> None:
-    script = "import os\nfrom emu import cache\nprint(cache.cache_folder(), flush=True)\n"
+    script = "import os\nfrom emu.compile import cache\n"
+    script += "print(cache.cache_folder(), flush=True)\n"
     environment = {**os.environ, "XDG_CACHE_HOME": "/proc/nothing", "TMPDIR": str(tmp_path)}
     killed = subprocess.run(
         [sys.executable, "-c", script + "os.kill(os.getpid(), 9)"],

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from emu.host.proc import PARENT, START_TICKS, STATE, cpu_ticks, stat_words
+from emu.host.proc import PARENT, START_TICKS, STATE, cpu_ticks, process_start_time, stat_words
 from emu.runtime.reaper import parent_of
-from emu.runtime.segment import process_start_time
 
 NAMES = [b"plain", b"with ) Z 1 (", b"\xff\xfe", b"two\nlines", b""]
 

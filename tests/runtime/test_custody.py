@@ -29,7 +29,7 @@ class Hands:
         return Completion(memoryview(b""), 3, raw.off, raw.res, raw.seq, raw, ordinal)
 
     def give_back(self, completion: Completion, site: Site | None = None) -> bool:
-        return self.custody.give_back(completion, site or here())
+        return self.custody.give_back(completion.ordinal, completion.raw, site or here())
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import posix_ipc
 import pytest
 
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.host.proc import process_start_time
 from emu.runtime import segment
 from emu.runtime.segment import (
     check_room,
     create_segment,
-    process_start_time,
     shm_available,
     sweep,
 )
