@@ -15,7 +15,7 @@
  * ZCRX_FUZZ_… as in sink.h; ZCRX_FUZZ_COUNTS when coverage is counted.
  * Code 0: nothing found; 1: a finding; 2: wrong use.
  */
-#include "../usage.h"
+#include "ondemand/usage.h"
 #include "mutate.h"
 #include "sink.h"
 #include "trial.h"

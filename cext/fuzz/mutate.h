@@ -6,7 +6,7 @@
 #ifndef ZCRX_FUZZ_MUTATE_H
 #define ZCRX_FUZZ_MUTATE_H
 
-#include "../rng.h"
+#include "wire/rng.h"
 #include "program.h"
 
 /* A whole program of `count` operations. */

@@ -10,7 +10,7 @@
 #ifndef ZCRX_FUZZ_PROGRAM_H
 #define ZCRX_FUZZ_PROGRAM_H
 
-#include "../abi.h"
+#include "wire/abi.h"
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sink.h"
-#include "../usage.h"
+#include "ondemand/usage.h"
 #include "statics.h"
 
 #include <dirent.h>

@@ -10,7 +10,7 @@
  */
 #define _GNU_SOURCE /* dladdr1, dlinfo */
 #include "statics.h"
-#include "../kept.h"
+#include "ondemand/kept.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #ifndef ZCRX_FUZZ_SUBJECT_H
 #define ZCRX_FUZZ_SUBJECT_H
 
-#include "../foreign.h"
+#include "kernel/foreign.h"
 #include "judge.h"
 
 #if defined(__SANITIZE_ADDRESS__)

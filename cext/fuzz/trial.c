@@ -2,7 +2,7 @@
 /* A child shares one page with us: how far it came, and what it found. */
 #define _GNU_SOURCE /* sigabbrev_np */
 #include "trial.h"
-#include "../usage.h"
+#include "ondemand/usage.h"
 #include "statics.h"
 
 #include <fcntl.h>

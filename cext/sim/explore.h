@@ -3,7 +3,7 @@
 #ifndef ZCRX_SIM_EXPLORE_H
 #define ZCRX_SIM_EXPLORE_H
 
-#include "../rng.h"
+#include "wire/rng.h"
 #include "engine.h"
 
 /* One choice: who, and which value it saw. */

@@ -12,7 +12,7 @@
  * none. Code 0: nothing found; 1: a finding; 2: wrong use.
  */
 #define _GNU_SOURCE
-#include "../usage.h"
+#include "ondemand/usage.h"
 #include "explore.h"
 #include "world.h"
 

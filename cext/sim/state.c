@@ -5,7 +5,7 @@
  * nothing is ever freed in it, since an execution is over before that matters.
  */
 #include "state.h"
-#include "../kept.h"
+#include "ondemand/kept.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * for more by what its `end` expects.
  */
 #include "world.h"
-#include "../control.h"
-#include "../foreign.h"
+#include "run/control.h"
+#include "kernel/foreign.h"
 #include "state.h"
 
 #include <errno.h>

@@ -15,7 +15,7 @@
 #ifndef ZCRX_SIM_WORLD_H
 #define ZCRX_SIM_WORLD_H
 
-#include "../nic_queue.h"
+#include "actors/nic_queue.h"
 #include "engine.h"
 
 #define WORLD_OPS_MAX 64U

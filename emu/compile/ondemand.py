@@ -31,6 +31,15 @@ def core_sources() -> Path:
     raise EnvironmentProblem(f"sources: the C sources are missing beside {str(package)!r}")
 
 
+#: The folders of what the module of the emulator itself is made of.
+CORE_ROOMS = ("wire", "kernel", "run", "actors", "faults", "judge")
+
+
+def core_files(sources: Path) -> list[Path]:
+    """The C files of which the emulator's own module is made."""
+    return [path for room in CORE_ROOMS for path in sorted((sources / room).glob("*.c"))]
+
+
 def digest(parts: list[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:

@@ -1,4 +1,4 @@
-"""Poison: a view of the area in which only what is out can be touched. See ``cext/poison.h``."""
+"""Poison: a view of the area in which only what is out can be touched (``actors/poison.h``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that is taken away under a process: no death, but a fact (``cext/sigbus.h``)."""
+"""Memory that is taken away under a process: no death, but a fact (``cext/wire/sigbus.h``)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderS
 
 
 class Step:
-    """The provider in this process, operation by operation (``cext/step.h``)."""
+    """The provider in this process, operation by operation (``cext/run/step.h``)."""
 
     def __init__(
         self, shape: Shape, *, strict_alias: bool, provider: ProviderLibrary | None = None

@@ -23,7 +23,13 @@ from emu.compile.toolchain import Compiler, afl_compiler, any_compiler, libfuzze
 from emu.errors import EnvironmentProblem
 
 #: What is under attack, and instrumented; the rest of the harness is not.
-SUBJECT = ("provider.c", "page_pool.c", "area.c", "flight.c", "foreign.c")
+SUBJECT = (
+    "kernel/provider.c",
+    "kernel/page_pool.c",
+    "kernel/area.c",
+    "wire/flight.c",
+    "kernel/foreign.c",
+)
 _HARNESS = (
     "fuzz/judge.c",
     "fuzz/mutate.c",
@@ -32,7 +38,7 @@ _HARNESS = (
     "fuzz/sink.c",
     "fuzz/statics.c",
     "fuzz/subject.c",
-    "kept.c",
+    "ondemand/kept.c",
 )
 _MAIN = ("fuzz/main.c", "fuzz/trial.c")
 _COMMON = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")

@@ -20,6 +20,7 @@ from emu.fuzz.build import Kind
 from emu.fuzz.harness import Harness, Target
 
 #: What of the core is the provider's business: its own files and what is inline in them.
+_ROOM = "kernel"
 _COUNTED = ("provider.c", "page_pool.c", "area.c", "area.h", "page_pool.h", "provider.h")
 _BATCH = 2000
 
@@ -151,7 +152,7 @@ class CoverageMeter:
         library = target.library(Kind.COVERAGE)
         #: What llvm-cov is to look at, and the sources that count.
         self._objects = [str(self._executable)] + ([f"-object={library}"] if library else [])
-        sources = [core_sources() / name for name in _COUNTED]
+        sources = [core_sources() / _ROOM / name for name in _COUNTED]
         if target.provider is not None:
             sources = [target.provider.resolve()]
         self._sources = {path.name: path for path in sources}
@@ -227,7 +228,7 @@ class CoverageMeter:
         if self._provider is not None:
             return file == self._sources.get(file.name)
         # By name only: with a seeded bug a copy was compiled.
-        return file.name in self._sources and file.parent.name == "cext"
+        return file.name in self._sources and file.parent.name == _ROOM
 
     def _functions(self) -> list[dict[str, Any]]:
         if not self._total.exists():

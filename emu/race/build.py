@@ -27,25 +27,33 @@ from emu.errors import ConfigError
 
 #: Of the core: what actors run, and what that needs. Instrumented.
 _CORE = (
-    "area.c",
-    "bell.c",
-    "control.c",
-    "crc32c.c",
-    "fault.c",
-    "flight.c",
-    "foreign.c",
-    "layout.c",
-    "nic_faults.c",
-    "nic_offer.c",
-    "nic_queue.c",
-    "page_pool.c",
-    "provider.c",
-    "rss.c",
+    "kernel/area.c",
+    "wire/bell.c",
+    "run/control.c",
+    "wire/crc32c.c",
+    "faults/fault.c",
+    "wire/flight.c",
+    "kernel/foreign.c",
+    "run/layout.c",
+    "faults/nic_faults.c",
+    "actors/nic_offer.c",
+    "actors/nic_queue.c",
+    "kernel/page_pool.c",
+    "kernel/provider.c",
+    "actors/rss.c",
     "sim/world.c",
 )
 #: Of these: what no scenario runs through. A seeded bug in a header need not reach it.
 _BYSTANDERS = frozenset(
-    {"crc32c.c", "fault.c", "flight.c", "foreign.c", "nic_faults.c", "nic_offer.c", "rss.c"}
+    {
+        "wire/crc32c.c",
+        "faults/fault.c",
+        "wire/flight.c",
+        "kernel/foreign.c",
+        "faults/nic_faults.c",
+        "actors/nic_offer.c",
+        "actors/rss.c",
+    }
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = (
@@ -54,7 +62,7 @@ _ENGINE = (
     "sim/fiber.c",
     "sim/main.c",
     "sim/state.c",
-    "kept.c",
+    "ondemand/kept.c",
 )
 #: Linked before and behind a provider of somebody else's: its data lie between.
 _BOUNDS = (("sim/bound.c", ()), ("sim/bound.c", ("-DSIM_BOUND_LAST",)))

@@ -24,6 +24,7 @@ from emu.bugs import Bug
 from emu.compile.cache import prune
 from emu.compile.ondemand import (
     compile_core,
+    core_files,
     core_sources,
     digest,
     in_cache,
@@ -45,7 +46,7 @@ _PROBABILITIES_AT = _SHARES_AT + _SHARES.size
 _WHOLE = 2**32 - 1
 
 _FLAGS = ("-std=gnu11", "-g", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread")
-_CHAOS = ("-DZCRX_POINT_HEADER=<chaos/points.h>",)
+_CHAOS = ("-DZCRX_POINT_HEADER=<delays/points.h>",)
 #: As meson has it for the product's module.
 _MODULE = ("-DPy_LIMITED_API=0x030b0000",)
 #: An access of its own in ``shm.h`` for each; what is not named there is no point.
@@ -54,7 +55,7 @@ _POINT = re.compile(r"^\tX\(([A-Z_]+)\)", re.MULTILINE)
 
 def points() -> tuple[str, ...]:
     """The names of the core's points, in order."""
-    return tuple(_POINT.findall((core_sources() / "shm.h").read_text()))
+    return tuple(_POINT.findall((core_sources() / "wire" / "shm.h").read_text()))
 
 
 def _module_source(sources: Path) -> Path:
@@ -86,7 +87,7 @@ def build_chaos_core(bug: Bug | None = None) -> Path:
             "build: Python.h is missing; the core is built on demand, so install Python's headers"
         )
     with sources_with(bug) as sources:
-        core = [*sorted(sources.glob("*.c")), sources / "chaos" / "chaos.c"]
+        core = [*core_files(sources), sources / "delays" / "delays.c"]
         flags: tuple[str, ...] = (*_FLAGS, *_CHAOS)
         wanted = [(path, flags) for path in core]
         module = (*_FLAGS, *_CHAOS, *_MODULE, f"-I{include}")

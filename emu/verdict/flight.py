@@ -1,7 +1,7 @@
 """Flight recorders: what each process of a run did last, merged into one list.
 
 NIC, provider and consumers write theirs in C, an event a batch
-(``cext/flight.h``); the control process keeps its own here. Nobody reads them
+(``cext/wire/flight.h``); the control process keeps its own here. Nobody reads them
 in a run that passes. At the first finding all are copied at once, since they
 overwrite themselves within milliseconds; they become ``flight.json`` and
 ``flight.txt`` when the run has ended (``docs/flight.md``).

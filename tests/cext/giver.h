@@ -6,10 +6,10 @@
 #ifndef GIVER_H
 #define GIVER_H
 
-#include "crc32c.h"
+#include "wire/crc32c.h"
 #include "queue_memory.h"
-#include "reconcile.h"
-#include "returns.h"
+#include "judge/reconcile.h"
+#include "actors/returns.h"
 #include "rules.h"
 
 #define BIT(verdict) (1U << (verdict))

@@ -7,11 +7,11 @@
 #ifndef LIVE_H
 #define LIVE_H
 
-#include "audit.h"
-#include "consumer.h"
-#include "grantor.h"
+#include "judge/audit.h"
+#include "actors/consumer.h"
+#include "actors/grantor.h"
 #include "queue_memory.h"
-#include "reconcile.h"
+#include "judge/reconcile.h"
 #include "rules.h"
 #include "threads.h"
 #include "traffic.h"

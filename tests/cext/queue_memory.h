@@ -7,8 +7,8 @@
 #define QUEUE_MEMORY_H
 
 #include "check.h"
-#include "control.h"
-#include "layout.h"
+#include "run/control.h"
+#include "run/layout.h"
 
 struct queue_memory {
 	struct zcrx_mapping mapping;

@@ -6,7 +6,7 @@
 #ifndef RULES_H
 #define RULES_H
 
-#include "fault.h"
+#include "faults/fault.h"
 
 /* Every ordinal of every queue, without a trigger yet. */
 static inline struct zcrx_fault_rule rule_of(uint32_t kind)

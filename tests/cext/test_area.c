@@ -6,8 +6,8 @@
  */
 #include <errno.h>
 
-#include "area.h"
-#include "rng.h"
+#include "kernel/area.h"
+#include "wire/rng.h"
 #include "threads.h"
 
 struct area_memory {

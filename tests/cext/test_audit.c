@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The audit against seeded losses: a buffer gone, a buffer twice, a flow cut short. */
-#include "audit.h"
+#include "judge/audit.h"
 #include "queue_memory.h"
 
 struct scene {

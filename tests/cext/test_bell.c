@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Doorbells: who is rung wakes up, who sleeps for something else is left alone. */
-#include "bell.h"
-#include "ring.h"
+#include "wire/bell.h"
+#include "wire/ring.h"
 #include "threads.h"
 
 /* Longer than any test: a sleep that ends by it was missed. */

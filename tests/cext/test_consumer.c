@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "consumer.h"
-#include "crc32c.h"
+#include "actors/consumer.h"
+#include "wire/crc32c.h"
 #include "queue_memory.h"
 #include "rules.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* CRC32C against published values, and the instruction against the tables. */
 #include "check.h"
-#include "crc32c.h"
-#include "rng.h"
+#include "wire/crc32c.h"
+#include "wire/rng.h"
 #include "threads.h"
 
 /* The check value of the catalogue, and the examples of RFC 3720, B.4. */

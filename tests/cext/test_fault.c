@@ -9,7 +9,7 @@
 #include <math.h>
 #include <sys/mman.h>
 
-#include "fault.h"
+#include "faults/fault.h"
 #include "queue_memory.h"
 #include "rules.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The flight recorder: it wraps, it counts on, and no torn event leaves it. */
-#include "audit.h"
+#include "judge/audit.h"
 #include "queue_memory.h"
 #include "threads.h"
 

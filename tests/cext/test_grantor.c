@@ -3,10 +3,10 @@
  * The provider's loop, step by step in one thread: what it grants, whom it
  * wakes, what it does with entries that wait when the queue goes down.
  */
-#include "grantor.h"
+#include "actors/grantor.h"
 #include <errno.h>
 
-#include "audit.h"
+#include "judge/audit.h"
 #include "queue_memory.h"
 #include "rules.h"
 

@@ -2,7 +2,7 @@
 /* Shapes that cannot be are refused; in those that can, nothing overlaps anything. */
 #include <errno.h>
 
-#include "audit.h"
+#include "judge/audit.h"
 #include "queue_memory.h"
 
 /* ---- shapes --------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * buffers, which references stand behind each fragment, what happens without
  * buffers, without room and without a user, and how it ends.
  */
-#include "standing.h"
+#include "judge/standing.h"
 #include "wire.h"
 
 /* ---- cutting --------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * in its completions and in the ledger, which references stand behind it, and
  * that what was offered is always what was delivered and what was dropped.
  */
-#include "audit.h"
+#include "judge/audit.h"
 #include "rules.h"
 #include "wire.h"
 

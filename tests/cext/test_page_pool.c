@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "page_pool.h"
+#include "kernel/page_pool.h"
 #include "threads.h"
 
 #define NIOVS 256U

@@ -6,11 +6,11 @@
  * hold afterwards holds for every place. (Reordering by the machine is not seen
  * here: that is what the tests with threads are for.)
  */
-#include "consumer.h"
-#include "nic_queue.h"
+#include "actors/consumer.h"
+#include "actors/nic_queue.h"
 #include "queue_memory.h"
-#include "reconcile.h"
-#include "returns.h"
+#include "judge/reconcile.h"
+#include "actors/returns.h"
 #include "rules.h"
 
 #include <setjmp.h>

@@ -6,7 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "check.h"
-#include "poison.h"
+#include "actors/poison.h"
 
 #include <signal.h>
 #include <sys/mman.h>

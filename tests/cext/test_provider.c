@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "queue_memory.h"
-#include "rng.h"
+#include "wire/rng.h"
 #include "threads.h"
 
 #define JUDGEMENTS_MAX 4096U

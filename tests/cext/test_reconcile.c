@@ -4,9 +4,9 @@
  * allow, entries that nobody looked at in time, returns that find nothing more
  * often than something took their reference, references that do not add up.
  */
-#include "fault.h"
+#include "faults/fault.h"
 #include "queue_memory.h"
-#include "reconcile.h"
+#include "judge/reconcile.h"
 
 #define RULE 1U
 #define MAY(verdict) (UINT32_C(1) << (verdict))

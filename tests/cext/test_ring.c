@@ -3,8 +3,8 @@
  * The rings: each is filled and emptied across the wrap at 2^32, then fed with
  * indices that no honest peer would write, then used by two threads at once.
  */
-#include "ring.h"
-#include "rng.h"
+#include "wire/ring.h"
+#include "wire/rng.h"
 #include "threads.h"
 
 #define ENTRIES_MAX 64U

@@ -6,7 +6,7 @@
  * user dies in the middle.
  */
 #include "giver.h"
-#include "ring_faults.h"
+#include "faults/ring_faults.h"
 
 #define BAD_PAD BIT(ZCRX_BAD_PAD)
 #define BAD_AREA BIT(ZCRX_BAD_AREA)

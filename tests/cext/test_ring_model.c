@@ -11,11 +11,11 @@
  *
  *	test_ring_model [seed [last]]	all seeds, or that one alone, or all up to another
  */
-#include "crc32c.h"
-#include "nic_queue.h"
+#include "wire/crc32c.h"
+#include "actors/nic_queue.h"
 #include "queue_memory.h"
-#include "reconcile.h"
-#include "returns.h"
+#include "judge/reconcile.h"
+#include "actors/returns.h"
 #include "rules.h"
 
 #include <setjmp.h>

@@ -6,7 +6,7 @@
  * looks meanwhile. Every verdict must be one that was foreseen.
  */
 #include "giver.h"
-#include "nic_queue.h"
+#include "actors/nic_queue.h"
 #include "threads.h"
 
 #define NIOVS 16U

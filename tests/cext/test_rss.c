@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 
 #include "check.h"
-#include "rss.h"
+#include "actors/rss.h"
 
 struct vector {
 	const char *source, *destination;

@@ -2,7 +2,7 @@
 /* Pages that are taken away: seen where they are looked after, passed on where they are not. */
 #define _GNU_SOURCE
 #include "check.h"
-#include "sigbus.h"
+#include "wire/sigbus.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

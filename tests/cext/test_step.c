@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "queue_memory.h"
-#include "step.h"
+#include "run/step.h"
 
 static struct zcrx_step *new_step(void)
 {

@@ -10,11 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "crc32c.h"
-#include "nic.h"
+#include "wire/crc32c.h"
+#include "actors/nic.h"
 #include "queue_memory.h"
-#include "rng.h"
-#include "rss.h"
+#include "wire/rng.h"
+#include "actors/rss.h"
 
 #define QUEUES 3U
 #define CLIENTS_MAX 8U

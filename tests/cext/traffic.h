@@ -4,9 +4,9 @@
 #define TRAFFIC_H
 
 #include "check.h"
-#include "crc32c.h"
-#include "nic.h"
-#include "rng.h"
+#include "wire/crc32c.h"
+#include "actors/nic.h"
+#include "wire/rng.h"
 
 struct traffic {
 	const uint32_t *lens; /* of the packets of each queue, repeated from its start */

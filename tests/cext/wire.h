@@ -3,7 +3,7 @@
 #ifndef WIRE_H
 #define WIRE_H
 
-#include "nic.h"
+#include "actors/nic.h"
 #include "queue_memory.h"
 #include "traffic.h"
 

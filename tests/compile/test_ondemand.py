@@ -33,5 +33,5 @@ def test_missing_sources_are_said_in_one_line(
 
 
 def test_sources_have_what_is_built_from_them() -> None:
-    for name in ("shm.h", "build_core.py", "chaos/chaos.c", "sim/main.c", "fuzz/main.c"):
+    for name in ("wire/shm.h", "build_core.py", "delays/delays.c", "sim/main.c", "fuzz/main.c"):
         assert (core_sources() / name).is_file(), name

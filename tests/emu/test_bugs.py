@@ -17,7 +17,7 @@ from emu.errors import ConfigError
 _BUGS = [*CONTENT_BUGS.values(), *RACING_BUGS.values()]
 ALL = pytest.mark.parametrize("bug", _BUGS, ids=lambda bug: bug.name)
 #: Files that see every header in which a bug may lie.
-_READERS = ("provider.c", "page_pool.c", "fuzz/subject.c")
+_READERS = ("kernel/provider.c", "kernel/page_pool.c", "fuzz/subject.c")
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def test_every_bug_has_its_own_name_and_change() -> None:
 def test_bug_that_does_not_fit_any_more_is_an_error(pristine: Path) -> None:
     """Of two files neither is touched then."""
     bug = CONTENT_BUGS["pad-ignored"]
-    gone = "--- a/area.c\n+++ b/area.c\n@@ -1,2 +1,2 @@\n-no such line\n+another\n"
+    gone = "--- a/kernel/area.c\n+++ b/kernel/area.c\n@@ -1,2 +1,2 @@\n-no such line\n+another\n"
     both = Bug("both", "nothing", bug.patch + gone)
-    before = {path: path.read_bytes() for path in pristine.glob("*.c")}
-    with pytest.raises(StaleBugError, match=r"^bug: 'both' does not fit: hunk 1 of area.c"):
+    before = {path: path.read_bytes() for path in pristine.rglob("*.c")}
+    with pytest.raises(StaleBugError, match=r"^bug: 'both' does not fit: hunk 1 of kernel/area\.c"):
         both.apply(pristine)
-    assert {path: path.read_bytes() for path in pristine.glob("*.c")} == before
+    assert {path: path.read_bytes() for path in pristine.rglob("*.c")} == before
 
 
 def test_bug_of_a_file_that_is_gone_is_an_error(pristine: Path) -> None:

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "tools").exists(), reason="not a checkout")
 
 #: A change without effect: nothing can be found.
-NO_BUG = Bug("no-bug", "nothing is wrong", change("area.c", "The freelist. A stack", "A stack"))
+NO_BUG = Bug(
+    "no-bug", "nothing is wrong", change("kernel/area.c", "The freelist. A stack", "A stack")
+)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from faults.fault import PARAMS_MAX, U32_MAX, shown
 from faults.plan import FIELDS
 
 VERDICTS = {verdict.label for verdict in Verdict}
-HEADER = Path(__file__).parents[2] / "cext" / "fault.h"
+HEADER = Path(__file__).parents[2] / "cext" / "faults" / "fault.h"
 each_fault = pytest.mark.parametrize("fault", CATALOGUE.values(), ids=CATALOGUE)
 PARAMS = [(fault, param) for fault in CATALOGUE.values() for param in fault.params]
 each_param = pytest.mark.parametrize(

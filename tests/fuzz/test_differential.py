@@ -31,7 +31,7 @@ def push(off: int, pad: int = 0) -> bytes:
 
 
 def _bug(name: str, old: str, new: str) -> Bug:
-    return Bug(name, "of these tests", change("provider.c", old, new))
+    return Bug(name, "of these tests", change("kernel/provider.c", old, new))
 
 
 BUGS = {

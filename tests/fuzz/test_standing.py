@@ -21,13 +21,13 @@ CHECKED = 4
 OURS = {
     "lock": Bug(
         "refill-unlocked", "of these tests",
-        change("provider.c",
+        change("kernel/provider.c",
         "ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
         "ifq->detached"),
     ),
     "late": Bug(
         "refill-locked-late", "of these tests",
-        change("provider.c",
+        change("kernel/provider.c",
         "ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
         "ifq->detached || !zcrx_ifq_available(ifq) || "
         "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)"),

@@ -23,7 +23,7 @@ _TAKE = "\tuint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);\n\tui
 
 
 def _bug(name: str, what: str) -> Bug:
-    return Bug(name, "a test's own", change("area.h", _TAKE, f"{_TAKE}\n{what}\n"))
+    return Bug(name, "a test's own", change("kernel/area.h", _TAKE, f"{_TAKE}\n{what}\n"))
 
 
 NEVER_YIELDS = _bug("never-yields", "\tfor (volatile int i = 1; i; i |= 1)\n\t\t;")
@@ -58,7 +58,7 @@ def test_data_race_names_the_lines(tmp_path: Path) -> None:
     plain = _TAKE.replace(
         "shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD)", "*(uint32_t *)(void *)refs"
     )
-    bug = Bug("plain-read", "a test's own", change("area.h", _TAKE, plain))
+    bug = Bug("plain-read", "a test's own", change("kernel/area.h", _TAKE, plain))
     runner = Runner(build_simulation(bug))
     found = runner.search(REFILL, Search(memory=Memory.SC)).found
     assert found is not None
@@ -69,7 +69,7 @@ def test_data_race_names_the_lines(tmp_path: Path) -> None:
     )
     place = find_places(runner.executable, found.places)[found.other_place]
     assert (place.file, place.function) == ("area.h", "zcrx_user_ref_take")
-    source = (core_sources() / "area.h").read_text().splitlines()
+    source = (core_sources() / "kernel" / "area.h").read_text().splitlines()
     assert "uint32_t now = " in source[place.line - 1]
     with (tmp_path / "out").open("w") as file:
         console = Console(file=file, width=132)

@@ -62,7 +62,7 @@ def test_timeline_shows_the_lost_update(racy: Runner) -> None:
     ]
     # Each place is the line of the access itself, in the header with the logic.
     with sources_with(CVE) as sources:
-        lines = (sources / "area.h").read_text().splitlines()
+        lines = (sources / "kernel" / "area.h").read_text().splitlines()
     for step in found.steps:
         place = places[step.place]
         assert place.file not in ("shm.h", "lock.h")
@@ -154,8 +154,8 @@ def test_complete_search_shows_the_fix(call: Call) -> None:
 
 def test_fix_is_what_the_bug_takes_away() -> None:
     with sources_with(CVE) as sources:
-        changed = (sources / "area.h").read_text()
-    original = (core_sources() / "area.h").read_text()
+        changed = (sources / "kernel" / "area.h").read_text()
+    original = (core_sources() / "kernel" / "area.h").read_text()
     assert changed.count("shm_cas_u32") == original.count("shm_cas_u32") - 1
 
 

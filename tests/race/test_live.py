@@ -247,7 +247,7 @@ def test_setups_name_points() -> None:
 
 
 def test_points_are_those_of_the_core() -> None:
-    text = (core_sources() / "shm.h").read_text()
+    text = (core_sources() / "wire" / "shm.h").read_text()
     body = text.partition("#define ZCRX_POINTS(X)")[2].partition("\n\n")[0]
     assert len(points()) == body.count("X(")
 

@@ -23,7 +23,7 @@ CVE = RACING_BUGS["cve-2026-43121"]
 NO_BUG = Bug(
     "no-bug",
     "nothing is wrong",
-    change("area.c", "The freelist. A stack", "A stack"),
+    change("kernel/area.c", "The freelist. A stack", "A stack"),
     "two-scrubs",
     "c11",
 )

@@ -40,7 +40,7 @@ class Laid(NamedTuple):
 
 
 def decode(arena: Arena, queues: int, niov_shift: int = 12) -> list[list[Laid]]:
-    """Read an arena back: ``struct zcrx_arena`` and ``struct zcrx_packet`` of ``cext/nic.h``."""
+    """Read an arena back: ``struct zcrx_arena``, ``struct zcrx_packet`` of ``actors/nic.h``."""
     data = bytes(arena.data)
     version, count, shift, _, crcs_off, _ = struct.unpack_from("<IIIIQQ", data)
     assert (version, count, shift) == (LAYOUT_VERSION, queues, niov_shift)

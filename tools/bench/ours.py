@@ -17,7 +17,14 @@ from .peers import BATCHES, ONE_THREAD_BATCHES, PAYLOAD_SIZES, SMOKE_BATCH, SMOK
 from .yardstick import BenchError, Group, Ratio, Registry, Unit, Yardstick
 
 CORE_DIR = Path(__file__).resolve().parents[2] / "cext"
-REFILL_SOURCES = ("provider.c", "page_pool.c", "area.c", "layout.c", "flight.c", "foreign.c")
+REFILL_SOURCES = (
+    "kernel/provider.c",
+    "kernel/page_pool.c",
+    "kernel/area.c",
+    "run/layout.c",
+    "wire/flight.c",
+    "kernel/foreign.c",
+)
 ARENA_BYTES = 16 << 20  #: of traffic, as in the bare loop
 PACKETS_MAX = 4096
 

@@ -4,7 +4,7 @@
  * pointers, so that the two can never disagree.
  */
 #include "layout.h"
-#include "rng.h"
+#include "wire/rng.h"
 
 #include <errno.h>
 

@@ -8,8 +8,8 @@
 #ifndef ZCRX_NIC_H
 #define ZCRX_NIC_H
 
-#include "fault.h"
-#include "layout.h"
+#include "faults/fault.h"
+#include "run/layout.h"
 
 #define ZCRX_PACKET_MAX 65536U
 #define ZCRX_FRAGMENT_ALIGN 64U

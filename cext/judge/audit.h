@@ -3,7 +3,7 @@
 #ifndef ZCRX_AUDIT_H
 #define ZCRX_AUDIT_H
 
-#include "layout.h"
+#include "run/layout.h"
 
 enum zcrx_counters {
 	ZCRX_COUNTERS_NIC,

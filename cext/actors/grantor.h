@@ -7,8 +7,8 @@
 #ifndef ZCRX_GRANTOR_H
 #define ZCRX_GRANTOR_H
 
-#include "fault.h"
-#include "layout.h"
+#include "faults/fault.h"
+#include "run/layout.h"
 
 struct zcrx_grantor;
 

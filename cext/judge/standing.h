@@ -7,7 +7,7 @@
 #ifndef ZCRX_STANDING_H
 #define ZCRX_STANDING_H
 
-#include "layout.h"
+#include "run/layout.h"
 
 struct zcrx_standing {
 	/* the NIC's words: see struct zcrx_nic_shared */

@@ -10,7 +10,7 @@
  * that a new one never gets something late of which it missed the rest.
  */
 #include "nic_faults.h"
-#include "nic_queue.h"
+#include "actors/nic_queue.h"
 
 #include <time.h>
 

@@ -14,7 +14,7 @@
  */
 #define _GNU_SOURCE
 #include "ring_faults.h"
-#include "returns_impl.h"
+#include "actors/returns_impl.h"
 
 #define TRIES 8
 

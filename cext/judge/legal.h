@@ -6,7 +6,7 @@
 #ifndef ZCRX_LEGAL_H
 #define ZCRX_LEGAL_H
 
-#include "layout.h"
+#include "run/layout.h"
 
 #define ZCRX_VERDICT_BIT(verdict) (1U << (verdict))
 #define ZCRX_LEGAL_SUCCEEDS                                                          \

@@ -7,8 +7,8 @@
 #ifndef ZCRX_CONSUMER_H
 #define ZCRX_CONSUMER_H
 
-#include "fault.h"
-#include "layout.h"
+#include "faults/fault.h"
+#include "run/layout.h"
 #include "poison.h"
 
 enum zcrx_verify {

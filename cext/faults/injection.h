@@ -6,7 +6,7 @@
 #ifndef ZCRX_INJECTION_H
 #define ZCRX_INJECTION_H
 
-#include "returns_impl.h"
+#include "actors/returns_impl.h"
 
 /*
  * Stage everything that goes into the ring for the return at the head of

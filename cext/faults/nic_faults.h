@@ -11,7 +11,7 @@
 #define ZCRX_NIC_FAULTS_H
 
 #include "fault.h"
-#include "nic.h"
+#include "actors/nic.h"
 
 #define ZCRX_TINY_MAX 1024U /* fragments of one byte of a packet, at most */
 

@@ -4,7 +4,7 @@
  * file that all processes of a run map; its name is in ZCRX_CHAOS. It is no
  * memory of the instance, and nothing of the core depends on it.
  */
-#include "../shm.h"
+#include "wire/shm.h"
 
 #include <fcntl.h>
 #include <sched.h>

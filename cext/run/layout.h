@@ -20,10 +20,10 @@
 #ifndef ZCRX_LAYOUT_H
 #define ZCRX_LAYOUT_H
 
-#include "bell.h"
-#include "flight.h"
-#include "foreign.h"
-#include "journal.h"
+#include "wire/bell.h"
+#include "wire/flight.h"
+#include "kernel/foreign.h"
+#include "wire/journal.h"
 
 #define ZCRX_LAYOUT_VERSION 1U
 #define ZCRX_QUEUES_MAX 64U

@@ -36,7 +36,7 @@
 #ifndef ZCRX_RECONCILE_H
 #define ZCRX_RECONCILE_H
 
-#include "layout.h"
+#include "run/layout.h"
 
 #define ZCRX_MISMATCHES_MAX 64U
 

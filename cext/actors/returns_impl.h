@@ -3,7 +3,7 @@
 #ifndef ZCRX_RETURNS_IMPL_H
 #define ZCRX_RETURNS_IMPL_H
 
-#include "legal.h"
+#include "judge/legal.h"
 #include "returns.h"
 
 static inline uint32_t zcrx_niov_of(const struct zcrx_returns *returns, uint64_t off)

@@ -12,8 +12,8 @@
 
 #include <assert.h>
 
-#include "lock.h"
-#include "shm.h"
+#include "wire/lock.h"
+#include "wire/shm.h"
 
 /*
  * User references are accounted for by buffer. Of areas that have more buffers

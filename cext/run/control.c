@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
-#include "legal.h"
+#include "judge/legal.h"
 
 #include <errno.h>
 

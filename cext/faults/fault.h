@@ -7,10 +7,10 @@
 #ifndef ZCRX_FAULT_H
 #define ZCRX_FAULT_H
 
-#include "abi.h"
-#include "journal.h"
-#include "rng.h"
-#include "shm.h"
+#include "wire/abi.h"
+#include "wire/journal.h"
+#include "wire/rng.h"
+#include "wire/shm.h"
 
 #include <stdbool.h>
 

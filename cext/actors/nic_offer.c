@@ -4,7 +4,7 @@
  * or copied. Each way asks for all the room that it needs before it takes any.
  */
 #include "nic_offer.h"
-#include "crc32c.h"
+#include "wire/crc32c.h"
 
 static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flow, uint32_t len,
 			uint32_t crc)

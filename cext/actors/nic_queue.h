@@ -6,7 +6,7 @@
 #ifndef ZCRX_NIC_QUEUE_H
 #define ZCRX_NIC_QUEUE_H
 
-#include "nic_faults.h"
+#include "faults/nic_faults.h"
 
 #define ZCRX_BURST 64U
 /*

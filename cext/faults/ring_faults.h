@@ -7,7 +7,7 @@
 #ifndef ZCRX_RING_FAULTS_H
 #define ZCRX_RING_FAULTS_H
 
-#include "returns.h"
+#include "actors/returns.h"
 
 /* How the entry of a return gets into the ring. */
 enum zcrx_put {

@@ -10,9 +10,9 @@
 #ifndef ZCRX_PROVIDER_H
 #define ZCRX_PROVIDER_H
 
-#include "flight.h"
+#include "wire/flight.h"
 #include "page_pool.h"
-#include "ring.h"
+#include "wire/ring.h"
 
 #define ZCRX_POOLS_MAX 8U
 

@@ -6,7 +6,7 @@
  */
 #include "standing.h"
 #include "audit.h"
-#include "control.h"
+#include "run/control.h"
 #include "legal.h"
 
 #include <errno.h>

@@ -11,7 +11,7 @@
  */
 #define _GNU_SOURCE
 #include "poison.h"
-#include "shm.h"
+#include "wire/shm.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "tcp_source.h"
-#include "crc32c.h"
+#include "wire/crc32c.h"
 #include "rss.h"
 
 #include <errno.h>

@@ -6,9 +6,9 @@
  * shows there, and is put down to the rule that did it.
  */
 #include "returns.h"
-#include "crc32c.h"
-#include "injection.h"
-#include "ring_faults.h"
+#include "wire/crc32c.h"
+#include "faults/injection.h"
+#include "faults/ring_faults.h"
 
 #include <errno.h>
 #include <stdlib.h>
