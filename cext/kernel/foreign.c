@@ -334,16 +334,17 @@ const struct zcrx_mp_ops zcrx_foreign_mp_ops = {
 };
 
 /* Only the ring is wanted: buffers of the freelist would be bound and given up again for nothing. */
-uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool)
+static uint32_t foreign_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
-	uint32_t before = foreign->ifq->rq.cached_head;
+	uint32_t before = ifq->rq.cached_head;
 
-	fill_cache(foreign, pool, true);
-	return foreign->ifq->rq.cached_head - before;
+	fill_cache(ifq->foreign, pool, true);
+	return ifq->rq.cached_head - before;
 }
 
-uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
+static uint64_t foreign_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 {
+	struct zcrx_foreign *foreign = ifq->foreign;
 	uint32_t outer = say_call(foreign, ZCRX_CALL_SCRUB);
 	uint64_t before = foreign->returned;
 	uint64_t references;
@@ -359,12 +360,13 @@ uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers)
 	return references;
 }
 
-int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign)
+static int64_t foreign_take_copy_buffer(struct zcrx_ifq *ifq)
 {
+	struct zcrx_foreign *foreign = ifq->foreign;
 	uint32_t before;
 	int64_t niov;
 
-	if (zcrx_ifq_is_hidden(foreign->ifq))
+	if (zcrx_ifq_is_hidden(ifq))
 		return -ENOMEM;
 	before = say_call(foreign, ZCRX_CALL_COPY_BUFFER);
 	niov = foreign->ops->copy_buffer(&foreign->queue);
@@ -373,6 +375,12 @@ int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign)
 	say_call(foreign, before);
 	return niov;
 }
+
+static const struct zcrx_ifq_ops foreign_ifq_ops = {
+	.refill_ring = foreign_refill_ring,
+	.scrub = foreign_scrub,
+	.take_copy_buffer = foreign_take_copy_buffer,
+};
 
 /* ---- loading ----------------------------------------------------------------------- */
 
@@ -447,6 +455,7 @@ void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provide
 		.niovs = (struct zcrx_provider_niov *)ifq->area->niovs,
 	};
 	ifq->foreign = foreign;
+	ifq->ops = &foreign_ifq_ops;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
 		ifq->pools[slot].ops = &zcrx_foreign_mp_ops;
 }

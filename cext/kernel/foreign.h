@@ -65,13 +65,8 @@ bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size
  */
 const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size);
 
-/* Put it behind all pools of an ifq that zcrx_ifq_setup() has seen. `foreign` stays the ifq's. */
+/* Put it in the place of ours in an ifq that zcrx_ifq_setup() has seen. `foreign` stays the ifq's. */
 void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provider_ops *ops,
 			 struct zcrx_ifq *ifq);
-
-/* What ifq functions of the same names do, by the other provider. */
-uint32_t zcrx_foreign_refill(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool);
-uint64_t zcrx_foreign_scrub(struct zcrx_foreign *foreign, uint64_t *buffers);
-int64_t zcrx_foreign_copy_buffer(struct zcrx_foreign *foreign);
 
 #endif /* ZCRX_FOREIGN_H */

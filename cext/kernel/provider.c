@@ -5,7 +5,7 @@
  * Every entry is consumed and earns exactly one verdict, the bad ones too;
  * otherwise one malformed entry would block the ring for good.
  */
-#include "foreign.h"
+#include "provider.h"
 
 #include <errno.h>
 
@@ -238,17 +238,20 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	return count;
 }
 
-uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+static uint32_t refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	uint32_t count;
 
-	if (ifq->foreign)
-		return zcrx_foreign_refill(ifq->foreign, pool);
 	if (ifq->detached || !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
 		return 0;
 	count = refill_locked(ifq, pool);
 	zcrx_unlock(&ifq->shared->rq_lock);
 	return count;
+}
+
+uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	return ifq->ops->refill_ring(ifq, pool);
 }
 
 uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq)
@@ -364,19 +367,6 @@ const struct zcrx_mp_ops zcrx_mp_ops = {
 };
 
 /* ---- the interface queue ---------------------------------------------------- */
-
-void zcrx_ifq_setup(struct zcrx_ifq *ifq)
-{
-	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
-		struct zcrx_page_pool *pool = &ifq->pools[slot];
-
-		pool->area = ifq->area;
-		pool->ops = &zcrx_mp_ops;
-		pool->provider = ifq;
-		pool->slot = slot;
-		pool->params = (struct zcrx_pp_params){.device = ifq->device};
-	}
-}
 
 void zcrx_ifq_format(struct zcrx_ifq *ifq)
 {
@@ -521,13 +511,11 @@ void zcrx_ifq_drop(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count)
 		zcrx_ifq_return_niov(ifq, niov);
 }
 
-uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
+static uint64_t scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 {
 	struct zcrx_area *area = ifq->area;
 	uint64_t taken = 0;
 
-	if (ifq->foreign)
-		return zcrx_foreign_scrub(ifq->foreign, buffers);
 	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
 		uint32_t refs = zcrx_user_ref_take_all(area, niov);
 
@@ -544,16 +532,44 @@ uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 	return taken;
 }
 
-int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq)
+static int64_t take_copy_buffer(struct zcrx_ifq *ifq)
 {
 	uint32_t niov;
 
-	if (ifq->foreign)
-		return zcrx_foreign_copy_buffer(ifq->foreign);
 	if (zcrx_ifq_is_hidden(ifq) || zcrx_area_pop_free(ifq->area, &niov, 1) == 0)
 		return -ENOMEM;
 	zcrx_pp_ref_init(ifq->area, niov);
 	return niov;
+}
+
+static const struct zcrx_ifq_ops ops = {
+	.refill_ring = refill_ring,
+	.scrub = scrub,
+	.take_copy_buffer = take_copy_buffer,
+};
+
+void zcrx_ifq_setup(struct zcrx_ifq *ifq)
+{
+	ifq->ops = &ops;
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
+		struct zcrx_page_pool *pool = &ifq->pools[slot];
+
+		pool->area = ifq->area;
+		pool->ops = &zcrx_mp_ops;
+		pool->provider = ifq;
+		pool->slot = slot;
+		pool->params = (struct zcrx_pp_params){.device = ifq->device};
+	}
+}
+
+uint64_t zcrx_ifq_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
+{
+	return ifq->ops->scrub(ifq, buffers);
+}
+
+int64_t zcrx_ifq_take_copy_buffer(struct zcrx_ifq *ifq)
+{
+	return ifq->ops->take_copy_buffer(ifq);
 }
 
 /*

@@ -69,7 +69,17 @@ struct zcrx_ifq_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u64 checked; /* verdicts looked at; the control process */
 };
 
+struct zcrx_ifq;
+
+/* What of an ifq is the provider's to decide, beside what it does behind a page pool. */
+struct zcrx_ifq_ops {
+	uint32_t (*refill_ring)(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool);
+	uint64_t (*scrub)(struct zcrx_ifq *ifq, uint64_t *buffers);
+	int64_t (*take_copy_buffer)(struct zcrx_ifq *ifq);
+};
+
 struct zcrx_ifq {
+	const struct zcrx_ifq_ops *ops;
 	struct zcrx_ifq_shared *shared;
 	struct zcrx_area *area;
 	struct zcrx_rq rq;
@@ -89,7 +99,7 @@ struct zcrx_ifq {
 
 extern const struct zcrx_mp_ops zcrx_mp_ops;
 
-/* Bind pools to this provider; pointers of shared, area, rq and pools[] rings are set already. */
+/* Have it all done by this provider; pointers of shared, area, rq and pools[] rings are set already. */
 void zcrx_ifq_setup(struct zcrx_ifq *ifq);
 
 /* Give the ifq its first state. Once, by the creating process, after zcrx_area_format(). */

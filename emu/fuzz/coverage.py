@@ -107,17 +107,14 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("record", "ifq->trace", False, f"{_ALWAYS} has each entry traced"),
     ("record", "ifq->niov_log", False, f"{_ALWAYS} has a log of buffers"),
     ("zcrx_ifq_may_read", "ifq->detached", None, _FOREIGN),
-    ("zcrx_ifq_refill_ring", "ifq->foreign", True, _FOREIGN),
     (
-        "zcrx_ifq_refill_ring",
+        "refill_ring",
         "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
         True,
         _ALONE,
     ),
     ("end_pool", "before", True, _ALONE),
     ("end_pool", "destroyed", None, _ALONE),
-    ("zcrx_ifq_scrub", "ifq->foreign", True, _FOREIGN),
-    ("zcrx_ifq_take_copy_buffer", "ifq->foreign", True, _FOREIGN),
 )
 
 
