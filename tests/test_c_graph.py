@@ -18,7 +18,6 @@ _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 _FLAGS = ["-std=gnu11", "-O0", "-fPIC"]
 #: Files that call each other in a circle.
 KNOTS = [
-    {"actors/nic_queue.c", "faults/nic_faults.c"},
     {"actors/returns.c", "actors/intent.c", "faults/injection.c", "faults/ring_faults.c"},
 ]
 

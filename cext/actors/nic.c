@@ -210,7 +210,7 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 	int64_t now = pace_now(nic);
 	uint32_t count = 0;
 
-	if (!zcrx_nq_follow_user(nq))
+	if (!zcrx_nq_follow_user(nq, zcrx_nf_forget))
 		return 0;
 	while (count < ZCRX_BURST && nq->cqes < ZCRX_BURST) {
 		const struct zcrx_packet *packet;

@@ -365,7 +365,7 @@ bool zcrx_nq_may_proceed(struct zcrx_nq *nq)
 		zcrx_grant_available(&queue->grants, queue->grants.entries) > nq->blocked_grants);
 }
 
-bool zcrx_nq_follow_user(struct zcrx_nq *nq)
+bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq))
 {
 	struct zcrx_user_shared *user = nq->queue.user;
 	/* Pairs with the release in zcrx_queue_set_user(). */
@@ -379,7 +379,8 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq)
 		still_over(nq, &until); /* nothing is offered to nobody */
 		if (nq->has_open)
 			zcrx_nq_close(nq);
-		zcrx_nf_forget(nq);
+		if (forget)
+			forget(nq);
 		zcrx_nq_publish(nq);
 	} else {
 		/* What the last user did not read was scrubbed: the new one must not see it. */

@@ -93,8 +93,11 @@ void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
 void zcrx_nq_no_more(struct zcrx_nq *nq);
 /* Is there more of it now? */
 bool zcrx_nq_may_proceed(struct zcrx_nq *nq);
-/* Follow the control process's word on who the user is; false if there is none. */
-bool zcrx_nq_follow_user(struct zcrx_nq *nq);
+/*
+ * Follow the control process's word on who the user is; false if there is none. What
+ * is kept elsewhere for one who goes is let go of by `forget` (NULL: nothing is).
+ */
+bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq));
 /* Give back all granted buffers. */
 void zcrx_nq_return_grants(struct zcrx_nq *nq);
 

@@ -277,7 +277,7 @@ uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *qu
 	uint32_t delivered = 0;
 
 	for (uint32_t i = 0; i < queue_count; i++)
-		zcrx_nq_follow_user(&queues[i]);
+		zcrx_nq_follow_user(&queues[i], NULL);
 	for (int i = 0; i < ready; i++) {
 		struct connection *connection = events[i].data.ptr;
 

@@ -231,7 +231,7 @@ static void set_user(struct site *site, uint32_t user)
 {
 	zcrx_queue_set_user(&site->control, user);
 	provider_follows(site);
-	zcrx_nq_follow_user(&site->nq);
+	zcrx_nq_follow_user(&site->nq, NULL);
 	CHECK(zcrx_queue_user_is(&site->control, user));
 }
 
