@@ -2,14 +2,17 @@
 
 A bug is a diff (``emu/bugs/KIND/NAME.patch``). When the core changes, one whose place has moved
 still applies; written anew it has the present lines and context again, so that it survives the
-next change, too. One that does not apply any more must be made again by hand: change the core, put
-``git diff --relative=cext`` behind the sentence in its file, and take the change back.
+next change, too. One that does not apply any more is merged if ``--base`` names a revision at which
+it did; what conflicts, or means something else by now, must be made again by hand: change the core,
+put ``git diff --relative=cext`` behind the sentence in its file, and take the change back.
 
 Exit code 1 if one does not apply.
 """
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +41,50 @@ def made_anew(bug: Bug, sources: Path) -> str:
     return "".join(made)
 
 
+def merged(bug: Bug, sources: Path, base: str) -> str:
+    """The bug's diff against the present sources, by way of those of a revision.
+
+    Raises:
+        PatchError: It did not apply there either, or conflicts.
+    """
+    made = []
+    for part in read_patch(bug.patch):
+        shown = subprocess.run(
+            ["git", "show", f"{base}:./{part.file}"],
+            cwd=sources, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if shown.returncode:
+            raise PatchError(shown.stderr.strip())
+        text = (sources / part.file).read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix="bugs-") as folder:
+            sides = [Path(folder) / name for name in ("present", "base", "bug")]
+            for path, side in zip(
+                sides, (text, shown.stdout, part.apply(shown.stdout)), strict=True
+            ):
+                path.write_text(side, encoding="utf-8")
+            both = subprocess.run(
+                ["git", "merge-file", "-p", *sides], capture_output=True, text=True, check=False
+            )
+        if both.returncode:
+            raise PatchError(f"{part.file}: it conflicts with what has changed since {base}")
+        made.append(make_patch(part.file, text, both.stdout))
+    return "".join(made)
+
+
+def _present(bug: Bug, base: str | None) -> str:
+    try:
+        return made_anew(bug, core_sources())
+    except (OSError, PatchError):
+        if base is None:
+            raise
+        return merged(bug, core_sources(), base)
+
+
 def main(
     write: Annotated[bool, typer.Option("--write", help="Write them anew.")] = False,
+    base: Annotated[
+        str | None, typer.Option(help="A revision at which all applied: merge from there.")
+    ] = None,
 ) -> None:
     """Say which seeded bugs have moved, and which do not apply any more."""
     console = Console()
@@ -47,7 +92,7 @@ def main(
     for kind, bugs in (("content", CONTENT_BUGS), ("racing", RACING_BUGS)):
         for bug in bugs.values():
             try:
-                patch = made_anew(bug, core_sources())
+                patch = _present(bug, base)
             except (OSError, PatchError) as error:
                 console.print(f"{kind}/{bug.name}: {error}", markup=False, soft_wrap=True)
                 stale += 1

@@ -213,6 +213,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 static void acknowledge(struct zcrx_grantor *grantor, uint32_t state)
 {
 	grantor->acked = state;
+	/* Pairs with the acquires in zcrx_run_provider_ack() and, of the NIC, round_of(). */
 	shm_store_release_u32(&grantor->run->provider_ack, state, POINT_ACK);
 	zcrx_bell_ring(&grantor->bells->control, ZCRX_BELL_WORK);
 	zcrx_bell_ring(&grantor->bells->nic, UINT32_MAX);
@@ -308,6 +309,7 @@ static bool wants_us(struct served *served, uint32_t reasons)
 static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
 {
 	uint32_t seq = zcrx_bell_prepare(&grantor->bells->provider, reasons);
+	/* Pairs with the release in zcrx_run_set_state(). */
 	bool work = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state;
 	bool serves = state == ZCRX_RUN_TRAFFIC || state == ZCRX_RUN_QUIESCE;
 	uint32_t timeout_us = SLEEP_US;
@@ -329,6 +331,7 @@ int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)
 	uint64_t deadline = zcrx_now_ns() + (uint64_t)slice_ms * 1000000;
 
 	for (;;) {
+		/* Pairs with the release in zcrx_run_set_state(): what was prepared for it is there. */
 		uint32_t state = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE);
 		uint32_t reasons;
 

@@ -279,6 +279,7 @@ static uint32_t turn(struct zcrx_nic *nic, struct zcrx_nq *nq)
 static void acknowledge(struct zcrx_nic *nic, uint32_t state)
 {
 	nic->acked = state;
+	/* Pairs with the acquire in zcrx_run_nic_ack(). */
 	shm_store_release_u32(&nic->run->nic_ack, state, POINT_ACK);
 	zcrx_bell_ring(&nic->bells->control, ZCRX_BELL_WORK);
 }
@@ -360,7 +361,10 @@ static uint32_t round_of(struct zcrx_nic *nic, uint32_t state)
 	case ZCRX_RUN_DRAIN:
 		if (nic->acked < ZCRX_RUN_QUIESCE)
 			quiesce(nic);
-		/* Only once the provider grants no more: what is there then is all. */
+		/*
+		 * Only once the provider grants no more: what is there then is all. Pairs
+		 * with the release in its acknowledge().
+		 */
 		if (nic->acked >= ZCRX_RUN_DRAIN ||
 		    shm_load_acquire_u32(&nic->run->provider_ack, POINT_ACK) < ZCRX_RUN_DRAIN)
 			return 0;
@@ -414,6 +418,7 @@ static void sleep_until_rung(struct zcrx_nic *nic, uint32_t state)
 	if (timeout_us == 0)
 		return;
 	seq = zcrx_bell_prepare(&nic->bells->nic, reasons | ZCRX_BELL_WORK);
+	/* Pairs with the release in zcrx_run_set_state(). */
 	if (shm_load_acquire_u32(&nic->run->state, POINT_RUN_STATE) != state || may_proceed(nic))
 		zcrx_bell_cancel(&nic->bells->nic);
 	else
@@ -426,6 +431,7 @@ int zcrx_nic_run(struct zcrx_nic *nic, uint32_t slice_ms)
 	uint32_t rounds = 0;
 
 	for (;;) {
+		/* Pairs with the release in zcrx_run_set_state(): what was prepared for it is there. */
 		uint32_t state = shm_load_acquire_u32(&nic->run->state, POINT_RUN_STATE);
 
 		if (state == ZCRX_RUN_EXIT)

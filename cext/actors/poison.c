@@ -91,6 +91,7 @@ static void tell_next(struct zcrx_poison *poison, int signal, siginfo_t *info, v
 /* The same byte again and again, although its buffer is open: somebody executes it, say. */
 static bool has_no_way_out(struct zcrx_poison *poison, uint64_t off)
 {
+	/* Pairs with that of another thread in has_no_way_out(): each tells its own count. */
 	if (shm_xchg_u64(&poison->spurious_off, off, POINT_LOG) != off)
 		shm_store_relaxed_u32(&poison->spurious, 0, POINT_LOG);
 	return shm_fetch_add_u32(&poison->spurious, 1, POINT_LOG) > SPURIOUS_MAX;

@@ -95,6 +95,7 @@ void zcrx_nf_give_back(struct zcrx_nq *nq)
 		return;
 	/* Each is in the pool before it is no longer ours: never in no place. */
 	while (held > 0) {
+		/* The release pairs with the acquire in held_by_nic(). */
 		zcrx_ifq_drop(&queue->ifq,
 			      shm_load_relaxed_u32(&queue->nic_held[held - 1], POINT_COUNTER), 1);
 		shm_store_release_u32(&queue->nic->held_count, --held, POINT_COUNTER);

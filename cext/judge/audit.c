@@ -219,6 +219,7 @@ void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx
 
 /* ---- places -------------------------------------------------------------------- */
 
+/* Pairs with the releases of either end: zcrx_cq_publish(), zcrx_grant_release() and the like. */
 static uint32_t distance(const shm_u32 *tail, const shm_u32 *head, uint32_t max)
 {
 	uint32_t count = shm_load_acquire_u32(tail, POINT_COUNTER) -
@@ -240,7 +241,7 @@ static uint32_t ring_count(const struct zcrx_page_pool *pool)
 /* Granted buffers that the NIC holds back. */
 static uint32_t held_by_nic(const struct zcrx_queue *queue)
 {
-	/* Pairs with the release in zcrx_nf_hold(): those niovs are there. */
+	/* Pairs with the release in hold(): those niovs are there. */
 	uint32_t count = shm_load_acquire_u32(&queue->nic->held_count, POINT_COUNTER);
 
 	return count < ZCRX_NIC_HELD_MAX ? count : ZCRX_NIC_HELD_MAX;

@@ -149,7 +149,7 @@ static void compare(struct zcrx_reconciler *reconciler, const struct zcrx_queue 
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue)
 {
 	uint64_t mask = queue->shape.log_entries - 1;
-	/* Pairs with the release in the provider's refill: its log bytes are there. */
+	/* Pairs with the release in record(): its log bytes are there. */
 	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 	/*
 	 * Pairs with the release in zcrx_tail_publish_lie(): a provider that took more

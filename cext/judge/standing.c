@@ -43,7 +43,7 @@ static void mark(const struct zcrx_queue *queue, uint8_t *places, uint64_t off, 
 		places[niov] = (uint8_t)place;
 }
 
-/* What completions name that the user has not read. */
+/* What completions name that the user has not read. Pairs with the release in zcrx_cq_publish(). */
 static void mark_unread(struct zcrx_queue *queue, uint8_t *places, uint32_t count)
 {
 	struct zcrx_cq_user cq = {

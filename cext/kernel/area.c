@@ -16,7 +16,8 @@ void zcrx_area_format(struct zcrx_area *area)
 		shm_store_relaxed_u32(&area->niovs[niov].pool, ZCRX_NO_POOL, POINT_NIOV_POOL);
 		shm_store_relaxed_u32(&area->freelist[niov], niov, POINT_FREELIST);
 	}
-	shm_store_release_u32(&area->shared->free_count, area->num_niovs, POINT_FREE_COUNT);
+	/* Relaxed: whoever else has it gets it from its creator afterwards. */
+	shm_store_relaxed_u32(&area->shared->free_count, area->num_niovs, POINT_FREE_COUNT);
 }
 
 uint32_t zcrx_area_pop_free(struct zcrx_area *area, uint32_t *niovs, uint32_t max)
@@ -52,7 +53,7 @@ int zcrx_area_push_free(struct zcrx_area *area, uint32_t niov)
 		shm_store_relaxed_u32(&area->freelist[free_count], niov, POINT_FREELIST);
 		shm_store_relaxed_u32(&shared->free_count, free_count + 1, POINT_FREE_COUNT);
 	} else {
-		shm_fetch_add_u64(&shared->freelist_overflows, 1, POINT_COUNTER);
+		shm_add_relaxed_u64(&shared->freelist_overflows, 1, POINT_COUNTER);
 		error = -EOVERFLOW;
 	}
 	zcrx_unlock(&shared->freelist_lock);

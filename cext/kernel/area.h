@@ -157,7 +157,7 @@ static inline void zcrx_pp_ref_init(struct zcrx_area *area, uint32_t niov)
 /* The caller holds one reference already; nothing needs to be ordered. */
 static inline void zcrx_pp_ref_get(struct zcrx_area *area, uint32_t niov, uint32_t count)
 {
-	shm_fetch_add_u32(&area->niovs[niov].pp_refs, count, POINT_PP_REF_ADD);
+	shm_add_relaxed_u32(&area->niovs[niov].pp_refs, count, POINT_PP_REF_ADD);
 }
 
 /*
@@ -166,7 +166,8 @@ static inline void zcrx_pp_ref_get(struct zcrx_area *area, uint32_t niov, uint32
  *
  * If all that is left is ours, nobody else can be at it, and two plain
  * accesses do. Ordering: the acquire (and that of the subtraction) pairs with
- * the release of the others' subtractions: their use of the buffer is over.
+ * the release of the others' subtractions in zcrx_pp_ref_put(): their use of the
+ * buffer is over.
  */
 static inline bool zcrx_pp_ref_put(struct zcrx_area *area, uint32_t niov, uint32_t count)
 {
@@ -180,8 +181,8 @@ static inline bool zcrx_pp_ref_put(struct zcrx_area *area, uint32_t niov, uint32
 	}
 	before = shm_fetch_sub_u32(refs, count, POINT_PP_REF_SUB);
 	if (before < count) {
-		shm_fetch_add_u64(&area->shared->ref_underflows, 1, POINT_COUNTER);
-		shm_fetch_add_u32(refs, count, POINT_PP_REF_ADD);
+		shm_add_relaxed_u64(&area->shared->ref_underflows, 1, POINT_COUNTER);
+		shm_add_relaxed_u32(refs, count, POINT_PP_REF_ADD);
 		return false;
 	}
 	if (before != count)

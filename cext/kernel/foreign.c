@@ -131,12 +131,12 @@ static uint32_t free_count(struct zcrx_provider_queue *queue)
 
 static void instance_get(struct zcrx_provider_queue *queue)
 {
-	shm_fetch_add_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
+	shm_add_relaxed_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
 }
 
 static void instance_put(struct zcrx_provider_queue *queue)
 {
-	shm_fetch_sub_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
+	shm_sub_relaxed_u32(&foreign_of(queue)->ifq->shared->refs, 1, POINT_COUNTER);
 }
 
 static bool rq_lock(struct zcrx_provider_queue *queue)

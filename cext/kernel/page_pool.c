@@ -25,7 +25,8 @@ int zcrx_pp_create(struct zcrx_page_pool *pool)
 	shm_store_relaxed_u32(&shared->hold_count, 0, POINT_POOL_COUNT);
 	shm_store_relaxed_u32(&shared->release_count, 0, POINT_POOL_COUNT);
 	zcrx_pp_cache_set_count(pool, 0);
-	shm_store_release_u32(&shared->phase, ZCRX_POOL_CURRENT, POINT_POOL_COUNT);
+	/* Relaxed: others find the pool by its slot, which zcrx_ifq_restart() publishes. */
+	shm_store_relaxed_u32(&shared->phase, ZCRX_POOL_CURRENT, POINT_POOL_COUNT);
 	return 0;
 }
 
@@ -52,6 +53,7 @@ void zcrx_pp_unbind(struct zcrx_page_pool *pool, uint32_t niov)
 static void give_up(struct zcrx_page_pool *pool, uint32_t niov)
 {
 	pool->ops->release_netmem(pool, pool->provider, niov);
+	/* Pairs with the acquire in zcrx_pp_inflight(). */
 	shm_fetch_add_u32(&pool->shared->release_count, 1, POINT_POOL_COUNT);
 }
 
@@ -101,7 +103,10 @@ void zcrx_pp_refuse_ring(struct zcrx_page_pool *pool, uint32_t count)
 	zcrx_unlock(&shared->producer_lock);
 }
 
-/* False when the ring is full (or the run aborted). Partner: ptr_ring_take(). */
+/*
+ * False when the ring is full (or the run aborted). Ordering: the acquire of an empty
+ * slot, and the release of a full one, pair with those in ptr_ring_take().
+ */
 static bool ptr_ring_put(struct zcrx_page_pool *pool, uint32_t niov)
 {
 	struct zcrx_pool_shared *shared = pool->shared;
@@ -184,6 +189,7 @@ bool zcrx_pp_retry_release(struct zcrx_page_pool *pool, int *destroyed)
 	if (zcrx_pp_inflight(pool) != 0)
 		return false;
 	*destroyed = pool->ops->destroy(pool, pool->provider);
+	/* Pairs with the acquire in zcrx_pp_phase(), as does the next: another one is in charge. */
 	shm_store_release_u32(&pool->shared->phase, ZCRX_POOL_UNUSED, POINT_POOL_COUNT);
 	return true;
 }
@@ -192,6 +198,7 @@ bool zcrx_pp_destroy(struct zcrx_page_pool *pool, int *destroyed)
 {
 	assert(zcrx_pp_phase(pool) == ZCRX_POOL_CURRENT);
 
+	/* Pairs with the acquire in zcrx_pp_phase(). */
 	shm_store_release_u32(&pool->shared->phase, ZCRX_POOL_DYING, POINT_POOL_COUNT);
 	return zcrx_pp_retry_release(pool, destroyed);
 }
@@ -202,6 +209,7 @@ uint32_t zcrx_pp_ring_snapshot(const struct zcrx_page_pool *pool, uint32_t *niov
 	uint32_t count;
 
 	for (count = 0; count < max && count < pool->ring_size; count++) {
+		/* Pairs with the release in ptr_ring_put(). */
 		uint32_t value = shm_load_acquire_u32(&pool->ring[at], POINT_PTR_RING_SLOT);
 
 		if (value == 0)

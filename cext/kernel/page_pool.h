@@ -136,16 +136,25 @@ static inline void zcrx_pp_cache_set_count(struct zcrx_page_pool *pool, uint32_t
 	shm_store_relaxed_u32(&pool->shared->cache_count, count, POINT_POOL_COUNT);
 }
 
+/*
+ * Ordering: pairs with the releases in zcrx_pp_destroy() and zcrx_pp_retry_release(): who
+ * sees that a pool goes sees the one that is in charge instead.
+ */
 static inline enum zcrx_pool_phase zcrx_pp_phase(const struct zcrx_page_pool *pool)
 {
-	return (enum zcrx_pool_phase)shm_load_relaxed_u32(&pool->shared->phase, POINT_POOL_COUNT);
+	return (enum zcrx_pool_phase)shm_load_acquire_u32(&pool->shared->phase, POINT_POOL_COUNT);
 }
 
-/* Buffers bound here and not released. */
+/*
+ * Buffers bound here and not released. Ordering: the second pairs with the addition in
+ * give_up(): a buffer that is counted there is where it was put. (One that is bound is
+ * counted by the process that asks, or does not matter to it.)
+ */
 static inline uint32_t zcrx_pp_inflight(const struct zcrx_page_pool *pool)
 {
-	return shm_load_acquire_u32(&pool->shared->hold_count, POINT_POOL_COUNT) -
-	       shm_load_acquire_u32(&pool->shared->release_count, POINT_POOL_COUNT);
+	uint32_t held = shm_load_relaxed_u32(&pool->shared->hold_count, POINT_POOL_COUNT);
+
+	return held - shm_load_acquire_u32(&pool->shared->release_count, POINT_POOL_COUNT);
 }
 
 /* Buffers in the ptr ring, oldest first, up to max; exact only while nobody else moves it. */

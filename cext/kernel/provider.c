@@ -341,7 +341,7 @@ static int mp_init(struct zcrx_page_pool *pool, void *provider)
 		return -EINVAL;
 	if (pool->params.dma_map || pool->params.order != 0)
 		return -EOPNOTSUPP;
-	shm_fetch_add_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	shm_add_relaxed_u32(&ifq->shared->refs, 1, POINT_COUNTER);
 	return 0;
 }
 
@@ -355,7 +355,7 @@ static int mp_destroy(struct zcrx_page_pool *pool, void *provider)
 		shm_count(&ifq->shared->destroy_warnings, 1);
 		return -EBUSY;
 	}
-	shm_fetch_sub_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	shm_sub_relaxed_u32(&ifq->shared->refs, 1, POINT_COUNTER);
 	return 0;
 }
 
@@ -376,7 +376,8 @@ void zcrx_ifq_format(struct zcrx_ifq *ifq)
 	shm_store_relaxed_u32(&ifq->shared->current_pool, 0, POINT_POOL_COUNT);
 	shm_store_relaxed_u32(&ifq->shared->cached_rq_head, ifq->rq.cached_head,
 			      POINT_RQ_HEAD_STORE);
-	shm_store_release_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	/* Relaxed, all of it: whoever else has it gets it from its creator afterwards. */
+	shm_store_relaxed_u32(&ifq->shared->refs, 1, POINT_COUNTER);
 }
 
 static bool is_any_bound(const struct zcrx_area *area)
@@ -464,6 +465,7 @@ int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 	error = zcrx_pp_create(&ifq->pools[slot]);
 	if (error)
 		return error;
+	/* Pairs with the acquire in zcrx_ifq_pool(): the pool is made. */
 	shm_store_release_u32(&ifq->shared->current_pool, slot + 1, POINT_POOL_COUNT);
 	if (!old)
 		return (int)slot;
@@ -480,7 +482,8 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq)
 
 	if (!pool)
 		return -ENOENT;
-	shm_store_release_u32(&ifq->shared->current_pool, 0, POINT_POOL_COUNT);
+	/* Relaxed: there is none, so nothing of it is looked at. */
+	shm_store_relaxed_u32(&ifq->shared->current_pool, 0, POINT_POOL_COUNT);
 	if (zcrx_pp_destroy(pool, &destroyed))
 		return destroyed;
 	/* Buffers of this pool are still out: the check fails by that alone. */
@@ -492,6 +495,7 @@ void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq)
 {
 	/* Nobody else writes these words now: the old user is gone, the new one not here yet. */
 	shm_store_relaxed_u32(ifq->rq.tail, ifq->rq.cached_head, POINT_RQ_TAIL_STORE);
+	/* Pairs with the acquire in attach_rings(): the tail is what it says. */
 	shm_store_release_u32(ifq->rq.head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
 }
 

@@ -108,6 +108,7 @@ void zcrx_ifq_format(struct zcrx_ifq *ifq);
 /* The pool that serves the queue, or NULL. */
 static inline struct zcrx_page_pool *zcrx_ifq_pool(struct zcrx_ifq *ifq)
 {
+	/* Pairs with the release in zcrx_ifq_restart(). */
 	uint32_t slot = shm_load_acquire_u32(&ifq->shared->current_pool, POINT_POOL_COUNT);
 
 	return slot ? &ifq->pools[slot - 1] : NULL;

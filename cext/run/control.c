@@ -23,12 +23,16 @@ void zcrx_run_format(struct zcrx_run_shared *run, uint32_t queues)
 {
 	run->version = ZCRX_LAYOUT_VERSION;
 	run->queues = queues;
-	shm_store_release_u32(&run->state, ZCRX_RUN_STARTING, POINT_RUN_STATE);
+	/* Relaxed: whoever else has it gets it from us afterwards. */
+	shm_store_relaxed_u32(&run->state, ZCRX_RUN_STARTING, POINT_RUN_STATE);
 }
 
 void zcrx_run_set_state(struct zcrx_run_shared *run, struct zcrx_bells *bells, uint32_t state)
 {
-	/* Pairs with the acquires of the loops: what was prepared for the state is there. */
+	/*
+	 * Pairs with the acquires in zcrx_nic_run() and zcrx_grantor_run(): what was
+	 * prepared for the state is there.
+	 */
 	shm_store_release_u32(&run->state, state, POINT_RUN_STATE);
 	zcrx_bell_force(&bells->provider);
 	zcrx_bell_force(&bells->nic);
@@ -36,16 +40,19 @@ void zcrx_run_set_state(struct zcrx_run_shared *run, struct zcrx_bells *bells, u
 
 void zcrx_run_abort(struct zcrx_run_shared *run)
 {
-	shm_store_release_u32(&run->aborted, 1, POINT_RUN_STATE);
+	/* Relaxed: it stands for itself. */
+	shm_store_relaxed_u32(&run->aborted, 1, POINT_RUN_STATE);
 }
 
 uint32_t zcrx_run_nic_ack(const struct zcrx_run_shared *run)
 {
+	/* Pairs with the release in acknowledge(): what it did in that state is there. */
 	return shm_load_acquire_u32(&run->nic_ack, POINT_ACK);
 }
 
 uint32_t zcrx_run_provider_ack(const struct zcrx_run_shared *run)
 {
+	/* Pairs with the release in acknowledge(), as above. */
 	return shm_load_acquire_u32(&run->provider_ack, POINT_ACK);
 }
 
@@ -71,6 +78,10 @@ void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user)
 
 bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user)
 {
+	/*
+	 * Each pairs with a release, in zcrx_nq_follow_user() and follow_user(): neither
+	 * does anything for the user before any more.
+	 */
 	return shm_load_acquire_u32(&queue->user->nic, POINT_USER) == user &&
 	       shm_load_acquire_u32(&queue->user->provider, POINT_USER) == user;
 }
@@ -115,6 +126,7 @@ uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue)
 
 void zcrx_queue_stop_consumer(struct zcrx_queue *queue)
 {
+	/* Pairs with the acquire in zcrx_consumer_should_stop(): what comes no more was published. */
 	shm_store_release_u32(&queue->rings->stop, 1, POINT_RUN_STATE);
 	zcrx_bell_force(&queue->bells->consumers[queue->index]);
 }
@@ -163,7 +175,10 @@ bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position)
 uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
 {
 	struct zcrx_lab_shared *lab = queue->lab;
-	/* Pairs with the release in the provider's refill. */
+	/*
+	 * Pair with the releases in record(), zcrx_returns_note_written() and
+	 * zcrx_tail_publish_lie().
+	 */
 	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 	uint64_t written = shm_load_acquire_u64(&lab->written, POINT_LOG);
 	uint32_t rule = shm_load_acquire_u32(&lab->astray_rule, POINT_LOG);
@@ -220,6 +235,7 @@ void zcrx_stream_read(const struct zcrx_queue *queue, struct zcrx_stream *stream
 
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue)
 {
+	/* Pairs with the release in record(): the log bytes below it are there. */
 	return shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 }
 

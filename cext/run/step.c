@@ -112,14 +112,15 @@ void zcrx_step_write_rqe(struct zcrx_step *step, uint32_t slot, uint64_t off, ui
 	shm_store_relaxed_u64(&rqe->len_pad, (uint64_t)pad << 32 | len, POINT_RQE_STORE);
 }
 
+/* Relaxed, all of them: one process does everything here, one thing after the other. */
 uint32_t zcrx_step_head(const struct zcrx_step *step)
 {
-	return shm_load_acquire_u32(step->queue.ifq.rq.head, POINT_RQ_HEAD_LOAD);
+	return shm_load_relaxed_u32(step->queue.ifq.rq.head, POINT_RQ_HEAD_LOAD);
 }
 
 uint32_t zcrx_step_tail(const struct zcrx_step *step)
 {
-	return shm_load_acquire_u32(step->queue.ifq.rq.tail, POINT_RQ_TAIL_LOAD);
+	return shm_load_relaxed_u32(step->queue.ifq.rq.tail, POINT_RQ_TAIL_LOAD);
 }
 
 uint32_t zcrx_step_cached_head(const struct zcrx_step *step)
@@ -129,12 +130,12 @@ uint32_t zcrx_step_cached_head(const struct zcrx_step *step)
 
 void zcrx_step_set_head(struct zcrx_step *step, uint32_t value)
 {
-	shm_store_release_u32(step->queue.ifq.rq.head, value, POINT_RQ_HEAD_STORE);
+	shm_store_relaxed_u32(step->queue.ifq.rq.head, value, POINT_RQ_HEAD_STORE);
 }
 
 void zcrx_step_set_tail(struct zcrx_step *step, uint32_t value)
 {
-	shm_store_release_u32(step->queue.ifq.rq.tail, value, POINT_RQ_TAIL_STORE);
+	shm_store_relaxed_u32(step->queue.ifq.rq.tail, value, POINT_RQ_TAIL_STORE);
 }
 
 uint64_t zcrx_step_scrub(struct zcrx_step *step)
@@ -206,7 +207,7 @@ void zcrx_step_pool_read(const struct zcrx_step *step, uint32_t slot, struct zcr
 
 uint32_t zcrx_step_current_pool(const struct zcrx_step *step)
 {
-	return shm_load_acquire_u32(&step->queue.ifq.shared->current_pool, POINT_POOL_COUNT);
+	return shm_load_relaxed_u32(&step->queue.ifq.shared->current_pool, POINT_POOL_COUNT);
 }
 
 uint32_t zcrx_step_take_verdicts(struct zcrx_step *step, struct zcrx_judgement *to, uint32_t max)

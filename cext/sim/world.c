@@ -377,7 +377,7 @@ static void do_look(struct world_view *view)
 
 	if (!pool)
 		return;
-	phase = shm_load_acquire_u32(&pool->shared->phase, POINT_POOL_COUNT);
+	phase = zcrx_pp_phase(pool);
 	if (phase != ZCRX_POOL_CURRENT && zcrx_ifq_pool(ifq_of(view)) == pool)
 		sim_fail(SIM_WRONG, "page pool %u is in charge in phase %u", pool->slot, phase);
 }

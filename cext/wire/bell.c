@@ -28,6 +28,7 @@ uint32_t zcrx_bell_prepare(struct zcrx_bell *bell, uint32_t reason)
 	uint32_t seq = shm_load_relaxed_u32(&bell->seq, POINT_BELL_SEQ);
 
 	shm_store_relaxed_u32(&bell->waiting, reason, POINT_BELL_WAITING);
+	/* Pairs with the fence in zcrx_bell_ring(). */
 	shm_fence_seq_cst();
 	return seq;
 }
@@ -53,6 +54,10 @@ void zcrx_bell_force(struct zcrx_bell *bell)
 {
 	/* Taken down by the ringer too, so that a busy ringer rings once a sleep. */
 	zcrx_bell_cancel(bell);
+	/*
+	 * Pairs with the fence in zcrx_bell_prepare(): who has read this number already
+	 * sees what we published; who has not finds it changed, and does not sleep.
+	 */
 	shm_fetch_add_u32(&bell->seq, 1, POINT_BELL_SEQ);
 	syscall(SYS_futex, &bell->seq, FUTEX_WAKE, 1, NULL, NULL, 0);
 }

@@ -69,6 +69,7 @@ void zcrx_bell_force(struct zcrx_bell *bell);
 /* After publishing: wake the owner if it sleeps for one of `reasons`. */
 static inline void zcrx_bell_ring(struct zcrx_bell *bell, uint32_t reasons)
 {
+	/* Pairs with the fence in zcrx_bell_prepare(). */
 	shm_fence_seq_cst();
 	if (shm_load_relaxed_u32(&bell->waiting, POINT_BELL_WAITING) & reasons)
 		zcrx_bell_force(bell);

@@ -85,8 +85,7 @@ void zcrx_flight_record(struct zcrx_flight *flight, enum zcrx_event_kind kind, u
 	count = shm_load_relaxed_u64(&shared->count, POINT_LOG);
 	event = &shared->events[count & flight->mask];
 	/*
-	 * Releases, each paired with the acquire of the same word in
-	 * zcrx_flight_copy(): who sees one of these words sees the count that
+	 * Each pairs with the acquire of the same word in zcrx_flight_copy(): who sees one of these words sees the count that
 	 * allowed the event before it to be overwritten.
 	 */
 	shm_store_release_u64(&event->time, now_by(shm_load_relaxed_u32(&shared->clock, POINT_LOG)),
@@ -121,7 +120,7 @@ uint32_t zcrx_flight_copy(const struct zcrx_flight *flight, void *to, uint64_t *
 		const struct zcrx_event *event = &shared->events[at & flight->mask];
 		uint64_t *copy = copies[at - start];
 
-		/* Each pairs with the release of its word: see there. */
+		/* Each pairs with the release of its word in zcrx_flight_record(). */
 		copy[0] = shm_load_acquire_u64(&event->time, POINT_LOG);
 		copy[1] = shm_load_acquire_u64(&event->kind_a, POINT_LOG);
 		copy[2] = shm_load_acquire_u64(&event->b, POINT_LOG);

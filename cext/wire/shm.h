@@ -129,6 +129,19 @@ void zcrx_point_hook(enum zcrx_point point, const volatile void *word);
 		SHM_AT(point, word);                                                           \
 		return atomic_fetch_sub_explicit(word, value, memory_order_acq_rel);           \
 	}                                                                                      \
+	/* For what is only counted: it orders nothing. */                                     \
+	static inline void shm_add_relaxed_u##bits(shm_u##bits *word, uint##bits##_t value,    \
+						   enum zcrx_point point)                      \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		atomic_fetch_add_explicit(word, value, memory_order_relaxed);                  \
+	}                                                                                      \
+	static inline void shm_sub_relaxed_u##bits(shm_u##bits *word, uint##bits##_t value,    \
+						   enum zcrx_point point)                      \
+	{                                                                                      \
+		SHM_AT(point, word);                                                           \
+		atomic_fetch_sub_explicit(word, value, memory_order_relaxed);                  \
+	}                                                                                      \
 	static inline uint##bits##_t shm_xchg_u##bits(shm_u##bits *word, uint##bits##_t value, \
 						      enum zcrx_point point)                   \
 	{                                                                                      \

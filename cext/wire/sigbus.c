@@ -43,6 +43,7 @@ static bool was_taken(int number, siginfo_t *info, void *context)
 {
 	if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN)
 		return false;
+	/* Pairs with that of another thread in was_taken(): one of them passes it on. */
 	if (shm_fetch_add_u32(&passing, 1, POINT_COUNTER))
 		return false;
 	if (before.sa_flags & SA_SIGINFO)
@@ -73,7 +74,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 	if (range && mmap(page, page_size, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page)
-		shm_fetch_add_u32(&range->hurt, 1, POINT_COUNTER);
+		shm_add_relaxed_u32(&range->hurt, 1, POINT_COUNTER);
 	else
 		pass_on(number, info, context);
 	errno = saved;
@@ -133,6 +134,7 @@ int zcrx_sigbus_watch(const void *start, size_t size)
 void zcrx_sigbus_forget(int number)
 {
 	if (number >= 0 && (uint32_t)number < ZCRX_SIGBUS_RANGES)
+		/* Pairs with the acquire in range_of(): what it names by then is the next one's. */
 		shm_store_release_u64(&ranges[number].end, 0, POINT_COUNTER);
 }
 
