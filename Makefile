@@ -13,18 +13,33 @@ DURATION ?= 10
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: stress test test-c test-python test-asan test-tsan lint format bench bench-smoke robust robust-smoke
+.PHONY: stress test test-long test-c test-python test-python-long test-asan test-tsan lint format bench bench-smoke robust robust-smoke
 .PHONY: fuzz fuzz-smoke clean help
 
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
 
-test: test-c test-python test-asan
+# Every part runs, whatever failed before it, and the last line says which.
+define PARTS
+@failed=; for part in $(1); do \
+  $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+done; \
+if [ -n "$$failed" ]; then echo "make $@: failed:$$failed" >&2; exit 1; fi; \
+echo 'make $@: $(1): all passed'
+endef
+
+test: $(READY)
+	@echo 'make test: C, then Python, then sanitized; about TEST_MINUTES minutes on two cores'
+	$(call PARTS,test-c test-asan test-python)
+
+test-long: $(READY)
+	@echo 'make test-long: campaigns, matrices, threads; about LONG_MINUTES minutes on two cores'
+	$(call PARTS,test-python-long test-tsan)
 
 help:
 	@echo 'make stress   10 s of traffic with faults; DURATION=S FAULTS=SPEC change it'
-	@echo 'make test     C tests (plain and sanitized), Python tests, property tests sanitized'
-	@echo 'make test-tsan  the C tests that use threads, under ThreadSanitizer'
+	@echo 'make test     what must hold: C tests (plain and sanitized), Python tests, property tests sanitized'
+	@echo 'make test-long  what takes long for what it shows: campaigns, whole matrices, threads under TSan'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
@@ -60,8 +75,14 @@ test-c: build/plain/build.ninja $(ASAN)/build.ninja
 	meson test -C build/plain --print-errorlogs
 	meson test -C $(ASAN) --print-errorlogs
 
+# One worker more than cores: many tests wait for processes of their own.
+PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal
+
 test-python: $(READY)
-	pytest
+	$(PYTEST) -m 'not long'
+
+test-python-long: $(READY)
+	$(PYTEST) -m long
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, driven by the
 # property tests. Leaks are the C tests' business: Python itself leaks at exit.

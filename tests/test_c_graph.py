@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from emu.ondemand import compile_core, core_files, core_sources
-from emu.toolchain import any_compiler
+from emu.compile.ondemand import compile_core, core_files, core_sources
+from emu.compile.toolchain import any_compiler
 
 CEXT = core_sources()
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)

@@ -16,7 +16,7 @@
 
 #define ZCRX_POOLS_MAX 8U
 
-/* What one RQE earned. Order and names are shared with Python's emu.state.Verdict. */
+/* What one RQE earned. Order and names are shared with Python's emu.spec.state.Verdict. */
 enum zcrx_verdict {
 	ZCRX_ACCEPTED = 0,
 	ZCRX_STILL_REFERENCED = 1,

@@ -18,7 +18,7 @@
 #define ZCRX_FLIGHT_ENTRIES 16384U /* events of a recorder in a run: over two ticks' worth */
 #define ZCRX_FLIGHT_ENTRIES_MAX (1U << 20)
 
-/* Kinds, and what a, b and c are. Shared with Python's emu.flight.EventKind. */
+/* Kinds, and what a, b and c are. Shared with Python's emu.verdict.flight.EventKind. */
 enum zcrx_event_kind {
 	ZCRX_EVENT_NONE = 0,
 	ZCRX_EVENT_USER = 1, /* a: the user that is followed, 0 = nobody */

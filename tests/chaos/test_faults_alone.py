@@ -17,6 +17,8 @@ from emu.runtime.session import Session
 from emu.verdict.report import Report
 from faults import CATALOGUE, Actor, Group, ReconciledRow, parse_plan
 
+pytestmark = pytest.mark.long
+
 #: One plan at least for every fault.
 PLANS = (
     "bad-pad:0.01",

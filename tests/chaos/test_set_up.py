@@ -20,6 +20,8 @@ from emu.runtime.session import Session
 from emu.verdict.report import Report, Statement
 from faults import parse_plan
 
+pytestmark = pytest.mark.long
+
 
 def row_of(report: Report, name: str) -> Any:
     (row,) = [row for row in report.reconciliation.rows if row.name == name]

@@ -93,7 +93,7 @@ def test_mismatch_has_its_verdict_by_name(script: Any, tmp_path: Path) -> None:
     source = tmp_path / "mine.c"
     source.write_text(f'#define MISTAKE 24\n#include "{BROKEN}"\n')
     ended = script.run(
-        *("stress", "--provider", source, "--packets", "20000", "--seed", "3"),
+        *("stress", "--provider", source, "--packets", "3000", "--seed", "3"),
         *("--faults", "len-garbage:5%"),
     )
     assert ended.code == 1

@@ -342,6 +342,7 @@ def loses_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunConfig, "as_dict", as_dict)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "bug",
     [

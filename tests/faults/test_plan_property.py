@@ -567,6 +567,7 @@ PROPERTIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], None]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bug", "finder"),
     [

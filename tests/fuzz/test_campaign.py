@@ -26,7 +26,7 @@ from emu.host.scratch import make_scratch, remove_scratch, scratch, sweep
 
 from .conftest import fuzzers_of, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.long]
 ENGINES = list(EngineName)
 #: Long enough for the slowest engine on a busy machine; a campaign ends at what it looks for.
 LONG_S = 90.0

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 AT_MOST_S = 5.0  #: from the signal to the end of all processes; a second on a quiet machine
 FAULTS = ("--faults", "bad-pad:0.01,bad-area:0.01,bad-index:0.01")
 

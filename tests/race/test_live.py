@@ -24,6 +24,8 @@ from emu.race.library import SCENARIOS
 from emu.race.live import LiveResult, run_live
 from emu.race.setups import NOT_LIVE, SETUPS, draw
 
+pytestmark = pytest.mark.long
+
 #: Without the loop, and with a scrub between the two: the reference is taken twice.
 CVE = RACING_BUGS["cve-2026-43121"]
 _FRONT = (

@@ -13,6 +13,8 @@ from emu.bugs import RACING_BUGS, Bug
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
 
+pytestmark = pytest.mark.long
+
 MODELS = ("sc", "tso", "c11")
 ALL = pytest.mark.parametrize("bug", RACING_BUGS.values(), ids=lambda bug: bug.name)
 #: More executions than any bug here needs, and than any scenario has.

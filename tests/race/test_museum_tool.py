@@ -16,7 +16,10 @@ from ..conftest import change
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(not (ROOT / "tools").exists(), reason="not a checkout")
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "tools").exists(), reason="not a checkout"),
+    pytest.mark.long,
+]
 
 CVE = RACING_BUGS["cve-2026-43121"]
 #: A change without effect: nothing can be found.

@@ -40,6 +40,8 @@ from emu.spec.state import POOLS_MAX
 from emu.verdict.report import Report
 from faults import parse_plan
 
+pytestmark = pytest.mark.long
+
 #: Each example is a run of real processes. A profile may ask for more of them.
 LIMITS = settings(
     max_examples=max(14, settings().max_examples // 7),

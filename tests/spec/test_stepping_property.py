@@ -436,6 +436,7 @@ class ScrubsFromTheEnd(ModelProvider):
         return total
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "bug",
     [
