@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Dawdling on purpose. The settings, and the count of what was done, are in a
- * file that all processes of a run map; its name is in ZCRX_CHAOS. It is no
+ * file that all processes of a run map; its name is in ZCRX_DELAYS. It is no
  * memory of the instance, and nothing of the core depends on it.
  */
 #include "wire/shm.h"
@@ -13,34 +13,34 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHAOS_POINTS_MAX 64
+#define DELAYS_POINTS_MAX 64
 
-_Static_assert(ZCRX_POINT_COUNT <= CHAOS_POINTS_MAX, "each point has its probability");
+_Static_assert(ZCRX_POINT_COUNT <= DELAYS_POINTS_MAX, "each point has its probability");
 
-/* emu/race/chaos.py has the same layout. */
-struct chaos_file {
+/* emu/race/delays.py has the same layout. */
+struct delays_file {
 	uint64_t seed; /* another one for each run */
 	shm_u64 spins, yields, sleeps; /* by all processes */
 	uint32_t yield_share, sleep_share; /* of 2^32; the rest spins */
-	uint32_t probability[CHAOS_POINTS_MAX];
+	uint32_t probability[DELAYS_POINTS_MAX];
 };
 
-_Static_assert(sizeof(struct chaos_file) == 40 + 4 * CHAOS_POINTS_MAX, "no padding");
+_Static_assert(sizeof(struct delays_file) == 40 + 4 * DELAYS_POINTS_MAX, "no padding");
 
-struct zcrx_chaos zcrx_chaos = {.state = 1};
-static struct chaos_file *file;
+struct zcrx_delays zcrx_delays = {.state = 1};
+static struct delays_file *file;
 static uint64_t seed;
 
 /* Processes of one run differ by their pid, runs of one process by the seed. */
 static void sow(void)
 {
 	seed = file->seed;
-	zcrx_chaos.state = (seed ^ (uint64_t)getpid() << 32) * 0x9e3779b97f4a7c15ULL | 1;
+	zcrx_delays.state = (seed ^ (uint64_t)getpid() << 32) * 0x9e3779b97f4a7c15ULL | 1;
 }
 
 __attribute__((constructor)) static void map_settings(void)
 {
-	const char *name = getenv("ZCRX_CHAOS");
+	const char *name = getenv("ZCRX_DELAYS");
 	int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
 	void *map;
 
@@ -52,7 +52,7 @@ __attribute__((constructor)) static void map_settings(void)
 		return;
 	file = map;
 	sow();
-	zcrx_chaos.probability = file->probability;
+	zcrx_delays.probability = file->probability;
 }
 
 /* Not through the accessors of shm.h: they would come back to us. */
@@ -61,10 +61,10 @@ static void count(shm_u64 *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-void zcrx_chaos_dawdle(void)
+void zcrx_delays_dawdle(void)
 {
-	uint32_t kind = zcrx_chaos_random();
-	uint32_t length = zcrx_chaos_random();
+	uint32_t kind = zcrx_delays_random();
+	uint32_t length = zcrx_delays_random();
 
 	if (file->seed != seed)
 		sow();

@@ -1,6 +1,6 @@
-"""Real processes: short runs under chaos, one after the other, each judged by the audit.
+"""Real processes: short runs under delays, one after the other, each judged by the audit.
 
-Nothing chooses the order here. The processes dawdle at random points (:mod:`emu.race.chaos`),
+Nothing chooses the order here. The processes dawdle at random points (:mod:`emu.race.delays`),
 the set-up makes the racing paths frequent (:mod:`emu.race.setups`), and what comes of it is
 counted. A hit is real, but it is not a function of its seed: the machine has its share in it.
 """
@@ -25,7 +25,7 @@ from typing import Any
 from emu.bugs import Bug
 from emu.compile.provider_file import check_provider
 from emu.errors import ConfigError, EnvironmentProblem
-from emu.race.chaos import ChaosFile, Dawdled, build_chaos_core
+from emu.race.delays import Dawdled, DelayFile, build_delayed_core
 from emu.race.library import SCENARIOS
 from emu.race.setups import NOT_LIVE, SETUPS
 from emu.runtime.crew import worker_environment
@@ -97,13 +97,13 @@ class _Stressor:
     """The control process of the runs, with a core of its own."""
 
     def __init__(
-        self, scenario: str, seed: int, core: Path | None, chaos: ChaosFile, library: str | None
+        self, scenario: str, seed: int, core: Path | None, delays: DelayFile, library: str | None
     ) -> None:
         # What leads workers past an editable install's rebuild leads this process, too.
-        environment = {**worker_environment(), **chaos.environment}
+        environment = {**worker_environment(), **delays.environment}
         if core is not None:
             environment["ZCRX_EMU_CORE"] = str(core)
-        words = [scenario, str(seed), str(chaos.path), str(os.getpid())]
+        words = [scenario, str(seed), str(delays.path), str(os.getpid())]
         if library is not None:
             words.append(library)
         self._process = subprocess.Popen(
@@ -173,19 +173,19 @@ class _Live:
     """The runs of one call of :func:`run_live`."""
 
     def __init__(
-        self, result: LiveResult, core: Path | None, chaos: ChaosFile, library: str | None
+        self, result: LiveResult, core: Path | None, delays: DelayFile, library: str | None
     ) -> None:
         self._result = result
         self._library = library
         self._core = core
-        self._chaos = chaos
+        self._delays = delays
         self._started_at = time.monotonic()
         self._seed = result.seed
         self._begun: int | None = None  # seed of the run that is at work
 
     def _now(self) -> None:
         self._result.seconds = time.monotonic() - self._started_at
-        self._result.dawdled = self._chaos.dawdled()
+        self._result.dawdled = self._delays.dawdled()
 
     def _ended(self, event: dict[str, Any]) -> None:
         result = self._result
@@ -228,7 +228,7 @@ class _Live:
     def session(self, is_over: Callable[[], bool], look: Callable[[LiveResult], None]) -> bool:
         """Run with one control process; False if it has to be replaced by another one."""
         stressor = _Stressor(
-            self._result.scenario, self._seed, self._core, self._chaos, self._library
+            self._result.scenario, self._seed, self._core, self._delays, self._library
         )
         asked_at: float | None = None
         try:
@@ -259,7 +259,7 @@ def run_live(
     seconds: float,
     seed: int,
     until_hit: bool = False,
-    chaos: bool = True,
+    delays: bool = True,
     stopped: Callable[[], bool] = lambda: False,
     look: Callable[[LiveResult], None] = lambda result: None,
 ) -> LiveResult:
@@ -273,7 +273,7 @@ def run_live(
         seconds: For so long, above 0, or until one run has ended; building the core not counted.
         seed: Of the first run, u64.
         until_hit: End with the first run that has a finding.
-        chaos: False to use the product's own core, whose points are nothing.
+        delays: False to use the product's own core, whose points are nothing.
         stopped: Asked several times a second; True ends it in order, with a partial result.
         look: Called several times a second with the result so far.
 
@@ -284,17 +284,17 @@ def run_live(
         StaleBugError: The seeded bug does not fit the sources.
     """
     check_live(scenario, seconds, seed)
-    if bug is not None and not chaos:
-        raise ConfigError.of("bug", bug.name, "it needs a core of its own, so chaos too")
+    if bug is not None and not delays:
+        raise ConfigError.of("bug", bug.name, "it needs a core of its own, so delays too")
     foreign = None if provider is None else look_at(str(check_provider(provider)))
-    core = build_chaos_core(bug) if chaos else None
+    core = build_delayed_core(bug) if delays else None
     result = LiveResult(
         scenario,
         seed,
         None if bug is None else bug.name,
         None if foreign is None else foreign.given,
     )
-    with ChaosFile() as file:
+    with DelayFile() as file:
         live = _Live(result, core, file, None if foreign is None else foreign.path)
         deadline = time.monotonic() + seconds
 

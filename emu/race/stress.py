@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.errors import EmuError
-from emu.race.chaos import ChaosFile
+from emu.race.delays import DelayFile
 from emu.race.setups import SETUPS, LiveRun, draw
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
@@ -72,11 +72,11 @@ class _Disturber:
 class _Stress:
     """The runs, one after the other."""
 
-    def __init__(self, scenario: str, seed: int, chaos: ChaosFile, library: str | None) -> None:
+    def __init__(self, scenario: str, seed: int, delays: DelayFile, library: str | None) -> None:
         self._library = library
         self._setup = SETUPS[scenario]
         self._seed = seed
-        self._chaos = chaos
+        self._delays = delays
         self._session: Session | None = None
         self._is_over = False
 
@@ -100,7 +100,7 @@ class _Stress:
 
     def _once(self) -> None:
         run = draw(self._setup, self._seed)
-        self._chaos.set(self._seed, run.everywhere, run.at, sleeps=run.sleeps, yields=run.yields)
+        self._delays.set(self._seed, run.everywhere, run.at, sleeps=run.sleeps, yields=run.yields)
         config = replace(run.config, provider=self._library)
         with Session(config, stall_s=_STALL_S, tick_s=_TICK_S) as session:
             self._session = session
@@ -135,11 +135,11 @@ def _process_faults(report: Report) -> int:
 def main() -> None:
     """Run the scenario named on the command line, from a seed on.
 
-    Behind them: the chaos file, the pid of who started this, and perhaps a provider's library.
+    Behind them: the delays file, the pid of who started this, and perhaps a provider's library.
     """
     scenario, seed, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    with ChaosFile(path) as chaos:
-        stress = _Stress(scenario, seed, chaos, sys.argv[5] if len(sys.argv) > 5 else None)
+    with DelayFile(path) as delays:
+        stress = _Stress(scenario, seed, delays, sys.argv[5] if len(sys.argv) > 5 else None)
         signal.signal(signal.SIGTERM, stress.end)
         # A Ctrl-C reaches the whole process group; what it means is decided by one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -84,7 +84,7 @@ class _Lane:
         self.next_ms = at if at <= rule.last else _NEVER
 
 
-class Chaos:
+class ProcessFaults:
     """The process faults of a plan; does nothing for a plan without any."""
 
     def __init__(self, plan: Plan, seed: int, queues: int) -> None:

@@ -30,7 +30,7 @@ from emu.runtime.crew import Crew, Worker, place
 from emu.runtime.guard import Hidden
 from emu.runtime.keeper import CALL_TIMEOUT_S, look_at
 from emu.runtime.memory import RunMemory
-from emu.runtime.process_faults import Chaos
+from emu.runtime.process_faults import ProcessFaults
 from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from emu.runtime.sample import QueueSample, Sample
 from emu.runtime.segment import sweep
@@ -120,7 +120,7 @@ class Session:
         self._left_early: list[str] = []  # consumers that nobody had asked to leave, in words
         self._movement = Movement()
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
-        self._chaos = Chaos(config.plan, config.seed, config.queues)
+        self._process_faults = ProcessFaults(config.plan, config.seed, config.queues)
         self._users = [1] * config.queues  # how many users each queue has had
         self._consumers: list[Worker | None] = [None] * config.queues  # None: it was detached
         self._is_over = False  # the traffic, or the session before there was any
@@ -325,12 +325,12 @@ class Session:
         with contextlib.suppress(AttributeError):  # there is nothing to watch yet
             self._watch.found(Finding("timeout", None, text))
 
-    def _act_chaos(self) -> None:
-        fired = list(self._chaos.fired)
-        self._chaos.act(self, self._now_ms)
-        if fired == self._chaos.fired:
+    def _act_process_faults(self) -> None:
+        fired = list(self._process_faults.fired)
+        self._process_faults.act(self, self._now_ms)
+        if fired == self._process_faults.fired:
             return
-        for rule, (before, after) in enumerate(zip(fired, self._chaos.fired, strict=True)):
+        for rule, (before, after) in enumerate(zip(fired, self._process_faults.fired, strict=True)):
             if after > before:
                 name = self.config.plan.rules[rule].fault.name
                 self._flight.note(
@@ -378,7 +378,7 @@ class Session:
 
     def _note_leaving(self, worker: Worker) -> None:
         """A consumer ended in order: had it any reason to?"""
-        if worker.exit_code != 0 or self._stop_at_end or self._chaos.expected(worker):
+        if worker.exit_code != 0 or self._stop_at_end or self._process_faults.expected(worker):
             return
         assert worker.queue is not None
         counters = self._queues[worker.queue].counters(CounterGroup.CONSUMER)
@@ -464,7 +464,7 @@ class Session:
                     self._note_leaving(worker)
                     self._user_is_gone(worker)
             self.crew.look_who_joined()
-            self._act_chaos()
+            self._act_process_faults()
             self._reconcile()
             self._notice_deaths()
             progress.look()
@@ -491,7 +491,7 @@ class Session:
     @property
     def _deaths(self) -> list[Worker]:
         """Ends that nobody wanted."""
-        return [worker for worker in self.crew.deaths if not self._chaos.expected(worker)]
+        return [worker for worker in self.crew.deaths if not self._process_faults.expected(worker)]
 
     @property
     def _kernel_side_died(self) -> bool:
@@ -530,7 +530,7 @@ class Session:
         while not keeper.answers:
             self.crew.wait_event(TICK_S, keeper)
             if self._started_at:
-                self._chaos.resume(self._now_ms)
+                self._process_faults.resume(self._now_ms)
             self.crew.reap()
             if self._reconcilers:
                 self._reconcile()
@@ -576,7 +576,7 @@ class Session:
     def _user_is_gone(self, worker: Worker) -> None:
         """Scrub; and if the run is to survive it, let a new consumer take over."""
         assert worker.queue is not None
-        on_purpose = self._chaos.expected(worker)
+        on_purpose = self._process_faults.expected(worker)
         is_survived = on_purpose or (worker.was_killed and self.config.respawn)
         if is_survived and worker in self.crew.deaths:
             self.crew.deaths.remove(worker)
@@ -735,7 +735,7 @@ class Session:
             if reached():
                 return True
             self._control.sleep(seq, 0.02)
-            self._chaos.resume(self._now_ms)
+            self._process_faults.resume(self._now_ms)
             self.crew.reap()
             self._reconcile()
             if self._kernel_side_died:
@@ -779,7 +779,7 @@ class Session:
     def _shut_down(self) -> None:
         """Carry the run through its states, as far as the dead let it go."""
         self._is_over = True
-        self._chaos.rest()
+        self._process_faults.rest()
         if self._kernel_side_died:
             self._abort()
             return
@@ -871,7 +871,7 @@ class Session:
             left_early=tuple(self._left_early),
             replaced=frozenset(self._replaced),
             scrubs=tuple((references, buffers) for references, buffers in self._scrubs),
-            chaos=self._chaos,
+            process_faults=self._process_faults,
             setup=self._setup,
             watch=self._watch if was_set_up else None,
             netlink=self._netlink,
@@ -919,21 +919,21 @@ class _Service:
 
     def at_work(self, role: str, queue: int) -> Worker | None:
         """Who serves a queue in a role, has attached and was not asked to leave; or None."""
-        crew, chaos = self._session.crew, self._session._chaos
+        crew, process_faults = self._session.crew, self._session._process_faults
         for worker in crew.live(role):
             if worker.queue in (None, queue) and crew.has_joined(worker):
-                return None if chaos.expected(worker) else worker
+                return None if process_faults.expected(worker) else worker
         return None
 
     def is_stopped_on_purpose(self) -> bool:
         """Does a fault have a process stopped right now?"""
-        return self._session._chaos.disturbs
+        return self._session._process_faults.disturbs
 
     def fired(self, queue: int) -> list[int]:
         """How often each rule of the plan did on a queue, so far."""
         session = self._session
         fired = session._queues[queue].injected(len(session.config.plan.rules))
-        for rule, victim, _ms in session._chaos.journal:
+        for rule, victim, _ms in session._process_faults.journal:
             fired[rule] += victim in (None, queue)
         return fired
 

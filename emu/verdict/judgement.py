@@ -17,7 +17,7 @@ from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
 from emu.errors import EmuError, EnvironmentProblem
 from emu.runtime.channel import printable
 from emu.runtime.crew import Worker
-from emu.runtime.process_faults import Chaos
+from emu.runtime.process_faults import ProcessFaults
 from emu.runtime.setup_faults import SetupFaults
 from emu.spec.state import Verdict
 from emu.verdict.audit import Evidence, OwnMistakes, audit, by_its_word
@@ -62,7 +62,7 @@ class FinishedRun:
     left_early: Sequence[str]  #: consumers that nobody had asked to leave, in words
     replaced: frozenset[int]  #: queues whose user was taken away while the run went on
     scrubs: Sequence[tuple[int, int]]  #: of each queue: references taken back, buffers home by it
-    chaos: Chaos
+    process_faults: ProcessFaults
     setup: SetupFaults
     watch: Watch | None  #: None: set-up failed before there was anything to watch
     netlink: Mapping[str, Any]
@@ -222,7 +222,7 @@ def _judge(run: FinishedRun) -> Report:
         netlink=run.netlink,
         notes=(
             *(*notes, *_placed(queues), *_kept(run)),
-            *(*run.movement.notes, *run.setup.notes, *run.chaos.notes),
+            *(*run.movement.notes, *run.setup.notes, *run.process_faults.notes),
         ),
         explanations=_explain(run, log, evidence, statements),
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
@@ -353,7 +353,7 @@ def _reconciliation(run: FinishedRun, queues: Sequence[QueueReport]) -> Reconcil
             sum(queue.consumer["rqe_valid"] for queue in queues),
             *(
                 sum(counts[rule] for counts in injected)
-                + run.chaos.fired[rule]
+                + run.process_faults.fired[rule]
                 + run.setup.fired[rule]
                 for rule in range(rules)
             ),
@@ -463,11 +463,13 @@ def _journal(run: FinishedRun) -> Journal:
             if part.missing_from is not None:
                 who = f"queue {queue.index}, {actor.name.lower()}"
                 journal.cut(who, len(part.firings), part.count, part.missing_from)
-    for rule, victim, ms in run.chaos.journal:
+    for rule, victim, ms in run.process_faults.journal:
         journal.note(rule, victim, (ms,))
-    if run.chaos.missing_from is not None:
-        noted = len(run.chaos.journal)
-        journal.cut("processes", noted, sum(run.chaos.fired), run.chaos.missing_from)
+    if run.process_faults.missing_from is not None:
+        noted = len(run.process_faults.journal)
+        journal.cut(
+            "processes", noted, sum(run.process_faults.fired), run.process_faults.missing_from
+        )
     return journal
 
 

@@ -1,4 +1,4 @@
-"""Real processes under chaos: a race that was put in is hit, the core as it is holds."""
+"""Real processes under delays: a race that was put in is hit, the core as it is holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emu.bugs import RACING_BUGS
 from emu.compile.ondemand import core_sources
 from emu.errors import ConfigError
 from emu.race import live
-from emu.race.chaos import points
+from emu.race.delays import points
 from emu.race.library import SCENARIOS
 from emu.race.live import LiveResult, run_live
 from emu.race.setups import NOT_LIVE, SETUPS, draw
@@ -66,7 +66,7 @@ def _shared_memory_of(control: int) -> list[str]:
     return [path.name for path in Path("/dev/shm").iterdir() if ours.fullmatch(path.name)]
 
 
-def test_core_with_chaos_holds_under_faults() -> None:
+def test_core_with_delays_holds_under_faults() -> None:
     result = run_live("late-return", seconds=4, seed=1)
     assert result.first is None, result.first
     assert result.executions > 0
@@ -77,7 +77,7 @@ def test_core_with_chaos_holds_under_faults() -> None:
 
 
 def test_core_of_the_product_does_not_dawdle() -> None:
-    result = run_live("refill-vs-scrub", seconds=1, seed=1, chaos=False)
+    result = run_live("refill-vs-scrub", seconds=1, seed=1, delays=False)
     assert result.executions > 0
     assert result.delivered > 0
     assert result.dawdled.total == 0
@@ -230,7 +230,7 @@ def test_scenario_that_cannot_be_live_says_so_in_one_line(name: str) -> None:
         ),
         ({"seconds": 0}, r"^time: 0 is not allowed; more than 0 seconds$"),
         ({"seed": 2**64}, r"^seed: 18446744073709551616 is not allowed; it must be 0 to"),
-        ({"bug": CVE, "chaos": False}, r"^bug: 'cve-2026-43121' is not allowed; "),
+        ({"bug": CVE, "delays": False}, r"^bug: 'cve-2026-43121' is not allowed; "),
     ],
 )
 def test_wrong_use_is_one_line(arguments: dict[str, object], said: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from emu.runtime.process_faults import Chaos
+from emu.runtime.process_faults import ProcessFaults
 from faults import parse_plan
 
 
@@ -83,13 +83,13 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return sent
 
 
-def chaos(plan: str, seed: int = 1) -> Chaos:
-    return Chaos(parse_plan(plan), seed, 2)
+def faults_of(plan: str, seed: int = 1) -> ProcessFaults:
+    return ProcessFaults(parse_plan(plan), seed, 2)
 
 
 def firings(plan: str, until_ms: int, seed: int = 1) -> list[int]:
     """The milliseconds at which a rule about the NIC, asked at each, fires."""
-    made, run, found, before = chaos(plan, seed), FakeRun(), [], 0
+    made, run, found, before = faults_of(plan, seed), FakeRun(), [], 0
     for now in range(until_ms):
         made.act(run, now)  # type: ignore[arg-type]
         if made.fired[0] != before:
@@ -101,7 +101,7 @@ def firings(plan: str, until_ms: int, seed: int = 1) -> list[int]:
 @pytest.mark.usefixtures("signals")
 def test_each_of_several_milliseconds_fires_even_when_late() -> None:
     assert firings("stop-nic:at=3+4+50:ms=2", 100) == [3, 5, 50]  # it is still stopped at 4
-    made, run = chaos("stop-nic:at=3+4+50:ms=1"), FakeRun()
+    made, run = faults_of("stop-nic:at=3+4+50:ms=1"), FakeRun()
     for now in (10, 20, 30, 60):
         made.act(run, now)  # type: ignore[arg-type]
     assert made.fired == [3]
@@ -142,7 +142,7 @@ def test_probability_is_for_each_millisecond_and_decided_by_the_seed() -> None:
 @pytest.mark.usefixtures("signals")
 def test_late_look_fires_once_and_goes_on_from_there() -> None:
     """The control process looks every few milliseconds: what it missed is not made up for."""
-    made, run = chaos("stop-nic:every=10:ms=1"), FakeRun()
+    made, run = faults_of("stop-nic:every=10:ms=1"), FakeRun()
     for now in (35.7, 36.2, 39.9, 40.1):
         made.act(run, now)  # type: ignore[arg-type]
     assert made.fired == [2]
@@ -150,7 +150,10 @@ def test_late_look_fires_once_and_goes_on_from_there() -> None:
 
 @pytest.mark.usefixtures("signals")
 def test_follower_is_awake_from_the_next_millisecond() -> None:
-    made, run = chaos("stop-nic:at=50:ms=1,stop-provider:every=10:after=stop-nic:ms=1"), FakeRun()
+    made, run = (
+        faults_of("stop-nic:at=50:ms=1,stop-provider:every=10:after=stop-nic:ms=1"),
+        FakeRun(),
+    )
     seen = []
     for now in range(75):
         made.act(run, now)  # type: ignore[arg-type]
@@ -160,7 +163,7 @@ def test_follower_is_awake_from_the_next_millisecond() -> None:
 
 
 def test_plan_without_process_faults_does_nothing(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("bad-pad:1.0,nic-drop:1.0"), FakeRun()
+    made, run = faults_of("bad-pad:1.0,nic-drop:1.0"), FakeRun()
     for now in range(100):
         made.act(run, now)  # type: ignore[arg-type]
     assert made.fired == [0, 0]
@@ -186,7 +189,7 @@ def test_victim_has_the_role_and_the_queue(
 ) -> None:
     met = set()
     for seed in range(20):
-        chaos(plan, seed).act(FakeRun(), 1)  # type: ignore[arg-type]
+        faults_of(plan, seed).act(FakeRun(), 1)  # type: ignore[arg-type]
         (victim, number) = signals.pop()
         assert number == (signal.SIGKILL if "kill" in plan else signal.SIGSTOP)
         met.add(victim)
@@ -194,7 +197,7 @@ def test_victim_has_the_role_and_the_queue(
 
 
 def test_consumer_that_has_not_attached_is_waited_for(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("kill-consumer:at=10:queue=0"), FakeRun(joining={30})
+    made, run = faults_of("kill-consumer:at=10:queue=0"), FakeRun(joining={30})
     for now in range(10, 40):
         made.act(run, now)  # type: ignore[arg-type]
     assert (made.fired, signals) == ([0], [])
@@ -208,7 +211,7 @@ def test_consumer_that_has_not_attached_is_waited_for(signals: list[tuple[int, i
 def test_killed_consumer_is_expected_and_not_killed_again(
     signals: list[tuple[int, int]],
 ) -> None:
-    made, run = chaos("kill-consumer:every=10:queue=0"), FakeRun()
+    made, run = faults_of("kill-consumer:every=10:queue=0"), FakeRun()
     (victim,) = [worker for worker in run.workers if worker.process.pid == 30]
     for now in range(10, 35):
         made.act(run, now)  # type: ignore[arg-type]
@@ -222,7 +225,7 @@ def test_killed_consumer_is_expected_and_not_killed_again(
 
 
 def test_churned_consumer_is_asked_and_expected(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("churn:at=5:queue=1"), FakeRun()
+    made, run = faults_of("churn:at=5:queue=1"), FakeRun()
     made.act(run, 5)  # type: ignore[arg-type]
     assert (run.stopped_consumers, signals) == ([1], [])
     assert [item.queue for item in run.workers if made.expected(item)] == [1]  # type: ignore[arg-type]
@@ -232,7 +235,7 @@ def test_churned_consumer_is_asked_and_expected(signals: list[tuple[int, int]]) 
 
 
 def test_stopped_process_goes_on_after_its_time(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("stop-provider:at=10:ms=20"), FakeRun()
+    made, run = faults_of("stop-provider:at=10:ms=20"), FakeRun()
     made.act(run, 12)  # type: ignore[arg-type]
     assert made.disturbs
     made.act(run, 31.9)  # type: ignore[arg-type]
@@ -244,7 +247,7 @@ def test_stopped_process_goes_on_after_its_time(signals: list[tuple[int, int]]) 
 
 
 def test_stopped_process_is_not_stopped_twice_at_once(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("stop-nic:every=10:ms=100,stop-nic:every=15:ms=100"), FakeRun()
+    made, run = faults_of("stop-nic:every=10:ms=100,stop-nic:every=15:ms=100"), FakeRun()
     for now in range(100):
         made.act(run, now)  # type: ignore[arg-type]
     assert signals == [(20, signal.SIGSTOP)]
@@ -252,7 +255,7 @@ def test_stopped_process_is_not_stopped_twice_at_once(signals: list[tuple[int, i
 
 
 def test_rest_lets_all_go_on(signals: list[tuple[int, int]]) -> None:
-    made, run = chaos("stop-nic:at=1:ms=1000,stop-provider:at=1:ms=1000"), FakeRun()
+    made, run = faults_of("stop-nic:at=1:ms=1000,stop-provider:at=1:ms=1000"), FakeRun()
     made.act(run, 1)  # type: ignore[arg-type]
     signals.clear()
     made.rest()
@@ -262,7 +265,7 @@ def test_rest_lets_all_go_on(signals: list[tuple[int, int]]) -> None:
 
 
 def test_stopped_process_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, run = chaos("stop-nic:at=1:ms=1000"), FakeRun()
+    made, run = faults_of("stop-nic:at=1:ms=1000"), FakeRun()
     monkeypatch.setattr("emu.runtime.process_faults.os.kill", lambda _pid, _number: None)
     made.act(run, 1)  # type: ignore[arg-type]
 
@@ -320,7 +323,7 @@ def starved(monkeypatch: pytest.MonkeyPatch) -> list[FakeStarvation]:
 def test_starved_process_shares_with_the_busiest_other(
     starved: list[FakeStarvation], plan: str, victim: int, other: int
 ) -> None:
-    made = chaos(plan)
+    made = faults_of(plan)
     made.act(FakeRun(), 1)  # type: ignore[arg-type]
     (one,) = starved
     assert (one.victim.process.pid, one.other.process.pid, one.nice) == (victim, other, 3)
@@ -331,7 +334,7 @@ def test_starved_process_shares_with_the_busiest_other(
 def test_starving_ends_after_its_time_and_a_note_is_made_once(
     starved: list[FakeStarvation],
 ) -> None:
-    made, run = chaos("starve-nic:every=10:ms=15"), FakeRun()
+    made, run = faults_of("starve-nic:every=10:ms=15"), FakeRun()
     for now in range(10, 40):
         made.act(run, now)  # type: ignore[arg-type]
         if now == 24:
@@ -344,7 +347,7 @@ def test_starving_ends_after_its_time_and_a_note_is_made_once(
 
 def test_nobody_is_starved_twice_at_once(starved: list[FakeStarvation]) -> None:
     plan = "starve-nic:at=1:ms=50,starve-consumer:at=1:queue=1:ms=50,starve-provider:at=1:ms=50"
-    made, run = chaos(plan), FakeRun()
+    made, run = faults_of(plan), FakeRun()
     for now in range(1, 50):
         made.act(run, now)  # type: ignore[arg-type]
     assert [sorted(item.pids) for item in starved] == [[20, 31], [10, 30]]
@@ -352,7 +355,7 @@ def test_nobody_is_starved_twice_at_once(starved: list[FakeStarvation]) -> None:
 
 
 def test_rest_ends_all_starving(starved: list[FakeStarvation]) -> None:
-    made, run = chaos("starve-nic:at=1:ms=1000,starve-provider:at=1:ms=1000"), FakeRun()
+    made, run = faults_of("starve-nic:at=1:ms=1000,starve-provider:at=1:ms=1000"), FakeRun()
     made.act(run, 1)  # type: ignore[arg-type]
     made.rest()
     made.rest()
@@ -364,7 +367,7 @@ def test_process_that_cannot_be_starved_is_not_counted(monkeypatch: pytest.Monke
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("emu.runtime.process_faults.Starvation", refuse)
-    made = chaos("starve-nic:at=1")
+    made = faults_of("starve-nic:at=1")
     made.act(FakeRun(), 1)  # type: ignore[arg-type]
     assert made.fired == [0]
     assert made.notes == ["starve-nic: Operation not permitted"]
@@ -375,15 +378,15 @@ def test_process_that_cannot_be_starved_is_not_counted(monkeypatch: pytest.Monke
 
 def test_restart_is_about_the_queue_of_the_rule() -> None:
     run = FakeRun()
-    chaos("queue-restart:at=1:queue=1").act(run, 1)  # type: ignore[arg-type]
+    faults_of("queue-restart:at=1:queue=1").act(run, 1)  # type: ignore[arg-type]
     assert run.restarts == [1]
     for seed in range(20):
-        chaos("queue-restart:at=1", seed).act(run, 1)  # type: ignore[arg-type]
+        faults_of("queue-restart:at=1", seed).act(run, 1)  # type: ignore[arg-type]
     assert set(run.restarts) == {0, 1}
 
 
 def test_restart_that_is_not_possible_is_put_off_and_not_counted() -> None:
-    made, run = chaos("queue-restart:at=5:queue=0"), FakeRun(restarts_possible=False)
+    made, run = faults_of("queue-restart:at=5:queue=0"), FakeRun(restarts_possible=False)
     for now in range(5, 20):
         made.act(run, now)  # type: ignore[arg-type]
     assert made.fired == [0]
@@ -395,7 +398,7 @@ def test_restart_that_is_not_possible_is_put_off_and_not_counted() -> None:
 
 @pytest.mark.usefixtures("signals")
 def test_restart_waits_for_a_provider_that_is_stopped() -> None:
-    made, run = chaos("stop-provider:at=1:ms=10,queue-restart:at=2:queue=0"), FakeRun()
+    made, run = faults_of("stop-provider:at=1:ms=10,queue-restart:at=2:queue=0"), FakeRun()
     for now in range(1, 11):
         made.act(run, now)  # type: ignore[arg-type]
     assert run.restarts == []

@@ -1,7 +1,7 @@
 """A core whose processes dawdle at its points: built on demand, and steered through a file.
 
 The file has a probability for each point, and counts what all processes of a run did together.
-``cext/chaos/chaos.c`` has the same layout.
+``cext/delays/delays.c`` has the same layout.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from emu.compile.toolchain import any_compiler
 from emu.errors import EnvironmentProblem
 
 #: Where the processes of a run find the file.
-VARIABLE = "ZCRX_CHAOS"
+VARIABLE = "ZCRX_DELAYS"
 _POINTS_MAX = 64
 _SEED = struct.Struct("<Q")
 _COUNTS = struct.Struct("<3Q")
@@ -46,7 +46,7 @@ _PROBABILITIES_AT = _SHARES_AT + _SHARES.size
 _WHOLE = 2**32 - 1
 
 _FLAGS = ("-std=gnu11", "-g", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread")
-_CHAOS = ("-DZCRX_POINT_HEADER=<delays/points.h>",)
+_DELAYS = ("-DZCRX_POINT_HEADER=<delays/points.h>",)
 #: As meson has it for the product's module.
 _MODULE = ("-DPy_LIMITED_API=0x030b0000",)
 #: An access of its own in ``shm.h`` for each; what is not named there is no point.
@@ -67,8 +67,8 @@ def _module_source(sources: Path) -> Path:
     return in_cache(f"{key}.module", [sys.executable, str(builder)])
 
 
-def build_chaos_core(bug: Bug | None = None) -> Path:
-    """Build the extension module with chaos at its points, or find it built already.
+def build_delayed_core(bug: Bug | None = None) -> Path:
+    """Build the extension module with delays at its points, or find it built already.
 
     Args:
         bug: A seeded bug to put in, or None.
@@ -88,9 +88,9 @@ def build_chaos_core(bug: Bug | None = None) -> Path:
         )
     with sources_with(bug) as sources:
         core = [*core_files(sources), sources / "delays" / "delays.c"]
-        flags: tuple[str, ...] = (*_FLAGS, *_CHAOS)
+        flags: tuple[str, ...] = (*_FLAGS, *_DELAYS)
         wanted = [(path, flags) for path in core]
-        module = (*_FLAGS, *_CHAOS, *_MODULE, f"-I{include}")
+        module = (*_FLAGS, *_DELAYS, *_MODULE, f"-I{include}")
         wanted.append((_module_source(sources), module))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(
@@ -117,7 +117,7 @@ class Dawdled:
         return self.spins + self.yields + self.sleeps
 
 
-class ChaosFile:
+class DelayFile:
     """The settings of all processes that are started with :attr:`environment`.
 
     It has no name in the file system, so none is left whatever ends us: others find it
@@ -129,7 +129,7 @@ class ChaosFile:
 
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
-            self._fd = os.memfd_create("zcrx-emu-chaos", os.MFD_CLOEXEC)
+            self._fd = os.memfd_create("zcrx-emu-delays", os.MFD_CLOEXEC)
             os.ftruncate(self._fd, mmap.PAGESIZE)
             path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
         else:
