@@ -42,10 +42,10 @@ from faults.fault import (
     Fault,
     Group,
     Param,
-    nearest,
     shown,
 )
 from faults.mutation import Rqe
+from faults.near import did_you_mean
 
 __all__ = ["ENTRIES_MAX", "ENTRY_POINTS", "Context", "CustomFault", "Param", "Rqe", "find"]
 
@@ -290,7 +290,7 @@ def find(name: str) -> Fault:
     if name in points:
         source = _source_of(points[name])
         return describe(load_class(source), name, source)
-    hint = nearest(name, [*CATALOGUE, *points]) or "'zcrx-emu faults list' shows what there is"
+    hint = did_you_mean(name, [*CATALOGUE, *points]) or "'zcrx-emu faults list' shows what there is"
     raise UnknownFaultError(f"faults: {shown(name)} is not a fault; {hint}")
 
 

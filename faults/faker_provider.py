@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from faker.providers import BaseProvider
 
-from faults.fault import nearest, shown
+from faults.fault import shown
 from faults.mutation import (
     CONTENT_FAULTS,
     NIOV_SHIFT,
@@ -28,6 +28,7 @@ from faults.mutation import (
     legal_verdicts,
     mutate,
 )
+from faults.near import did_you_mean
 
 NUM_NIOVS = 1024  #: buffers of the area if a caller does not say
 ENTRIES_MAX = 32768  #: of a refill ring
@@ -123,7 +124,7 @@ class ZcrxProvider(BaseProvider):
         fault = CONTENT_FAULTS.get(kind)
         if fault is None:
             known = list(CONTENT_FAULTS)
-            hint = nearest(kind, known) or f"it must be one of {', '.join(known)}"
+            hint = did_you_mean(kind, known) or f"it must be one of {', '.join(known)}"
             raise ValueError(f"kind: {shown(kind)} is not allowed; {hint}")
         params: tuple[int, ...] = ()
         if fault.params:

@@ -8,9 +8,8 @@ this package needs nothing but the wire ABI.
 
 from __future__ import annotations
 
-import difflib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +41,6 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # an int of thousands of digits; a deep nesting
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= _SHOWN_MAX else f"{text[: _SHOWN_MAX - 1]}…"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``did you mean '…'?`` with the one of ``known`` that is most like ``name``, or nothing."""
-    names, word = list(known), name[:80].lower()
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    near = near or [other for other in names if len(word) > 2 and other.startswith(word)]
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class Actor(enum.Enum):

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from faults.custom import find, split_items
-from faults.fault import FIELDS, PARAMS_MAX, VALID_VERDICTS, Actor, Fault, nearest, shown
+from faults.fault import FIELDS, PARAMS_MAX, VALID_VERDICTS, Actor, Fault, shown
+from faults.near import did_you_mean
 
 RULES_MAX = 254  #: an RQE's intent has a byte for its rule
 AT_MAX = 65536  #: ordinals of one rule, at most
@@ -317,7 +318,7 @@ class Plan:
             raise refuse("is the rule's own fault; name another one")
         names = [other.fault.name for other in self.rules if other.fault != rule.fault]
         if not isinstance(rule.after, str) or rule.after not in names:
-            hint = nearest(str(rule.after), names) or (
+            hint = did_you_mean(str(rule.after), names) or (
                 f"name one of {', '.join(dict.fromkeys(names))}" if names else "it has no other one"
             )
             raise refuse(f"is no fault of this plan; {hint}")
@@ -401,7 +402,7 @@ def make_rule(fault: Fault, fields: Mapping[str, object], params: Mapping[str, o
     for field in fields:
         if field not in FIELDS:
             known = [*FIELDS, "params"]
-            hint = nearest(field, known) or f"known are {', '.join(known)}"
+            hint = did_you_mean(field, known) or f"known are {', '.join(known)}"
             text = f"{name}: {shown(field)} is no field of a rule; {hint}"
             raise PlanError(text, field=field)
     given = [trigger for trigger in _TRIGGERS if trigger in fields]
@@ -450,7 +451,7 @@ def _compile_params(fault: Fault, given: Mapping[str, object]) -> tuple[int, ...
         if name not in declared:
             known = f"it has {', '.join(declared)}" if declared else "it has none"
             text = f"{fault.name}: {shown(name)} is no parameter of it; "
-            raise PlanError(text + (nearest(name, declared) or known), field=name)
+            raise PlanError(text + (did_you_mean(name, declared) or known), field=name)
     values = []
     for param in fault.params:
         try:
@@ -510,7 +511,7 @@ def _parse_rule(text: str) -> PlanRule:
             target, parsed = params, _number_or_word(value)
         else:
             known = ["p", *FIELDS[1:], *(param.name for param in fault.params)]
-            hint = nearest(key, known) or f"known are {', '.join(known)}"
+            hint = did_you_mean(key, known) or f"known are {', '.join(known)}"
             raise PlanError(f"{name}: {shown(key)} is neither a field nor a parameter; {hint}")
         if key in target:
             raise PlanError(f"{name}: {key} is given twice; give it once")

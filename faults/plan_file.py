@@ -18,7 +18,8 @@ from pathlib import Path
 
 from faults.catalogue import UnknownFaultError
 from faults.custom import find
-from faults.fault import nearest, shown
+from faults.fault import shown
+from faults.near import did_you_mean
 from faults.plan import Plan, PlanError, PlanRule, make_rule
 
 _DOTS_MAX = 100  #: in a line
@@ -93,7 +94,7 @@ def parse_toml(text: str, name: str) -> Plan:
         raise PlanError(f"{name}: it is no TOML: {why}") from None
     for key in document:
         if key != "rule":
-            hint = nearest(key, ["rule"]) or "only [[rule]] tables are known"
+            hint = did_you_mean(key, ["rule"]) or "only [[rule]] tables are known"
             raise PlanError(f"{name}: {shown(key)} is not known; {hint}")
     tables = document.get("rule", [])
     if not isinstance(tables, list):

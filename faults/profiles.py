@@ -9,7 +9,8 @@ from typing import Any
 
 from faults.catalogue import CATALOGUE, UnknownFaultError
 from faults.custom import installed
-from faults.fault import nearest, shown
+from faults.fault import shown
+from faults.near import did_you_mean
 from faults.plan import Plan, parse_plan
 from faults.plan_file import read_plan
 
@@ -112,7 +113,7 @@ def load_plan(text: str) -> Plan:
         return read_plan(Path(word))
     known = [*CATALOGUE, *installed(), *PROFILES]
     if re.fullmatch(r"[^:,=]+", word) and word not in ("none", *known):
-        hint = nearest(word, known) or "'zcrx-emu faults list' shows what there is"
+        hint = did_you_mean(word, known) or "'zcrx-emu faults list' shows what there is"
         raise UnknownFaultError(f"faults: {shown(word)} is neither a fault nor a profile; {hint}")
     parts = [part.strip() for part in text.split(",")]
     return parse_plan(",".join(PROFILES[p].text if p in PROFILES else p for p in parts))

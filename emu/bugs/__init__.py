@@ -8,7 +8,6 @@ error, so that a bug cannot silently become no bug. ``python -m tools.bugs`` loo
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from emu.bugs.patch import PatchError, read_patch
 from emu.errors import ConfigError, EmuError
+from faults.near import near_to
 
 
 class StaleBugError(EmuError):
@@ -130,6 +130,5 @@ def find_bug(name: str, bugs: Mapping[str, Bug]) -> Bug:
     """
     if name in bugs:
         return bugs[name]
-    near = [known for known in sorted(bugs) if name and name in known][:3]
-    near = near or difflib.get_close_matches(name, bugs, n=3, cutoff=0.4) or sorted(bugs)[:3]
+    near = near_to(name, bugs) or sorted(bugs)[:3]
     raise ConfigError.of("bug", name, f"known are {', '.join(near)}, …")

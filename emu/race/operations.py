@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from emu.errors import ConfigError
+from faults.near import near_to
 
 #: What each takes, and what it does.
 OPERATIONS: dict[str, tuple[str, str]] = {
@@ -64,6 +63,6 @@ def check_operations(where: str, operations: str) -> None:
     for operation in split(operations):
         word = operation.split()[0]
         if word not in OPERATIONS:
-            near = difflib.get_close_matches(word, OPERATIONS, n=3, cutoff=0.5)
+            near = near_to(word, OPERATIONS)
             known = f"near are {', '.join(near)}" if near else "'race --list --operations'"
             raise ConfigError.of(f"operation of {where}", word, known)

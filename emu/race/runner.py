@@ -8,7 +8,6 @@ end: a partial result is one, too.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from emu.errors import ConfigError, EnvironmentProblem
 from emu.host.descriptors import OF_BUILD, need
 from emu.host.ending import ended_by_signals
 from emu.race.scenario import Scenario
+from faults.near import near_to
 
 #: Words of the checks that look at where buffers are and who refers to them.
 _OF_BUFFERS = ("niov N", "a buffer was", "page-pool references", "in flight", "buffers missing")
@@ -75,9 +75,10 @@ def find_word(field_name: str, text: str, kind: type[_Word]) -> _Word:
     try:
         return kind(text)
     except ValueError:
-        near = difflib.get_close_matches(text, list(kind), n=1, cutoff=0.4)
+        near = near_to(text, map(str, kind), 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError.of(field_name, text, f"{hint}known are {', '.join(kind)}") from None
+        known = ", ".join(kind)
+        raise ConfigError.of(field_name, text, f"{hint}known are {known}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

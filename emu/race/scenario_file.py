@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import traceback
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from emu.errors import ConfigError, EmuError
 from emu.race.library import SCENARIOS
 from emu.race.operations import check_operations
 from emu.race.scenario import Scenario
+from faults.near import near_to
 
 
 def find_scenarios(text: str | None) -> list[Scenario]:
@@ -27,7 +27,7 @@ def find_scenarios(text: str | None) -> list[Scenario]:
     elif text.endswith(".py") or "/" in text:
         found = _read(Path(text))
     else:
-        near = difflib.get_close_matches(text, SCENARIOS, n=3, cutoff=0.4) or list(SCENARIOS)[:3]
+        near = near_to(text, SCENARIOS) or list(SCENARIOS)[:3]
         raise ConfigError.of(
             "scenario", text, f"near are {', '.join(near)}; 'race --list' has all; or name a .py"
         )

@@ -6,7 +6,6 @@ into an arena, replayed in a loop by C) is the NIC's business.
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import struct
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from emu.errors import TrafficError
+from faults.near import did_you_mean
 
 #: The transports that a flow can have.
 Proto = Literal["tcp", "udp"]
@@ -101,8 +101,8 @@ class TrafficSource(Protocol):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known name, or nothing if none is near."""
-    match = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    hint = did_you_mean(name, known)
+    return f"; {hint}" if hint else ""
 
 
 def traffic_error(label: str, problem: str, allowed: str) -> TrafficError:

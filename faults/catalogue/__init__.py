@@ -14,9 +14,9 @@ from faults.fault import (
     Fault,
     Group,
     Param,
-    nearest,
     shown,
 )
+from faults.near import did_you_mean
 
 __all__ = [
     "AUDIT_STATEMENTS",
@@ -63,5 +63,5 @@ def find(name: str) -> Fault:
     fault = CATALOGUE.get(name)
     if fault is not None:
         return fault
-    hint = nearest(name, CATALOGUE) or "'zcrx-emu faults list' shows what there is"
+    hint = did_you_mean(name, CATALOGUE) or "'zcrx-emu faults list' shows what there is"
     raise UnknownFaultError(f"faults: {shown(name)} is not a fault; {hint}")
