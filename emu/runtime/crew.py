@@ -26,7 +26,7 @@ from emu.host.proc import cpu_ticks
 from emu.runtime.channel import Channel, Event, NonsenseError, Word
 from emu.runtime.memory import Handover
 from emu.runtime.reaper import parent_of
-from emu.runtime.setup_faults import SetupFaults
+from emu.runtime.setup_steps import SetupSteps
 
 ATTACH_TIMEOUT_S = 60.0  #: for a process of ours to start on a busy machine
 LOAD_TIMEOUT_S = 30.0  #: for a user's module to be imported, from when that begins
@@ -161,7 +161,7 @@ class Crew:
         setup: Asked before each step of setting up; it may refuse one.
     """
 
-    def __init__(self, setup: SetupFaults) -> None:
+    def __init__(self, setup: SetupSteps) -> None:
         self._setup = setup
         self.workers: list[Worker] = []
         self.deaths: list[Worker] = []  #: those that did not end in order

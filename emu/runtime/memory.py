@@ -20,7 +20,7 @@ from emu.core import (
     run_size,
 )
 from emu.runtime.segment import Segment, check_room, create_segment
-from emu.runtime.setup_faults import SetupFaults
+from emu.runtime.setup_steps import SetupSteps
 
 #: Objects of the whole run and of each queue, by role.
 _SHARED = {
@@ -76,7 +76,7 @@ class RunMemory:
         shape: Shape,
         queues: int,
         arena: bytearray | None,
-        setup: SetupFaults,
+        setup: SetupSteps,
         *,
         is_foreign: bool = False,
     ) -> None:
