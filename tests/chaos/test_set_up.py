@@ -138,7 +138,8 @@ def fail_at_each_step(*problems: str, **fields: Any) -> list[str]:
         assert report.ok
         assert report.ended == "set-up failed on purpose"
         assert report.reconciliation.rows[1].injected == 1
-        assert report.queues == report.processes == ()
+        assert report.queues == ()
+        assert report.processes == ()
         assert {item.holds for item in report.statements if item is not unwind} == {None}
         assert unwind.holds is True
         found = re.fullmatch(

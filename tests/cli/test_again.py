@@ -68,7 +68,7 @@ def test_every_field_has_an_option_or_is_known_to_have_none() -> None:
 def test_options_are_read_back_as_the_same_configuration(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    chosen = {"seed": 3, "duration_s": 1.0}
+    chosen: dict[str, Any] = {"seed": 3, "duration_s": 1.0}
     chosen |= OTHER if name == "all of them" else {name: OTHER[name]}
     config = RunConfig(**chosen)
     again = read_back(monkeypatch, shlex.split(options(config.as_dict())))

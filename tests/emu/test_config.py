@@ -47,8 +47,9 @@ def error_of(**fields: Any) -> str:
 def test_number_is_taken_at_its_bounds_and_refused_beyond(name: str) -> None:
     low, high = BOUNDS[name]
     for value in (low, high):
-        others = {"area_buffers": 8192} if name == "grant_entries" else {}
-        assert getattr(RunConfig(**{name: value}, **others), name) == value
+        others: dict[str, Any] = {"area_buffers": 8192} if name == "grant_entries" else {}
+        others[name] = value
+        assert getattr(RunConfig(**others), name) == value
     for value in (low - 1, high + 1, -(2**70), 2**70):
         assert error_of(**{name: value}) == (
             f"{name}: {value} is not allowed; it must be {low} to {high}"
@@ -81,7 +82,8 @@ def test_duration_within_range_is_taken(value: float | None) -> None:
 def test_choice_may_be_given_by_name(name: str) -> None:
     """As JSON and people write it; a name that is not known is refused, not taken for another."""
     for member in CHOICES[name]:
-        assert getattr(RunConfig(**{name: str(member)}), name) is member
+        fields: dict[str, Any] = {name: str(member)}
+        assert getattr(RunConfig(**fields), name) is member
     message = error_of(**{name: "nosuch"})
     assert message.startswith(f"{name}: 'nosuch' is not allowed; ")
     assert all(repr(str(member)) in message for member in CHOICES[name])
@@ -105,7 +107,8 @@ def test_consumer_needs_module_and_function(text: str) -> None:
     ],
 )
 def test_ring_size_is_rounded_up_and_it_is_said(name: str, value: int, rounded: int) -> None:
-    config = RunConfig(area_buffers=8192, **{name: value})
+    fields: dict[str, Any] = {"area_buffers": 8192, name: value}
+    config = RunConfig(**fields)
     assert getattr(config, name) == rounded
     assert config.roundings == (f"{name}: {value} rounded up to {rounded}, a power of two",)
 
@@ -227,7 +230,8 @@ def test_shape_is_what_the_layout_takes() -> None:
 @pytest.mark.parametrize("name", ["area_buffers", "rq_entries", "cq_entries", "grant_entries"])
 def test_layout_takes_every_size_that_the_config_takes(name: str) -> None:
     for value in BOUNDS[name]:
-        assert layout_sizes(RunConfig(**{name: value}).shape(flows_max=1)).kern > 0
+        fields: dict[str, Any] = {name: value}
+        assert layout_sizes(RunConfig(**fields).shape(flows_max=1)).kern > 0
 
 
 def test_default_hold_lets_something_of_a_short_replay_come_back() -> None:

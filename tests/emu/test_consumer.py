@@ -304,7 +304,7 @@ def own(said: Path) -> Own:
     """A configuration for one of the consumers above, with returns not delayed by the C side."""
 
     def make(consumer: Callable[[Consumer], object], **fields: object) -> RunConfig:
-        defaults = {"seed": SEED, "packets": 3000, "traffic": TRAFFIC, "hold": 0}
+        defaults: dict[str, Any] = {"seed": SEED, "packets": 3000, "traffic": TRAFFIC, "hold": 0}
         defaults["wait_ms"] = 60_000  # a consumer in Python may be slow to begin
         name = f"test_consumer:{consumer.__name__}"
         return RunConfig(**{**defaults, "consumer": name, **fields})

@@ -12,8 +12,7 @@ from emu.core import mutate
 from emu.spec.state import Verdict
 from faults import CATALOGUE, Actor, Fault, Group, Param, UnknownFaultError, find
 from faults.catalogue import AUDIT_STATEMENTS, VALID_VERDICTS
-from faults.fault import PARAMS_MAX, U32_MAX, shown
-from faults.plan import FIELDS
+from faults.fault import FIELDS, PARAMS_MAX, U32_MAX, shown
 
 VERDICTS = {verdict.label for verdict in Verdict}
 HEADER = Path(__file__).parents[2] / "cext" / "faults" / "fault.h"
@@ -174,7 +173,7 @@ def test_parameter_is_compiled_and_typed_back(fault: Fault, param: Param) -> Non
 
 @each_param
 def test_parameter_out_of_range_is_refused(fault: Fault, param: Param) -> None:
-    wrong = [None, True, 1.5, "", "x", [], 2**64, -1, "random "]
+    wrong: list[object] = [None, True, 1.5, "", "x", [], 2**64, -1, "random "]
     wrong += ["RANDOM", 0] if param.choices else [param.low - 1, param.high + 1, "1"]
     for value in wrong:
         with pytest.raises(ValueError, match="is not allowed; it must be"):

@@ -20,7 +20,8 @@ from faults import (
     find,
     parse_plan,
 )
-from faults.plan import AT_MAX, FIELDS, ORDINAL_MAX, QUEUES_MAX, RULES_MAX
+from faults.fault import FIELDS
+from faults.plan import AT_MAX, ORDINAL_MAX, QUEUES_MAX, RULES_MAX
 
 BAD_PAD, BAD_INDEX = CATALOGUE["bad-pad"], CATALOGUE["bad-index"]
 ordinals = st.integers(0, ORDINAL_MAX - 1)
@@ -34,8 +35,9 @@ def rules(draw: st.DrawFn, fault: Fault) -> PlanRule:
     if fault.asked_once:
         first = at = 0
         several = (0,)
+    ats: list[dict[str, Any]] = [{"at": at}, {"at": several}]
     trigger: dict[str, Any] = draw(
-        st.sampled_from([{"at": at}, {"at": several}])
+        st.sampled_from(ats)
         | st.builds(lambda n: {"every": n}, st.integers(1, ORDINAL_MAX))
         | st.builds(lambda p: {"probability": p}, st.floats(0.0, 1.0))
     )

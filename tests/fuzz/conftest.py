@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import libfuzzer_compiler
-from emu.fuzz.build import core_sources
 from emu.fuzz.harness import Harness, Target
 
 ROOT = Path(__file__).parents[2]

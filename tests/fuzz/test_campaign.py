@@ -213,7 +213,7 @@ def test_what_a_provider_keeps_is_put_back_before_each_program(
     """Four scrubs are good however many programs have four; the fifth is a finding alone."""
     target = Target(provider=provider(_fifth(KEPT[where]), scrub="more"), sanitize=sanitize)
     harness = Harness(target)
-    paths = []
+    paths: list[Path] = []
     for count in (4, 4, 4, 4, 5):
         paths.append(tmp_path / f"{len(paths)}.program")
         paths[-1].write_bytes(bytes(8) + bytes([10, 0]) * count)

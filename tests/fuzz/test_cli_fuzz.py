@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from emu.compile import toolchain
+from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import afl_compiler, any_compiler, libfuzzer_compiler
 from emu.fuzz import harness
-from emu.fuzz.build import core_sources
 
 #: One for which nothing can be made, not even by root.
 NOT_WRITABLE = "/proc/self"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import libfuzzer_compiler, llvm_tool
 from emu.errors import EnvironmentProblem
 from emu.fuzz import coverage
-from emu.fuzz.build import core_sources
 from emu.fuzz.coverage import UNREACHABLE, CoverageMeter
 from emu.fuzz.harness import Target
 

@@ -46,7 +46,7 @@ def replayed(script: Any, run: Path, *options: str) -> Any:
 
 def moved(script: Any) -> Path:
     """Move the folder of a test as a whole; where it is now."""
-    place = script.folder.parent / "moved"
+    place: Path = script.folder.parent / "moved"
     script.folder.rename(place)
     return place
 

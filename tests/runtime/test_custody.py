@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_return_before_the_memory_began_is_still_no_return(hands: Hands) -> None
 
 
 @pytest.mark.parametrize("off", [-1, 2**64, 6 << 12, "a" * 500, None])
-def test_changed_completion_is_told_and_leaves_the_true_one_out(hands: Hands, off: object) -> None:
+def test_changed_completion_is_told_and_leaves_the_true_one_out(hands: Hands, off: Any) -> None:
     completion = hands.hand_out(fragment(5))
     made_up = replace(completion, raw=replace(completion.raw, off=off))
     assert not hands.give_back(made_up)
@@ -83,9 +84,7 @@ def test_changed_completion_is_told_and_leaves_the_true_one_out(hands: Hands, of
 
 
 @pytest.mark.parametrize("ordinal", [-1, 77, 2**70, "x", None])
-def test_completion_with_another_ordinal_was_never_handed_out(
-    hands: Hands, ordinal: object
-) -> None:
+def test_completion_with_another_ordinal_was_never_handed_out(hands: Hands, ordinal: Any) -> None:
     completion = replace(hands.hand_out(fragment(5)), ordinal=ordinal)
     assert not hands.give_back(completion)
     assert "never handed out" in hands.told[0]

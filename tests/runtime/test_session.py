@@ -425,11 +425,12 @@ def test_calls_in_the_last_sample_do_nothing() -> None:
                 results.append((running.detach_consumer(1),))
                 running.interrupt()
             else:
-                calls = (running.detach_consumer(0), running.attach_consumer(1))
-                results.append((*calls, running.restart_queue(0)))
+                detached = running.detach_consumer(0)
+                running.attach_consumer(1)
+                results.append((detached, running.restart_queue(0)))
 
         report = running.run(call, sample_every_s=0.05)
-    assert results[1:] == [((0, 0), None, False)]
+    assert results[1:] == [((0, 0), False)]
     assert report.problems == ()
     assert report.ended == "interrupted"
     assert report.total("provider", "restarts") == 0
@@ -599,7 +600,7 @@ def test_mistake_while_the_run_is_on_ends_it_with_a_verdict(
             if count == 3:
                 raise error
 
-        monkeypatch.setattr(session, "_act_chaos", fails)
+        monkeypatch.setattr(session, "_act_process_faults", fails)
         report = session.run()
         pids = [process.pid for process in report.processes]
     assert not report.ok

@@ -243,8 +243,8 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session: Session | None = None
-        self.run: SteeredRun | None = None
+        self.session: Any = None  # a Session between create() and the end
+        self.run: Any = None  # a SteeredRun once it has begun
 
     @initialize(
         seed=st.integers(0, 2**64 - 1),
@@ -275,7 +275,7 @@ class Life(RuleBasedStateMachine):
         note(f"RunConfig.from_dict({self.config.as_dict()!r})")
         self.replaces_alone = any(rule in KILLS for rule in plan)
         self.is_limited = bool(self.config.packets)
-        self.attached = [True] * self.config.queues
+        self.attached: list[bool | None] = [True] * self.config.queues
         self.taken_back = [0] * self.config.queues
         self.delivered_until = [0] * self.config.queues  # its detachment: fragments of a queue
         self.ends: set[str] = set()  # how the run must end now, if that is decided
@@ -356,7 +356,7 @@ class Life(RuleBasedStateMachine):
 
     def delivered(self, at: int) -> int:
         """Fragments that the NIC has delivered on a queue."""
-        return self.session.sample().queues[at].nic["fragments_delivered"]
+        return int(self.session.sample().queues[at].nic["fragments_delivered"])
 
     def judge_detach(self, at: int, outcome: object) -> None:
         if self.run is None or self.attached[at] is False:
@@ -467,7 +467,7 @@ class Life(RuleBasedStateMachine):
 
     def kill_now(self, label: str) -> int:
         """Kill a process and wait until it has ended, without reaping it."""
-        pid = self.session.pids[label]
+        pid = int(self.session.pids[label])
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -577,11 +577,12 @@ class LetsASecondConsumerIn(Session):
 
 class LetsADetachedConsumerLive(Session):
     def detach_consumer(self, queue: int) -> tuple[int, int]:
-        kill, self.crew.kill = self.crew.kill, lambda _worker: None
+        crew: Any = self.crew
+        kill, crew.kill = crew.kill, lambda _worker: None
         try:
             return super().detach_consumer(queue)
         finally:
-            self.crew.kill = kill
+            crew.kill = kill
 
 
 class ClaimsARestartThatItDidNotAskFor(Session):

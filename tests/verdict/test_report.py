@@ -30,7 +30,7 @@ VERDICTS = {
     *("bad_pad", "bad_area", "bad_index", "no_user_ref"),
 }
 #: Path in run.json: type of the value.
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "schema": int,
     "ok": bool,
     "seed": int,
