@@ -72,6 +72,15 @@ struct zcrx_custom_call {
 /* Carry out one firing. 0, or -1 when that failed: then nothing is written for it. */
 typedef int zcrx_custom_ask(void *context, struct zcrx_custom_call *call);
 
+/* An entry made for the return at the head of pending, not written yet. */
+struct zcrx_staged {
+	struct io_uring_zcrx_rqe rqe;
+	uint8_t rule; /* + 1; 0 = the valid return itself */
+	uint8_t how; /* enum zcrx_put */
+	uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
+	bool is_due; /* it is the return itself, by whatever bytes */
+};
+
 struct zcrx_returns {
 	struct zcrx_queue *queue;
 	struct zcrx_consumer_params params;
@@ -97,18 +106,9 @@ struct zcrx_returns {
 	uint64_t pending_mask, pending_head, pending_tail;
 	struct zcrx_known *known; /* [num_niovs] */
 
-	/* Entries made for the return at the head of pending, not written yet. */
-	struct {
-		struct io_uring_zcrx_rqe rqe;
-		uint8_t rule; /* + 1; 0 = the valid return itself */
-		uint8_t how; /* enum zcrx_put */
-		uint8_t strays; /* the user's fault that it is put down to if it names a buffer, or 0 */
-		bool is_due; /* it is the return itself, by whatever bytes */
-	} staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
+	struct zcrx_staged staged[ZCRX_FAULT_RULES_MAX * 16 + 1];
 	uint32_t staged_count, staged_at;
 	uint32_t staged_end; /* once so many are written, the fragment is not held any more */
-	uint8_t doubles[ZCRX_FAULT_RULES_MAX]; /* rules whose copies follow that return */
-	uint32_t double_count;
 	bool is_staged;
 
 	struct io_uring_zcrx_rqe *history; /* [ZCRX_HISTORY] */
@@ -139,7 +139,6 @@ struct zcrx_returns {
 	bool is_tainted;
 	uint32_t tainted_until;
 
-	uint8_t valid_strays; /* the same of the return that is being staged */
 	zcrx_custom_ask *ask_custom; /* NULL: users' own faults do nothing */
 	void *custom_context;
 	const struct zcrx_custom_call *custom_call; /* the one that is being answered */
