@@ -41,17 +41,15 @@ static void attach_rings(struct zcrx_consumer *consumer)
 {
 	struct zcrx_rings_header *rings = consumer->queue.rings;
 	uint8_t *base = (uint8_t *)rings;
-	struct zcrx_rq_user *rq = &consumer->returns.rq;
-
-	*rq = (struct zcrx_rq_user){
+	struct zcrx_rq_user rq = {
 		.head = (shm_u32 *)(base + rings->rq.head),
 		.tail = (shm_u32 *)(base + rings->rq.tail),
 		.rqes = (struct zcrx_rqe_slot *)(base + rings->rq.rqes),
 		.entries = rings->rq_entries,
 		.mask = rings->rq_entries - 1,
 	};
-	rq->cached_head = shm_load_acquire_u32(rq->head, POINT_RQ_HEAD_LOAD);
-	rq->cached_tail = shm_load_acquire_u32(rq->tail, POINT_RQ_TAIL_LOAD);
+	rq.cached_head = shm_load_acquire_u32(rq.head, POINT_RQ_HEAD_LOAD);
+	rq.cached_tail = shm_load_acquire_u32(rq.tail, POINT_RQ_TAIL_LOAD);
 	consumer->cq = (struct zcrx_cq_user){
 		.head = (shm_u32 *)(base + rings->cq.head),
 		.tail = (shm_u32 *)(base + rings->cq.tail),
@@ -60,8 +58,7 @@ static void attach_rings(struct zcrx_consumer *consumer)
 		.mask = rings->cq_entries - 1,
 	};
 	consumer->cq.cached_head = shm_load_acquire_u32(consumer->cq.head, POINT_CQ_HEAD_LOAD);
-	consumer->returns.cq_head = consumer->cq.head;
-	consumer->returns.cq_tail = consumer->cq.tail;
+	zcrx_returns_attach(&consumer->returns, &rq, consumer->cq.head, consumer->cq.tail);
 }
 
 struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t index,
@@ -129,8 +126,8 @@ static uint32_t niov_of(const struct zcrx_consumer *consumer, uint64_t off)
 static void count_outside(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
 {
 	shm_count(&consumer->queue.lab->bad_completions, 1);
-	zcrx_returns_record_error(&consumer->returns, ZCRX_ERROR_OUTSIDE, fragment->off,
-				  (uint32_t)fragment->res);
+	zcrx_findings_record_error(&consumer->returns.findings, ZCRX_ERROR_OUTSIDE, fragment->off,
+				   (uint32_t)fragment->res);
 }
 
 /* Which of the NIC's faults a fragment bears the mark of. */
@@ -177,8 +174,8 @@ static void check_order(struct zcrx_consumer *consumer, const struct zcrx_fragme
 	consumer->flow_known[flow] = 1;
 	if (gap > INT32_MAX) {
 		shm_count(&consumer->queue.lab->order_errors, 1);
-		zcrx_returns_record_error(&consumer->returns, ZCRX_ERROR_ORDER,
-					  flow << 32 | fragment->seq, consumer->next_seq[flow]);
+		zcrx_findings_record_error(&consumer->returns.findings, ZCRX_ERROR_ORDER,
+					   flow << 32 | fragment->seq, consumer->next_seq[flow]);
 	} else if (gap) {
 		tally->gaps += gap;
 		shm_store_relaxed_u32(&received->gaps,
@@ -254,7 +251,7 @@ static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held)
 
 	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
 		consumer->sink += consumer->queue.area.bytes[held->off];
-	zcrx_returns_received(&consumer->returns, held, index);
+	zcrx_findings_received(&consumer->returns.findings, held, index);
 }
 
 static void receive_marked(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
@@ -270,7 +267,7 @@ static void receive_marked(struct zcrx_consumer *consumer, struct zcrx_fragment 
 	held = held_of(fragment);
 	hold(consumer, &held);
 	if (found)
-		zcrx_returns_found(&consumer->returns, &held, found, rule);
+		zcrx_findings_tell(&consumer->returns.findings, &held, found, rule);
 }
 
 static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
@@ -308,7 +305,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 
 	if (available > max)
 		available = max;
-	zcrx_returns_look(&consumer->returns);
+	zcrx_findings_look(&consumer->returns.findings);
 	for (uint32_t i = 0; i < available; i++) {
 		struct zcrx_fragment fragment = take_one(consumer);
 
@@ -330,10 +327,11 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 		fragments[kept++] = fragment;
 	}
 	/* A NIC that found the scribble waits for the true head, and we for the NIC. */
-	if (available == 0 && !consumer->returns.has_scribbled_cq)
+	if (available == 0 && !consumer->returns.ring_faults.has_scribbled_cq)
 		return 0;
-	zcrx_returns_record_taken(&consumer->returns, available, consumer->cq.cached_head);
-	consumer->returns.has_scribbled_cq = false;
+	zcrx_findings_record_taken(&consumer->returns.findings, available,
+				   consumer->cq.cached_head);
+	consumer->returns.ring_faults.has_scribbled_cq = false;
 	zcrx_cq_user_release(&consumer->cq);
 	shm_count(&lab->fragments, tally.fragments);
 	shm_count(&lab->bytes, tally.bytes);
@@ -409,13 +407,13 @@ void zcrx_consumer_set_custom(struct zcrx_consumer *consumer,
 			      int (*ask)(void *context, struct zcrx_custom_call *call),
 			      void *context)
 {
-	zcrx_returns_set_custom(&consumer->returns, ask, context);
+	zcrx_injection_set_custom(&consumer->returns.injection, ask, context);
 }
 
 void zcrx_consumer_custom_wrote(struct zcrx_consumer *consumer, const uint8_t *before,
 				const uint8_t *after)
 {
-	zcrx_returns_custom_wrote(&consumer->returns, before, after);
+	zcrx_injection_custom_wrote(&consumer->returns.injection, before, after);
 }
 
 /* ---- the loop ------------------------------------------------------------------- */
@@ -472,7 +470,7 @@ void zcrx_consumer_wait(struct zcrx_consumer *consumer, uint32_t timeout_us)
 {
 	uint32_t seq;
 
-	zcrx_returns_ring_provider(&consumer->returns);
+	zcrx_rq_writer_wake_provider(&consumer->returns.writer);
 	seq = zcrx_bell_prepare(consumer->bell, ZCRX_BELL_WORK);
 	if (zcrx_cq_user_available(&consumer->cq) || zcrx_consumer_should_stop(consumer))
 		zcrx_bell_cancel(consumer->bell);
@@ -508,19 +506,19 @@ int zcrx_consumer_run(struct zcrx_consumer *consumer, uint32_t slice_ms)
 			for (uint32_t i = 0; i < count; i++)
 				give(consumer, &fragments[i]);
 			zcrx_returns_flush(&consumer->returns);
-			if (consumer->returns.custom_failed)
+			if (consumer->returns.injection.custom_failed)
 				return -ECANCELED;
 			if (++batches % CLOCK_EVERY == 0 && zcrx_now_ns() >= deadline)
 				return 0;
 			continue;
 		}
-		zcrx_returns_ring_provider(&consumer->returns);
+		zcrx_rq_writer_wake_provider(&consumer->returns.writer);
 		if (is_finished(consumer))
 			return 1;
 		if (zcrx_waiter_idle(&consumer->waiter)) {
 			bool waiting = zcrx_consumer_flush(consumer) != 0;
 
-			if (consumer->returns.custom_failed)
+			if (consumer->returns.injection.custom_failed)
 				return -ECANCELED;
 
 			/* Returns that wait for room want to be looked after soon. */

@@ -89,7 +89,7 @@ void zcrx_consumer_note_touches(struct zcrx_consumer *consumer, uint64_t count);
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer);
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer);
 
-/* --- for faults of one's own: see returns.h --- */
+/* --- for faults of one's own: see faults/injection.h --- */
 
 struct zcrx_custom_call;
 void zcrx_consumer_set_custom(struct zcrx_consumer *consumer,

@@ -72,7 +72,7 @@ enum zcrx_fault_kind {
 	ZCRX_FAULT_FREELIST_EMPTY = 53,
 	ZCRX_FAULT_PTR_RING_FULL = 54,
 	/* 60 .. 79 are carried out by the control process */
-	ZCRX_FAULT_CUSTOM = 100, /* a user's own: asked through zcrx_returns_set_custom() */
+	ZCRX_FAULT_CUSTOM = 100, /* a user's own: asked through zcrx_injection_set_custom() */
 };
 
 /* The second parameter of ZCRX_FAULT_CLOCK_JUMP. */

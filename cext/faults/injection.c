@@ -2,14 +2,15 @@
 /*
  * What a fault plan makes of a return. The rules that are due are carried out in
  * the order of the plan, each by the function of its kind; it leaves entries staged,
- * changes the return itself, or leaves word for whoever writes (a tail that is to lie, a
+ * changes the return itself, or arms a fault of the ring (a tail that is to lie, a
  * ring to run over). Staging everything first keeps the order right however little
  * room there is: what was staged goes in piece by piece.
  */
 #define _GNU_SOURCE
 #include "injection.h"
-#include "ring_faults.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define COPIES_MAX 16U /* of one double return */
@@ -33,35 +34,86 @@ struct making {
 	uint32_t double_count;
 };
 
-/* ---- staging ------------------------------------------------------------------------- */
-
-static const uint32_t *params_of(const struct zcrx_returns *returns, uint32_t rule)
+int zcrx_injection_init(struct zcrx_injection *injection, struct zcrx_fault_plan *plan,
+			struct zcrx_findings *findings)
 {
-	return returns->plan.lanes[rule - 1].rule.params;
+	injection->plan = plan;
+	injection->findings = findings;
+	injection->ring_faults = findings->ring_faults;
+	injection->writer = findings->writer;
+	injection->holdings = findings->holdings;
+	for (uint32_t i = 0; i < plan->count; i++) {
+		uint32_t kind = plan->lanes[i].rule.kind;
+
+		injection->keeps_history |= kind == ZCRX_FAULT_STALE_RETURN ||
+					    kind == ZCRX_FAULT_CUSTOM;
+	}
+	injection->history = calloc(ZCRX_HISTORY, sizeof(*injection->history));
+	injection->early = calloc(ZCRX_HISTORY, sizeof(*injection->early));
+	return injection->history && injection->early ? 0 : -ENOMEM;
 }
 
-static struct zcrx_staged *stage(struct zcrx_returns *returns, struct io_uring_zcrx_rqe rqe,
+void zcrx_injection_destroy(struct zcrx_injection *injection)
+{
+	free(injection->history);
+	free(injection->early);
+	injection->history = NULL;
+	injection->early = NULL;
+}
+
+/* ---- staging ------------------------------------------------------------------------- */
+
+/* Of a rule + 1; 0 = a return by the rules. */
+static enum zcrx_fault_kind kind_of(const struct zcrx_injection *injection, uint32_t rule)
+{
+	return rule ? (enum zcrx_fault_kind)injection->plan->lanes[rule - 1].rule.kind :
+		      ZCRX_FAULT_NONE;
+}
+
+static const uint32_t *params_of(const struct zcrx_injection *injection, uint32_t rule)
+{
+	return injection->plan->lanes[rule - 1].rule.params;
+}
+
+static bool is_stray(enum zcrx_fault_kind kind)
+{
+	return kind == ZCRX_FAULT_DOUBLE_RETURN || kind == ZCRX_FAULT_STALE_RETURN ||
+	       kind == ZCRX_FAULT_NEIGHBOUR_RETURN || kind == ZCRX_FAULT_NEVER_GIVEN ||
+	       kind == ZCRX_FAULT_BAD_OFFSET;
+}
+
+static struct zcrx_staged *stage(struct zcrx_injection *injection, struct io_uring_zcrx_rqe rqe,
 				 uint32_t rule)
 {
-	struct zcrx_staged *staged = &returns->staged[returns->staged_count];
+	enum zcrx_fault_kind kind = kind_of(injection, rule);
+	struct zcrx_staged *staged = &injection->staged[injection->staged_count];
 
-	assert(returns->staged_count < sizeof(returns->staged) / sizeof(returns->staged[0]));
+	assert(injection->staged_count < sizeof(injection->staged) / sizeof(injection->staged[0]));
 
-	returns->staged_count++;
-	*staged = (struct zcrx_staged){.rqe = rqe, .rule = (uint8_t)rule, .how = ZCRX_PUT};
+	injection->staged_count++;
+	staged->how = ZCRX_PUT;
+	staged->entry = (struct zcrx_entry){
+		.rqe = rqe,
+		.rule = (uint8_t)rule,
+		.strays = is_stray(kind) ? (uint8_t)rule : 0,
+	};
+	if (kind == ZCRX_FAULT_CUSTOM) {
+		staged->entry.is_declared = true;
+		staged->entry.declared = injection->plan->lanes[rule - 1].rule.custom_verdicts;
+	}
 	return staged;
 }
 
-static struct io_uring_zcrx_rqe mutated(const struct zcrx_returns *returns,
+static struct io_uring_zcrx_rqe mutated(const struct zcrx_injection *injection,
 					const struct making *making, uint32_t value)
 {
 	return zcrx_fault_mutate((enum zcrx_fault_kind)making->lane->rule.kind, value,
-				 &making->lane->rng, &making->valid, &returns->fault_area);
+				 &making->lane->rng, &making->valid, &injection->holdings->area);
 }
 
-static struct io_uring_zcrx_rqe return_of(const struct zcrx_returns *returns, uint32_t niov)
+static struct io_uring_zcrx_rqe return_of(const struct zcrx_injection *injection, uint32_t niov)
 {
-	const struct zcrx_fault_area *area = &returns->fault_area;
+	const struct zcrx_fault_area *area = &injection->holdings->area;
 
 	return (struct io_uring_zcrx_rqe){
 		.off = (uint64_t)niov << area->niov_shift,
@@ -70,12 +122,14 @@ static struct io_uring_zcrx_rqe return_of(const struct zcrx_returns *returns, ui
 }
 
 /* A buffer of which nothing is held, or the return's own if none was met by chance. */
-static uint32_t foreign_niov(const struct zcrx_returns *returns, const struct making *making)
+static uint32_t foreign_niov(const struct zcrx_injection *injection, const struct making *making)
 {
-	for (int tries = 0; tries < 16; tries++) {
-		uint32_t niov = zcrx_rng_below(&making->lane->rng, returns->fault_area.num_niovs);
+	const struct zcrx_holdings *holdings = injection->holdings;
 
-		if (returns->known[niov].held == 0)
+	for (int tries = 0; tries < 16; tries++) {
+		uint32_t niov = zcrx_rng_below(&making->lane->rng, holdings->area.num_niovs);
+
+		if (holdings->known[niov].held == 0)
 			return niov;
 	}
 	return making->own;
@@ -83,51 +137,52 @@ static uint32_t foreign_niov(const struct zcrx_returns *returns, const struct ma
 
 /* ---- content ------------------------------------------------------------------------- */
 
-static void add_malformed(struct zcrx_returns *returns, struct making *making)
+static void add_malformed(struct zcrx_injection *injection, struct making *making)
 {
-	stage(returns, mutated(returns, making, making->params[0]), making->rule);
+	stage(injection, mutated(injection, making, making->params[0]), making->rule);
 }
 
-static void write_otherwise(struct zcrx_returns *returns, struct making *making)
+static void write_otherwise(struct zcrx_injection *injection, struct making *making)
 {
-	making->valid = mutated(returns, making, making->params[0]);
+	making->valid = mutated(injection, making, making->params[0]);
 	making->valid_rule = making->rule;
 }
 
 /* Where an alias is an error it is no return. */
-static void alias(struct zcrx_returns *returns, struct making *making)
+static void alias(struct zcrx_injection *injection, struct making *making)
 {
-	if (returns->params.strict_alias)
-		stage(returns, mutated(returns, making, 0), making->rule);
+	if (injection->holdings->strict_alias)
+		stage(injection, mutated(injection, making, 0), making->rule);
 	else
-		write_otherwise(returns, making);
+		write_otherwise(injection, making);
 }
 
 /* ---- stray returns --------------------------------------------------------------------- */
 
-static void return_twice(struct zcrx_returns *returns, struct making *making)
+static void return_twice(struct zcrx_injection *injection, struct making *making)
 {
-	(void)returns;
+	(void)injection;
 	making->doubles[making->double_count++] = (uint8_t)making->rule;
 }
 
-static void return_stale(struct zcrx_returns *returns, struct making *making)
+static void return_stale(struct zcrx_injection *injection, struct making *making)
 {
 	uint64_t ago = making->params[0];
 
-	if (returns->history_count >= ago)
-		stage(returns, returns->history[(returns->history_count - ago) % ZCRX_HISTORY],
+	if (injection->history_count >= ago)
+		stage(injection,
+		      injection->history[(injection->history_count - ago) % ZCRX_HISTORY],
 		      making->rule);
 }
 
-static void return_early(struct zcrx_returns *returns, struct making *making)
+static void return_early(struct zcrx_injection *injection, struct making *making)
 {
-	uint64_t position = returns->position;
+	uint64_t position = injection->writer->position;
 
 	making->valid_rule = making->rule;
-	if (returns->early_tail - returns->early_head == ZCRX_HISTORY)
+	if (injection->early_tail - injection->early_head == ZCRX_HISTORY)
 		return; /* enough of them are out; this one is returned like any other */
-	returns->early[returns->early_tail++ % ZCRX_HISTORY] = (struct zcrx_early){
+	injection->early[injection->early_tail++ % ZCRX_HISTORY] = (struct zcrx_early){
 		.held = *making->held,
 		.due = position + making->params[0],
 		.position = position,
@@ -135,114 +190,109 @@ static void return_early(struct zcrx_returns *returns, struct making *making)
 	};
 }
 
-static void return_neighbour(struct zcrx_returns *returns, struct making *making)
+static void return_neighbour(struct zcrx_injection *injection, struct making *making)
 {
-	uint32_t niov = (making->own + making->params[0]) % returns->fault_area.num_niovs;
+	uint32_t niov = (making->own + making->params[0]) % injection->holdings->area.num_niovs;
 
-	stage(returns, return_of(returns, niov), making->rule);
+	stage(injection, return_of(injection, niov), making->rule);
 }
 
-static void return_foreign(struct zcrx_returns *returns, struct making *making)
+static void return_foreign(struct zcrx_injection *injection, struct making *making)
 {
-	stage(returns, return_of(returns, foreign_niov(returns, making)), making->rule);
+	stage(injection, return_of(injection, foreign_niov(injection, making)), making->rule);
 }
 
-static void withdraw(struct zcrx_returns *returns, struct making *making)
+static void withdraw(struct zcrx_injection *injection, struct making *making)
 {
 	making->happens = false;
-	shm_count(&returns->queue->lab->hoarded, 1);
+	shm_count(&injection->writer->queue->lab->hoarded, 1);
 }
 
-static void hoard(struct zcrx_returns *returns, struct making *making)
+static void hoard(struct zcrx_injection *injection, struct making *making)
 {
-	if (returns->hoarded >= making->params[0])
+	if (injection->hoarded >= making->params[0])
 		return;
-	returns->hoarded++;
-	withdraw(returns, making);
+	injection->hoarded++;
+	withdraw(injection, making);
 }
 
-static void misdirect(struct zcrx_returns *returns, struct making *making)
+static void misdirect(struct zcrx_injection *injection, struct making *making)
 {
 	const uint32_t *params = making->params;
 
-	if (returns->misdirected >= params[1] ||
-	    !zcrx_misdirect(returns, making->held->off, params[0], making->rule))
+	if (injection->misdirected >= params[1] ||
+	    !zcrx_ringf_misdirect(injection->ring_faults, making->held->off, params[0],
+				  making->rule))
 		return;
-	returns->misdirected++;
-	withdraw(returns, making);
+	injection->misdirected++;
+	withdraw(injection, making);
 }
 
 /* ---- faults of the ring ------------------------------------------------------------------ */
 
-static void run_ahead(struct zcrx_returns *returns, struct making *making)
+static void run_ahead(struct zcrx_injection *injection, struct making *making)
 {
-	returns->tail_ahead = making->params[0];
-	returns->tail_rule = (uint8_t)making->rule;
+	zcrx_ringf_arm_ahead(injection->ring_faults, making->params[0], making->rule);
 }
 
-static void move_tail_back(struct zcrx_returns *returns, struct making *making)
+static void move_tail_back(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_tail_lie(returns, making->params[0], false, making->rule);
+	zcrx_ringf_arm_lie(injection->ring_faults, making->params[0], false, making->rule);
 }
 
-static void make_tail_up(struct zcrx_returns *returns, struct making *making)
+static void make_tail_up(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_tail_lie(returns, (uint32_t)zcrx_rng_next(&making->lane->rng), true, making->rule);
+	zcrx_ringf_arm_lie(injection->ring_faults, (uint32_t)zcrx_rng_next(&making->lane->rng),
+			   true, making->rule);
 }
 
-static void publish_early(struct zcrx_returns *returns, struct making *making)
+static void publish_early(struct zcrx_injection *injection, struct making *making)
 {
-	(void)returns;
+	(void)injection;
 	making->how = ZCRX_PUT_EARLY;
 	making->valid_rule = making->rule;
 }
 
-static void rewrite(struct zcrx_returns *returns, struct making *making)
+static void rewrite(struct zcrx_injection *injection, struct making *making)
 {
-	(void)returns;
+	(void)injection;
 	making->how = ZCRX_PUT_REWRITTEN;
 	making->valid_rule = making->rule;
 }
 
-static void stall(struct zcrx_returns *returns, struct making *making)
+static void stall(struct zcrx_injection *injection, struct making *making)
 {
-	returns->is_stalled = true;
-	returns->stalled_until = zcrx_now_ns() + (uint64_t)making->params[0] * 1000;
+	zcrx_rq_writer_withhold(injection->writer, making->params[0]);
 }
 
-static void run_over(struct zcrx_returns *returns, struct making *making)
+static void run_over(struct zcrx_injection *injection, struct making *making)
 {
-	returns->over = making->params[0];
-	returns->over_rule = making->rule;
+	zcrx_ringf_arm_overrun(injection->ring_faults, making->params[0], making->rule);
 }
 
-static void forget(struct zcrx_returns *returns, struct making *making)
+static void forget(struct zcrx_injection *injection, struct making *making)
 {
-	returns->forget = making->params[0];
-	returns->forget_rule = making->rule;
+	zcrx_ringf_arm_forget(injection->ring_faults, making->params[0], making->rule);
 }
 
-static void scribble_head(struct zcrx_returns *returns, struct making *making)
+static void scribble_head(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_scribble_head(returns, (uint32_t)zcrx_rng_next(&making->lane->rng));
+	zcrx_ringf_scribble_head(injection->ring_faults,
+				 (uint32_t)zcrx_rng_next(&making->lane->rng));
 }
 
-static void scribble_cq_head(struct zcrx_returns *returns, struct making *making)
+static void scribble_cq_head(struct zcrx_injection *injection, struct making *making)
 {
-	uint32_t tail = shm_load_relaxed_u32(returns->cq_tail, POINT_CQ_TAIL_LOAD);
-
-	returns->has_scribbled_cq = true;
-	shm_store_release_u32(returns->cq_head,
-			      zcrx_scribble(tail, (uint32_t)zcrx_rng_next(&making->lane->rng)),
-			      POINT_CQ_HEAD_STORE);
+	zcrx_ringf_scribble_cq_head(injection->ring_faults,
+				    (uint32_t)zcrx_rng_next(&making->lane->rng));
 }
 
 /* ---- pace, area ---------------------------------------------------------------------------- */
 
 /* A long pause ends when the run does. */
-static void take_a_break(struct zcrx_returns *returns, struct making *making)
+static void take_a_break(struct zcrx_injection *injection, struct making *making)
 {
-	shm_u32 *stop = &returns->queue->rings->stop;
+	shm_u32 *stop = &injection->writer->queue->rings->stop;
 	uint32_t us = making->params[0];
 	const uint32_t step = 10000;
 
@@ -257,10 +307,11 @@ static void take_a_break(struct zcrx_returns *returns, struct making *making)
 	}
 }
 
-static void write_foreign(struct zcrx_returns *returns, struct making *making)
+static void write_foreign(struct zcrx_injection *injection, struct making *making)
 {
-	uint32_t size = 1U << returns->fault_area.niov_shift;
-	uint32_t niov = foreign_niov(returns, making);
+	struct zcrx_holdings *holdings = injection->holdings;
+	uint32_t size = 1U << holdings->area.niov_shift;
+	uint32_t niov = foreign_niov(injection, making);
 	uint32_t bytes = making->params[0];
 	uint32_t at;
 
@@ -269,43 +320,46 @@ static void write_foreign(struct zcrx_returns *returns, struct making *making)
 	if (bytes > size)
 		bytes = size;
 	at = zcrx_rng_below(&making->lane->rng, size - bytes + 1);
-	zcrx_returns_suspect(returns, niov, making->rule);
+	zcrx_holdings_suspect(holdings, niov, making->rule, injection->writer->position);
 	for (uint32_t i = 0; i < bytes; i++)
-		zcrx_area_niov(&returns->queue->area, niov)[at + i] ^= 0xa5;
+		zcrx_area_niov(&injection->writer->queue->area, niov)[at + i] ^= 0xa5;
 }
 
 /* ---- users' own faults -------------------------------------------------------------------- */
 
-void zcrx_returns_set_custom(struct zcrx_returns *returns, zcrx_custom_ask *ask, void *context)
+void zcrx_injection_set_custom(struct zcrx_injection *injection, zcrx_custom_ask *ask,
+			       void *context)
 {
-	returns->ask_custom = ask;
-	returns->custom_context = context;
+	injection->ask_custom = ask;
+	injection->custom_context = context;
 }
 
-void zcrx_returns_custom_wrote(struct zcrx_returns *returns, const uint8_t *before,
-			       const uint8_t *after)
+void zcrx_injection_custom_wrote(struct zcrx_injection *injection, const uint8_t *before,
+				 const uint8_t *after)
 {
-	uint64_t size = (uint64_t)1 << returns->fault_area.niov_shift;
+	struct zcrx_holdings *holdings = injection->holdings;
+	uint64_t size = (uint64_t)1 << holdings->area.niov_shift;
 
-	for (uint32_t niov = 0; niov < returns->fault_area.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < holdings->area.num_niovs; niov++) {
 		uint64_t at = niov * size;
 
 		if (memcmp(before + at, after + at, size) == 0)
 			continue;
-		zcrx_returns_suspect(returns, niov, returns->custom_call->rule + 1);
+		zcrx_holdings_suspect(holdings, niov, injection->custom_call->rule + 1,
+				      injection->writer->position);
 		/* Byte by byte: the NIC may be writing into the rest of the buffer. */
 		for (uint64_t end = at + size; at < end; at++) {
 			if (before[at] != after[at])
-				returns->queue->area.bytes[at] = after[at];
+				injection->writer->queue->area.bytes[at] = after[at];
 		}
 	}
 }
 
 /* Is the return itself staged, by a user's fault that put entries in its place? */
-static bool is_return_staged(const struct zcrx_returns *returns)
+static bool is_return_staged(const struct zcrx_injection *injection)
 {
-	for (uint32_t i = 0; i < returns->staged_count; i++) {
-		if (returns->staged[i].is_due)
+	for (uint32_t i = 0; i < injection->staged_count; i++) {
+		if (injection->staged[i].entry.is_due)
 			return true;
 	}
 	return false;
@@ -316,19 +370,20 @@ static bool is_return_staged(const struct zcrx_returns *returns)
  * does not happen. The first that names the return's own buffer is that return; the
  * others stray.
  */
-static void replace_return(struct zcrx_returns *returns, struct making *making,
+static void replace_return(struct zcrx_injection *injection, struct making *making,
 			   const struct zcrx_custom_call *call)
 {
-	bool returned = is_return_staged(returns);
+	bool returned = is_return_staged(injection);
 
 	if (call->count == 0) {
-		withdraw(returns, making);
+		withdraw(injection, making);
 		return;
 	}
 	for (uint32_t i = 0; i < call->count; i++) {
-		struct zcrx_legal legal = zcrx_returns_legal(returns, &call->entries[i]);
+		struct zcrx_legal legal =
+			zcrx_holdings_legal(injection->holdings, &call->entries[i]);
 		uint32_t strays = making->rule;
-		struct zcrx_staged *staged;
+		struct zcrx_entry *entry;
 
 		if (legal.names && legal.niov == making->own && !returned) {
 			returned = true;
@@ -337,50 +392,51 @@ static void replace_return(struct zcrx_returns *returns, struct making *making,
 		making->valid_strays = strays;
 		if (i + 1 == call->count)
 			break;
-		staged = stage(returns, call->entries[i], making->rule);
-		staged->strays = (uint8_t)strays;
-		staged->is_due = strays == 0 && !making->held->astray;
+		entry = &stage(injection, call->entries[i], making->rule)->entry;
+		entry->strays = (uint8_t)strays;
+		entry->is_due = strays == 0 && !making->held->astray;
 	}
 	making->valid = call->entries[call->count - 1];
 	making->valid_rule = making->rule;
 }
 
 /* The slow path: it may run a user's Python. */
-static void ask_custom(struct zcrx_returns *returns, struct making *making)
+static void ask_custom(struct zcrx_injection *injection, struct making *making)
 {
 	struct zcrx_custom_call call = {
 		.rule = making->rule - 1,
-		.queue = returns->queue->index,
+		.queue = injection->writer->queue->index,
 		.ordinal = making->ordinal,
-		.position = returns->position + returns->staged_count,
+		.position = injection->writer->position + injection->staged_count,
 		.seed = zcrx_rng_next(&making->lane->rng),
 		.valid = making->valid,
-		.history = returns->history,
-		.history_count = returns->history_count,
+		.history = injection->history,
+		.history_count = injection->history_count,
 	};
 	int error;
 
-	if (!returns->ask_custom || returns->custom_failed)
+	if (!injection->ask_custom || injection->custom_failed)
 		return;
-	returns->custom_call = &call;
-	error = returns->ask_custom(returns->custom_context, &call);
-	returns->custom_call = NULL;
+	injection->custom_call = &call;
+	error = injection->ask_custom(injection->custom_context, &call);
+	injection->custom_call = NULL;
 	if (error || call.count > ZCRX_CUSTOM_ENTRIES_MAX) {
-		returns->custom_failed = true;
+		injection->custom_failed = true;
 		return;
 	}
 	if (call.in_place) {
-		replace_return(returns, making, &call);
+		replace_return(injection, making, &call);
 		return;
 	}
 	for (uint32_t i = 0; i < call.count; i++)
-		stage(returns, call.entries[i], making->rule)->strays = (uint8_t)making->rule;
+		stage(injection, call.entries[i], making->rule)->entry.strays =
+			(uint8_t)making->rule;
 }
 
 /* ---- all that is due before a return -------------------------------------------------------- */
 
 /* What a rule of each kind does before the return. NULL: that is another actor's. */
-typedef void carry_out(struct zcrx_returns *returns, struct making *making);
+typedef void carry_out(struct zcrx_injection *injection, struct making *making);
 static carry_out *const kinds[] = {
 	[ZCRX_FAULT_BAD_PAD] = add_malformed,
 	[ZCRX_FAULT_BAD_AREA] = add_malformed,
@@ -418,71 +474,134 @@ static bool waits_for_full_ring(enum zcrx_fault_kind kind)
 }
 
 /* Carry out a rule that is due. Entries are staged, and the return may change. */
-static void commit_fault(struct zcrx_returns *returns, struct making *making, uint32_t rule)
+static void commit_fault(struct zcrx_injection *injection, struct making *making, uint32_t rule)
 {
-	enum zcrx_fault_kind kind = zcrx_kind_of(returns, rule);
+	struct zcrx_rq_writer *writer = injection->writer;
+	enum zcrx_fault_kind kind = kind_of(injection, rule);
 
-	zcrx_flight_record(returns->flight, ZCRX_EVENT_FAULT, rule - 1, making->ordinal,
-			   returns->position + returns->staged_count);
+	zcrx_flight_record(writer->flight, ZCRX_EVENT_FAULT, rule - 1, making->ordinal,
+			   writer->position + injection->staged_count);
 	/* What waits for a full ring counts when it comes to it: it may never be. */
 	if (!waits_for_full_ring(kind))
-		shm_count(&returns->queue->lab->injected[rule - 1], 1);
+		shm_count(&writer->queue->lab->injected[rule - 1], 1);
 	making->rule = rule;
-	making->params = params_of(returns, rule);
-	making->lane = &returns->plan.lanes[rule - 1];
+	making->params = params_of(injection, rule);
+	making->lane = &injection->plan->lanes[rule - 1];
 	if (kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind])
-		kinds[kind](returns, making);
+		kinds[kind](injection, making);
 }
 
-static void stage_valid(struct zcrx_returns *returns, const struct making *making)
+static void stage_valid(struct zcrx_injection *injection, const struct making *making)
 {
-	struct zcrx_staged *staged = stage(returns, making->valid, making->valid_rule);
+	struct zcrx_staged *staged = stage(injection, making->valid, making->valid_rule);
 
 	staged->how = (uint8_t)making->how;
-	staged->strays = (uint8_t)making->valid_strays;
-	staged->is_due = making->valid_strays == 0 && !making->held->astray;
+	staged->entry.strays = (uint8_t)making->valid_strays;
+	staged->entry.is_due = making->valid_strays == 0 && !making->held->astray;
 }
 
 /* The copies of a double return: of what was written, and behind it. */
-static void stage_copies(struct zcrx_returns *returns, const struct making *making)
+static void stage_copies(struct zcrx_injection *injection, const struct making *making)
 {
 	for (uint32_t d = 0; d < making->double_count; d++) {
 		uint32_t rule = making->doubles[d];
 
-		for (uint32_t i = 0; i < params_of(returns, rule)[0] && i < COPIES_MAX; i++)
-			stage(returns, making->valid, rule);
+		for (uint32_t i = 0; i < params_of(injection, rule)[0] && i < COPIES_MAX; i++)
+			stage(injection, making->valid, rule);
 	}
 }
 
-void zcrx_stage_return(struct zcrx_returns *returns, const struct zcrx_held *held)
+/*
+ * Stage everything that goes into the ring for a return, in order. Before anything
+ * else of it is written; nothing is staged.
+ */
+static void stage_return(struct zcrx_injection *injection, const struct zcrx_held *held,
+			 uint64_t ordinal)
 {
-	uint64_t ordinal = returns->ordinal;
-	struct zcrx_fault_plan *plan = &returns->plan;
-	uint64_t early = returns->early_tail;
+	struct zcrx_fault_plan *plan = injection->plan;
+	uint64_t early = injection->early_tail;
 	struct making making;
 	int rule;
 
 	making.held = held;
 	making.ordinal = ordinal;
-	making.own = zcrx_niov_of(returns, held->off);
+	making.own = zcrx_holdings_niov(injection->holdings, held->off);
 	making.valid = (struct io_uring_zcrx_rqe){.off = held->off, .len = held->len};
 	making.valid_rule = making.valid_strays = making.double_count = 0;
 	making.how = ZCRX_PUT;
 	making.happens = true;
-	returns->is_staged = true;
-	returns->staged_at = returns->staged_count = 0;
+	injection->is_staged = true;
+	injection->staged_at = injection->staged_count = 0;
 	while (zcrx_fault_is_due(plan, ordinal) &&
 	       (rule = zcrx_fault_take_of(plan, ordinal, held->flow)) >= 0)
-		commit_fault(returns, &making, (uint32_t)rule + 1);
+		commit_fault(injection, &making, (uint32_t)rule + 1);
 	/* A return that is read on stands behind all that was staged before it. */
-	for (; early != returns->early_tail; early++) {
-		returns->early[early % ZCRX_HISTORY].position += returns->staged_count;
-		returns->early[early % ZCRX_HISTORY].due += returns->staged_count;
+	for (; early != injection->early_tail; early++) {
+		injection->early[early % ZCRX_HISTORY].position += injection->staged_count;
+		injection->early[early % ZCRX_HISTORY].due += injection->staged_count;
 	}
 	if (making.happens)
-		stage_valid(returns, &making);
+		stage_valid(injection, &making);
 	if (held->astray)
-		zcrx_returns_stray(returns, making.own, ZCRX_INTENT_VALID);
-	returns->staged_end = returns->staged_count;
-	stage_copies(returns, &making);
+		zcrx_holdings_stray(injection->holdings, making.own, ZCRX_INTENT_VALID,
+				    injection->writer->position);
+	injection->staged_end = injection->staged_count;
+	stage_copies(injection, &making);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+static void put_entry(struct zcrx_injection *injection, const struct zcrx_staged *staged)
+{
+	const struct zcrx_entry *entry = &staged->entry;
+	const uint32_t *params;
+
+	switch ((enum zcrx_put)staged->how) {
+	case ZCRX_PUT:
+		zcrx_rq_writer_put(injection->writer, entry);
+		break;
+	case ZCRX_PUT_EARLY:
+		params = params_of(injection, entry->rule);
+		zcrx_ringf_put_early(injection->ring_faults, entry, params[0]);
+		break;
+	case ZCRX_PUT_REWRITTEN:
+		params = params_of(injection, entry->rule);
+		zcrx_ringf_put_rewritten(injection->ring_faults, entry, params[0], params[1]);
+		break;
+	}
+}
+
+uint64_t zcrx_injection_put(struct zcrx_injection *injection, const struct zcrx_held *held,
+			    uint64_t ordinal, uint64_t room)
+{
+	uint64_t written = 0;
+
+	if (!injection->is_staged)
+		stage_return(injection, held, ordinal);
+	while (written < room && injection->staged_at < injection->staged_count) {
+		put_entry(injection, &injection->staged[injection->staged_at++]);
+		written++;
+		/* Not when its copies are written: it may be delivered again before there is room. */
+		if (injection->staged_at == injection->staged_end)
+			zcrx_holdings_let_go(injection->holdings, held);
+	}
+	if (injection->staged_at < injection->staged_count)
+		return written;
+	if (injection->staged_end == 0)
+		zcrx_holdings_let_go(injection->holdings, held);
+	injection->is_staged = false;
+	return written;
+}
+
+void zcrx_injection_check_early(struct zcrx_injection *injection)
+{
+	while (injection->early_head != injection->early_tail) {
+		struct zcrx_early *early = &injection->early[injection->early_head % ZCRX_HISTORY];
+
+		if (early->due > injection->writer->position)
+			return;
+		injection->early_head++;
+		zcrx_findings_check_early(injection->findings, &early->held, early->rule,
+					  early->position);
+	}
 }

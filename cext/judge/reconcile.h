@@ -28,7 +28,7 @@
  * When a user has gone and every reference was scrubbed, D = V - F + S + X for all
  * of it: the next one starts with an account of its own.
  *
- * What the consumer is sure of (see intent.c) is more: then only a scrub that it
+ * What the consumer is sure of (see holdings.c) is more: then only a scrub that it
  * did not know of can be the reason. It counts each entry that it writes as if it
  * took a reference, those that found nothing too; so by the same reasoning such
  * failures are X at most.

@@ -156,7 +156,7 @@ void zcrx_queue_scrub_end(struct zcrx_queue *queue)
 {
 	struct zcrx_lab_shared *lab = queue->lab;
 
-	/* Pairs with the acquire in zcrx_returns_follow_scrub(). */
+	/* Pairs with the acquire in the consumer's follow_scrub(). */
 	shm_store_release_u32(&lab->scrubs_done,
 			      shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER), POINT_USER);
 	zcrx_bell_force(&queue->bells->consumers[queue->index]);
@@ -165,7 +165,7 @@ void zcrx_queue_scrub_end(struct zcrx_queue *queue)
 bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position)
 {
 	const struct zcrx_lab_shared *lab = queue->lab;
-	/* Pairs with the release in zcrx_returns_follow_scrub(): the position is there. */
+	/* Pairs with the release in the consumer's follow_scrub(): the position is there. */
 	uint32_t seen = shm_load_acquire_u32(&lab->scrubs_seen, POINT_USER);
 
 	*position = shm_load_relaxed_u64(&lab->scrub_position, POINT_LOG);

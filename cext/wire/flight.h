@@ -48,7 +48,7 @@ enum zcrx_event_kind {
 	ZCRX_EVENT_SCRUB_SEEN = 29, /* b: position, c: scrubs so far */
 };
 
-/* What was wrong: a of ZCRX_EVENT_ERROR. Numbers of its own: see error_of() in returns.c. */
+/* What was wrong: a of ZCRX_EVENT_ERROR. Numbers of its own: see error_of() in findings.c. */
 enum zcrx_event_error {
 	ZCRX_ERROR_BYTES_CHANGED = 1, /* b: flow << 32 | seq, c: niov << 32 | generation */
 	ZCRX_ERROR_GIVEN_AGAIN = 2, /* the same, of the new fragment */

@@ -37,13 +37,14 @@ static inline void giver_init(struct giver *giver, const struct zcrx_shape *shap
 			      const struct zcrx_consumer_params *params,
 			      const struct zcrx_fault_rule *rules, uint32_t rule_count)
 {
+	struct zcrx_rq_user rq;
+
 	memset(giver, 0, sizeof(*giver));
 	queue_memory_init(&giver->memory, shape);
 	giver->queue = &giver->memory.queue;
 	REQUIRE(zcrx_returns_init(&giver->returns, giver->queue, params, rules, rule_count) == 0);
-	giver->returns.rq = user_of(giver->queue);
-	giver->returns.cq_head = giver->queue->cq.head;
-	giver->returns.cq_tail = giver->queue->cq.tail;
+	rq = user_of(giver->queue);
+	zcrx_returns_attach(&giver->returns, &rq, giver->queue->cq.head, giver->queue->cq.tail);
 	giver->accounts = zeroed(sizeof(*giver->accounts) * shape->num_niovs);
 }
 
@@ -93,7 +94,7 @@ static inline struct zcrx_held receive(struct giver *giver, uint32_t niov, uint3
 {
 	struct zcrx_held held = fragment_of(giver, niov, generation);
 
-	zcrx_returns_received(&giver->returns, &held, 0);
+	zcrx_findings_received(&giver->returns.findings, &held, 0);
 	return held;
 }
 
@@ -104,7 +105,7 @@ static inline struct zcrx_held receive_changed(struct giver *giver, uint32_t nio
 	struct zcrx_held held = fragment_of(giver, niov, generation);
 
 	held.crc ^= 1;
-	zcrx_returns_received(&giver->returns, &held, 0);
+	zcrx_findings_received(&giver->returns.findings, &held, 0);
 	return held;
 }
 

@@ -821,14 +821,14 @@ static void set_liar(void *scene)
 	liar->provider.ifq.is_checked = true;
 	REQUIRE(zcrx_reconciler_init(&liar->reconciler, NIOVS) == 0);
 	REQUIRE(zcrx_returns_init(&liar->returns, &liar->memory.queue, &params, rules, 3) == 0);
-	liar->returns.rq = user_of(&liar->memory.queue);
+	liar->returns.writer.rq = user_of(&liar->memory.queue);
 	for (uint32_t i = 0; i < NIOVS; i++) {
 		uint32_t niov = (uint32_t)zcrx_pp_alloc(&liar->provider.ifq.pools[0]);
 
 		deliver(&liar->provider, niov, 4);
 		for (uint32_t k = 0; k < 4; k++)
-			zcrx_returns_received(
-				&liar->returns,
+			zcrx_findings_received(
+				&liar->returns.findings,
 				&(struct zcrx_held){.off = (uint64_t)niov << 12, .generation = 1},
 				shape.initial_index);
 	}

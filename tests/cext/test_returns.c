@@ -91,7 +91,7 @@ static void a_fragment_given_back_twice_keeps_its_strict_meaning(void)
 		give(&giver, held);
 		CHECK_MEANT(&giver, 0, VALID, SUCCEEDS);
 		CHECK_MEANT(&giver, 1, VALID, SUCCEEDS);
-		giver.returns.known[3].strayed = 1;
+		giver.returns.holdings.known[3].strayed = 1;
 		give(&giver, held);
 		CHECK_MEANT(&giver, 2, VALID, MAY_FIND_NOTHING);
 		giver_free(&giver);
@@ -122,7 +122,7 @@ static void what_is_given_back_without_being_out_is_nobodys_return(void)
 				give(&giver, again);
 			give(&giver, held);
 			give(&giver, again);
-			CHECK_EQ(giver.queue->dues[(giver.returns.position - 1) & 1023],
+			CHECK_EQ(giver.queue->dues[(giver.returns.writer.position - 1) & 1023],
 				 ZCRX_DUE_NONE);
 			provide_and_reconcile(&giver, &reconciler);
 		}
@@ -177,7 +177,7 @@ static void a_return_that_is_written_differently_stays_one_return(void)
 		CHECK(rqe.off != 3 << 12 || rqe.len != 64);
 		CHECK_MEANT(&giver, 0, FIRST, SUCCEEDS);
 		CHECK_MEANT(&giver, 1, VALID, SUCCEEDS);
-		CHECK_EQ(giver.returns.known[3].balance, 0);
+		CHECK_EQ(giver.returns.holdings.known[3].balance, 0);
 		giver_free(&giver);
 	}
 }
@@ -255,7 +255,7 @@ static void give_at_random(struct giver *giver, uint32_t steps)
 	for (uint32_t i = 0; i < steps; i++) {
 		uint32_t niov = zcrx_rng_below(&rng, 8), victim;
 
-		giver->returns.known[i % 8].strayed = i / 8 % 2;
+		giver->returns.holdings.known[i % 8].strayed = i / 8 % 2;
 		if (count < COUNT_OF(held))
 			held[count++] = receive(giver, niov, 1 + i / 64);
 		victim = zcrx_rng_below(&rng, count);
@@ -286,17 +286,17 @@ static void both_ways_write_the_same_when_no_rule_writes_anything(void)
 	params.hold = 3;
 	giver_init_small(&quick, &params, NULL, 0);
 	give_at_random(&quick, steps);
-	CHECK(quick.returns.position > 600);
+	CHECK(quick.returns.writer.position > 600);
 	for (size_t i = 0; i < COUNT_OF(rules); i++) {
 		struct giver other;
 
 		giver_init_small(&other, &params, rules[i], 1);
 		give_at_random(&other, steps);
-		CHECK_EQ(other.returns.position, quick.returns.position);
+		CHECK_EQ(other.returns.writer.position, quick.returns.writer.position);
 		CHECK_EQ(other.returns.ordinal, quick.returns.ordinal);
 		CHECK_BYTES(other.queue->intents, quick.queue->intents, 2 * 1024);
 		CHECK_BYTES(other.queue->ifq.rq.rqes, quick.queue->ifq.rq.rqes, 16 * 128);
-		CHECK_BYTES(other.returns.known, quick.returns.known,
+		CHECK_BYTES(other.returns.holdings.known, quick.returns.holdings.known,
 			    8 * sizeof(struct zcrx_known));
 		CHECK_EQ(LAB(&other, rqe_submitted), LAB(&quick, rqe_submitted));
 		CHECK_EQ(LAB(&other, rqe_valid), LAB(&quick, rqe_valid));
@@ -366,8 +366,9 @@ static void hoarded_fragments_are_never_written_and_no_more_than_asked_for(void)
 	CHECK_EQ(LAB(&giver, rqe_submitted), 6);
 	CHECK_EQ(LAB(&giver, pending_returns), 0);
 	CHECK_EQ(giver.returns.ordinal, 8); /* they were returns that came up */
-	CHECK_EQ(giver.returns.known[0].balance, 1); /* a stray return of it must succeed */
-	CHECK_EQ(giver.returns.known[1].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[0].balance,
+		 1); /* a stray return of it must succeed */
+	CHECK_EQ(giver.returns.holdings.known[1].balance, 0);
 	giver_free(&giver);
 }
 
@@ -482,8 +483,8 @@ static void a_tail_ahead_publishes_as_many_more_and_says_what_they_mean(void)
 	for (uint32_t position = 5; position < 8; position++)
 		CHECK_MEANT(&giver, position, FIRST, MAY_FIND_NOTHING);
 	CHECK_MEANT(&giver, 8, FIRST, SUCCEEDS);
-	CHECK_EQ(giver.returns.known[3].suspect, FIRST);
-	CHECK_EQ(giver.returns.known[3].suspect_position, 8);
+	CHECK_EQ(giver.returns.holdings.known[3].suspect, FIRST);
+	CHECK_EQ(giver.returns.holdings.known[3].suspect_position, 8);
 	giver_free(&giver);
 }
 
@@ -519,7 +520,7 @@ static void the_real_provider_agrees_with_what_a_tail_ahead_means(void)
 		}
 		CHECK_EQ(reconciler.mismatch_count, 0);
 		CHECK_EQ(reconciler.lost, 0);
-		CHECK_EQ(reconciler.checked, giver.returns.position);
+		CHECK_EQ(reconciler.checked, giver.returns.writer.position);
 		CHECK(reconciler.checked > 199 + 66 * jumps[i]);
 		giver_free(&giver);
 	}
@@ -534,10 +535,10 @@ static void a_tail_ahead_stops_where_the_intent_log_ends(void)
 	shape.log_entries = 16;
 	giver_init(&giver, &shape, &plain, &rule, 1);
 	receive_and_give(&giver, 3, 1);
-	CHECK_EQ(giver.returns.position, 16);
+	CHECK_EQ(giver.returns.writer.position, 16);
 	CHECK_EQ(word_of(giver.queue->ifq.rq.tail), shape.initial_index + 16);
 	receive_and_give(&giver, 3, 2);
-	CHECK_EQ(giver.returns.position, 16); /* until some of it was compared */
+	CHECK_EQ(giver.returns.writer.position, 16); /* until some of it was compared */
 	giver_free(&giver);
 }
 
@@ -642,7 +643,7 @@ static void a_fault_of_the_nic_that_is_not_found_is_recorded_as_what_it_is(void)
 				      POINT_LOG);
 		held = fragment_of(&giver, 4, 1);
 		held.mark = FIRST;
-		zcrx_returns_received(&giver.returns, &held, 0);
+		zcrx_findings_received(&giver.returns.findings, &held, 0);
 		CHECK_EQ(error_recorded(&giver), missed[i].error);
 		CHECK_EQ(LAB(&giver, integrity_errors), 1);
 		receive_changed(&giver, 5, 1);
@@ -691,7 +692,7 @@ static void a_corruption_on_purpose_must_be_found(void)
 	held = fragment_of(&giver, 3, 1);
 	held.mark = SECOND;
 	held.crc ^= 1;
-	zcrx_returns_received(&giver.returns, &held, 0);
+	zcrx_findings_received(&giver.returns.findings, &held, 0);
 	give(&giver, held); /* not found a second time */
 	CHECK_EQ(LAB(&giver, integrity_errors), 0);
 	CHECK_EQ(LAB(&giver, consequence_count), 1);
@@ -700,7 +701,7 @@ static void a_corruption_on_purpose_must_be_found(void)
 	CHECK_EQ(giver.queue->lab->consequence[0].niov, 3);
 	held = fragment_of(&giver, 4, 1);
 	held.mark = SECOND;
-	zcrx_returns_received(&giver.returns, &held, 0);
+	zcrx_findings_received(&giver.returns.findings, &held, 0);
 	CHECK_EQ(LAB(&giver, integrity_errors), 1);
 	CHECK_EQ(LAB(&giver, consequence_count), 1);
 	giver_free(&giver);
@@ -730,7 +731,7 @@ static uint32_t suspect_of(struct giver *giver)
 	uint32_t suspects = 0, suspect = 0;
 
 	for (uint32_t niov = 0; niov < 8; niov++) {
-		if (giver->returns.known[niov].suspect) {
+		if (giver->returns.holdings.known[niov].suspect) {
 			suspects++;
 			suspect = niov;
 		}
@@ -772,7 +773,7 @@ static uint32_t generations_under_suspicion(struct giver *giver, uint32_t niov)
 {
 	uint32_t generations = 1;
 
-	for (; generations < 20 && giver->returns.known[niov].suspect; generations++) {
+	for (; generations < 20 && giver->returns.holdings.known[niov].suspect; generations++) {
 		receive_and_give(giver, niov, generations);
 		take_all(giver);
 	}
@@ -814,9 +815,9 @@ static void a_suspicion_does_not_age_before_the_provider_has_passed_it(void)
 		struct zcrx_held held = receive(&giver, niov, generation);
 
 		zcrx_returns_give(&giver.returns, held);
-		giver.returns.known[niov].held = 0;
+		giver.returns.holdings.known[niov].held = 0;
 	}
-	CHECK_EQ(giver.returns.known[niov].suspect, FIRST);
+	CHECK_EQ(giver.returns.holdings.known[niov].suspect, FIRST);
 	giver_free(&giver);
 }
 
@@ -935,7 +936,7 @@ static void custom_init(struct custom *custom, const struct zcrx_fault_rule *rul
 {
 	memset(custom, 0, sizeof(*custom));
 	giver_init_small(&custom->giver, &checking, rules, count);
-	zcrx_returns_set_custom(&custom->giver.returns, answer, custom);
+	zcrx_injection_set_custom(&custom->giver.returns.injection, answer, custom);
 }
 
 static struct zcrx_fault_rule custom_at(uint64_t at, uint32_t verdicts)
@@ -1007,9 +1008,9 @@ static void a_users_stray_is_suspected_like_any_other(void)
 	custom.entries[0] = rqe_of(4 << 12, 0);
 	custom.count = 1;
 	receive_and_give(&custom.giver, 3, 1);
-	CHECK_EQ(custom.giver.returns.known[4].suspect, FIRST);
-	CHECK(custom.giver.returns.known[4].strayed);
-	CHECK(!custom.giver.returns.known[3].strayed);
+	CHECK_EQ(custom.giver.returns.holdings.known[4].suspect, FIRST);
+	CHECK(custom.giver.returns.holdings.known[4].strayed);
+	CHECK(!custom.giver.returns.holdings.known[3].strayed);
 	receive(&custom.giver, 4, 2); /* while its first life is held */
 	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
 	CHECK_EQ(LAB(&custom.giver, ownership_errors), 0);
@@ -1030,7 +1031,7 @@ static void a_users_entries_take_the_place_of_the_return(void)
 	CHECK_EQ(written(&custom.giver), 1);
 	CHECK_MEANT(&custom.giver, 0, FIRST, SUCCEEDS);
 	CHECK_EQ(taken(&custom.giver).off, 3 << 12 | 5);
-	CHECK(!custom.giver.returns.known[3].strayed);
+	CHECK(!custom.giver.returns.holdings.known[3].strayed);
 	giver_free(&custom.giver);
 
 	custom_init(&custom, &rule, 1);
@@ -1041,7 +1042,7 @@ static void a_users_entries_take_the_place_of_the_return(void)
 	receive_and_give(&custom.giver, 3, 1);
 	CHECK_EQ(written(&custom.giver), 2);
 	CHECK_MEANT(&custom.giver, 1, FIRST, MAY_FIND_NOTHING);
-	CHECK(custom.giver.returns.known[3].strayed);
+	CHECK(custom.giver.returns.holdings.known[3].strayed);
 	giver_free(&custom.giver);
 
 	custom_init(&custom, &rule, 1);
@@ -1050,7 +1051,7 @@ static void a_users_entries_take_the_place_of_the_return(void)
 	custom.in_place = 1;
 	receive_and_give(&custom.giver, 3, 1);
 	CHECK_EQ(written(&custom.giver), 1);
-	CHECK_EQ(custom.giver.returns.known[5].suspect, FIRST);
+	CHECK_EQ(custom.giver.returns.holdings.known[5].suspect, FIRST);
 	giver_free(&custom.giver);
 }
 
@@ -1098,7 +1099,7 @@ static void a_users_fault_that_fails_is_not_asked_again(void)
 	custom.result = -1;
 	for (uint32_t niov = 0; niov < 3; niov++)
 		receive_and_give(&custom.giver, niov, 1);
-	CHECK(custom.giver.returns.custom_failed);
+	CHECK(custom.giver.returns.injection.custom_failed);
 	CHECK_EQ(custom.asked, 1);
 	CHECK_EQ(written(&custom.giver), 3); /* the returns themselves */
 	giver_free(&custom.giver);
@@ -1106,7 +1107,7 @@ static void a_users_fault_that_fails_is_not_asked_again(void)
 	custom_init(&custom, &rule, 1);
 	custom.count = ZCRX_CUSTOM_ENTRIES_MAX + 1;
 	receive_and_give(&custom.giver, 0, 1);
-	CHECK(custom.giver.returns.custom_failed);
+	CHECK(custom.giver.returns.injection.custom_failed);
 	CHECK_EQ(written(&custom.giver), 1);
 	giver_free(&custom.giver);
 }
@@ -1123,7 +1124,7 @@ static int scribble(void *context, struct zcrx_custom_call *call)
 	after[(5 << 12) + 20] ^= 2;
 	after[(5 << 12) + 4095] ^= 4;
 	bytes_of(&custom->giver, 5)[30] = 77; /* the NIC, meanwhile */
-	zcrx_returns_custom_wrote(&custom->giver.returns, before, after);
+	zcrx_injection_custom_wrote(&custom->giver.returns.injection, before, after);
 	call->count = 0;
 	return 0;
 }
@@ -1135,14 +1136,14 @@ static void what_a_users_fault_wrote_is_put_down_to_it(void)
 	struct custom custom;
 
 	custom_init(&custom, &rule, 1);
-	zcrx_returns_set_custom(&custom.giver.returns, scribble, &custom);
+	zcrx_injection_set_custom(&custom.giver.returns.injection, scribble, &custom);
 	held = receive(&custom.giver, 2, 1);
 	receive_and_give(&custom.giver, 3, 1);
 	CHECK_EQ(bytes_of(&custom.giver, 5)[20], 2);
 	CHECK_EQ(bytes_of(&custom.giver, 5)[30], 77);
 	CHECK_EQ(bytes_of(&custom.giver, 5)[4095], 4);
 	for (uint32_t niov = 0; niov < 8; niov++)
-		CHECK_EQ(custom.giver.returns.known[niov].suspect, niov == 2 || niov == 5);
+		CHECK_EQ(custom.giver.returns.holdings.known[niov].suspect, niov == 2 || niov == 5);
 	give(&custom.giver, held);
 	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
 	CHECK_EQ(LAB(&custom.giver, integrity_errors), 0);

@@ -75,14 +75,14 @@ static void init_liar(struct giver *giver, struct zcrx_reconciler *reconciler, u
 		zcrx_returns_give(&giver->returns, deliver_one(giver, 1));
 	settle(giver, reconciler);
 	give(giver, deliver_one(giver, 1));
-	CHECK_EQ(giver->returns.astray, FIRST);
+	CHECK_EQ(giver->returns.ring_faults.astray, FIRST);
 	CHECK_EQ(word_of(&giver->queue->lab->astray_rule), FIRST);
 }
 
 static void check_claimed(struct giver *giver, uint64_t from)
 {
-	CHECK(giver->returns.position > from);
-	for (uint64_t at = from; at < giver->returns.position; at++)
+	CHECK(giver->returns.writer.position > from);
+	for (uint64_t at = from; at < giver->returns.writer.position; at++)
 		CHECK_MEANT(giver, at, FIRST,
 			    slot_of(giver, at).__pad ? BAD_PAD : MAY_FIND_NOTHING);
 }
@@ -92,12 +92,13 @@ static void check_recovered(struct giver *giver)
 	uint32_t tail = word_of(giver->queue->ifq.rq.tail);
 	uint32_t entries = giver->queue->shape.rq_entries;
 
-	CHECK_EQ(giver->returns.astray, 0);
+	CHECK_EQ(giver->returns.ring_faults.astray, 0);
 	CHECK_EQ(word_of(&giver->queue->lab->astray_rule), 0);
-	CHECK_EQ(tail, giver->returns.rq.cached_tail);
-	CHECK_EQ(tail - giver->queue->shape.initial_index, (uint32_t)giver->returns.position);
+	CHECK_EQ(tail, giver->returns.writer.rq.cached_tail);
+	CHECK_EQ(tail - giver->queue->shape.initial_index,
+		 (uint32_t)giver->returns.writer.position);
 	CHECK(tail - word_of(giver->queue->ifq.rq.head) >= (entries < 64 ? entries : 64));
-	CHECK_EQ(count_of(&giver->queue->lab->written), giver->returns.position);
+	CHECK_EQ(count_of(&giver->queue->lab->written), giver->returns.writer.position);
 }
 
 static void what_was_taken_beyond_the_tail_is_claimed_by_its_bytes(void)
@@ -115,7 +116,7 @@ static void what_was_taken_beyond_the_tail_is_claimed_by_its_bytes(void)
 
 		init_liar(&giver, &reconciler, rings[i / COUNT_OF(lies)],
 			  lies[i % COUNT_OF(lies)].kind, lies[i % COUNT_OF(lies)].param);
-		written = giver.returns.position;
+		written = giver.returns.writer.position;
 		for (uint32_t rounds = 0; rounds < 3; rounds++)
 			refill(&giver);
 		CHECK(consumed(&giver) >= written);
@@ -125,9 +126,9 @@ static void what_was_taken_beyond_the_tail_is_claimed_by_its_bytes(void)
 		CHECK_EQ(zcrx_returns_flush(&giver.returns), 0);
 		check_claimed(&giver, written);
 		check_recovered(&giver);
-		CHECK(giver.returns.position >= consumed(&giver));
+		CHECK(giver.returns.writer.position >= consumed(&giver));
 		settle(&giver, &reconciler);
-		CHECK_EQ(reconciler.checked, giver.returns.position);
+		CHECK_EQ(reconciler.checked, giver.returns.writer.position);
 		CHECK_EQ(reconciler.mismatch_count, 0);
 		CHECK_EQ(reconciler.lost, 0);
 		giver_free(&giver);
@@ -167,12 +168,12 @@ static void nothing_is_written_while_the_log_has_no_room_to_put_a_lie_right(void
 	CHECK_EQ(consumed(&giver), 16); /* where the log ends */
 	zcrx_returns_give(&giver.returns, deliver_one(&giver, 1));
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2); /* the return, and the lie */
-	CHECK_EQ(giver.returns.position, 16);
+	CHECK_EQ(giver.returns.writer.position, 16);
 	CHECK_EQ(giver.returns.ordinal, 1);
 	zcrx_reconcile(&reconciler, giver.queue);
 	CHECK_EQ(reconciler.checked, 16);
 	settle(&giver, &reconciler);
-	CHECK_EQ(giver.returns.astray, 0);
+	CHECK_EQ(giver.returns.ring_faults.astray, 0);
 	CHECK_EQ(giver.returns.ordinal, 2);
 	CHECK_EQ(reconciler.mismatch_count, 0);
 	giver_free(&giver);
@@ -187,7 +188,7 @@ static void a_scribbled_head_is_never_near_the_true_one(void)
 	for (uint32_t i = 0; i < 100000; i++) {
 		uint32_t index = (uint32_t)zcrx_rng_next(&rng);
 		uint32_t random = i == 0 ? 0 : i == 1 ? UINT32_MAX : (uint32_t)zcrx_rng_next(&rng);
-		uint32_t apart = zcrx_scribble(index, random) - index;
+		uint32_t apart = zcrx_ringf_scribble(index, random) - index;
 
 		CHECK(apart >= 1U << 24 && apart <= UINT32_MAX - (1U << 24));
 	}
@@ -203,13 +204,13 @@ static void the_last_head_is_not_lost_under_a_scribble(void)
 		receive_and_give(&giver, niov, 1);
 	taken(&giver);
 	taken(&giver);
-	zcrx_scribble_head(&giver.returns, 5);
-	CHECK_EQ(giver.returns.rq.cached_head, giver.queue->shape.initial_index + 2);
-	zcrx_scribble_head(&giver.returns, 77); /* over the first */
-	CHECK_EQ(giver.returns.rq.cached_head, giver.queue->shape.initial_index + 2);
+	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 5);
+	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 2);
+	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 77); /* over the first */
+	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 2);
 	taken(&giver);
-	zcrx_scribble_head(&giver.returns, 78);
-	CHECK_EQ(giver.returns.rq.cached_head, giver.queue->shape.initial_index + 3);
+	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 78);
+	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 3);
 	giver_free(&giver);
 }
 
@@ -239,11 +240,11 @@ static void an_entry_published_early_may_be_the_old_one_or_the_new_one(void)
 	CHECK_EQ(slot_of(&giver, 2).off, 2 << 12);
 	CHECK_EQ(written(&giver), 1);
 	/* Either may lose a reference to it; its own entry is one of the two. */
-	CHECK_EQ(giver.returns.known[0].balance, -1);
-	CHECK_EQ(giver.returns.known[1].balance, 0);
-	CHECK_EQ(giver.returns.known[2].balance, 0);
-	CHECK_EQ(giver.returns.known[0].suspect, FIRST);
-	CHECK_EQ(giver.returns.known[1].suspect, 0);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, -1);
+	CHECK_EQ(giver.returns.holdings.known[1].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[2].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[0].suspect, FIRST);
+	CHECK_EQ(giver.returns.holdings.known[1].suspect, 0);
 	giver_free(&giver);
 
 	write_third(&giver, rule_with(ZCRX_FAULT_TAIL_EARLY, 2, 0), 9);
@@ -266,8 +267,8 @@ static void an_entry_that_is_rewritten_may_be_malformed_in_its_way(void)
 		rqe = taken(&giver);
 		CHECK_EQ(rqe.off, 2 << 12);
 		CHECK_EQ(rqe.__pad, 0);
-		CHECK_EQ(giver.returns.known[0].balance, 0); /* what stood there is over */
-		CHECK_EQ(giver.returns.known[2].balance, 0);
+		CHECK_EQ(giver.returns.holdings.known[0].balance, 0); /* what stood there is over */
+		CHECK_EQ(giver.returns.holdings.known[2].balance, 0);
 		giver_free(&giver);
 	}
 }
@@ -300,7 +301,7 @@ static void a_return_over_another_is_found_twice_and_may_rob_those_between(void)
 	init_overrun(&giver, 1024);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 1);
 	CHECK_EQ(LAB(&giver, injected[0]), 1);
-	CHECK_EQ(giver.returns.position, 10);
+	CHECK_EQ(giver.returns.writer.position, 10);
 	CHECK_EQ(word_of(giver.queue->ifq.rq.tail), giver.queue->shape.initial_index + 10);
 	/* At their first place they are what was there, or what is there now. */
 	CHECK_MEANT(&giver, 0, FIRST, MAY_FIND_NOTHING);
@@ -361,11 +362,11 @@ static void returns_are_forgotten_when_the_ring_is_full_and_not_before(void)
 	CHECK_EQ(LAB(&giver, injected[0]), 1);
 	CHECK_EQ(LAB(&giver, hoarded), 2);
 	CHECK_EQ(LAB(&giver, injected[1]), 0);
-	CHECK_EQ(giver.returns.position, 8);
+	CHECK_EQ(giver.returns.writer.position, 8);
 	CHECK_EQ(giver.returns.ordinal, 10);
-	CHECK_EQ(giver.returns.known[0].held, 0);
-	CHECK_EQ(giver.returns.known[0].balance, 1); /* its reference is still out */
-	CHECK_EQ(giver.returns.known[2].held, 1);
+	CHECK_EQ(giver.returns.holdings.known[0].held, 0);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, 1); /* its reference is still out */
+	CHECK_EQ(giver.returns.holdings.known[2].held, 1);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2); /* once is all */
 	CHECK_EQ(LAB(&giver, hoarded), 2);
 	giver_free(&giver);
@@ -377,7 +378,7 @@ static void an_overrun_ends_where_the_log_does(void)
 
 	init_overrun(&giver, 8);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
-	CHECK_EQ(giver.returns.position, 8);
+	CHECK_EQ(giver.returns.writer.position, 8);
 	CHECK_EQ(LAB(&giver, injected[0]), 0);
 	for (uint32_t position = 0; position < 8; position++)
 		CHECK_MEANT(&giver, position, VALID, SUCCEEDS);
@@ -403,7 +404,7 @@ static void a_stalled_tail_publishes_nothing_before_its_time_and_then_everything
 	CHECK_EQ(written(&giver), 1); /* as the provider sees it */
 	CHECK_EQ(LAB(&giver, rqe_submitted), 8);
 	CHECK_EQ(count_of(&giver.queue->lab->written), 8);
-	giver.returns.stalled_until = 0;
+	giver.returns.writer.withheld_until = 0;
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
 	CHECK_EQ(written(&giver), 8);
 	take_all(&giver);
@@ -425,12 +426,12 @@ static void a_buffer_comes_again_before_the_copies_of_its_return_find_room(void)
 	taken(&giver);
 	receive(&giver, 3, 2);
 	CHECK_EQ(LAB(&giver, ownership_errors), 0);
-	CHECK_EQ(giver.returns.known[3].held, 1);
+	CHECK_EQ(giver.returns.holdings.known[3].held, 1);
 	for (uint32_t i = 0; i < 4; i++) {
 		zcrx_returns_flush(&giver.returns);
 		CHECK_EQ(taken(&giver).off, 3 << 12);
 	}
-	CHECK_EQ(giver.returns.known[3].held, 1);
+	CHECK_EQ(giver.returns.holdings.known[3].held, 1);
 	giver_free(&giver);
 }
 
@@ -449,7 +450,7 @@ static void as_many_returns_wait_as_there_are_and_in_their_order(void)
 			taken(&giver);
 	}
 	for (uint64_t i = 1; i < count; i++) {
-		shm_store_release_u64(&giver.queue->lab->checked, giver.returns.position,
+		shm_store_release_u64(&giver.queue->lab->checked, giver.returns.writer.position,
 				      POINT_LOG);
 		zcrx_returns_flush(&giver.returns);
 		CHECK_EQ(taken(&giver).off, (i % 8) << 12);
@@ -480,7 +481,7 @@ static void pair_init(struct pair *pair, const struct zcrx_fault_rule *rule)
 	REQUIRE(zcrx_queue_attach(&pair->queue, &shape, 1, &pair->mapping) == 0);
 	REQUIRE(zcrx_queue_format(&pair->queue) == 0);
 	REQUIRE(zcrx_returns_init(&pair->returns, &pair->queue, &params, rule, 1) == 0);
-	pair->returns.rq = user_of(&pair->queue);
+	pair->returns.writer.rq = user_of(&pair->queue);
 }
 
 static void pair_free(struct pair *pair)
@@ -518,8 +519,8 @@ static void a_return_goes_through_the_other_ring_one_at_a_time(void)
 		CHECK_EQ(zcrx_rq_available(&pair.queue.ifq.rq), 1);
 		CHECK_EQ(zcrx_rq_take(&pair.queue.ifq.rq).off, 3 << 12);
 		CHECK_EQ(pair.queue.intents[0], ZCRX_INTENT(FIRST, MAY_FIND_NOTHING));
-		CHECK_EQ(pair.returns.known[3].suspect, FIRST);
-		CHECK_EQ(pair.returns.known[3].balance, -1);
+		CHECK_EQ(pair.returns.holdings.known[3].suspect, FIRST);
+		CHECK_EQ(pair.returns.holdings.known[3].balance, -1);
 		zcrx_returns_flush(&pair.returns); /* it is there once */
 		CHECK_EQ(zcrx_rq_available(&pair.queue.ifq.rq), 0);
 		receive_and_give(&pair.first, 5, 1);
@@ -544,7 +545,7 @@ static void nonsense_among_misdirected_returns_is_ignored(void)
 		zcrx_returns_flush(&pair.returns);
 		CHECK_EQ(count_of(mailbox), 0);
 	}
-	CHECK_EQ(pair.returns.position, 0);
+	CHECK_EQ(pair.returns.writer.position, 0);
 	/* An offset of any kind, from a rule that exists, is an RQE like any other. */
 	shm_store_relaxed_u64(&pair.queue.bells->misdirected[1],
 			      UINT64_C(1) << 56 | UINT64_C(99) << 12, POINT_BELL_SEQ);
@@ -585,28 +586,28 @@ static void a_scrub_leaves_nothing_to_count_on_that_was_there_before(void)
 	init_scrubbed(&giver, NULL, 0);
 	scrub_living(&giver, SECOND);
 	CHECK(!zcrx_queue_scrub_seen(giver.queue, &seen));
-	zcrx_returns_look(&giver.returns);
+	zcrx_findings_look(&giver.returns.findings);
 	CHECK(zcrx_queue_scrub_seen(giver.queue, &seen));
 	CHECK_EQ(seen, 1);
-	CHECK_EQ(giver.returns.known[0].balance, -1); /* it takes what comes from now on */
-	CHECK_EQ(giver.returns.known[1].balance, 0);
-	CHECK_EQ(giver.returns.known[2].balance, 0);
-	CHECK_EQ(giver.returns.known[1].suspect, SECOND);
-	CHECK_EQ(giver.returns.known[3].strayed, 0);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, -1); /* it takes what comes from now on */
+	CHECK_EQ(giver.returns.holdings.known[1].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[2].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[1].suspect, SECOND);
+	CHECK_EQ(giver.returns.holdings.known[3].strayed, 0);
 
 	/* Delivered before, or it may have been: what was not visible yet fills the queue at most. */
 	index = giver.queue->shape.initial_index + 4 + giver.queue->shape.cq_entries;
 	held = fragment_of(&giver, 5, 1);
-	zcrx_returns_received(&giver.returns, &held, index - 1);
-	CHECK_EQ(giver.returns.known[5].balance, 0);
-	CHECK_EQ(giver.returns.known[5].suspect, SECOND);
+	zcrx_findings_received(&giver.returns.findings, &held, index - 1);
+	CHECK_EQ(giver.returns.holdings.known[5].balance, 0);
+	CHECK_EQ(giver.returns.holdings.known[5].suspect, SECOND);
 	give(&giver, held);
 	CHECK_MEANT(&giver, 1, VALID, MAY_FIND_NOTHING);
 
 	held = fragment_of(&giver, 6, 1);
-	zcrx_returns_received(&giver.returns, &held, index);
-	CHECK_EQ(giver.returns.known[6].balance, 1);
-	CHECK_EQ(giver.returns.known[6].strayed, 0);
+	zcrx_findings_received(&giver.returns.findings, &held, index);
+	CHECK_EQ(giver.returns.holdings.known[6].balance, 1);
+	CHECK_EQ(giver.returns.holdings.known[6].strayed, 0);
 	give(&giver, held);
 	CHECK_MEANT(&giver, 2, VALID, SUCCEEDS);
 	giver_free(&giver);
@@ -619,15 +620,15 @@ static void a_scrub_is_not_followed_before_it_is_over(void)
 
 	init_scrubbed(&giver, NULL, 0);
 	zcrx_queue_scrub_begin(giver.queue, FIRST);
-	zcrx_returns_look(&giver.returns);
+	zcrx_findings_look(&giver.returns.findings);
 	CHECK(!zcrx_queue_scrub_seen(giver.queue, &seen));
-	CHECK_EQ(giver.returns.known[1].balance, 1);
+	CHECK_EQ(giver.returns.holdings.known[1].balance, 1);
 	CHECK(zcrx_queue_nic_is_quiet(giver.queue));
 	shm_store_release_u32(&giver.queue->nic->publishing, 1, POINT_USER);
 	CHECK(!zcrx_queue_nic_is_quiet(giver.queue));
 	zcrx_queue_scrub_end(giver.queue);
 	zcrx_queue_scrub_begin(giver.queue, FIRST); /* the next one, before the user looks */
-	zcrx_returns_look(&giver.returns);
+	zcrx_findings_look(&giver.returns.findings);
 	CHECK(!zcrx_queue_scrub_seen(giver.queue, &seen));
 	giver_free(&giver);
 }
@@ -640,8 +641,8 @@ static void all_returns_on_their_way_count_after_a_scrub(void)
 
 	init_scrubbed(&giver, &rule, 1); /* one entry, and 24 more in a ring of 8: zeros */
 	scrub_living(&giver, FIRST);
-	zcrx_returns_look(&giver.returns);
-	CHECK_EQ(giver.returns.known[0].balance, -25);
+	zcrx_findings_look(&giver.returns.findings);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, -25);
 	giver_free(&giver);
 }
 
@@ -652,14 +653,14 @@ static void what_an_entry_was_counts_after_a_scrub_as_well(void)
 
 	write_third(&giver, rule_with(ZCRX_FAULT_TAIL_EARLY, 2, 0), 0);
 	scrub_living(&giver, FIRST);
-	zcrx_returns_look(&giver.returns);
-	CHECK_EQ(giver.returns.known[2].balance, -2);
-	CHECK_EQ(giver.returns.known[0].balance, -1);
-	CHECK_EQ(giver.returns.known[1].balance, 0);
+	zcrx_findings_look(&giver.returns.findings);
+	CHECK_EQ(giver.returns.holdings.known[2].balance, -2);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, -1);
+	CHECK_EQ(giver.returns.holdings.known[1].balance, 0);
 	take_all(&giver);
 	scrub_living(&giver, FIRST);
-	zcrx_returns_look(&giver.returns);
-	CHECK_EQ(giver.returns.known[0].balance, 0); /* over with it */
+	zcrx_findings_look(&giver.returns.findings);
+	CHECK_EQ(giver.returns.holdings.known[0].balance, 0); /* over with it */
 	giver_free(&giver);
 }
 
@@ -705,7 +706,7 @@ static void what_a_dead_liar_did_not_claim_is_claimed_for_it(void)
 	uint64_t written, count;
 
 	init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
-	written = giver.returns.position;
+	written = giver.returns.writer.position;
 	CHECK_EQ(zcrx_queue_claim(giver.queue, false), 0); /* nothing was taken yet */
 	refill(&giver);
 	refill(&giver);

@@ -191,7 +191,7 @@ static void make_rules(const uint32_t *kinds, size_t count, uint32_t some_in)
 
 static void new_user(struct site *site)
 {
-	struct zcrx_rq_user *rq = &site->returns.rq;
+	struct zcrx_rq_user *rq = &site->returns.writer.rq;
 
 	world->params.position = zcrx_queue_consumed(&site->control);
 	REQUIRE(zcrx_queue_attach(&site->user, &world->shape, site->control.index,
@@ -210,8 +210,8 @@ static void new_user(struct site *site)
 		.cached_head = shm_load_acquire_u32(site->user.cq.head, POINT_CQ_HEAD_LOAD),
 		.cached_tail = shm_load_acquire_u32(site->user.cq.head, POINT_CQ_HEAD_LOAD),
 	};
-	site->returns.cq_head = site->cq.head;
-	site->returns.cq_tail = site->cq.tail;
+	site->returns.ring_faults.cq_head = site->cq.head;
+	site->returns.ring_faults.cq_tail = site->cq.tail;
 	site->hand_count = 0;
 }
 
@@ -466,12 +466,12 @@ static void receive(struct site *site)
 	uint32_t room = HANDS - site->hand_count;
 	uint32_t count = 1 + below(16);
 
-	zcrx_returns_look(&site->returns);
+	zcrx_findings_look(&site->returns.findings);
 	for (uint32_t i = 0; i < count && i < available && i < room; i++) {
 		uint32_t index = site->cq.cached_head;
 		struct zcrx_held held = take_one(site);
 
-		zcrx_returns_received(&site->returns, &held, index);
+		zcrx_findings_received(&site->returns.findings, &held, index);
 		site->hands[site->hand_count++] = held;
 	}
 	zcrx_cq_user_release(&site->cq);
@@ -497,7 +497,7 @@ static void consumer_acts(struct site *site)
 		zcrx_returns_flush(&site->returns);
 		break;
 	case 1:
-		site->returns.stalled_until = 0;
+		site->returns.writer.withheld_until = 0;
 		zcrx_returns_flush(&site->returns);
 		break;
 	case 2:

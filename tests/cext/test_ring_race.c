@@ -84,7 +84,8 @@ static void *receive_and_return(void *context)
 			struct zcrx_cqe32 cqe = zcrx_cq_user_take(&cq);
 			struct zcrx_held held = {.off = cqe.zcrx.off, .len = 64};
 
-			zcrx_returns_received(&race->giver.returns, &held, cq.cached_head - 1);
+			zcrx_findings_received(&race->giver.returns.findings, &held,
+					       cq.cached_head - 1);
 			zcrx_returns_give(&race->giver.returns, held);
 		}
 		zcrx_cq_user_release(&cq);
