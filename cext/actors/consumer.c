@@ -48,8 +48,10 @@ static void attach_rings(struct zcrx_consumer *consumer)
 		.entries = rings->rq_entries,
 		.mask = rings->rq_entries - 1,
 	};
+	/* Pairs with the release in zcrx_ifq_reset_ring(): the ring is empty by then. */
 	rq.cached_head = shm_load_acquire_u32(rq.head, POINT_RQ_HEAD_LOAD);
-	rq.cached_tail = shm_load_acquire_u32(rq.tail, POINT_RQ_TAIL_LOAD);
+	/* Relaxed, as the next: nobody but the user writes it, and the last one is gone. */
+	rq.cached_tail = shm_load_relaxed_u32(rq.tail, POINT_RQ_TAIL_LOAD);
 	consumer->cq = (struct zcrx_cq_user){
 		.head = (shm_u32 *)(base + rings->cq.head),
 		.tail = (shm_u32 *)(base + rings->cq.tail),
@@ -57,7 +59,7 @@ static void attach_rings(struct zcrx_consumer *consumer)
 		.entries = rings->cq_entries,
 		.mask = rings->cq_entries - 1,
 	};
-	consumer->cq.cached_head = shm_load_acquire_u32(consumer->cq.head, POINT_CQ_HEAD_LOAD);
+	consumer->cq.cached_head = shm_load_relaxed_u32(consumer->cq.head, POINT_CQ_HEAD_LOAD);
 	zcrx_returns_attach(&consumer->returns, &rq, consumer->cq.head, consumer->cq.tail);
 }
 
@@ -463,6 +465,7 @@ static int write_out(struct zcrx_consumer *consumer, const struct zcrx_fragment 
 
 bool zcrx_consumer_should_stop(const struct zcrx_consumer *consumer)
 {
+	/* Pairs with the release in zcrx_queue_stop_consumer(). */
 	return shm_load_acquire_u32(&consumer->queue.rings->stop, POINT_RUN_STATE) != 0;
 }
 

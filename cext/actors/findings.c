@@ -52,6 +52,7 @@ static uint32_t hidden_cause(struct zcrx_findings *findings, uint32_t niov, uint
 
 	if (findings->ring_faults->astray)
 		zcrx_ringf_recover(findings->ring_faults);
+	/* Pairs with the release in zcrx_queue_scrub_begin(): its rule is there. */
 	if (shm_load_acquire_u32(&lab->scrubs_begun, POINT_USER) != findings->scrubs_seen) {
 		*position = findings->writer->position;
 		return shm_load_relaxed_u32(&lab->scrub_rule, POINT_USER);
@@ -132,6 +133,7 @@ static void blame(struct zcrx_findings *findings, const struct zcrx_held *held,
 			.generation_now = again ? held->generation : known,
 			.position = position,
 		};
+	/* Pairs with the acquire in zcrx_consequence_list(): the entry is whole. */
 	shm_store_release_u64(&lab->consequence_count, count + 1, POINT_COUNTER);
 }
 

@@ -71,6 +71,11 @@ static uint32_t is_write(const void *context)
 
 static void note(struct zcrx_poison *poison, uint64_t off, const void *context)
 {
+	/*
+	 * Pairs with the acquire in zcrx_poison_take(), which runs in the thread that
+	 * touched, as a rule. What another thread touches at that very moment may be
+	 * taken half told: it is one touch in any case.
+	 */
 	uint64_t number = shm_fetch_add_u64(&poison->count, 1, POINT_LOG);
 
 	poison->touches[number % ZCRX_TOUCHES_MAX] = (struct zcrx_touch){
@@ -128,6 +133,7 @@ uint32_t zcrx_poison_take(struct zcrx_poison *poison, struct zcrx_touch *touches
 {
 	uint32_t taken = 0;
 
+	/* Pairs with the addition in note(). */
 	*count = shm_load_acquire_u64(&poison->count, POINT_LOG);
 	if (*count - poison->taken > ZCRX_TOUCHES_MAX)
 		poison->taken = *count - ZCRX_TOUCHES_MAX;

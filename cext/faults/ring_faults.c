@@ -70,7 +70,10 @@ void zcrx_ringf_lie(struct zcrx_ring_faults *faults)
 
 	faults->astray = faults->lies;
 	faults->lies = 0;
-	/* Before the lie is seen: who finds positions without intents asks this word. */
+	/*
+	 * Before the lie is seen: who finds positions without intents asks this word. Both
+	 * pair with acquires, in zcrx_reconcile() and zcrx_rq_available().
+	 */
 	shm_store_release_u32(&queue->lab->astray_rule, faults->astray, POINT_LOG);
 	zcrx_flight_record(writer->flight, ZCRX_EVENT_TAIL_LIE, faults->astray - 1,
 			   writer->position, tail);
@@ -142,8 +145,9 @@ bool zcrx_ringf_recover(struct zcrx_ring_faults *faults)
 			return false;
 		/*
 		 * Pairs with the lock that the provider takes between publishing its
-		 * head and reading the tail: either it sees the true tail, or we see
-		 * the head that it had published before.
+		 * head and reading the tail (zcrx_lock() in refill_ring()): either it sees
+		 * the true tail, or we see the head that it had published before. The
+		 * release below pairs with the acquire in zcrx_reconcile().
 		 */
 		shm_fence_seq_cst();
 		ahead = zcrx_ringf_lead(faults);
@@ -407,7 +411,8 @@ void zcrx_ringf_put_over(struct zcrx_ring_faults *faults, const struct zcrx_held
 	put_either(faults, &rqe, &rqe, rule, due_of(faults, &rqe, !held->astray));
 	/*
 	 * The intents first: whoever finds the new bytes at the old position must
-	 * find what they may earn as well. Pairs with the release of `consumed`.
+	 * find what they may earn as well. Pairs with the
+	 * release of `consumed` in record().
 	 */
 	shm_fence_seq_cst();
 	write_slot(slot, &rqe);
@@ -447,6 +452,7 @@ uint32_t zcrx_ringf_put_misdirected(struct zcrx_ring_faults *faults)
 
 	if (shm_load_relaxed_u64(mailbox, POINT_BELL_SEQ) == 0)
 		return 0;
+	/* Pairs with the exchange of whoever sent it, in zcrx_ringf_misdirect(). */
 	letter = shm_xchg_u64(mailbox, 0, POINT_BELL_SEQ);
 	rule = (uint32_t)(letter >> 56);
 	/* The word lies where every user can write: believe nothing that is no rule of ours. */

@@ -176,8 +176,8 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
 {
 	struct zcrx_lab_shared *lab = queue->lab;
 	/*
-	 * Pair with the releases in record(), zcrx_returns_note_written() and
-	 * zcrx_tail_publish_lie().
+	 * Pair with the releases in record(), zcrx_rq_writer_note_written() and
+	 * zcrx_ringf_lie().
 	 */
 	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 	uint64_t written = shm_load_acquire_u64(&lab->written, POINT_LOG);
