@@ -29,11 +29,11 @@ echo 'make $@: $(1): all passed'
 endef
 
 test: $(READY)
-	@echo 'make test: C, then Python, then sanitized; about TEST_MINUTES minutes on two cores'
+	@echo 'make test: C, then Python, then sanitized; about five minutes on two cores'
 	$(call PARTS,test-c test-asan test-python)
 
 test-long: $(READY)
-	@echo 'make test-long: campaigns, matrices, threads; about LONG_MINUTES minutes on two cores'
+	@echo 'make test-long: campaigns, matrices, threads; about ten minutes on two cores'
 	$(call PARTS,test-python-long test-tsan)
 
 help:

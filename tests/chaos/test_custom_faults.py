@@ -21,6 +21,8 @@ from faults import VALID_VERDICTS, parse_plan
 from faults.custom import Context, CustomFault, Param, Rqe
 from faults.fault import REFERENCE_VERDICTS
 
+pytestmark = pytest.mark.long
+
 HERE = "test_custom_faults"
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 

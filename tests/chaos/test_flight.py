@@ -23,6 +23,8 @@ from emu.verdict.report import Report
 from emu.verdict.watch import Watch
 from faults import parse_plan
 
+pytestmark = pytest.mark.long
+
 TRAFFIC = "synthetic:kind=raw,size=1000,flows=4,packets=64"
 FILES = {"flight.json", "flight.txt", "run.json"}
 _LINE = re.compile(r"^ *[+-]\d+\.\d  (\w+(?:, queue \d+)?) {2,}(\S.*)$")

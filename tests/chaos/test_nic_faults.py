@@ -14,6 +14,8 @@ from emu.runtime.session import Session, _never_fire
 from emu.verdict.report import Report
 from faults import CATALOGUE, PROFILES, Actor, ReconciledRow, parse_plan
 
+pytestmark = pytest.mark.long
+
 #: One fragment a packet, each of 1000 bytes; and five a packet.
 SMALL = "synthetic:kind=raw,size=1000,flows=4,packets=64"
 LARGE = "synthetic:kind=raw,size=20000,flows=4,packets=64"

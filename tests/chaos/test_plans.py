@@ -9,6 +9,8 @@ import pytest
 from emu.verdict.report import Report
 from faults import CATALOGUE, PROFILES, Actor, parse_plan
 
+pytestmark = pytest.mark.long
+
 #: What every valid RQE counts for, at rates at which several faults meet in one run.
 HOSTILE = PROFILES["hostile"].text
 #: Rules that count what came to pass, which depends on timing; all others count when they are due.

@@ -62,6 +62,8 @@ def test_fuzz_takes_it(script: Any, mine: str) -> None:
     assert f"provider {mine}" in ended.stdout
 
 
+@pytest.mark.long
+@pytest.mark.long
 def test_live_race_takes_it(script: Any, mine: str) -> None:
     """With the core that dawdles: the accessors of its header dawdle, too."""
     ended = script.run(

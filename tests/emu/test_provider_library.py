@@ -60,6 +60,7 @@ def test_plain_provider_serves_a_run(run_sound: Callable[..., Report], plain_pro
     assert report.total("provider", "accepted") > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["malformed", "hostile", "chaos"])
 def test_plain_provider_stands_what_ours_does(
     run_small: Callable[..., Report], plain_provider: str, profile: str

@@ -287,6 +287,7 @@ def written_plans(draw: st.DrawFn) -> tuple[list[Fields], str, str]:
     return table, draw(compact(table)), draw(toml(table))
 
 
+@pytest.mark.long
 @LIMITS
 @given(written=written_plans())
 def test_each_form_of_a_plan_is_read_as_what_it_says(

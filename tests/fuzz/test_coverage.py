@@ -111,6 +111,7 @@ def test_provider_given_as_source_is_what_is_measured(
     assert measured.lines_reached == measured.lines - 1
 
 
+@pytest.mark.long
 @needs_tools
 @pytest.mark.parametrize("sanitize", [False, True], ids=["fast", "sanitized"])
 @pytest.mark.parametrize("what", ["abort()", "*(volatile int *)8 = 1", "for (;;)\n\t\tpause()"])

@@ -96,6 +96,7 @@ def _check_is_forgotten(self: Any, op: dict[str, Any]) -> list[int]:
     return [self._may_consume()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "changed"),
     [

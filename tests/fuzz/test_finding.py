@@ -263,6 +263,7 @@ def _pytest(path: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def _check_style(path: Path) -> None:
     root = Path(__file__).parents[2]
     ruff, settings_file = Path(sys.executable).with_name("ruff"), root / "pyproject.toml"
@@ -321,6 +322,7 @@ def test_emitted_test_is_formatted_whatever_is_in_it(
     _check_style(path)
 
 
+@pytest.mark.long
 def test_emitted_test_runs_what_must_come_before(finding: Finding, tmp_path: Path) -> None:
     """Of our provider nothing is left between programs: the finding shows all the same."""
     path = tmp_path / "test_emitted.py"

@@ -13,6 +13,8 @@ import pytest
 
 from emu.host.places import found_again
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURE = ROOT / "tests" / "data" / "loopback.pcap"
 EXAMPLES = ROOT / "docs" / "examples"

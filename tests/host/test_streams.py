@@ -121,6 +121,7 @@ def test_full_stderr_is_nobodys_affair(tmp_path: Path) -> None:
     assert shell("zcrx-emu nosuch 2>/dev/full", tmp_path).returncode == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["stress --duration 60 --run-dir run", *SHORT[:3]])
 def test_reader_that_leaves_gets_a_quiet_end(command: str, tmp_path: Path) -> None:
     """Its code says that not all was written: neither good nor a finding."""

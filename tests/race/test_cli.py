@@ -132,6 +132,7 @@ def test_bounded_search_is_complete_within_its_bound(call: Call) -> None:
     assert re.search(r"complete: all \d+ interleavings with 1 preemptions at most", ended.stdout)
 
 
+@pytest.mark.long
 def test_search_that_is_cut_short_says_so(call: Call, endless: Path) -> None:
     ended = call(
         "race", "--scenario", str(endless), "--strategy", "exhaustive", "--schedules", "1000"

@@ -97,6 +97,7 @@ def test_children_in_sessions_of_their_own_go_with_the_run(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("function", "problem"),
     [

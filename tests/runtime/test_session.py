@@ -221,6 +221,7 @@ def test_strict_alias_changes_nothing_for_whom_it_does_not_concern(run_sound: Ru
 # ---- Small and odd sizes ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_indices_wrap_at_two_to_the_32(run_sound: RunIt) -> None:
     report = run_sound(initial_index=2**32 - 5, plan=EACH_FIFTH)
     assert delivered(report) == 20_000
@@ -245,8 +246,13 @@ def test_smallest_ptr_ring_overflows_to_the_freelist(run_sound: RunIt) -> None:
 
 
 def test_overload_drops_and_counts(run_sound: RunIt) -> None:
-    """An area of 17 buffers cannot keep up. What is dropped is missing in order, and counted."""
+    """An area of 17 buffers cannot keep up. What is dropped is missing in order, and counted.
+
+    So many that the other processes have their turn before the last one is offered.
+    """
+    packets = 500_000
     report = run_sound(
+        packets=packets,
         traffic="synthetic:kind=raw,size=4096,flows=8,packets=64",
         overload=Overload.DROP,
         area_buffers=17,
@@ -254,7 +260,7 @@ def test_overload_drops_and_counts(run_sound: RunIt) -> None:
     )
     dropped = report.total("nic", "packets_dropped")
     assert dropped > 0
-    assert delivered(report) + dropped == 20_000
+    assert delivered(report) + dropped == packets
     assert report.total("nic", "fragments_dropped") == dropped
     reasons = [report.total("nic", f"dropped_{why}") for why in ("no_buffer", "cq_full")]
     assert sum(reasons) == dropped
@@ -288,11 +294,12 @@ def own_objects() -> tuple[list[str], set[str]]:
 
 
 def test_runs_follow_each_other_in_one_process(run_sound: RunIt) -> None:
-    run_sound(packets=100)
+    mapped = own_objects()[1]  # maybe by another test whose failure is still looked at
+    run_sound(packets=100)  # the first one of a process loads what stays
     before = own_objects()
+    assert before[1] == mapped
     run_sound(packets=100, queues=2)
     assert own_objects() == before
-    assert before[1] == set()
 
 
 def test_session_that_never_runs_leaves_nothing() -> None:

@@ -356,6 +356,7 @@ TestAgreement = Agreement.TestCase
 TestAgreement.settings = LIMITS
 
 
+@pytest.mark.long
 def test_provider_in_a_library_agrees(plain_provider: str) -> None:
     """The documentation's example, in the place of ours."""
 
