@@ -10,7 +10,7 @@
  */
 #include "pair.h"
 
-#include "layout.h"
+#include "run/layout.h"
 
 #define RING_ENTRIES 4096u
 

@@ -4,7 +4,7 @@
  * them one by one, each copied once as it must be.
  */
 #include "ring_run.h"
-#include "ring.h"
+#include "wire/ring.h"
 
 struct shared {
 	_Alignas(PAIR_LINE_BYTES) shm_u32 head;
