@@ -14,9 +14,13 @@ import cffi
 CDEF = """
 struct io_uring_zcrx_rqe { uint64_t off; uint32_t len; uint32_t __pad; };
 
+struct zcrx_level { const char *name; ...; };
+const struct zcrx_level *zcrx_level_of(uint32_t level);
+struct zcrx_contract { uint32_t level, deviations; };
 struct zcrx_shape {
     uint32_t num_niovs, niov_shift, rq_entries, cq_entries, ptr_ring_size,
              grant_entries, log_entries, flows_max, initial_index, ring_layout, flight_entries;
+    struct zcrx_contract contract;
 };
 struct zcrx_sizes { uint64_t kern, rings, area, lab; };
 struct zcrx_provider_ops { const char *name; ...; };
@@ -30,6 +34,8 @@ struct zcrx_bells;
 struct zcrx_queue;
 struct zcrx_account;
 
+#define ZCRX_LEVELS ...
+#define ZCRX_CONTRACT_STRICT_ALIAS ...
 #define ZCRX_QUEUES_MAX ...
 #define ZCRX_RULES_MAX ...
 #define ZCRX_JOURNAL_MAX ...
@@ -155,7 +161,7 @@ void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule);
 bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue);
 void zcrx_queue_scrub_end(struct zcrx_queue *queue);
 bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
-uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue);
 struct zcrx_stream {
     uint64_t bytes, step;
     uint32_t crc, mark_count, error, ends;
@@ -200,7 +206,7 @@ int zcrx_nic_run(struct zcrx_nic *nic, uint32_t slice_ms);
 
 struct zcrx_grantor;
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-                                      const struct zcrx_mapping *mappings, bool strict_alias,
+                                      const struct zcrx_mapping *mappings,
                                       const struct zcrx_fault_rule *rules, uint32_t rule_count,
                                       uint64_t seed);
 void zcrx_grantor_free(struct zcrx_grantor *grantor);
@@ -210,7 +216,7 @@ struct zcrx_consumer_params {
     uint32_t verify, return_order, hold, recheck_every, stop_at_end;
     int32_t output_fd;
     uint64_t seed, position;
-    uint32_t strict_alias, queues;
+    uint32_t queues;
 };
 struct zcrx_fragment {
     uint64_t off, user_data;
@@ -282,7 +288,7 @@ uint32_t zcrx_rss_hash(const uint8_t *input, uint32_t size);
 struct zcrx_judgement { uint32_t index, niov; uint8_t verdict, alias; };
 struct zcrx_step_pool { uint32_t phase, cache_count, ring_count, inflight; };
 struct zcrx_step;
-struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_alias,
+struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape,
                                    const struct zcrx_provider_ops *provider);
 void zcrx_step_free(struct zcrx_step *step);
 int64_t zcrx_step_alloc(struct zcrx_step *step);

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from emu.contract import Contract
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
 from emu.host.places import absolute
@@ -307,8 +308,13 @@ class RunConfig:
             raise ConfigError.of("modules_from", folder, "it must be a folder, or None")
         object.__setattr__(self, "modules_from", None if folder is None else absolute(folder))
 
+    @property
+    def contract(self) -> Contract:
+        """What the provider is obliged to do."""
+        return Contract(strict_alias=self.strict_alias)
+
     def shape(self, flows_max: int) -> Shape:
-        """Sizes of each queue, for traffic of ``flows_max`` flows a queue."""
+        """Each queue's sizes, for traffic of ``flows_max`` flows a queue, and its contract."""
         return Shape(
             num_niovs=self.area_buffers,
             niov_shift=NIOV_SHIFT,
@@ -320,6 +326,7 @@ class RunConfig:
             flows_max=flows_max,
             initial_index=self.initial_index,
             flight_entries=FLIGHT_ENTRIES,
+            contract=self.contract,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -33,7 +33,6 @@ struct zcrx_consumer_params {
 	int32_t output_fd; /* payload is written here in order; -1 = nowhere */
 	uint64_t seed;
 	uint64_t position; /* RQEs that the queue's users before this one had consumed */
-	uint32_t strict_alias; /* the provider's setting: decides which verdict an alias earns */
 	uint32_t queues; /* of the run */
 };
 

@@ -32,7 +32,7 @@ struct zcrx_grantor {
 };
 
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-				      const struct zcrx_mapping *mappings, bool strict_alias,
+				      const struct zcrx_mapping *mappings,
 				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
 				      uint64_t seed)
 {
@@ -53,7 +53,6 @@ struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t q
 			free(grantor);
 			return NULL;
 		}
-		served->queue.ifq.strict_alias = strict_alias;
 		served->queue.ifq.is_checked = true;
 		served->plan.journal = served->queue.journals[ZCRX_JOURNAL_PROVIDER];
 	}

@@ -18,7 +18,7 @@ struct zcrx_grantor;
  * one that a fault made fail is tried again under the same number.
  */
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-				      const struct zcrx_mapping *mappings, bool strict_alias,
+				      const struct zcrx_mapping *mappings,
 				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
 				      uint64_t seed);
 void zcrx_grantor_free(struct zcrx_grantor *grantor);

@@ -18,11 +18,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_fault_area *area,
-		       bool strict_alias)
+int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_shape *shape)
 {
-	*holdings = (struct zcrx_holdings){.area = *area, .strict_alias = strict_alias};
-	holdings->known = calloc(area->num_niovs, sizeof(*holdings->known));
+	*holdings = (struct zcrx_holdings){
+		.area = {shape->num_niovs, shape->niov_shift},
+		.contract = shape->contract,
+	};
+	holdings->known = calloc(shape->num_niovs, sizeof(*holdings->known));
 	return holdings->known ? 0 : -ENOMEM;
 }
 

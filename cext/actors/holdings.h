@@ -43,12 +43,11 @@ struct zcrx_known {
 struct zcrx_holdings {
 	struct zcrx_known *known; /* [area.num_niovs] */
 	struct zcrx_fault_area area;
-	bool strict_alias; /* the provider's setting: see zcrx_legal_of() */
+	struct zcrx_contract contract; /* the provider's: see zcrx_legal_of() */
 };
 
 /* 0 or -ENOMEM. */
-int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_fault_area *area,
-		       bool strict_alias);
+int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_shape *shape);
 void zcrx_holdings_destroy(struct zcrx_holdings *holdings);
 
 static inline uint32_t zcrx_holdings_niov(const struct zcrx_holdings *holdings, uint64_t off)
@@ -83,7 +82,7 @@ static inline struct zcrx_legal zcrx_holdings_legal(const struct zcrx_holdings *
 						    const struct io_uring_zcrx_rqe *rqe)
 {
 	return zcrx_legal_of(rqe, holdings->area.num_niovs, holdings->area.niov_shift,
-			     holdings->strict_alias);
+			     holdings->contract);
 }
 
 /* The verdicts that an entry may earn that is written now: by what is known, too. */

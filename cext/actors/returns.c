@@ -21,11 +21,11 @@ static uint64_t round_up_power_of_two(uint64_t n)
 
 /* Each part, with those below it; in the order in which they take note of shared words. */
 static int init_parts(struct zcrx_returns *returns, struct zcrx_queue *queue,
-		      const struct zcrx_fault_area *area, const struct zcrx_fault_rule *rules)
+		      const struct zcrx_fault_rule *rules)
 {
 	const struct zcrx_consumer_params *params = &returns->params;
 	struct zcrx_fault_plan *plan = &returns->plan;
-	int error = zcrx_holdings_init(&returns->holdings, area, params->strict_alias);
+	int error = zcrx_holdings_init(&returns->holdings, &queue->shape);
 
 	zcrx_rq_writer_init(&returns->writer, queue, &returns->holdings, params->position);
 	zcrx_findings_init(&returns->findings, &returns->ring_faults, &returns->writer,
@@ -67,7 +67,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	returns->plan.journal = queue->journals[ZCRX_JOURNAL_CONSUMER];
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
 	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
-	error = init_parts(returns, queue, &area, rules);
+	error = init_parts(returns, queue, rules);
 	if (!error)
 		error = init_queues(returns, &queue->shape);
 	if (error)

@@ -151,7 +151,7 @@ static void write_otherwise(struct zcrx_injection *injection, struct making *mak
 /* Where an alias is an error it is no return. */
 static void alias(struct zcrx_injection *injection, struct making *making)
 {
-	if (injection->holdings->strict_alias)
+	if (zcrx_contract_is_strict(injection->holdings->contract))
 		stage(injection, mutated(injection, making, 0), making->rule);
 	else
 		write_otherwise(injection, making);

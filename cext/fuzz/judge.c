@@ -140,7 +140,7 @@ static enum judge_verdict verdict_of(struct judge *judge, uint32_t slot,
 	if (said->niov >= judge->shape.num_niovs)
 		return JUDGE_BAD_INDEX;
 	said->alias = page != said->niov;
-	if (said->alias && judge->shape.strict_alias)
+	if (said->alias && zcrx_contract_is_strict(judge->shape.contract))
 		return JUDGE_BAD_INDEX;
 	if (judge->niovs[said->niov].user_refs == 0)
 		return JUDGE_NO_USER_REF;

@@ -4,8 +4,9 @@
  * answer, what each RQE must earn, and what the whole state must be afterwards.
  *
  * Small and obvious, alone, and without a line of the provider's: of the project
- * it knows the wire format only. Its numbers for verdicts and phases are the
- * contract's; run.c holds them against the core's. Nothing here is shared memory.
+ * it knows the wire format and the contract's value only, and has its own meaning for
+ * that. Its numbers for verdicts and phases are the contract's; run.c holds them
+ * against the core's. Nothing here is shared memory.
  */
 #ifndef ZCRX_FUZZ_JUDGE_H
 #define ZCRX_FUZZ_JUDGE_H

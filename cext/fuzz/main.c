@@ -217,7 +217,8 @@ static void put_shape(const struct fuzz_program *program)
 	printf(", \"num_niovs\": %u, \"rq_entries\": %u, \"ptr_ring_size\": %u", shape->num_niovs,
 	       shape->rq_entries, shape->ptr_ring_size);
 	printf(", \"initial_index\": %u, \"queues\": %u, \"strict_alias\": %s, \"is_checked\": %s",
-	       shape->initial_index, shape->queues, shape->strict_alias ? "true" : "false",
+	       shape->initial_index, shape->queues,
+	       zcrx_contract_is_strict(shape->contract) ? "true" : "false",
 	       shape->is_checked ? "true" : "false");
 	printf("}\n");
 	fflush(stdout);

@@ -114,7 +114,9 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 	shape->ptr_ring_size = happens(rng, 75) ? small(rng, 8) : small(rng, FUZZ_SMALL_MAX);
 	shape->initial_index = happens(rng, 50) ? 0U - small(rng, 128) : word_drawn(rng);
 	shape->queues = happens(rng, 10) ? 2 : 1;
-	shape->strict_alias = happens(rng, 20);
+	shape->contract = (struct zcrx_contract){
+		.deviations = happens(rng, 20) ? ZCRX_CONTRACT_STRICT_ALIAS : 0,
+	};
 	shape->is_checked = happens(rng, 15);
 	shape->records = happens(rng, 15);
 }
@@ -561,7 +563,7 @@ static void change_shape(struct fuzz_program *program, struct zcrx_rng *rng)
 		shape->initial_index = drawn.initial_index;
 		break;
 	case 4:
-		shape->strict_alias = !shape->strict_alias;
+		shape->contract.deviations ^= ZCRX_CONTRACT_STRICT_ALIAS;
 		break;
 	case 5:
 		shape->is_checked = drawn.is_checked;

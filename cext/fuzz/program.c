@@ -85,7 +85,9 @@ static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 	flags = take_byte(reader);
 	take(reader, &shape->initial_index, sizeof(shape->initial_index));
 	shape->queues = flags & FLAG_TWO_QUEUES ? 2 : 1;
-	shape->strict_alias = flags & FLAG_STRICT;
+	shape->contract = (struct zcrx_contract){
+		.deviations = flags & FLAG_STRICT ? ZCRX_CONTRACT_STRICT_ALIAS : 0,
+	};
 	shape->is_checked = flags & FLAG_CHECKED;
 	shape->records = flags & FLAG_RECORDS;
 	if ((flags & ~FLAGS) == FLAG_LARGE)
@@ -156,7 +158,8 @@ static void encode_shape(const struct fuzz_shape *shape, struct writer *writer)
 	put_byte(writer, is_large ? 0 : large.niovs_less_one);
 	put_byte(writer, is_large ? 0 : large.rq_order);
 	put_byte(writer, is_large ? 0 : large.ptr_ring_less_one);
-	put_byte(writer, (is_large ? FLAG_LARGE : 0) | (shape->strict_alias ? FLAG_STRICT : 0) |
+	put_byte(writer, (is_large ? FLAG_LARGE : 0) |
+				 (zcrx_contract_is_strict(shape->contract) ? FLAG_STRICT : 0) |
 				 (shape->queues > 1 ? FLAG_TWO_QUEUES : 0) |
 				 (shape->is_checked ? FLAG_CHECKED : 0) |
 				 (shape->records ? FLAG_RECORDS : 0));
@@ -397,7 +400,7 @@ void fuzz_shape_text(const struct fuzz_shape *shape, char *to, size_t size)
 	say(&text, "%u queue(s) of %u buffer(s), refill ring of %u from index %u, ptr ring of %u",
 	    shape->queues, shape->num_niovs, shape->rq_entries, shape->initial_index,
 	    shape->ptr_ring_size);
-	if (shape->strict_alias)
+	if (zcrx_contract_is_strict(shape->contract))
 		say(&text, ", strict about aliases");
 	if (shape->is_checked)
 		say(&text, ", verdicts are checked");

@@ -10,9 +10,8 @@
 #ifndef ZCRX_FUZZ_PROGRAM_H
 #define ZCRX_FUZZ_PROGRAM_H
 
+#include "kernel/contract.h"
 #include "wire/abi.h"
-
-#include <stdbool.h>
 
 #define FUZZ_CODEC 1U /* changes whenever an old canonical form would mean something else */
 #define FUZZ_OPS_MAX 128U
@@ -37,7 +36,7 @@ struct fuzz_shape {
 	uint32_t ptr_ring_size; /* 1 .. FUZZ_PTR_RING_MAX */
 	uint32_t initial_index;
 	uint32_t queues; /* instances beside each other, 1 .. FUZZ_QUEUES_MAX */
-	bool strict_alias;
+	struct zcrx_contract contract;
 	bool is_checked; /* verdicts wait for somebody to look at them */
 	bool records; /* a flight recorder runs */
 };

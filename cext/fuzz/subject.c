@@ -162,7 +162,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	ifq->rq.mask = shape->rq_entries - 1;
 	ifq->rq.cached_head = shape->initial_index;
 	ifq->log_mask = JUDGE_LOG - 1;
-	ifq->strict_alias = shape->strict_alias;
+	subject->area.contract = shape->contract;
 	ifq->is_checked = shape->is_checked;
 	subject->flight.mask = SUBJECT_FLIGHT_ENTRIES - 1;
 	subject->flight.last_kind = 0;

@@ -526,7 +526,8 @@ static void simplify_shape(struct search *search)
 	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
-	candidate.shape.strict_alias = candidate.shape.is_checked = candidate.shape.records = false;
+	candidate.shape.contract.deviations = 0;
+	candidate.shape.is_checked = candidate.shape.records = false;
 	consider(search, &candidate);
 	candidate = *search->best;
 	candidate.shape.records = false;

@@ -23,7 +23,7 @@ struct zcrx_legal {
 /* By the order of the contract's tests: __pad, area id, niov index, user reference. */
 static inline struct zcrx_legal zcrx_legal_of(const struct io_uring_zcrx_rqe *rqe,
 					      uint32_t num_niovs, uint32_t niov_shift,
-					      bool strict_alias)
+					      struct zcrx_contract contract)
 {
 	uint64_t index = (rqe->off & ~IORING_ZCRX_AREA_MASK) >> niov_shift;
 	struct zcrx_legal legal = {.niov = (uint32_t)index};
@@ -32,7 +32,8 @@ static inline struct zcrx_legal zcrx_legal_of(const struct io_uring_zcrx_rqe *rq
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_PAD);
 	else if (rqe->off & IORING_ZCRX_AREA_MASK)
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_AREA);
-	else if (legal.niov >= num_niovs || (index != legal.niov && strict_alias))
+	else if (legal.niov >= num_niovs ||
+		 (index != legal.niov && zcrx_contract_is_strict(contract)))
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_INDEX);
 	else
 		legal = (struct zcrx_legal){ZCRX_LEGAL_OF_NIOV, true, legal.niov};

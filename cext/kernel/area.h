@@ -12,6 +12,7 @@
 
 #include <assert.h>
 
+#include "contract.h"
 #include "wire/lock.h"
 #include "wire/shm.h"
 
@@ -65,6 +66,7 @@ struct zcrx_area {
 	uint8_t *bytes; /* the buffers themselves; NULL in a process that does not map them */
 	uint32_t num_niovs;
 	uint32_t niov_shift;
+	struct zcrx_contract contract; /* here, where all of the kernel side finds it */
 };
 
 /* Fill the freelist 0 .. num_niovs - 1 and clear all counts. Before anyone else attaches. */

@@ -248,8 +248,6 @@ static void show_ring(struct zcrx_foreign *foreign)
 {
 	struct zcrx_ifq *ifq = foreign->ifq;
 
-	/* Whoever attached the queue may have set it since. */
-	foreign->queue.strict_alias = ifq->strict_alias;
 	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries) {
 		foreign->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
 		return;
@@ -447,7 +445,7 @@ void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provide
 		.num_niovs = ifq->area->num_niovs,
 		.niov_shift = ifq->area->niov_shift,
 		.rq_entries = ifq->rq.entries,
-		.strict_alias = ifq->strict_alias,
+		.strict_alias = zcrx_contract_is_strict(ifq->area->contract),
 		.rq_head = (uint32_t *)ifq->rq.head,
 		.rq_tail = (const uint32_t *)ifq->rq.tail,
 		.rqes = (const struct zcrx_provider_rqe *)ifq->rq.rqes,

@@ -25,7 +25,7 @@
 #define WELL_FORMED 0x100U
 
 static inline uint32_t judge_bytes(struct io_uring_zcrx_rqe rqe, uint32_t num_niovs,
-				   uint32_t niov_shift, bool strict_alias)
+				   uint32_t niov_shift, struct zcrx_contract contract)
 {
 	uint64_t index = (rqe.off & NIOV_OFF_MASK) >> niov_shift;
 
@@ -37,7 +37,7 @@ static inline uint32_t judge_bytes(struct io_uring_zcrx_rqe rqe, uint32_t num_ni
 		return ZCRX_BAD_INDEX;
 	if (index == (uint32_t)index)
 		return WELL_FORMED;
-	return ZCRX_LOG_ALIAS | (strict_alias ? ZCRX_BAD_INDEX : WELL_FORMED);
+	return ZCRX_LOG_ALIAS | (zcrx_contract_is_strict(contract) ? ZCRX_BAD_INDEX : WELL_FORMED);
 }
 
 /* Well-formed entries in a row that name the same buffer, not decided yet. */
@@ -203,7 +203,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	/* Copies: stores below could change the originals, for all the compiler knows. */
 	uint32_t num_niovs = ifq->area->num_niovs;
 	uint32_t niov_shift = ifq->area->niov_shift;
-	bool strict_alias = ifq->strict_alias;
+	struct zcrx_contract contract = ifq->area->contract;
 	struct zcrx_rq rq = ifq->rq;
 	struct zcrx_batch batch;
 	struct run run;
@@ -213,7 +213,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	run.count = run.niov = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&rq);
-		uint32_t verdict = judge_bytes(rqe, num_niovs, niov_shift, strict_alias);
+		uint32_t verdict = judge_bytes(rqe, num_niovs, niov_shift, contract);
 		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> niov_shift);
 
 		batch.niovs[i] = niov;

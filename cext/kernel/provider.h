@@ -94,7 +94,6 @@ struct zcrx_ifq {
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */
 	bool is_checked; /* somebody looks at the verdict log and says how far it has come */
-	bool strict_alias; /* reject an index whose upper bits would vanish */
 };
 
 extern const struct zcrx_mp_ops zcrx_mp_ops;

@@ -172,7 +172,7 @@ bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position)
 	return seen == shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER);
 }
 
-uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue)
 {
 	struct zcrx_lab_shared *lab = queue->lab;
 	/*
@@ -197,7 +197,8 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias)
 		struct io_uring_zcrx_rqe rqe =
 			zcrx_slot_read(&queue->ifq.rq.rqes[index & queue->ifq.rq.mask]);
 		struct zcrx_legal legal = zcrx_legal_of(&rqe, queue->shape.num_niovs,
-							queue->shape.niov_shift, strict_alias);
+							queue->shape.niov_shift,
+							queue->shape.contract);
 
 		shm_store_relaxed_u16(&queue->dues[at & mask], ZCRX_DUE_NONE, POINT_LOG);
 		shm_store_relaxed_u16(&queue->intents[at & mask],

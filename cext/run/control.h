@@ -64,7 +64,7 @@ bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position);
  * the doing of the rule that led the provider astray; without one nothing is
  * legal for them. How many there were.
  */
-uint64_t zcrx_queue_claim(struct zcrx_queue *queue, bool strict_alias);
+uint64_t zcrx_queue_claim(struct zcrx_queue *queue);
 
 /* The NIC's account of the sockets of a queue, copied: see struct zcrx_stream_shared. */
 struct zcrx_stream {

@@ -38,7 +38,8 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       zcrx_is_power_of_two(shape->log_entries) && shape->flows_max > 0 &&
 	       shape->flows_max <= (1U << 24) && /* the ledger's room for a flow's number */
 	       (shape->flight_entries == 0 || zcrx_is_power_of_two(shape->flight_entries)) &&
-	       shape->flight_entries <= ZCRX_FLIGHT_ENTRIES_MAX;
+	       shape->flight_entries <= ZCRX_FLIGHT_ENTRIES_MAX &&
+	       zcrx_contract_is_possible(shape->contract);
 }
 
 static void carve_flight(struct zcrx_queue *queue, enum zcrx_writer writer, struct carver *carver,
@@ -197,6 +198,7 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 
 	queue->area.num_niovs = shape->num_niovs;
 	queue->area.niov_shift = shape->niov_shift;
+	queue->area.contract = shape->contract;
 	queue->area.bytes = mapping->area;
 	queue->area.aborted = queue->run ? &queue->run->aborted : NULL;
 

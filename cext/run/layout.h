@@ -30,7 +30,7 @@
 #define ZCRX_RULES_MAX 254U
 #define ZCRX_NIC_HELD_MAX 4096U /* granted buffers that a fault may make the NIC hold back */
 
-/* The sizes of one queue; all powers of two but num_niovs and ptr_ring_size. */
+/* One queue: its sizes, all powers of two but num_niovs and ptr_ring_size, and its contract. */
 struct zcrx_shape {
 	uint32_t num_niovs;
 	uint32_t niov_shift;
@@ -48,6 +48,7 @@ struct zcrx_shape {
 	 */
 	uint32_t ring_layout;
 	uint32_t flight_entries; /* events of each flight recorder; 0 = none */
+	struct zcrx_contract contract;
 };
 
 struct zcrx_sizes {

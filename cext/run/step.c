@@ -21,12 +21,12 @@ static void *zeroed(uint64_t size)
 	return memory;
 }
 
-struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape, bool strict_alias)
+struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape)
 {
-	return zcrx_step_new_of(shape, strict_alias, NULL);
+	return zcrx_step_new_of(shape, NULL);
 }
 
-struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_alias,
+struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape,
 				   const struct zcrx_provider_ops *provider)
 {
 	struct zcrx_step *step = calloc(1, sizeof(*step));
@@ -46,7 +46,6 @@ struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_a
 		goto out_free;
 	if (zcrx_queue_attach(&step->queue, shape, 0, &mapping) || zcrx_queue_format(&step->queue))
 		goto out_free;
-	step->queue.ifq.strict_alias = strict_alias;
 	step->queue.ifq.trace = &step->trace;
 	return step;
 

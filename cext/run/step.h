@@ -12,9 +12,9 @@
 struct zcrx_step;
 
 /* NULL when the shape is impossible or memory is short. */
-struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape, bool strict_alias);
+struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape);
 /* The same with a provider in the place of ours, if not NULL. */
-struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape, bool strict_alias,
+struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape,
 				   const struct zcrx_provider_ops *provider);
 void zcrx_step_free(struct zcrx_step *step);
 

@@ -1,6 +1,6 @@
 """The C core as Python types: the only package that touches cffi.
 
-``layout``    the shape of a queue, sizes of its shared objects, where they are mapped
+``layout``    the shape and contract of a queue, sizes of its shared objects, where they are mapped
 ``control``   the states of a run
 ``queue``     a queue as the control process sees it
 ``faults``    rules and their reconciliation
@@ -22,6 +22,7 @@ from emu.core.layout import (
     FLIGHT_ENTRIES,
     JOURNAL_MAX,
     LAYOUT_VERSION,
+    LEVELS,
     PACKET_MAX,
     QUEUES_MAX,
     RULES_MAX,
@@ -74,6 +75,7 @@ __all__ = [
     "FLIGHT_ENTRIES",
     "JOURNAL_MAX",
     "LAYOUT_VERSION",
+    "LEVELS",
     "NEVER",
     "PACKET_MAX",
     "QUEUES_MAX",

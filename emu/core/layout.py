@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from emu.contract import Contract
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
@@ -19,13 +20,18 @@ PACKET_MAX: int = lib.ZCRX_PACKET_MAX
 LAYOUT_VERSION: int = lib.ZCRX_LAYOUT_VERSION
 FLIGHT_ENTRIES: int = lib.ZCRX_FLIGHT_ENTRIES
 
+#: Kernel levels that the core knows, oldest first.
+LEVELS: tuple[str, ...] = tuple(
+    ffi.string(lib.zcrx_level_of(number).name).decode() for number in range(lib.ZCRX_LEVELS)
+)
+
 assert lib.ZCRX_POOLS_MAX == POOLS_MAX
 assert len(Verdict) == lib.ZCRX_VERDICT_COUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes of one queue; all powers of two but ``num_niovs`` and ``ptr_ring_size``."""
+    """One queue: sizes, all powers of two but ``num_niovs`` and ``ptr_ring_size``; contract."""
 
     num_niovs: int
     niov_shift: int
@@ -38,11 +44,19 @@ class Shape:
     initial_index: int = 0
     ring_layout: int = 0  #: of the rings object: 0 = the usual one, else what decides it, u32
     flight_entries: int = 0  #: events of each flight recorder; 0 = none
+    contract: Contract = field(default_factory=Contract)
 
 
 def raw_shape(shape: Shape) -> Any:
-    """The shape in C."""
-    return new_struct("zcrx_shape", asdict(shape))
+    """The shape in C; ConfigError for a level that the core does not know."""
+    contract = shape.contract
+    if contract.level not in LEVELS:
+        raise ConfigError.of("level", contract.level, f"it must be one of {', '.join(LEVELS)}")
+    raw = {
+        "level": LEVELS.index(contract.level),
+        "deviations": lib.ZCRX_CONTRACT_STRICT_ALIAS if contract.strict_alias else 0,
+    }
+    return new_struct("zcrx_shape", {**asdict(shape), "contract": raw})
 
 
 @dataclass(frozen=True, slots=True)

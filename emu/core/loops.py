@@ -92,14 +92,13 @@ class ProviderLoop(_Loop):
         mappings: Sequence[Mapping],
         rules: Sequence[Rule] = (),
         *,
-        strict_alias: bool,
         seed: int = 0,
     ) -> None:
         self._keep: list[Any] = []
         array = raw_mappings(mappings, self._keep)
         self._own(
             lib.zcrx_grantor_new(
-                *(raw_shape(shape), len(mappings), array, strict_alias),
+                *(raw_shape(shape), len(mappings), array),
                 *(raw_rules(rules, self._keep), len(rules), seed),
             ),
             lib.zcrx_grantor_free,
@@ -125,7 +124,6 @@ class ConsumerParams:
     output_fd: int = -1
     seed: int = 0
     position: int = 0
-    strict_alias: int = 0
     queues: int = 1
 
 

@@ -344,9 +344,9 @@ class Queue:
         seen = lib.zcrx_queue_scrub_seen(self._ptr, position)
         return int(position[0]) if seen else None
 
-    def claim(self, *, strict_alias: bool) -> int:
+    def claim(self) -> int:
         """Account for what was consumed beyond what a gone user wrote; how many entries."""
-        return int(lib.zcrx_queue_claim(self._ptr, strict_alias))
+        return int(lib.zcrx_queue_claim(self._ptr))
 
     def set_flight_clock(self, clock: FlightClock) -> None:
         """Choose where the flight recorders take times from; before any of their writers starts."""

@@ -16,11 +16,9 @@ from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderS
 class Step:
     """The provider in this process, operation by operation (``cext/run/step.h``)."""
 
-    def __init__(
-        self, shape: Shape, *, strict_alias: bool, provider: ProviderLibrary | None = None
-    ) -> None:
+    def __init__(self, shape: Shape, *, provider: ProviderLibrary | None = None) -> None:
         ops = ffi.NULL if provider is None else provider.raw()
-        ptr = lib.zcrx_step_new_of(raw_shape(shape), strict_alias, ops)
+        ptr = lib.zcrx_step_new_of(raw_shape(shape), ops)
         if ptr == ffi.NULL:
             raise ConfigError.of("shape", shape, "sizes must be within their limits")
         self._ptr = ffi.gc(ptr, lib.zcrx_step_free)

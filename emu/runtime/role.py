@@ -34,7 +34,6 @@ def nic_setup(config: RunConfig) -> dict[str, Any]:
 def provider_setup(config: RunConfig, run_dir: Path | None) -> dict[str, Any]:
     """What the provider process is told; the folder is for its last word."""
     return {
-        "strict_alias": config.strict_alias,
         "seed": config.seed,
         "rules": _rules(config.plan, Actor.PROVIDER),
         "run_dir": None if run_dir is None else str(run_dir),
@@ -62,7 +61,6 @@ def consumer_setup(
             "recheck_every": config.recheck_every,
             "stop_at_end": stop_at_end,
             "seed": config.seed,
-            "strict_alias": int(config.strict_alias),
             "queues": config.queues,
             "position": position,
         },

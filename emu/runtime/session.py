@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -254,7 +255,7 @@ class Session:
             role,
             queue,
             {
-                "shape": {name: getattr(shape, name) for name in shape.__slots__},
+                "shape": asdict(shape),
                 "cpu": self._placed.get((role, queue)),
                 "provider": self._library_of(role),
                 **self._role_setup(role, queue),
@@ -649,7 +650,7 @@ class Session:
     def _claim(self, queue: int) -> None:
         """The user is gone and nobody reads its ring: account for what it never wrote."""
         self._scrubbing.discard(queue)
-        self._queues[queue].claim(strict_alias=self.config.strict_alias)
+        self._queues[queue].claim()
         self._reconcilers[queue].step()
 
     def scrub_living(self, queue: int, rule: int) -> bool:

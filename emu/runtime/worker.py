@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from emu import core
+from emu.contract import Contract
 from emu.errors import ConfigError, EnvironmentProblem, FaultFailed
 from emu.host.descriptors import explained
 from emu.host.streams import hold_descriptors
@@ -52,8 +53,9 @@ class Setup:
 
     @property
     def shape(self) -> core.Shape:
-        """Sizes of each queue."""
-        return core.Shape(**self.message["shape"])
+        """Sizes of each queue, and its contract."""
+        plain = self.message["shape"]
+        return core.Shape(**{**plain, "contract": Contract(**plain["contract"])})
 
 
 def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mmap.mmap]:
@@ -148,7 +150,6 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
         setup.shape,
         setup.mappings,
         _rules(setup),
-        strict_alias=setup.message["strict_alias"],
         seed=setup.message["seed"],
     )
     channel.say(Event.ATTACHED)

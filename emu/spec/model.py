@@ -13,8 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from emu.contract import SEED, Contract
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+
+#: Kernel levels that are specified here.
+LEVELS = (SEED,)
 
 #: An offset is: area id (bits 48..63), byte offset inside the area (bits 0..47).
 AREA_SHIFT = 48
@@ -83,6 +87,7 @@ class ModelProvider:
         initial_index: Where head, tail and the cached head start: u32, free-running.
         strict_alias: Reject an RQE whose niov index lost bits in the truncation to 32 bits,
             instead of taking it for the buffer that the remaining bits name.
+        level: The kernel that is specified: ``seed``.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -96,6 +101,7 @@ class ModelProvider:
         ptr_ring_size: int = 1024,
         initial_index: int = 0,
         strict_alias: bool = False,
+        level: str = SEED,
     ) -> None:
         _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
         _check_range("rq_entries", rq_entries, 1, RQ_ENTRIES_MAX)
@@ -103,11 +109,13 @@ class ModelProvider:
             raise ConfigError.of("rq_entries", rq_entries, "a power of two")
         _check_range("ptr_ring_size", ptr_ring_size, 1, PTR_RING_SIZE_MAX)
         _check_range("initial_index", initial_index, 0, U32 - 1)
+        if level not in LEVELS:
+            raise ConfigError.of("level", level, f"it must be one of {', '.join(LEVELS)}")
 
         self._num_niovs = num_niovs
         self._rq_entries = rq_entries
         self._ptr_ring_size = ptr_ring_size
-        self._strict_alias = strict_alias
+        self._contract = Contract(level=level, strict_alias=strict_alias)
 
         # The refill ring: shared with the user, except for the cached head.
         self._rqes = [_Rqe() for _ in range(rq_entries)]
@@ -477,7 +485,7 @@ class ModelProvider:
         alias = niov != index_full
         if alias:
             self._aliases += 1
-        if alias and self._strict_alias:
+        if alias and self._contract.strict_alias:
             return Judgement(index, Verdict.BAD_INDEX, niov, alias)
         return Judgement(index, self._take_back(pool, niov), niov, alias)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.compile.provider_file import library_of
+from emu.contract import SEED, Contract
 from emu.core import ProviderLibrary, Shape, Step
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, ProviderState
@@ -44,6 +45,7 @@ class StepProvider:
         initial_index: Where head and tail start, u32.
         strict_alias: Reject an RQE whose niov index loses bits in the kernel's
             32-bit truncation, instead of accepting it as another buffer's.
+        level: The kernel that is played: ``seed``.
         provider: A provider that takes the place of ours, as a shared library or in C, see
             ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
 
@@ -61,6 +63,7 @@ class StepProvider:
         ptr_ring_size: int = 1024,
         initial_index: int = 0,
         strict_alias: bool = False,
+        level: str = SEED,
         provider: str | None = None,
     ) -> None:
         _check("num_niovs", num_niovs, 1, 2**20)
@@ -83,8 +86,8 @@ class StepProvider:
                 log_entries=64,
                 flows_max=1,
                 initial_index=initial_index,
+                contract=Contract(level=level, strict_alias=strict_alias),
             ),
-            strict_alias=strict_alias,
             provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emu.config import NIOV_SHIFT, RunConfig
+from emu.contract import Contract
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.spec.state import Verdict
 from emu.verdict.audit import OwnMistakes
@@ -116,7 +117,7 @@ def writer_words(plan: Plan, intent: int) -> str:
     )
 
 
-def judge_bytes(slot: SlotView, num_niovs: int, *, strict_alias: bool) -> tuple[str, bool]:
+def judge_bytes(slot: SlotView, num_niovs: int, contract: Contract) -> tuple[str, bool]:
     """What the bytes of an entry alone decide, by the contract's order of tests.
 
     Returns:
@@ -141,7 +142,7 @@ def judge_bytes(slot: SlotView, num_niovs: int, *, strict_alias: bool) -> tuple[
             f"32 bits, and the area has buffers 0 to {num_niovs - 1}: bad_index",
             False,
         )
-    if index != slot.niov and strict_alias:
+    if index != slot.niov and contract.strict_alias:
         return (
             f"the niov index is {index}, which names buffer {slot.niov} only once its upper bits "
             "are gone, and this run is strict about such aliases: bad_index",
@@ -164,9 +165,7 @@ def _entry_bytes(case: Case, mismatch: Mismatch, slot: SlotView) -> str:
             f"{where} was written again before it could be read (the tail is {further} entries "
             "further), so the entry's bytes are not known."
         )
-    reasoning, well_formed = judge_bytes(
-        slot, case.config.area_buffers, strict_alias=case.config.strict_alias
-    )
+    reasoning, well_formed = judge_bytes(slot, case.config.area_buffers, case.config.contract)
     text = (
         f"{where} held {slot.raw.hex(' ')} (off 0x{slot.off:x}, len {slot.len}, "
         f"__pad 0x{slot.pad:x}) when the finding was noticed; no later entry had been published "

@@ -229,12 +229,13 @@ static void no_more_is_read_than_the_log_has_room_for(void)
 	rig_free(&rig);
 }
 
-static void strictness_may_be_set_after_attaching(void)
+static void strictness_reaches_it(void)
 {
+	struct zcrx_shape shape = small_shape();
 	struct rig rig;
 
-	rig_init(&rig);
-	rig.ifq->strict_alias = true;
+	shape.contract.deviations = ZCRX_CONTRACT_STRICT_ALIAS;
+	rig_init_with(&rig, &shape, &zcrx_provider);
 	deliver_all(&rig);
 	put(&rig, ALIAS(5), 0);
 	CHECK_EQ(alloc(&rig), -ENOMEM);
@@ -450,8 +451,7 @@ static void a_library_serves_a_queue(void)
 CHECK_MAIN(CASE(each_verdict_is_logged_counted_and_traced),
 	   CASE(a_return_to_a_pool_that_was_left_goes_there), CASE(nothing_that_it_says_is_lost),
 	   CASE(a_ring_without_a_user_is_not_read), CASE(no_more_is_read_than_the_log_has_room_for),
-	   CASE(strictness_may_be_set_after_attaching),
-	   CASE(a_hidden_freelist_gives_nothing_for_so_many_calls),
+	   CASE(strictness_reaches_it), CASE(a_hidden_freelist_gives_nothing_for_so_many_calls),
 	   CASE(a_flush_judges_all_and_leaves_the_freelist_in_order),
 	   CASE(a_scrub_says_what_it_took_and_how_many_buffers_came_home),
 	   CASE(a_pool_that_cannot_be_never_reaches_it),

@@ -24,7 +24,8 @@ static bool same_program(const struct fuzz_program *one, const struct fuzz_progr
 	    one->shape.ptr_ring_size != other->shape.ptr_ring_size ||
 	    one->shape.initial_index != other->shape.initial_index ||
 	    one->shape.queues != other->shape.queues ||
-	    one->shape.strict_alias != other->shape.strict_alias ||
+	    one->shape.contract.level != other->shape.contract.level ||
+	    one->shape.contract.deviations != other->shape.contract.deviations ||
 	    one->shape.is_checked != other->shape.is_checked ||
 	    one->shape.records != other->shape.records)
 		return false;

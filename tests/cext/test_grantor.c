@@ -17,29 +17,28 @@ struct post {
 	struct zcrx_rq_user user;
 };
 
-static void post_init_faulty(struct post *post, const struct zcrx_shape *shape, bool strict_alias,
+static void post_init_faulty(struct post *post, const struct zcrx_shape *shape,
 			     const struct zcrx_fault_rule *rules, uint32_t rule_count)
 {
 	memset(post, 0, sizeof(*post));
 	queue_memory_init(&post->memory, shape);
 	post->queue = &post->memory.queue;
 	post->user = user_of(post->queue);
-	post->grantor = zcrx_grantor_new(shape, 1, &post->memory.mapping, strict_alias, rules,
-					 rule_count, 1);
+	post->grantor = zcrx_grantor_new(shape, 1, &post->memory.mapping, rules, rule_count, 1);
 	REQUIRE(post->grantor);
 	zcrx_run_set_state(post->queue->run, post->queue->bells, ZCRX_RUN_TRAFFIC);
 }
 
-static void post_init_with(struct post *post, const struct zcrx_shape *shape, bool strict_alias)
+static void post_init_with(struct post *post, const struct zcrx_shape *shape)
 {
-	post_init_faulty(post, shape, strict_alias, NULL, 0);
+	post_init_faulty(post, shape, NULL, 0);
 }
 
 static void post_init(struct post *post)
 {
 	struct zcrx_shape shape = small_shape();
 
-	post_init_with(post, &shape, false);
+	post_init_with(post, &shape);
 }
 
 static void post_free(struct post *post)
@@ -94,7 +93,7 @@ static void the_grant_ring_is_filled_and_kept_full(void)
 	struct post post;
 
 	shape.num_niovs = 20;
-	post_init_with(&post, &shape, false);
+	post_init_with(&post, &shape);
 	run(&post);
 	CHECK_EQ(granted(&post), 8);
 	for (uint32_t niov = 0; niov < 12; niov++) {
@@ -144,7 +143,7 @@ static void a_nic_that_waits_for_grants_is_rung(void)
 	struct post post;
 
 	shape.num_niovs = 20;
-	post_init_with(&post, &shape, false);
+	post_init_with(&post, &shape);
 	bell = &post.queue->bells->nic;
 	zcrx_bell_prepare(bell, ZCRX_BELL_ROOM); /* for something else */
 	run(&post);
@@ -162,7 +161,8 @@ static void strictness_is_passed_on_to_the_provider(void)
 		struct zcrx_shape shape = small_shape();
 		struct post post;
 
-		post_init_with(&post, &shape, strict);
+		shape.contract.deviations = strict ? ZCRX_CONTRACT_STRICT_ALIAS : 0;
+		post_init_with(&post, &shape);
 		run(&post);
 		for (uint32_t niov = 0; niov < 8; niov++)
 			deliver(post.queue, take(&post), 1);
@@ -215,7 +215,7 @@ static void post_init_rule(struct post *post, struct zcrx_fault_rule rule)
 	struct zcrx_shape shape = small_shape();
 
 	shape.num_niovs = 20;
-	post_init_faulty(post, &shape, false, &rule, 1);
+	post_init_faulty(post, &shape, &rule, 1);
 }
 
 static uint64_t injected(struct post *post)
@@ -383,7 +383,7 @@ static void a_restart_without_a_slot_is_refused_and_possible_later(void)
 	struct post post;
 
 	shape.num_niovs = 8 * 17;
-	post_init_with(&post, &shape, false);
+	post_init_with(&post, &shape);
 	for (int slot = 0; slot < (int)ZCRX_POOLS_MAX; slot++) {
 		run(&post);
 		for (uint32_t i = 0; i < 8; i++)
@@ -500,7 +500,7 @@ static void draining_ends_although_the_tail_never_does(void)
 	struct post post;
 
 	shape.rq_entries = 64;
-	post_init_with(&post, &shape, false);
+	post_init_with(&post, &shape);
 	shm_store_release_u32(post.queue->ifq.rq.tail, shape.initial_index - 1,
 			      POINT_RQ_TAIL_STORE);
 	set_state(&post, ZCRX_RUN_DRAIN);
@@ -542,7 +542,7 @@ static void an_impossible_shape_is_refused(void)
 	struct zcrx_mapping nothing = {0};
 
 	shape.grant_entries = 3;
-	CHECK(!zcrx_grantor_new(&shape, 1, &nothing, false, NULL, 0, 0));
+	CHECK(!zcrx_grantor_new(&shape, 1, &nothing, NULL, 0, 0));
 	zcrx_grantor_free(NULL);
 }
 
@@ -553,7 +553,7 @@ static void impossible_rules_are_refused(void)
 	struct queue_memory memory;
 
 	queue_memory_init(&memory, &shape);
-	CHECK(!zcrx_grantor_new(&shape, 1, &memory.mapping, false, &rule, 1, 1));
+	CHECK(!zcrx_grantor_new(&shape, 1, &memory.mapping, &rule, 1, 1));
 	queue_memory_free(&memory);
 }
 

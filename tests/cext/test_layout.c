@@ -59,6 +59,10 @@ static void impossible_shapes_are_refused(void)
 	GOOD(ring_layout, 0, 1, UINT32_MAX);
 	GOOD(flight_entries, 0, 1, 8192, 1 << 20);
 	BAD(flight_entries, 3, 1 << 21, UINT32_MAX);
+	GOOD(contract.level, ZCRX_LEVEL_SEED);
+	BAD(contract.level, ZCRX_LEVELS, UINT32_MAX);
+	GOOD(contract.deviations, 0, ZCRX_CONTRACT_STRICT_ALIAS);
+	BAD(contract.deviations, 1U << 31, UINT32_MAX);
 }
 
 /* Offsets of an area have 48 bits; what is above them is the area's id. */
@@ -193,8 +197,8 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}};
 	struct zcrx_shape small = small_shape();
 
 	check_objects(&tiny);

@@ -892,7 +892,7 @@ static void judge_liar(void *scene)
 	}
 	if (!liar->is_dead)
 		CHECK_EQ(liar->returns.pending_tail, liar->returns.pending_head);
-	zcrx_queue_claim(&liar->control, false);
+	zcrx_queue_claim(&liar->control);
 	reconcile_liar(scene);
 	CHECK_EQ(reconciler->mismatch_count, 0);
 	CHECK_EQ(reconciler->lost, 0);

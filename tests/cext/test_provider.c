@@ -248,11 +248,12 @@ static void an_alias_is_accepted_and_counted(void)
 
 static void a_strict_provider_rejects_an_alias_and_still_counts_it(void)
 {
+	struct zcrx_shape shape = small_shape();
 	struct rig rig;
 	uint32_t niov;
 
-	rig_init(&rig);
-	rig.ifq->strict_alias = true;
+	shape.contract.deviations = ZCRX_CONTRACT_STRICT_ALIAS;
+	rig_init_with(&rig, &shape);
 	niov = delivered(&rig, 1);
 	put(&rig, UINT64_C(1) << 44 | (uint64_t)niov << 12, 0, 0);
 	CHECK_EQ(judge_next(&rig), ZCRX_BAD_INDEX);

@@ -185,11 +185,11 @@ static void a_return_that_is_written_differently_stays_one_return(void)
 static void an_alias_stands_beside_the_return_of_a_strict_provider(void)
 {
 	const struct zcrx_fault_rule rule = rule_at(ZCRX_FAULT_ALIAS, 0);
-	struct zcrx_consumer_params params = plain;
+	struct zcrx_shape shape = small_shape();
 	struct giver giver;
 
-	params.strict_alias = 1;
-	giver_init_small(&giver, &params, &rule, 1);
+	shape.contract.deviations = ZCRX_CONTRACT_STRICT_ALIAS;
+	giver_init(&giver, &shape, &plain, &rule, 1);
 	receive_and_give(&giver, 3, 1);
 	CHECK_MEANT(&giver, 0, FIRST, BIT(ZCRX_BAD_INDEX));
 	CHECK_MEANT(&giver, 1, VALID, SUCCEEDS);

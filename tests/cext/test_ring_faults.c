@@ -707,17 +707,17 @@ static void what_a_dead_liar_did_not_claim_is_claimed_for_it(void)
 
 	init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
 	written = giver.returns.writer.position;
-	CHECK_EQ(zcrx_queue_claim(giver.queue, false), 0); /* nothing was taken yet */
+	CHECK_EQ(zcrx_queue_claim(giver.queue), 0); /* nothing was taken yet */
 	refill(&giver);
 	refill(&giver);
 	count = consumed(&giver) - written;
 	CHECK(count > 64);
-	CHECK_EQ(zcrx_queue_claim(giver.queue, false), count);
+	CHECK_EQ(zcrx_queue_claim(giver.queue), count);
 	for (uint64_t at = written; at < written + count; at++)
 		CHECK_MEANT(&giver, at, FIRST,
 			    slot_of(&giver, at).__pad ? BAD_PAD : MAY_FIND_NOTHING);
 	CHECK_EQ(LAB(&giver, rqe_submitted), consumed(&giver));
-	CHECK_EQ(zcrx_queue_claim(giver.queue, false), 0);
+	CHECK_EQ(zcrx_queue_claim(giver.queue), 0);
 	zcrx_reconcile(&reconciler, giver.queue);
 	CHECK_EQ(reconciler.checked, consumed(&giver));
 	CHECK_EQ(reconciler.mismatch_count, 0);
@@ -736,7 +736,7 @@ static void what_no_rule_explains_is_legal_in_no_way(void)
 		init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
 		refill(&giver);
 		shm_store_relaxed_u32(&giver.queue->lab->astray_rule, rules[i], POINT_LOG);
-		count = zcrx_queue_claim(giver.queue, false);
+		count = zcrx_queue_claim(giver.queue);
 		CHECK(count > 0);
 		shm_store_relaxed_u32(&giver.queue->lab->astray_rule, 0, POINT_LOG);
 		zcrx_reconcile(&reconciler, giver.queue);
@@ -756,7 +756,7 @@ static void a_count_that_cannot_be_leads_out_of_no_log(void)
 	refill(&giver);
 	for (size_t i = 0; i < COUNT_OF(written); i++) {
 		shm_store_relaxed_u64(&giver.queue->lab->written, written[i], POINT_LOG);
-		zcrx_queue_claim(giver.queue, false);
+		zcrx_queue_claim(giver.queue);
 	}
 	giver_free(&giver);
 
@@ -765,7 +765,7 @@ static void a_count_that_cannot_be_leads_out_of_no_log(void)
 	refill(&giver);
 	shm_store_relaxed_u64(&giver.queue->ifq.shared->consumed, 100000, POINT_LOG);
 	shm_store_relaxed_u64(&giver.queue->lab->written, 7, POINT_LOG);
-	CHECK_EQ(zcrx_queue_claim(giver.queue, false), 100000 - 7);
+	CHECK_EQ(zcrx_queue_claim(giver.queue), 100000 - 7);
 	for (uint32_t i = 0; i < 16384; i++)
 		CHECK_EQ(giver.queue->intents[i], 0);
 	giver_free(&giver);

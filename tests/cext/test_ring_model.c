@@ -592,7 +592,7 @@ static void bury(struct site *site)
 		provider_acts();
 	set_user(site, 0);
 	site->is_scrubbing = false;
-	zcrx_queue_claim(&site->control, world->params.strict_alias);
+	zcrx_queue_claim(&site->control);
 	reconcile(site);
 	scrub(site);
 	zcrx_returns_destroy(&site->returns);
@@ -622,7 +622,6 @@ static void site_init(struct site *site, uint32_t index)
 	REQUIRE(zcrx_queue_attach(&site->control, &world->shape, index, &site->mapping) == 0);
 	REQUIRE(zcrx_queue_attach(&site->nq.queue, &world->shape, index, &site->mapping) == 0);
 	site->provider.ifq.is_checked = true;
-	site->provider.ifq.strict_alias = world->params.strict_alias;
 	site->nq.generation = site->generation;
 	site->nq.user = site->users = 1;
 	REQUIRE(zcrx_reconciler_init(&site->reconciler, world->shape.num_niovs) == 0);
@@ -660,9 +659,9 @@ static void world_init(uint64_t seed)
 		.recheck_every = 1 + below(3),
 		.return_order = below(3),
 		.hold = below(8),
-		.strict_alias = below(2),
 		.queues = world->queues,
 	};
+	world->shape.contract.deviations = below(2) ? ZCRX_CONTRACT_STRICT_ALIAS : 0;
 }
 
 static void sites_init(void)
@@ -717,7 +716,7 @@ static void drain(struct site *site)
 	}
 	site->provider.ifq.detached = true;
 	site->is_scrubbing = false;
-	zcrx_queue_claim(&site->control, world->params.strict_alias);
+	zcrx_queue_claim(&site->control);
 	scrub(site);
 	zcrx_returns_destroy(&site->returns);
 }

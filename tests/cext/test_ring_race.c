@@ -111,7 +111,7 @@ static void judge(struct race *race)
 {
 	struct zcrx_reconciler *reconciler = &race->reconciler;
 
-	zcrx_queue_claim(&race->control, false);
+	zcrx_queue_claim(&race->control);
 	zcrx_reconcile(reconciler, &race->control);
 	if (!CHECK_EQ(reconciler->mismatch_count, 0))
 		fprintf(stderr, "position %" PRIu64 ": intent %04x, verdict %x\n",

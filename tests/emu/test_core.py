@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -332,7 +333,7 @@ def test_sizes_are_whole_cache_lines_and_grow_with_the_shape() -> None:
         {"flows_max": 0},
     ],
 )
-def test_impossible_shape_is_refused(change: dict[str, int]) -> None:
+def test_impossible_shape_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"^shape: "):
         layout_sizes(replace(SHAPE, **change))
     with pytest.raises(ConfigError, match=r"^shape: "):

@@ -50,8 +50,8 @@ BUGS = {
     "strict": (
         _bug(
             "strict-the-wrong-way-round",
-            "strict_alias ? ZCRX_BAD_INDEX : WELL_FORMED",
-            "strict_alias ? WELL_FORMED : ZCRX_BAD_INDEX",
+            "(contract) ? ZCRX_BAD_INDEX : WELL_FORMED",
+            "(contract) ? WELL_FORMED : ZCRX_BAD_INDEX",
         ),
         program(push(1 << 44), bytes([REFILL]), flags=STRICT),
         "entries",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emu.config import RunConfig
+from emu.contract import Contract
 from emu.core import (
     COUNTER_NAMES,
     Alarm,
@@ -306,7 +307,7 @@ def test_entries_that_do_not_add_up_are_no_verdicts_that_came_too_late() -> None
 def test_bytes_are_judged_in_the_contracts_order(
     off: int, pad: int, strict: bool, label: str, by_references: bool
 ) -> None:
-    words, references = judge_bytes(slot(off, pad), NIOVS, strict_alias=strict)
+    words, references = judge_bytes(slot(off, pad), NIOVS, Contract(strict_alias=strict))
     assert label in words
     assert references is by_references
 

@@ -1,0 +1,23 @@
+"""The contract: which kernel's provider is played, and where it deviates from that on purpose.
+
+One value, decided where a run (or a provider to be stepped) is made, and handed to all who act by
+it or judge by it. What it means each of them says for itself: the core in ``cext/kernel/``, the
+specification in :mod:`emu.spec.model`, the judges in their own words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEED = "seed"  #: the first version of Linux's zero-copy receive (6.15), known bugs fixed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a provider is obliged to do.
+
+    A level is looked up by whoever has a meaning for it; who has none refuses it.
+    """
+
+    level: str = SEED  #: of the kernel
+    strict_alias: bool = False  #: reject an index whose upper bits would vanish
