@@ -35,7 +35,6 @@ from faults.catalogue import CATALOGUE, UnknownFaultError
 from faults.fault import (
     AUDIT_STATEMENTS,
     EVERY_VERDICT,
-    FIELDS,
     PARAMS_MAX,
     U32_MAX,
     Actor,
@@ -46,6 +45,7 @@ from faults.fault import (
 )
 from faults.mutation import Rqe
 from faults.near import did_you_mean
+from faults.rule import FIELD_NAMES
 
 __all__ = ["ENTRIES_MAX", "ENTRY_POINTS", "Context", "CustomFault", "Param", "Rqe", "find"]
 
@@ -148,7 +148,7 @@ def _checked_set(
 def _checked_params(source: str, params: Any) -> tuple[Param, ...]:
     if not isinstance(params, tuple | list) or len(params) > PARAMS_MAX:
         raise _refuse(source, "params", params, f"a tuple of at most {PARAMS_MAX} Param")
-    taken = {"p", "params", "fault", *FIELDS}
+    taken = {"p", "params", "fault", *FIELD_NAMES}
     for param in params:
         if not isinstance(param, Param):
             raise _refuse(source, "params", param, "a faults.Param")

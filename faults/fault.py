@@ -17,9 +17,6 @@ PARAMS_MAX = 4  #: parameters of a fault, at most
 U32_MAX = 2**32 - 1
 _SHOWN_MAX = 60
 
-#: What a rule of a plan may say besides the parameters of its fault.
-FIELDS = ("probability", "every", "at", "from", "until", "limit", "once", "after", "queue", "flow")
-
 #: What the audit states about a run.
 AUDIT_STATEMENTS = frozenset(
     {"conservation", "integrity", "exactness", "ownership", "order", "progress"}

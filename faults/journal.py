@@ -8,11 +8,12 @@ them in the first place, and can be cut down to those that matter.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from faults.fault import Actor
-from faults.plan import AT_MAX, ORDINAL_MAX, RULES_MAX, Plan, PlanRule
+from faults.plan import RULES_MAX, Plan
+from faults.rule import AT_MAX, PlanRule
 
 _PER_LINE = 12  #: ordinals
 
@@ -89,29 +90,10 @@ class Journal:
 
 
 def _rule_text(rule: PlanRule) -> str:
-    lines = ["[[rule]]", f"fault = {_text(rule.fault.name)}"]
-    ordinals = rule.ordinals
-    if len(ordinals) == 1:
-        lines.append(f"at = {ordinals[0]}")
-    elif ordinals:
-        rows = [ordinals[at : at + _PER_LINE] for at in range(0, len(ordinals), _PER_LINE)]
-        body = "".join(f"    {', '.join(map(str, row))},\n" for row in rows)
-        lines.append(f"at = [\n{body}]")
-    elif rule.every:
-        lines.append(f"every = {rule.every}")
-    else:
-        lines.append(f"probability = {rule.probability!r}")
-    fields: Mapping[str, int | None] = {
-        "from": rule.first or None,
-        "until": None if rule.last == ORDINAL_MAX else rule.last,
-        "limit": rule.limit or None,
-        "queue": rule.queue,
-    }
-    lines += [f"{name} = {value}" for name, value in fields.items() if value is not None]
-    if rule.after is not None:
-        lines.append(f"after = {_text(rule.after)}")
+    lines = ["[[rule]]", f"fault = {_value(rule.fault.name)}"]
+    lines += [f"{field.name} = {_value(value)}" for field, value in rule.said()]
     params = [
-        f"{param.name} = {_text(param.text(value)) if param.choices else value}"
+        f"{param.name} = {_value(param.text(value)) if param.choices else value}"
         for param, value in zip(rule.fault.params, rule.params, strict=True)
         if value != param.default
     ]
@@ -120,5 +102,12 @@ def _rule_text(rule: PlanRule) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _value(value: float | str | tuple[int, ...]) -> str:
+    """As TOML has it."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, tuple):
+        return repr(value)
+    rows = [value[at : at + _PER_LINE] for at in range(0, len(value), _PER_LINE)]
+    body = "".join(f"    {', '.join(map(str, row))},\n" for row in rows)
+    return f"[\n{body}]"

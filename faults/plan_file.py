@@ -20,7 +20,8 @@ from faults.catalogue import UnknownFaultError
 from faults.custom import find
 from faults.fault import shown
 from faults.near import did_you_mean
-from faults.plan import Plan, PlanError, PlanRule, make_rule
+from faults.plan import Plan, make_rule
+from faults.rule import PlanError, PlanRule
 
 _DOTS_MAX = 100  #: in a line
 SIZE_MAX = 1 << 25  #: bytes of a plan file, at most

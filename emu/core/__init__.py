@@ -17,7 +17,7 @@ from emu.core._lib import core_path
 from emu.core.arena import ArenaPacket, build_arena
 from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
 from emu.core.control import RunControl, RunState
-from emu.core.faults import NEVER, Balance, Mismatch, MismatchWhy, Reconciler, Rule, mutate
+from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, mutate
 from emu.core.layout import (
     FLIGHT_ENTRIES,
     JOURNAL_MAX,
@@ -76,7 +76,6 @@ __all__ = [
     "JOURNAL_MAX",
     "LAYOUT_VERSION",
     "LEVELS",
-    "NEVER",
     "PACKET_MAX",
     "QUEUES_MAX",
     "RULES_MAX",

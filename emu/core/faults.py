@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.queue import Queue
 from emu.spec.state import Verdict
 
-#: An ordinal that never comes.
-NEVER = 2**64 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule of a compiled fault plan."""
-
-    kind: int  #: number of the fault, as in ``faults.catalogue``; 0 = not this actor's
-    probability: float = 0.0  #: for each ordinal, 0..1
-    every: int = 0  #: at each multiple of it; 0 = not so
-    at: int = NEVER  #: once, at this ordinal
-    first: int = 0  #: only from this ordinal …
-    last: int = NEVER  #: … to this one
-    limit: int = 0  #: at most that often; 0 = no limit
-    after: int = 0  #: only once that rule has fired: its position + 1
-    queue: int = -1  #: only on that queue; -1 = on each
-    flow: int = 0  #: only what is of that flow: its number + 1; 0 = each
-    params: tuple[int, ...] = ()  #: at most 4, u32
-    at_list: tuple[int, ...] = ()  #: once at each of these, ascending; empty = see ``at``
-    custom: int = 0  #: u32 that tells a user's own fault from others; 0 = none of them
-    custom_verdicts: int = 0  #: of such a fault: what its entries may earn, a bit each
+#: One rule of a compiled fault plan: ``struct zcrx_fault_rule`` by the names of its members, but
+#: for ``at_count``; ``at_list`` is a sequence.
+Rule = Mapping[str, Any]
 
 
 def raw_rules(rules: Sequence[Rule], keep: list[Any]) -> Any:
@@ -41,13 +22,9 @@ def raw_rules(rules: Sequence[Rule], keep: list[Any]) -> Any:
         return ffi.NULL
     plain = []
     for rule in rules:
-        values = asdict(rule)
-        values["at_count"] = len(rule.at_list)
-        values["at_list"] = ffi.NULL
-        if rule.at_list:
-            values["at_list"] = ffi.new("uint64_t[]", list(rule.at_list))
-            keep.append(values["at_list"])
-        plain.append(values)
+        ordinals = ffi.new("uint64_t[]", list(rule["at_list"])) if rule["at_list"] else ffi.NULL
+        keep.append(ordinals)
+        plain.append({**rule, "at_count": len(rule["at_list"]), "at_list": ordinals})
     return ffi.new("struct zcrx_fault_rule[]", plain)
 
 

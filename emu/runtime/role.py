@@ -27,7 +27,7 @@ def nic_setup(config: RunConfig) -> dict[str, Any]:
             "connections_max": config.connections,
             "seed": config.seed,
         },
-        "rules": _rules(config.plan, Actor.NIC),
+        "rules": rules_of(config.plan, Actor.NIC),
     }
 
 
@@ -35,7 +35,7 @@ def provider_setup(config: RunConfig, run_dir: Path | None) -> dict[str, Any]:
     """What the provider process is told; the folder is for its last word."""
     return {
         "seed": config.seed,
-        "rules": _rules(config.plan, Actor.PROVIDER),
+        "rules": rules_of(config.plan, Actor.PROVIDER),
         "run_dir": None if run_dir is None else str(run_dir),
         "config": config.as_dict(),
     }
@@ -64,7 +64,7 @@ def consumer_setup(
             "queues": config.queues,
             "position": position,
         },
-        "rules": _rules(config.plan, Actor.CONSUMER, queue),
+        "rules": rules_of(config.plan, Actor.CONSUMER, queue),
         "custom": [
             custom_faults.as_message(at, rule)
             for at, rule in enumerate(config.plan.rules)
@@ -76,30 +76,21 @@ def consumer_setup(
     }
 
 
-def _rules(plan: Plan, actor: Actor, queue: int | None = None) -> list[dict[str, Any]]:
+def rules_of(plan: Plan, actor: Actor, queue: int | None = None) -> list[dict[str, Any]]:
     """The plan as one actor gets it: the others' rules keep their place, and never fire."""
-    faults = [rule.fault for rule in plan.rules]
-    mine = [
-        rule.actor is actor and (queue is None or rule.queue in (-1, queue))
-        for rule in plan.compiled()
-    ]
-    return [
-        {
-            "kind": rule.number if is_mine else 0,
-            "probability": rule.probability,
-            "every": rule.every,
-            "at": rule.at,
-            "first": rule.first,
-            "last": rule.last,
-            "limit": rule.limit,
-            "after": rule.after,
-            "queue": rule.queue,
-            "flow": rule.flow,
-            "params": rule.params,
-            # Long lists go only to whom they are about.
-            "at_list": rule.at_list if is_mine else (),
-            "custom": custom_faults.identity(fault),
-            "custom_verdicts": custom_faults.verdict_mask(fault),
-        }
-        for rule, fault, is_mine in zip(plan.compiled(), faults, mine, strict=True)
-    ]
+    rules = []
+    for rule, compiled in zip(plan.rules, plan.compiled(), strict=True):
+        message = vars(compiled).copy()
+        number, is_mine = message.pop("number"), message.pop("actor") is actor
+        is_mine = is_mine and (queue is None or compiled.queue in (-1, queue))
+        rules.append(
+            message
+            | {
+                "kind": number if is_mine else 0,
+                # Long lists go only to whom they are about.
+                "at_list": compiled.at_list if is_mine else (),
+                "custom": custom_faults.identity(rule.fault),
+                "custom_verdicts": custom_faults.verdict_mask(rule.fault),
+            }
+        )
+    return rules

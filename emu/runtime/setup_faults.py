@@ -23,7 +23,7 @@ from emu.host.proc import PARENT, stat_words
 from emu.runtime.segment import PREFIX, SHM_DIR
 from emu.verdict.report import Statement
 from faults import CompiledRule, Plan
-from faults.plan import NO_ORDINAL
+from faults.rule import NO_ORDINAL
 
 _SHOWN_MAX = 8
 
@@ -269,4 +269,4 @@ def _is_due(rule: CompiledRule, ordinal: int, rng: random.Random) -> bool:
         due = ordinal == rule.at
     else:
         due = rng.random() < rule.probability
-    return due and rule.first <= ordinal <= rule.last
+    return bool(due and rule.first <= ordinal <= rule.last)

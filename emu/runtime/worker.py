@@ -125,13 +125,9 @@ def _pin(cpu: int | None) -> None:
             os.sched_setaffinity(0, {cpu})
 
 
-def _rules(setup: Setup) -> list[core.Rule]:
-    return [core.Rule(**rule) for rule in setup.message["rules"]]
-
-
 def _run_nic(setup: Setup, channel: Channel) -> None:
     params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
-    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, _rules(setup))
+    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, setup.message["rules"])
     channel.say(Event.ATTACHED)
     assert setup.guard is not None
     while not loop.run(_SLICE_MS):
@@ -149,7 +145,7 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
     loop = core.ProviderLoop(
         setup.shape,
         setup.mappings,
-        _rules(setup),
+        setup.message["rules"],
         seed=setup.message["seed"],
     )
     channel.say(Event.ATTACHED)
@@ -197,7 +193,7 @@ def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
         )
         ask = faults.ask
     return core.ConsumerLoop(
-        setup.shape, message["queue"], setup.mappings[0], params, _rules(setup), ask
+        setup.shape, message["queue"], setup.mappings[0], params, setup.message["rules"], ask
     )
 
 

@@ -416,8 +416,8 @@ _ACTORS = {
 
 def _rules_of(config: RunConfig, actor: Actor) -> frozenset[int]:
     """Positions in the plan of the rules that an actor carries out."""
-    rules = config.plan.compiled()
-    return frozenset(at for at, rule in enumerate(rules) if rule.actor is actor)
+    rules = config.plan.rules
+    return frozenset(at for at, rule in enumerate(rules) if rule.fault.actor is actor)
 
 
 def _scribbles(run: FinishedRun) -> tuple[str, ...]:

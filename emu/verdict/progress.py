@@ -211,12 +211,12 @@ def excuses(
     keeping: list[str] = []
     pausing: list[str] = []
     lost, paused_s = 0, 0.0
-    for rule, compiled, times in zip(plan.rules, plan.compiled(), fired, strict=True):
+    for rule, times in zip(plan.rules, fired, strict=True):
         fault = rule.fault
         if not times:
             continue
         said = f"{fault.name} (fired {times} times)" if times > 1 else f"{fault.name} (fired once)"
-        params = dict(zip((p.name for p in fault.params), compiled.params, strict=False))
+        params = dict(zip((p.name for p in fault.params), rule.params, strict=True))
         each = fault.buffers_kept(params)
         if each:
             lost += each * times

@@ -12,7 +12,8 @@ from emu.core import mutate
 from emu.spec.state import Verdict
 from faults import CATALOGUE, Actor, Fault, Group, Param, UnknownFaultError, find
 from faults.catalogue import AUDIT_STATEMENTS, VALID_VERDICTS
-from faults.fault import FIELDS, PARAMS_MAX, U32_MAX, shown
+from faults.fault import PARAMS_MAX, U32_MAX, shown
+from faults.rule import FIELD_NAMES
 
 VERDICTS = {verdict.label for verdict in Verdict}
 HEADER = Path(__file__).parents[2] / "cext" / "faults" / "fault.h"
@@ -157,7 +158,9 @@ def test_fault_becomes_json(fault: Fault) -> None:
 def test_parameters_are_few_and_told_apart(fault: Fault) -> None:
     names = [param.name for param in fault.params]
     assert len(set(names)) == len(names) <= PARAMS_MAX
-    assert not set(names) & {"p", "params", "fault", *FIELDS}, "a plan could not tell them apart"
+    assert not set(names) & {"p", "params", "fault", *FIELD_NAMES}, (
+        "a plan could not tell them apart"
+    )
 
 
 @each_param

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from faults import Plan, find, parse_plan
 from faults.journal import Journal
-from faults.plan import RULES_MAX, PlanRule
+from faults.plan import RULES_MAX
 from faults.plan_file import parse_toml
+from faults.rule import PlanRule
 
 
 def journal(plan: str | Plan, *fired: tuple[int, int | None, tuple[int, ...]]) -> Journal:

@@ -20,8 +20,8 @@ from faults import (
     find,
     parse_plan,
 )
-from faults.fault import FIELDS
-from faults.plan import AT_MAX, ORDINAL_MAX, QUEUES_MAX, RULES_MAX
+from faults.plan import RULES_MAX
+from faults.rule import AT_MAX, FIELD_NAMES, ORDINAL_MAX, QUEUES_MAX
 
 BAD_PAD, BAD_INDEX = CATALOGUE["bad-pad"], CATALOGUE["bad-index"]
 ordinals = st.integers(0, ORDINAL_MAX - 1)
@@ -488,7 +488,7 @@ def test_dependence_is_said_in_words() -> None:
 
 
 def test_fields_are_documented_names() -> None:
-    assert set(parse_plan("bad-pad:1").rules[0].as_dict()) >= set(FIELDS) - {"once"}
+    assert set(parse_plan("bad-pad:1").rules[0].as_dict()) >= set(FIELD_NAMES) - {"once"}
 
 
 def test_flow_is_a_scope_of_what_belongs_to_one() -> None:

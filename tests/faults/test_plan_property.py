@@ -19,7 +19,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from emu.config import RunConfig
-from emu.core import Rule
 from emu.core.faults import raw_rules
 from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from faults import (
@@ -34,9 +33,11 @@ from faults import (
     plan_file,
 )
 from faults import plan as plan_module
+from faults import rule as rule_module
 from faults.journal import Journal
-from faults.plan import ORDINAL_MAX, QUEUES_MAX, PlanRule, parse_plan
+from faults.plan import parse_plan
 from faults.plan_file import parse_toml
+from faults.rule import FIELDS, ORDINAL_MAX, QUEUES_MAX, CompiledRule, PlanRule
 
 LIMITS = settings(
     max_examples=max(200, settings().max_examples),
@@ -243,7 +244,7 @@ def check_sent(
 ) -> None:
     keep: list[Any] = []
     # As over the channel, which carries JSON.
-    raw = raw_rules([Rule(**rule) for rule in json.loads(json.dumps(rules))], keep)
+    raw = raw_rules(json.loads(json.dumps(rules)), keep)
     assert len(rules) == len(plan.rules)
     for position, rule in enumerate(plan.rules):
         given = raw[position]
@@ -496,7 +497,7 @@ def test_field_out_of_range_is_refused_and_named(wrong: tuple[Fields, str]) -> N
 
 
 def rounds_probability(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "repr", lambda value: f"{value:g}", raising=False)
+    monkeypatch.setattr(rule_module, "repr", lambda value: f"{value:g}", raising=False)
 
 
 def forgets_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,8 +505,8 @@ def forgets_flow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         PlanRule,
         "_text",
-        lambda self, at: ":".join(
-            item for item in original(self, at).split(":") if not item.startswith("flow=")
+        lambda self, shown: ":".join(
+            item for item in original(self, shown).split(":") if not item.startswith("flow=")
         ),
     )
 
@@ -515,7 +516,7 @@ def compiles_flow_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Plan,
         "_compile",
-        lambda self, rule: replace(original(self, rule), flow=rule.flow or 0),
+        lambda self, rule: CompiledRule(**vars(original(self, rule)) | {"flow": rule.flow or 0}),
     )
 
 
@@ -549,6 +550,7 @@ def loses_queues_in_journals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def quotes_what_it_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "shown", str)
+    monkeypatch.setattr(rule_module, "shown", str)
 
 
 def knows_the_catalogue_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,7 +558,7 @@ def knows_the_catalogue_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def takes_queue_64(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "QUEUES_MAX", 65)
+    monkeypatch.setitem(FIELDS, "queue", replace(FIELDS["queue"], high=64))
 
 
 PROPERTIES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], None]]] = {
