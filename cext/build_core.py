@@ -124,6 +124,12 @@ struct zcrx_fault_rule {
 };
 struct zcrx_fault_area { uint32_t num_niovs, niov_shift; };
 struct zcrx_rng { uint64_t state; };
+struct zcrx_fault_plan;
+struct zcrx_fault_plan *zcrx_fault_new(const struct zcrx_fault_rule *rules, uint32_t count,
+                                       uint64_t seed);
+void zcrx_fault_free(struct zcrx_fault_plan *plan);
+uint64_t zcrx_fault_next(const struct zcrx_fault_plan *plan, uint32_t rule);
+void zcrx_fault_fire(struct zcrx_fault_plan *plan, uint32_t rule, uint64_t from);
 struct io_uring_zcrx_rqe zcrx_fault_mutate(int kind, uint32_t value, struct zcrx_rng *rng,
                                            const struct io_uring_zcrx_rqe *valid,
                                            const struct zcrx_fault_area *area);

@@ -6,8 +6,10 @@
  */
 #include "fault.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 
 #define NEVER ZCRX_FAULT_NEVER
 #define UNIT (1.0 / 9007199254740992.0) /* 2^-53 */
@@ -179,8 +181,8 @@ void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm
 	find_next(plan);
 }
 
-/* Rules that waited for this one are on from the next ordinal. */
-static void wake_followers(struct zcrx_fault_plan *plan, uint32_t fired, uint64_t ordinal)
+/* Rules that waited for this one are on. */
+static void wake_followers(struct zcrx_fault_plan *plan, uint32_t fired, uint64_t from)
 {
 	for (uint32_t i = 0; i < plan->count; i++) {
 		struct zcrx_fault_lane *lane = &plan->lanes[i];
@@ -188,7 +190,7 @@ static void wake_followers(struct zcrx_fault_plan *plan, uint32_t fired, uint64_
 		if (lane->rule.after != fired + 1)
 			continue;
 		lane->rule.after = 0;
-		lane->next = next_firing(lane, ordinal + 1);
+		lane->next = next_firing(lane, from);
 	}
 }
 
@@ -234,7 +236,7 @@ int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t 
 		if (plan->journal)
 			zcrx_journal_note(plan->journal, i, ordinal);
 		if (lane->fired++ == 0)
-			wake_followers(plan, i, ordinal);
+			wake_followers(plan, i, ordinal + 1);
 		lane->next = next_firing(lane, ordinal + 1);
 		find_next(plan);
 		return (int)i;
@@ -242,6 +244,44 @@ int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t 
 	if (passed)
 		find_next(plan);
 	return -1;
+}
+
+struct zcrx_fault_plan *zcrx_fault_new(const struct zcrx_fault_rule *rules, uint32_t count,
+				       uint64_t seed)
+{
+	const struct zcrx_fault_area none = {0, 0}; /* these rules make no entries */
+	struct zcrx_fault_plan *plan = malloc(sizeof(*plan));
+
+	if (!plan)
+		return NULL;
+	if (zcrx_fault_compile(plan, rules, count, seed, 0, &none)) {
+		free(plan);
+		return NULL;
+	}
+	return plan;
+}
+
+void zcrx_fault_free(struct zcrx_fault_plan *plan)
+{
+	free(plan);
+}
+
+uint64_t zcrx_fault_next(const struct zcrx_fault_plan *plan, uint32_t rule)
+{
+	assert(rule < plan->count);
+	return plan->lanes[rule].next;
+}
+
+void zcrx_fault_fire(struct zcrx_fault_plan *plan, uint32_t rule, uint64_t from)
+{
+	uint64_t due = zcrx_fault_next(plan, rule);
+	struct zcrx_fault_lane *lane = &plan->lanes[rule];
+
+	assert(due != NEVER);
+	if (lane->fired++ == 0)
+		wake_followers(plan, rule, from);
+	lane->next = next_firing(lane, lane->rule.at_count ? due + 1 : from);
+	find_next(plan);
 }
 
 /* ---- the content faults -------------------------------------------------------- */

@@ -159,6 +159,22 @@ int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t 
 void zcrx_fault_resume(struct zcrx_fault_plan *plan, uint64_t ordinal, const shm_u64 *fired);
 
 /*
+ * The same plan where Python carries the rules out, and looks when it can: a rule
+ * is due from its next ordinal on, and has fired when Python says so. Rules are about
+ * no queue (-1). NULL if there is no memory or a rule cannot be.
+ */
+struct zcrx_fault_plan *zcrx_fault_new(const struct zcrx_fault_rule *rules, uint32_t count,
+				       uint64_t seed);
+void zcrx_fault_free(struct zcrx_fault_plan *plan);
+/* The ordinal from which on a rule is due; ZCRX_FAULT_NEVER = none. */
+uint64_t zcrx_fault_next(const struct zcrx_fault_plan *plan, uint32_t rule);
+/*
+ * A rule that was due has fired. It and those that waited for it are on again from
+ * `from`; the rest of a list that has become due meanwhile is late, but not left out.
+ */
+void zcrx_fault_fire(struct zcrx_fault_plan *plan, uint32_t rule, uint64_t from);
+
+/*
  * The content faults' mutation of a valid entry; `value` chooses the variant
  * (the first parameter). Other kinds leave the entry as it is.
  */

@@ -17,7 +17,7 @@ from emu.core._lib import core_path
 from emu.core.arena import ArenaPacket, build_arena
 from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
 from emu.core.control import RunControl, RunState
-from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, mutate
+from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, Trigger, mutate
 from emu.core.layout import (
     FLIGHT_ENTRIES,
     JOURNAL_MAX,
@@ -120,6 +120,7 @@ __all__ = [
     "Step",
     "StreamAccount",
     "Touch",
+    "Trigger",
     "bells_size",
     "build_arena",
     "core_path",

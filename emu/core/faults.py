@@ -28,6 +28,32 @@ def raw_rules(rules: Sequence[Rule], keep: list[Any]) -> Any:
     return ffi.new("struct zcrx_fault_rule[]", plain)
 
 
+class Trigger:
+    """When rules are due that Python carries out: the plan that the core asks, too.
+
+    Args:
+        rules: As for a process; those whose kind is 0 are never due.
+        seed: Of the run.
+    """
+
+    def __init__(self, rules: Sequence[Rule], seed: int) -> None:
+        self._keep: list[Any] = []
+        # Whose queue a rule is about is for those who carry it out.
+        raw = raw_rules([{**rule, "queue": -1} for rule in rules], self._keep)
+        made = lib.zcrx_fault_new(raw, len(rules), seed)
+        if made == ffi.NULL:
+            raise MemoryError
+        self._raw = ffi.gc(made, lib.zcrx_fault_free)
+
+    def next(self, rule: int) -> int:
+        """The ordinal from which on a rule is due, by its position; 2^64-1: never."""
+        return int(lib.zcrx_fault_next(self._raw, rule))
+
+    def fire(self, rule: int, start: int) -> None:
+        """A rule that was due has fired; what may be due next is so from ``start`` on."""
+        lib.zcrx_fault_fire(self._raw, rule, start)
+
+
 def mutate(
     kind: int,
     seed: int,

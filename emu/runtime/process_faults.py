@@ -12,14 +12,14 @@ import math
 import os
 import random
 import signal
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Protocol
 
-from emu.core import JOURNAL_MAX
+from emu.core import JOURNAL_MAX, Trigger
 from emu.runtime.crew import Crew, Worker
+from emu.runtime.role import rules_of
 from emu.runtime.starvation import Starvation
-from faults import Actor, CompiledRule, Plan
+from faults import Actor, Plan, PlanRule
 
 _NEVER = math.inf
 _ROLES = {
@@ -52,36 +52,13 @@ class _Run(Protocol):
 
 @dataclass(slots=True)
 class _Lane:
-    """One rule and the millisecond at which it fires next."""
+    """One rule, and whom it meets."""
 
     position: int
     name: str
-    rule: CompiledRule
+    rule: PlanRule
     rng: random.Random
-    next_ms: float = _NEVER
-    fired: int = 0
     noted_ms: int = -1  #: of the last firing
-
-    def schedule(self, from_ms: int) -> None:
-        """Find the first firing at ``from_ms`` or later."""
-        rule = self.rule
-        start = max(from_ms, rule.first)
-        if rule.limit and self.fired >= rule.limit:
-            self.next_ms = _NEVER
-            return
-        if rule.every:
-            at: float = -(-start // rule.every) * rule.every
-        elif rule.probability > 0:
-            gap = 0.0
-            if rule.probability < 1:
-                gap = math.log1p(-self.rng.random()) / math.log1p(-rule.probability)
-            at = start + math.floor(gap)
-        elif rule.at_list:
-            place = bisect_left(rule.at_list, start)
-            at = rule.at_list[place] if place < len(rule.at_list) else _NEVER
-        else:
-            at = rule.at if rule.at >= start else _NEVER
-        self.next_ms = at if at <= rule.last else _NEVER
 
 
 class ProcessFaults:
@@ -90,10 +67,14 @@ class ProcessFaults:
     def __init__(self, plan: Plan, seed: int, queues: int) -> None:
         self._queues = queues
         self._lanes = [
-            _Lane(at, plan.rules[at].fault.name, rule, random.Random(f"{seed}/{at}"))
-            for at, rule in enumerate(plan.compiled())
-            if rule.actor is Actor.PROCESS
+            _Lane(at, rule.fault.name, rule, random.Random(f"{seed}/{at}"))
+            for at, rule in enumerate(plan.rules)
+            if rule.fault.actor is Actor.PROCESS
         ]
+        rules = rules_of(plan, Actor.PROCESS)
+        for rule in rules:
+            rule["first"] = max(rule["first"], 1 if rule["every"] else 0)  # not before it has begun
+        self._trigger = Trigger(rules, seed)
         self.fired = [0] * len(plan.rules)  #: how often each rule of the plan fired
         self.journal: list[tuple[int, int | None, int]] = []  #: rule, queue, millisecond
         self.missing_from: int | None = None  #: of the first firing that the journal left out
@@ -101,20 +82,15 @@ class ProcessFaults:
         self._stopped: dict[int, float] = {}  # pid: millisecond at which it goes on
         self._starved: list[tuple[float, Starvation]] = []  # millisecond at which it ends
         self.notes: list[str] = []  #: what could not be done as a rule wants it
-        for lane in self._lanes:
-            if not lane.rule.after:
-                lane.schedule(1 if lane.rule.every else 0)  # every: not before it has begun
 
     def act(self, run: _Run, now_ms: float) -> None:
         """Carry out what is due."""
         self.resume(now_ms)
         for lane in self._lanes:
-            if now_ms >= lane.next_ms and self._fire(lane, run, now_ms):
-                lane.fired += 1
+            is_due = now_ms >= self._trigger.next(lane.position)
+            if is_due and self._fire(lane, run, now_ms):
                 self.fired[lane.position] += 1
-                # One of a list that has become due meanwhile is late, but not left out.
-                lane.schedule(int(lane.next_ms if lane.rule.at_list else now_ms) + 1)
-                self._wake_followers(lane.position, int(now_ms) + 1)
+                self._trigger.fire(lane.position, int(now_ms) + 1)
 
     def resume(self, now_ms: float) -> None:
         """Let processes go on whose time is up; also while the run waits for one of them."""
@@ -126,13 +102,6 @@ class ProcessFaults:
                 self._starved.remove(item)
                 item[1].end()
 
-    def _wake_followers(self, position: int, from_ms: int) -> None:
-        if self.fired[position] != 1:
-            return
-        for lane in self._lanes:
-            if lane.rule.after == position + 1:
-                lane.schedule(from_ms)
-
     def _victim(self, lane: _Lane, run: _Run) -> Worker | None:
         """Whom the rule is about; None while there is nobody who has attached."""
         starved = self._pids_starved if lane.name.startswith("starve-") else frozenset()
@@ -143,7 +112,7 @@ class ProcessFaults:
             and worker.pid not in starved
             and worker.pid not in self._stopped
             and worker.pid not in self._expected
-            and lane.rule.queue in (-1, worker.queue)
+            and lane.rule.queue in (None, worker.queue)
         ]
         return lane.rng.choice(candidates) if candidates else None
 
@@ -185,9 +154,10 @@ class ProcessFaults:
 
     def _fire(self, lane: _Lane, run: _Run, now_ms: float) -> bool:
         """Carry a rule out; False if that cannot be now."""
-        queue: int | None
         if lane.name == "queue-restart":
-            queue = lane.rule.queue if lane.rule.queue >= 0 else lane.rng.randrange(self._queues)
+            queue = lane.rule.queue
+            if queue is None:
+                queue = lane.rng.randrange(self._queues)
             done = self._restart(queue, run)
         else:
             worker = self._victim(lane, run)

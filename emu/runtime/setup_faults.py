@@ -17,13 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from emu.core import Shape
+from emu.core import Shape, Trigger
 from emu.errors import RefusedStep
 from emu.host.proc import PARENT, stat_words
+from emu.runtime.role import rules_of
 from emu.runtime.segment import PREFIX, SHM_DIR
 from emu.verdict.report import Statement
-from faults import CompiledRule, Plan
-from faults.rule import NO_ORDINAL
+from faults import Actor, Plan
 
 _SHOWN_MAX = 8
 
@@ -135,11 +135,8 @@ class SetupFaults:
         self.refused: str | None = None  #: the step that failed on purpose, in words
         self._plan = plan
         self._seed = seed
-        self._rules = plan.compiled()
-        self._steps: list[random.Random | None] = [
-            self._rng(at, "step") if rule.fault.name == "setup-fail" else None
-            for at, rule in enumerate(plan.rules)
-        ]
+        self._trigger = Trigger(rules_of(plan, Actor.SETUP), seed)
+        self._steps = [at for at, rule in enumerate(plan.rules) if rule.fault.name == "setup-fail"]
         self._asked: dict[str, tuple[int, dict[str, int]] | None] = {}
         self._done: list[str] = []
         self._count = 0
@@ -151,6 +148,14 @@ class SetupFaults:
     def _rng(self, position: int, what: object) -> random.Random:
         return random.Random(f"{self._seed}/setup/{position}/{what}")
 
+    def _fires(self, position: int, ordinal: int) -> bool:
+        """Is a rule due at this ordinal? Then it has fired, and others may be due at what comes."""
+        due = ordinal >= self._trigger.next(position)
+        if due:
+            self._trigger.fire(position, self._count)
+            self.fired[position] += 1
+        return due
+
     # ---- what is asked once a run ---------------------------------------------------
 
     def _ask(self, name: str) -> tuple[int, dict[str, int]] | None:
@@ -158,8 +163,7 @@ class SetupFaults:
         if name not in self._asked:
             self._asked[name] = None
             for at, rule in enumerate(self._plan.rules):
-                if rule.fault.name == name and _is_due(self._rules[at], 0, self._rng(at, "once")):
-                    self.fired[at] += 1
+                if rule.fault.name == name and self._fires(at, 0):
                     params = (param.name for param in rule.fault.params)
                     self._asked[name] = at, dict(zip(params, rule.params, strict=True))
                     break
@@ -191,7 +195,7 @@ class SetupFaults:
 
     def begin(self) -> None:
         """Setting up begins: note what this process holds, if a step may fail."""
-        if any(self._steps):
+        if self._steps:
             self._before = Holdings.now()
 
     def step(self, name: str) -> None:
@@ -204,13 +208,8 @@ class SetupFaults:
             return
         number = self._count
         self._count += 1
-        for at, rng in enumerate(self._steps):
-            if rng is None:
-                continue
-            rule = self._rules[at]
-            due = _is_due(rule, number, rng)
-            if due and (rule.after == 0 or self.fired[rule.after - 1]):
-                self.fired[at] += 1
+        for at in self._steps:
+            if self._fires(at, number):
                 self._made = Holdings.now().beyond(self._before)
                 self.refused = f"step {number} ({name})"
                 raise RefusedStep(f"set-up: {self.refused} failed on purpose (ENOMEM)")
@@ -234,9 +233,9 @@ class SetupFaults:
     def notes(self) -> tuple[str, ...]:
         """What was done, and rules about steps that never came."""
         asleep = [
-            f"{rule} did not fire: setting up had {self._count} steps"
-            for rule, rng, fired in zip(self._plan.rules, self._steps, self.fired, strict=True)
-            if self._is_over and rng is not None and not fired
+            f"{self._plan.rules[at]} did not fire: setting up had {self._count} steps"
+            for at in self._steps
+            if self._is_over and not self.fired[at]
         ]
         return (*self._done, *asleep)
 
@@ -259,14 +258,3 @@ class SetupFaults:
             return Statement("unwind", False, text)
         made = f"{_counted(self._made)} undone" if self._made else "nothing had been made"
         return Statement("unwind", True, f"{text}; {made}, nothing is left")
-
-
-def _is_due(rule: CompiledRule, ordinal: int, rng: random.Random) -> bool:
-    """Does the rule's trigger fire at this ordinal? A set-up has no second time to fire."""
-    if rule.every:
-        due = ordinal % rule.every == 0
-    elif rule.at != NO_ORDINAL:
-        due = ordinal == rule.at
-    else:
-        due = rng.random() < rule.probability
-    return bool(due and rule.first <= ordinal <= rule.last)

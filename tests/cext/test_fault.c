@@ -586,6 +586,36 @@ static void a_rule_may_wait_for_one_behind_it(void)
 	CHECK_EQ(plan.next, 5);
 }
 
+/* Carried out late by Python: a multiple is passed over, one of a list is not. */
+static void a_rule_that_is_carried_out_late_stays_due_until_then(void)
+{
+	const uint64_t list[] = {2, 3, 20};
+	struct zcrx_fault_rule rules[] = {
+		rule_every(ZCRX_FAULT_BAD_PAD, 4),
+		rule_listed(ZCRX_FAULT_BAD_AREA, list, 3),
+		rule_likely(ZCRX_FAULT_BAD_INDEX, 1.0),
+	};
+	struct zcrx_fault_plan *plan;
+
+	rules[2].after = 2;
+	plan = zcrx_fault_new(rules, 3, 1);
+	REQUIRE(plan);
+	CHECK_EQ(zcrx_fault_next(plan, 0), 0);
+	zcrx_fault_fire(plan, 0, 11);
+	CHECK_EQ(zcrx_fault_next(plan, 0), 12);
+	CHECK_EQ(zcrx_fault_next(plan, 1), 2);
+	CHECK_EQ(zcrx_fault_next(plan, 2), NEVER);
+	zcrx_fault_fire(plan, 1, 11);
+	CHECK_EQ(zcrx_fault_next(plan, 1), 3);
+	CHECK_EQ(zcrx_fault_next(plan, 2), 11);
+	zcrx_fault_fire(plan, 1, 12);
+	zcrx_fault_fire(plan, 1, 30);
+	CHECK_EQ(zcrx_fault_next(plan, 1), NEVER);
+	zcrx_fault_free(plan);
+	rules[0].probability = 2.0;
+	CHECK(zcrx_fault_new(rules, 3, 1) == NULL);
+}
+
 /* Passed by, it neither counts as fired nor uses up its limit, and is due again. */
 static void a_rule_of_a_flow_passes_the_others_by(void)
 {
@@ -1139,7 +1169,9 @@ CHECK_MAIN(CASE(every_kind_earns_its_verdict_for_any_area),
 	   CASE(a_rule_fires_at_each_multiple_within_its_window),
 	   CASE(a_window_without_a_multiple_is_silent), CASE(a_probability_keeps_to_its_window),
 	   CASE(a_limit_ends_a_rule), CASE(a_rule_waits_for_the_first_firing_of_another),
-	   CASE(a_rule_may_wait_for_one_behind_it), CASE(a_rule_of_a_flow_passes_the_others_by),
+	   CASE(a_rule_may_wait_for_one_behind_it),
+	   CASE(a_rule_that_is_carried_out_late_stays_due_until_then),
+	   CASE(a_rule_of_a_flow_passes_the_others_by),
 	   CASE(a_rule_that_waits_for_nothing_that_happens_is_silent),
 	   CASE(a_rule_keeps_to_its_queue), CASE(another_actors_rule_never_fires),
 	   CASE(queues_draw_different_numbers),
