@@ -43,8 +43,8 @@ from faults.fault import (
     Param,
     shown,
 )
-from faults.mutation import Rqe
 from faults.near import did_you_mean
+from faults.rqe import Rqe
 from faults.rule import FIELD_NAMES
 
 __all__ = ["ENTRIES_MAX", "ENTRY_POINTS", "Context", "CustomFault", "Param", "Rqe", "find"]

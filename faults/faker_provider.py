@@ -18,18 +18,12 @@ from dataclasses import dataclass
 
 from faker.providers import BaseProvider
 
+from faults.catalogue.content import FAULTS, mutate
 from faults.fault import shown
-from faults.mutation import (
-    CONTENT_FAULTS,
-    NIOV_SHIFT,
-    NIOV_SIZE,
-    NIOVS_MAX,
-    Rqe,
-    legal_verdicts,
-    mutate,
-)
 from faults.near import did_you_mean
+from faults.rqe import NIOV_SHIFT, NIOV_SIZE, NIOVS_MAX, Rqe, legal_verdicts
 
+CONTENT_FAULTS = {fault.name: fault for fault in FAULTS}
 NUM_NIOVS = 1024  #: buffers of the area if a caller does not say
 ENTRIES_MAX = 32768  #: of a refill ring
 PAYLOAD_MAX = 65535

@@ -366,6 +366,21 @@ static uint32_t garbage_len(uint32_t value, struct zcrx_rng *rng)
 	}
 }
 
+enum zcrx_content zcrx_fault_content(uint32_t kind)
+{
+	static const enum zcrx_content contents[] = {
+		[ZCRX_FAULT_BAD_PAD] = ZCRX_CONTENT_BESIDE,
+		[ZCRX_FAULT_BAD_AREA] = ZCRX_CONTENT_BESIDE,
+		[ZCRX_FAULT_BAD_INDEX] = ZCRX_CONTENT_BESIDE,
+		[ZCRX_FAULT_BAD_OFFSET] = ZCRX_CONTENT_BESIDE,
+		[ZCRX_FAULT_ALIAS] = ZCRX_CONTENT_INSTEAD,
+		[ZCRX_FAULT_MID_BUFFER] = ZCRX_CONTENT_INSTEAD,
+		[ZCRX_FAULT_LEN_GARBAGE] = ZCRX_CONTENT_INSTEAD,
+	};
+
+	return kind < sizeof(contents) / sizeof(contents[0]) ? contents[kind] : ZCRX_CONTENT_NONE;
+}
+
 struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, uint32_t value,
 					   struct zcrx_rng *rng,
 					   const struct io_uring_zcrx_rqe *valid,

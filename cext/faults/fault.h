@@ -22,12 +22,11 @@
 /* What can go wrong. Numbers are shared with Python's faults.catalogue. */
 enum zcrx_fault_kind {
 	ZCRX_FAULT_NONE = 0, /* another actor's rule: never fires here */
-	/* content: a malformed entry beside the valid one */
+	/* content: see zcrx_fault_content() */
 	ZCRX_FAULT_BAD_PAD = 1,
 	ZCRX_FAULT_BAD_AREA = 2,
 	ZCRX_FAULT_BAD_INDEX = 3,
 	ZCRX_FAULT_BAD_OFFSET = 4,
-	/* content: the valid entry itself is written differently, and stays valid */
 	ZCRX_FAULT_ALIAS = 5,
 	ZCRX_FAULT_MID_BUFFER = 6,
 	ZCRX_FAULT_LEN_GARBAGE = 7,
@@ -173,6 +172,14 @@ uint64_t zcrx_fault_next(const struct zcrx_fault_plan *plan, uint32_t rule);
  * `from`; the rest of a list that has become due meanwhile is late, but not left out.
  */
 void zcrx_fault_fire(struct zcrx_fault_plan *plan, uint32_t rule, uint64_t from);
+
+/* Where the entry that a content fault makes is written. */
+enum zcrx_content {
+	ZCRX_CONTENT_NONE, /* that is no content fault */
+	ZCRX_CONTENT_BESIDE, /* it is malformed, and the valid one follows */
+	ZCRX_CONTENT_INSTEAD, /* it is valid */
+};
+enum zcrx_content zcrx_fault_content(uint32_t kind);
 
 /*
  * The content faults' mutation of a valid entry; `value` chooses the variant

@@ -137,24 +137,19 @@ static uint32_t foreign_niov(const struct zcrx_injection *injection, const struc
 
 /* ---- content ------------------------------------------------------------------------- */
 
-static void add_malformed(struct zcrx_injection *injection, struct making *making)
-{
-	stage(injection, mutated(injection, making, making->params[0]), making->rule);
-}
-
-static void write_otherwise(struct zcrx_injection *injection, struct making *making)
-{
-	making->valid = mutated(injection, making, making->params[0]);
-	making->valid_rule = making->rule;
-}
-
 /* Where an alias is an error it is no return. */
-static void alias(struct zcrx_injection *injection, struct making *making)
+static void write_content(struct zcrx_injection *injection, struct making *making)
 {
-	if (zcrx_contract_is_strict(injection->holdings->contract))
-		stage(injection, mutated(injection, making, 0), making->rule);
-	else
-		write_otherwise(injection, making);
+	uint32_t kind = making->lane->rule.kind;
+	struct io_uring_zcrx_rqe rqe = mutated(injection, making, making->params[0]);
+
+	if (zcrx_fault_content(kind) == ZCRX_CONTENT_BESIDE ||
+	    (kind == ZCRX_FAULT_ALIAS && zcrx_contract_is_strict(injection->holdings->contract))) {
+		stage(injection, rqe, making->rule);
+	} else {
+		making->valid = rqe;
+		making->valid_rule = making->rule;
+	}
 }
 
 /* ---- stray returns --------------------------------------------------------------------- */
@@ -435,16 +430,9 @@ static void ask_custom(struct zcrx_injection *injection, struct making *making)
 
 /* ---- all that is due before a return -------------------------------------------------------- */
 
-/* What a rule of each kind does before the return. NULL: that is another actor's. */
+/* What a rule of each kind does before the return. NULL: it is about content, or another actor's. */
 typedef void carry_out(struct zcrx_injection *injection, struct making *making);
 static carry_out *const kinds[] = {
-	[ZCRX_FAULT_BAD_PAD] = add_malformed,
-	[ZCRX_FAULT_BAD_AREA] = add_malformed,
-	[ZCRX_FAULT_BAD_INDEX] = add_malformed,
-	[ZCRX_FAULT_BAD_OFFSET] = add_malformed,
-	[ZCRX_FAULT_ALIAS] = alias,
-	[ZCRX_FAULT_MID_BUFFER] = write_otherwise,
-	[ZCRX_FAULT_LEN_GARBAGE] = write_otherwise,
 	[ZCRX_FAULT_DOUBLE_RETURN] = return_twice,
 	[ZCRX_FAULT_STALE_RETURN] = return_stale,
 	[ZCRX_FAULT_EARLY_RETURN] = return_early,
@@ -487,7 +475,9 @@ static void commit_fault(struct zcrx_injection *injection, struct making *making
 	making->rule = rule;
 	making->params = params_of(injection, rule);
 	making->lane = &injection->plan->lanes[rule - 1];
-	if (kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind])
+	if (zcrx_fault_content(kind))
+		write_content(injection, making);
+	else if (kind < sizeof(kinds) / sizeof(kinds[0]) && kinds[kind])
 		kinds[kind](injection, making);
 }
 

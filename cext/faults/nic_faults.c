@@ -176,16 +176,16 @@ static void note_deed(struct zcrx_nq *nq, const struct zcrx_packet *packet, uint
 	struct zcrx_nic_faults *faults = &nq->faults;
 	struct zcrx_fault_lane *lane = &faults->plan.lanes[rule - 1];
 	enum zcrx_fault_kind kind = (enum zcrx_fault_kind)lane->rule.kind;
-	uint32_t amount = 0;
+	uint32_t amount = lane->rule.params[0];
 	bool possible = true;
 
 	if (faults->rule)
 		return;
 	if (kind == ZCRX_FAULT_NIC_TRUNCATE) {
-		amount = cut_length(nq, packet->len, lane->rule.params[0], &lane->rng);
+		amount = cut_length(nq, packet->len, amount, &lane->rng);
 		possible = amount != 0;
 	} else if (kind == ZCRX_FAULT_NIC_TINY) {
-		amount = tiny_count(nq, packet->len, lane->rule.params[0]);
+		amount = tiny_count(nq, packet->len, amount);
 		possible = amount != 0;
 	} else if (kind == ZCRX_FAULT_NIC_REORDER) {
 		possible = faults->late.packet == NULL;
@@ -220,18 +220,9 @@ void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *
 		case ZCRX_FAULT_CLOCK_JUMP:
 			*skew_ns += jump_ns(rule);
 			break;
-		case ZCRX_FAULT_NIC_DROP:
-		case ZCRX_FAULT_NIC_CORRUPT:
-		case ZCRX_FAULT_NIC_DUPLICATE:
-		case ZCRX_FAULT_NIC_REORDER:
-		case ZCRX_FAULT_NIC_TRUNCATE:
-		case ZCRX_FAULT_NIC_TINY:
-		case ZCRX_FAULT_CQ_FULL:
+		default: /* something is done to the packet: see nic_offer.c */
 			/* Counted when it is done: the packet may find no room before. */
 			note_deed(nq, packet, (uint32_t)taken + 1);
-			done = false;
-			break;
-		default: /* another actor's */
 			done = false;
 			break;
 		}
@@ -254,11 +245,10 @@ void zcrx_nf_count(struct zcrx_nq *nq)
 void zcrx_nf_put_off_late(struct zcrx_nq *nq, const struct zcrx_packet *packet)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
-	uint32_t distance = faults->plan.lanes[faults->rule - 1].rule.params[0];
 
 	faults->late = (struct zcrx_put_off){
 		.packet = packet,
-		.due = nq->packets_seen + 1 + distance,
+		.due = nq->packets_seen + 1 + faults->amount,
 		.seq = zcrx_nq_take_seqs(nq, packet->flow, zcrx_nq_pieces(nq, packet->len)),
 		.rule = faults->rule,
 		.kind = ZCRX_FAULT_NIC_REORDER,

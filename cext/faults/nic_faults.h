@@ -32,7 +32,7 @@ struct zcrx_nic_faults {
 	/* What is done to the packet at the cursor. */
 	enum zcrx_fault_kind kind;
 	uint32_t rule; /* + 1; 0 = nothing */
-	uint32_t amount; /* truncate: bytes delivered; tiny: fragments of one byte */
+	uint32_t amount; /* its parameter; truncate and tiny: what that comes to */
 	/* While a packet that is not delivered as it came is written. */
 	enum zcrx_fault_kind put_kind;
 	uint32_t put_rule; /* + 1; 0 = as it came */

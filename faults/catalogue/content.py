@@ -1,8 +1,19 @@
-"""The bytes of an RQE."""
+"""The bytes of an RQE: the faults, and the same mutations in Python.
+
+Runs apply them in C (``cext/faults/fault.c``). Those here are for tests, of this project and of
+others, and need no C core.
+"""
 
 from __future__ import annotations
 
-from faults.fault import REFERENCE_VERDICTS, VALID_VERDICTS, Actor, Fault, Group, Param
+import random
+
+from faults.fault import REFERENCE_VERDICTS, U32_MAX, VALID_VERDICTS, Actor, Fault, Group, Param
+from faults.rqe import AREA_SHIFT, NIOV_SHIFT, NIOV_SIZE, Rqe
+
+_INDEX_MAX = (1 << AREA_SHIFT - NIOV_SHIFT) - 1
+_AREA_BYTES = (1 << AREA_SHIFT) - 1
+_ALIAS_BITS = 0xF << 44
 
 FAULTS = (
     Fault(
@@ -146,3 +157,61 @@ FAULTS = (
         modifies=True,
     ),
 )
+
+
+def _index(value: str, rng: random.Random, num_niovs: int) -> int:
+    if value == "count":
+        return num_niovs
+    if value == "count+1":
+        return num_niovs + 1
+    if value == "max":
+        return _INDEX_MAX
+    # The low 32 bits must be out of range by themselves, whatever is above them.
+    least = 2**31 if value == "far" else num_niovs
+    return rng.randrange(16) << 32 | rng.randrange(least, 2**32)
+
+
+def _other(rng: random.Random, limit: int, than: int) -> int:
+    """A number below ``limit`` that is not ``than``."""
+    value = rng.randrange(limit - 1)
+    return value + 1 if value >= than else value
+
+
+def mutate(
+    fault: Fault, params: tuple[int, ...], rng: random.Random, valid: Rqe, num_niovs: int
+) -> Rqe:
+    """Apply a content fault to a valid return.
+
+    Args:
+        fault: One of :data:`FAULTS`.
+        params: Compiled, as in :attr:`faults.PlanRule.params`.
+        rng: Decides what is random.
+        valid: The entry to start from; it names a buffer of the area.
+        num_niovs: Buffers of the area: 1 to 2**20.
+
+    Raises:
+        ValueError: It is another fault.
+    """
+    value = fault.params[0].text(params[0]) if fault.params else ""
+    off, in_niov = valid.off, valid.off % NIOV_SIZE
+    if fault.name == "bad-pad":
+        pads = {"one-bit": 1 << rng.randrange(32), "ones": U32_MAX}
+        return valid._replace(pad=pads.get(value, rng.randrange(1, 2**32)))
+    if fault.name == "bad-area":
+        area = {"one": 1, "max": 0xFFFF}.get(value, rng.randrange(1, 0x10000))
+        return valid._replace(off=area << AREA_SHIFT | off & _AREA_BYTES)
+    if fault.name == "bad-index":
+        return valid._replace(off=_index(value, rng, num_niovs) << NIOV_SHIFT | in_niov)
+    if fault.name == "bad-offset":
+        whole = {"ones": 2**64 - 1, "max48": _AREA_BYTES}
+        return valid._replace(off=whole.get(value, rng.getrandbits(64)))
+    if fault.name == "alias":
+        return valid._replace(off=off & ~_ALIAS_BITS | rng.randrange(1, 16) << 44)
+    if fault.name == "mid-buffer":
+        return valid._replace(off=off - in_niov + _other(rng, NIOV_SIZE, in_niov))
+    if fault.name == "len-garbage":
+        lengths = {"zero": 0, "max": U32_MAX}
+        return valid._replace(length=lengths.get(value, _other(rng, 2**32, valid.length)))
+    raise ValueError(
+        f"{fault.name} is no content fault; these are {', '.join(item.name for item in FAULTS)}"
+    )

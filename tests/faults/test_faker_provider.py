@@ -15,8 +15,9 @@ from hypothesis import given, settings
 
 from emu.spec.model import ModelProvider
 from faults import CATALOGUE, find
-from faults.faker_provider import MalformedRqe, ZcrxProvider
-from faults.mutation import CONTENT_FAULTS, Rqe, judge_bytes, mutate
+from faults.catalogue.content import mutate
+from faults.faker_provider import CONTENT_FAULTS, MalformedRqe, ZcrxProvider
+from faults.rqe import Rqe, judge_bytes
 
 KINDS = [
     (fault.name, value)
