@@ -61,9 +61,9 @@ def points() -> tuple[str, ...]:
 def _module_source(sources: Path) -> Path:
     """The C source of the extension module, as cffi makes it."""
     builder = sources / "build_core.py"
-    key = digest(
-        [builder.read_bytes(), importlib.metadata.version("cffi").encode(), sys.version.encode()]
-    )
+    declared = [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
+    made_by = [importlib.metadata.version("cffi").encode(), sys.version.encode()]
+    key = digest([builder.read_bytes(), *declared, *made_by])
     return in_cache(f"{key}.module", [sys.executable, str(builder)])
 
 
