@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import json
 import math
 import os
 import platform
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from emu.bugs import CONTENT_BUGS, Bug, find_bug
 from emu.cli import run_function
+from emu.compile.records import records_of
 from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
@@ -177,10 +177,10 @@ def _minimise(harness: Path, program: bytes, folder: Path) -> tuple[int, str]:
     numbers = [str(_TRIALS), str(_TRIAL_TIMEOUT_S)]
     command = [str(harness), "minimise", str(source), str(target), *numbers]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    events = [json.loads(line) for line in process.stdout.splitlines()]
-    if len(events) != 2 or events[1]["outcome"] == "clean":
+    records = records_of(process.stdout)
+    if len(records) != 2 or records[1].values["outcome"] == "clean":
         return 0, ""
-    return int(events[0]["operations"]), str(events[1]["signature"])
+    return records[0].number("operations"), records[1].values["signature"]
 
 
 def attempt(bug: Bug, engine: Engine, seed: int, seconds: float) -> Attempt:

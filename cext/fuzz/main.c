@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fuzzer's own program: what `zcrx-emu fuzz` and `replay` call when no other
- * engine is at work. It reads programs as bytes and answers in lines of JSON.
+ * engine is at work. It reads programs as bytes and answers in records: a line each, a word and
+ * values by name. What they mean is put into words by emu/fuzz/program.py.
  *
  *	generate SEED SECONDS RUNS OPS [FILE…]	make programs up and run them (0 = no limit)
  *	run FILE [BEFORE]			run one in a child, step by step
@@ -59,18 +60,15 @@ static void write_program(const struct fuzz_program *program, const char *path)
 		wrong_use("file", path, strerror(errno));
 }
 
-/* ---- JSON ----------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------- */
 
-static void put_string(const char *name, const char *text)
+static void put_text(const char *name, const char *text)
 {
-	printf("\"%s\": \"", name);
+	printf("\t%s=", name);
 	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			putchar('\\');
 		if ((unsigned char)*text >= ' ')
 			putchar(*text);
 	}
-	putchar('"');
 }
 
 static void put_finding(const struct fuzz_trial *trial)
@@ -78,80 +76,92 @@ static void put_finding(const struct fuzz_trial *trial)
 	static const char *const outcomes[] = {"clean", "finding", "crash", "hang"};
 	const struct fuzz_finding *finding = &trial->finding;
 
-	printf("{\"event\": \"end\", \"outcome\": \"%s\"", outcomes[trial->outcome]);
+	printf("end\toutcome=%s", outcomes[trial->outcome]);
 	if (trial->outcome != FUZZ_CLEAN) {
-		printf(", \"step\": %u, ", finding->step);
-		put_string("signature", finding->signature);
-		printf(", ");
-		put_string("meaning", trial->outcome == FUZZ_FOUND ?
-					      fuzz_finding_meanings[finding->kind] :
-					      finding->what);
-		printf(", ");
-		put_string("what", finding->what);
-		printf(", ");
-		put_string("expected", finding->expected);
-		printf(", ");
-		put_string("actual", finding->actual);
+		printf("\tstep=%u", finding->step);
+		if (trial->outcome == FUZZ_FOUND)
+			put_text("kind", fuzz_finding_words[finding->kind]);
+		put_text("signature", finding->signature);
+		put_text("what", finding->what);
+		put_text("expected", finding->expected);
+		put_text("actual", finding->actual);
 	}
-	printf("}\n");
+	printf("\n");
 	fflush(stdout);
+}
+
+static void put_operation(const struct fuzz_program *program, uint32_t step)
+{
+	const struct fuzz_op *op = &program->ops[step];
+
+	printf("step\tstep=%u\tqueue=%u\tkind=%s\tmode=%u\tpick=%u\tcount=%u\tvalue=%u", step,
+	       op->queue, fuzz_words[op->kind], op->mode, op->pick, op->count, op->value);
+	printf("\toff=%" PRIu64 "\tlen=%u\tpad=%u", op->rqe.off, op->rqe.len, op->rqe.__pad);
+}
+
+static void put_answers(const char *name, const struct fuzz_results *results)
+{
+	printf("\t%s=", name);
+	for (uint32_t i = 0; i < results->count; i++)
+		printf(i ? " %" PRId64 : "%" PRId64, results->values[i]);
+}
+
+/* An operation, and what both sides say of it: four numbers for each entry that was judged. */
+static void put_done(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t step)
+{
+	uint32_t queue = program->ops[step].queue;
+	const struct judge *judge = &runner->judges[queue];
+	const struct zcrx_trace *trace = &runner->subjects[queue].trace;
+
+	put_operation(program, step);
+	put_answers("answers_due", &runner->expected);
+	put_answers("answers", &runner->actual);
+	printf("\tentries_due=");
+	for (uint32_t i = 0; i < judge->said_count; i++)
+		printf("%s%u %u %u %u", i ? " " : "", judge->said[i].index, judge->said[i].verdict,
+		       judge->said[i].niov, judge->said[i].alias);
+	printf("\tentries=");
+	for (uint32_t i = 0; i < trace->count; i++)
+		printf("%s%u %u %u %u", i ? " " : "", trace->entries[i].index,
+		       trace->entries[i].verdict, trace->entries[i].niov, trace->entries[i].alias);
 }
 
 static void put_step(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t step)
 {
-	const struct fuzz_op *op = &program->ops[step];
-	char text[1024];
-
-	printf("{\"event\": \"step\", \"step\": %u, ", step);
-	fuzz_op_text(op, program->shape.queues, text, sizeof(text));
-	put_string("operation", text);
-	printf(", ");
-	fuzz_answer_text(runner, op, true, text, sizeof(text));
-	put_string("expected", text);
-	printf(", ");
-	fuzz_answer_text(runner, op, false, text, sizeof(text));
-	put_string("actual", text);
-	printf("}\n");
+	put_done(runner, program, step);
+	printf("\n");
 	fflush(stdout);
 }
 
 /* The operation that did not end has no answer. */
 static void put_last_step(const struct fuzz_program *program, const struct fuzz_trial *trial)
 {
-	char text[1024];
-
 	if ((trial->outcome != FUZZ_CRASHED && trial->outcome != FUZZ_HUNG) ||
 	    trial->finding.step >= program->count)
 		return;
-	fuzz_op_text(&program->ops[trial->finding.step], program->shape.queues, text, sizeof(text));
-	printf("{\"event\": \"step\", \"step\": %u, ", trial->finding.step);
-	put_string("operation", text);
-	printf(", ");
-	put_string("expected", trial->finding.expected);
-	printf(", ");
-	put_string("actual", trial->finding.actual);
-	printf("}\n");
+	put_operation(program, trial->finding.step);
+	printf("\n");
 }
 
 static void put_list(const char *name, const uint32_t *values, uint32_t count, uint32_t stride)
 {
-	printf(", \"%s\": [", name);
+	printf("\t%s=", name);
 	for (uint32_t i = 0; i < count; i++)
-		printf(i ? ", %u" : "%u", values[i * stride]);
-	printf("]");
+		printf(i ? " %u" : "%u", values[i * stride]);
 }
 
-static void put_pool(const struct zcrx_page_pool *pool)
+static void put_pool(const struct zcrx_page_pool *pool, uint32_t slot)
 {
 	uint32_t niovs[FUZZ_PTR_RING_MAX];
 	uint32_t phase = zcrx_pp_phase(pool);
 	bool used = phase != ZCRX_POOL_UNUSED;
+	char name[16];
 
-	printf("{\"phase\": %u, \"inflight\": %u", phase, used ? zcrx_pp_inflight(pool) : 0);
-	put_list("cache", pool->shared->cache, used ? zcrx_pp_cache_count(pool) : 0, 1);
-	put_list("ring", niovs, used ? zcrx_pp_ring_snapshot(pool, niovs, FUZZ_PTR_RING_MAX) : 0,
-		 1);
-	printf("}");
+	printf("\tpool%u=%u %u", slot, phase, used ? zcrx_pp_inflight(pool) : 0);
+	snprintf(name, sizeof(name), "cache%u", slot);
+	put_list(name, pool->shared->cache, used ? zcrx_pp_cache_count(pool) : 0, 1);
+	snprintf(name, sizeof(name), "ring%u", slot);
+	put_list(name, niovs, used ? zcrx_pp_ring_snapshot(pool, niovs, FUZZ_PTR_RING_MAX) : 0, 1);
 }
 
 /* What the judge's buffers say of who holds what is not state: the model keeps its own account. */
@@ -162,14 +172,10 @@ static void put_state(struct fuzz_runner *runner, const struct fuzz_program *pro
 	const struct zcrx_ifq_shared *shared = subject->ifq.shared;
 	uint32_t niovs = program->shape.num_niovs;
 
-	printf("{\"event\": \"state\", \"step\": %u, \"queue\": %u", step, op->queue);
-	printf(", \"kind\": \"%s\", \"mode\": %u, \"pick\": %u, \"count\": %u, \"value\": %u",
-	       fuzz_words[op->kind], op->mode, op->pick, op->count, op->value);
-	printf(", \"off\": %" PRIu64 ", \"len\": %u, \"pad\": %u", op->rqe.off, op->rqe.len,
-	       op->rqe.__pad);
-	printf(", \"from\": %u, \"rounds\": %u",
-	       op->kind == FUZZ_REPEAT ? fuzz_stretch(program, step) : step, runner->rounds);
-	printf(", \"head\": %u, \"tail\": %u, \"cached_head\": %u",
+	put_done(runner, program, step);
+	printf("\tfrom=%u\trounds=%u", op->kind == FUZZ_REPEAT ? fuzz_stretch(program, step) : step,
+	       runner->rounds);
+	printf("\thead=%u\ttail=%u\tcached_head=%u",
 	       shm_load_relaxed_u32(subject->ifq.rq.head, POINT_RQ_HEAD_LOAD),
 	       shm_load_relaxed_u32(subject->ifq.rq.tail, POINT_COUNTER),
 	       subject->ifq.rq.cached_head);
@@ -178,49 +184,30 @@ static void put_state(struct fuzz_runner *runner, const struct fuzz_program *pro
 	put_list("user_refs", (const uint32_t *)&subject->area.niovs->user_refs, niovs, 4);
 	put_list("pp_refs", (const uint32_t *)&subject->area.niovs->pp_refs, niovs, 4);
 	put_list("niov_pool", (const uint32_t *)&subject->area.niovs->pool, niovs, 4);
-	printf(", \"current_pool\": %u, \"instance_refs\": %u", shared->current_pool, shared->refs);
-	printf(", \"verdicts\": [");
+	printf("\tcurrent_pool=%u\tinstance_refs=%u\tverdicts=", shared->current_pool,
+	       shared->refs);
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
-		printf(verdict ? ", %" PRIu64 : "%" PRIu64,
+		printf(verdict ? " %" PRIu64 : "%" PRIu64,
 		       shm_load_relaxed_u64(&shared->verdicts[verdict], POINT_COUNTER));
-	printf("], \"aliases\": %" PRIu64 ", \"alloc_failures\": %" PRIu64
-	       ", \"destroy_warnings\": %" PRIu64,
+	printf("\taliases=%" PRIu64 "\talloc_failures=%" PRIu64 "\tdestroy_warnings=%" PRIu64,
 	       shm_load_relaxed_u64(&shared->aliases, POINT_COUNTER),
 	       shm_load_relaxed_u64(&shared->alloc_failures, POINT_COUNTER),
 	       shm_load_relaxed_u64(&shared->destroy_warnings, POINT_COUNTER));
-	printf(", \"answers\": [");
-	for (uint32_t i = 0; i < runner->actual.count; i++)
-		printf(i ? ", %" PRId64 : "%" PRId64, runner->actual.values[i]);
-	printf("], \"judgements\": [");
-	for (uint32_t i = 0; i < subject->trace.count; i++) {
-		const struct zcrx_judgement *entry = &subject->trace.entries[i];
-
-		printf("%s[%u, %u, %u, %u]", i ? ", " : "", entry->index, entry->verdict,
-		       entry->niov, entry->alias);
-	}
-	printf("], \"pools\": [");
-	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
-		printf(slot ? ", " : "");
-		put_pool(&subject->ifq.pools[slot]);
-	}
-	printf("]}\n");
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		put_pool(&subject->ifq.pools[slot], slot);
+	printf("\n");
+	fflush(stdout);
 }
 
 static void put_shape(const struct fuzz_program *program)
 {
 	const struct fuzz_shape *shape = &program->shape;
-	char text[256];
 
-	fuzz_shape_text(shape, text, sizeof(text));
-	printf("{\"event\": \"shape\", \"operations\": %u, ", program->count);
-	put_string("shape", text);
-	printf(", \"num_niovs\": %u, \"rq_entries\": %u, \"ptr_ring_size\": %u", shape->num_niovs,
-	       shape->rq_entries, shape->ptr_ring_size);
-	printf(", \"initial_index\": %u, \"queues\": %u, \"strict_alias\": %s, \"is_checked\": %s",
-	       shape->initial_index, shape->queues,
-	       zcrx_contract_is_strict(shape->contract) ? "true" : "false",
-	       shape->is_checked ? "true" : "false");
-	printf("}\n");
+	printf("shape\toperations=%u\tnum_niovs=%u\trq_entries=%u\tptr_ring_size=%u",
+	       program->count, shape->num_niovs, shape->rq_entries, shape->ptr_ring_size);
+	printf("\tinitial_index=%u\tqueues=%u\tstrict_alias=%u\tis_checked=%u\trecords=%u\n",
+	       shape->initial_index, shape->queues, zcrx_contract_is_strict(shape->contract),
+	       shape->is_checked, shape->records);
 	fflush(stdout);
 }
 
@@ -335,8 +322,7 @@ static int minimise(int count, char **arguments)
 	before.count = fuzz_court_before(court);
 	if (count == 5)
 		write_before(&before, arguments[4]);
-	printf("{\"event\": \"minimised\", \"operations\": %u, \"trials\": %u}\n", program.count,
-	       trials);
+	printf("minimised\toperations=%u\ttrials=%u\n", program.count, trials);
 	put_finding(&trial);
 	fuzz_court_close(court);
 	free(before.programs);
@@ -402,9 +388,8 @@ static int generate(int count, char **arguments)
 		if (done % 256 == 0 && seconds && now_s() - started >= (double)seconds)
 			break;
 	}
-	printf("{\"event\": \"generated\", \"executions\": %" PRIu64 ", \"findings\": %" PRIu64
-	       ", \"seconds\": %.3f}\n",
-	       done, found, now_s() - started);
+	printf("generated\texecutions=%" PRIu64 "\tfindings=%" PRIu64 "\tseconds=%.3f\n", done,
+	       found, now_s() - started);
 	free(seeds.programs);
 	return found != 0;
 }
@@ -452,8 +437,7 @@ static int execute(int count, char **files)
 			alarm(TRIAL_TIMEOUT_S);
 		found += !sink_run(&sink, bytes, size);
 	}
-	printf("{\"event\": \"executed\", \"executions\": %d, \"findings\": %" PRIu64 "}\n", count,
-	       found);
+	printf("executed\texecutions=%d\tfindings=%" PRIu64 "\n", count, found);
 	return found != 0;
 }
 

@@ -134,8 +134,4 @@ uint32_t fuzz_stretch(const struct fuzz_program *program, uint32_t at);
 /* How often: as often as it says, or as *left allows, which becomes less by what they cost. */
 uint32_t fuzz_rounds(const struct fuzz_program *program, uint32_t at, uint32_t *left);
 
-/* One operation in words, its arguments included; the shape likewise. */
-void fuzz_op_text(const struct fuzz_op *op, uint32_t queues, char *text, size_t size);
-void fuzz_shape_text(const struct fuzz_shape *shape, char *text, size_t size);
-
 #endif /* ZCRX_FUZZ_PROGRAM_H */

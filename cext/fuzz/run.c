@@ -35,11 +35,8 @@ _Static_assert((int)JUDGE_UNUSED == (int)ZCRX_POOL_UNUSED &&
 	       "phases");
 _Static_assert(JUDGE_POOLS == ZCRX_POOLS_MAX && JUDGE_BATCH == ZCRX_PP_REFILL, "sizes");
 
-#define FINDING_WORD(name, word, meaning) word,
+#define FINDING_WORD(name, word) word,
 const char *const fuzz_finding_words[FUZZ_FINDING_KINDS] = {"nothing", FUZZ_FINDINGS(FINDING_WORD)};
-#define FINDING_MEANING(name, word, meaning) meaning,
-const char *const fuzz_finding_meanings[FUZZ_FINDING_KINDS] = {"nothing",
-							       FUZZ_FINDINGS(FINDING_MEANING)};
 
 static const char *const verdict_words[JUDGE_VERDICTS] = {
 	"accepted", "still_referenced", "other_pool",  "bad_pad",
@@ -936,31 +933,4 @@ bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program)
 			return false;
 	}
 	return good_at_end(runner, program->shape.queues);
-}
-
-/* ---- in words ----------------------------------------------------------------------------------- */
-
-void fuzz_answer_text(const struct fuzz_runner *runner, const struct fuzz_op *op, bool expected,
-		      char *text, size_t size)
-{
-	const struct fuzz_results *results = expected ? &runner->expected : &runner->actual;
-	const struct judge *judge = &runner->judges[op->queue];
-	const struct zcrx_trace *trace = &runner->subjects[op->queue].trace;
-	uint32_t entries = expected ? judge->said_count : trace->count;
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (uint32_t i = 0; i < results->count && used + 32 < size; i++)
-		used += (size_t)snprintf(text + used, size - used, i ? " %" PRId64 : "%" PRId64,
-					 results->values[i]);
-	for (uint32_t i = 0; i < entries && used + 48 < size; i++) {
-		uint32_t verdict = expected ? judge->said[i].verdict : trace->entries[i].verdict;
-		uint32_t niov = expected ? judge->said[i].niov : trace->entries[i].niov;
-
-		used += (size_t)snprintf(text + used, size - used, "%s%s",
-					 i ? ", " : (results->count ? "; entries: " : "entries: "),
-					 verdict < JUDGE_VERDICTS ? verdict_words[verdict] : "?");
-		if (names_niov(verdict))
-			used += (size_t)snprintf(text + used, size - used, " (niov %u)", niov);
-	}
 }

@@ -8,39 +8,38 @@
 
 #include "subject.h"
 
-/* X(NAME, word, what it means). */
-#define FUZZ_FINDINGS(X)                                                                        \
-	X(RESULT, "result", "an operation answered something else")                             \
-	X(VERDICT, "verdict", "an entry earned another verdict")                                \
-	X(NIOV, "niov", "an entry was taken for another buffer's")                              \
-	X(ALIAS, "alias", "an alias was not noticed, or seen where none is")                    \
-	X(CONSUMED, "consumed", "too many or too few entries were consumed")                    \
-	X(READ_TWICE, "read-twice", "a word of an entry was loaded twice in one refill")        \
-	X(READ_LATE, "read-late", "an entry was read after head had been published")            \
-	X(UNLOCKED, "unlocked", "the refill ring was used without its lock")                    \
-	X(HEAD, "head", "the ring's indices are wrong")                                         \
-	X(USER_REFS, "user-refs", "user references are wrong")                                  \
-	X(PP_REFS, "pp-refs", "page-pool references are wrong")                                 \
-	X(BINDING, "binding", "a buffer is bound to the wrong pool")                            \
-	X(FREELIST, "freelist", "the freelist is wrong: buffers lost, doubled or out of order") \
-	X(CACHE, "cache", "an alloc cache is wrong")                                            \
-	X(PTR_RING, "ptr-ring", "a ptr ring is wrong")                                          \
-	X(POOL, "pool", "a page pool's phase or count of buffers is wrong")                     \
-	X(COUNTER, "counter", "something was counted wrongly")                                  \
-	X(LOCK, "lock", "a lock was left taken")                                                \
-	X(LOG, "verdict-log", "the verdict log says something else")                            \
-	X(RED_ZONE, "red-zone", "somebody wrote outside of an array")
+/* X(NAME, word); what each means is in emu/fuzz/program.py. */
+#define FUZZ_FINDINGS(X)            \
+	X(RESULT, "result")         \
+	X(VERDICT, "verdict")       \
+	X(NIOV, "niov")             \
+	X(ALIAS, "alias")           \
+	X(CONSUMED, "consumed")     \
+	X(READ_TWICE, "read-twice") \
+	X(READ_LATE, "read-late")   \
+	X(UNLOCKED, "unlocked")     \
+	X(HEAD, "head")             \
+	X(USER_REFS, "user-refs")   \
+	X(PP_REFS, "pp-refs")       \
+	X(BINDING, "binding")       \
+	X(FREELIST, "freelist")     \
+	X(CACHE, "cache")           \
+	X(PTR_RING, "ptr-ring")     \
+	X(POOL, "pool")             \
+	X(COUNTER, "counter")       \
+	X(LOCK, "lock")             \
+	X(LOG, "verdict-log")       \
+	X(RED_ZONE, "red-zone")
 
 enum fuzz_finding_kind {
 	FUZZ_NOTHING,
-#define FUZZ_FINDING_ENUM(name, word, meaning) FUZZ_FOUND_##name,
+#define FUZZ_FINDING_ENUM(name, word) FUZZ_FOUND_##name,
 	FUZZ_FINDINGS(FUZZ_FINDING_ENUM)
 #undef FUZZ_FINDING_ENUM
 		FUZZ_FINDING_KINDS,
 };
 
 extern const char *const fuzz_finding_words[FUZZ_FINDING_KINDS];
-extern const char *const fuzz_finding_meanings[FUZZ_FINDING_KINDS];
 
 #define FUZZ_WORDS 160U
 #define FUZZ_SIGNATURE 64U
@@ -78,9 +77,5 @@ struct fuzz_runner {
 
 /* Run a program from its start; true if nothing was found. */
 bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program);
-
-/* What the last operation answered and what its entries earned, in words. */
-void fuzz_answer_text(const struct fuzz_runner *runner, const struct fuzz_op *op, bool expected,
-		      char *text, size_t size);
 
 #endif /* ZCRX_FUZZ_RUN_H */

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import struct
@@ -12,12 +11,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from emu.bugs import Bug
 from emu.compile.provider_file import check_provider, is_source
+from emu.compile.records import Record, records_of
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build, build_provider
+from emu.fuzz.program import MEANINGS, Operation, Shape, answer_text, entries_of
 from emu.host.scratch import scratch
 
 #: Of the byte format of programs (``FUZZ_CODEC`` in ``cext/fuzz/program.h``).
@@ -194,14 +194,14 @@ class Harness:
         for process in list(self._running):
             process.kill()
 
-    def _events(
+    def _records(
         self, arguments: Sequence[str], *, symbolize: bool = True
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[Record], str]:
         process = self.call(arguments, symbolize=symbolize)
         if process.returncode not in (0, 1):
             lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
             raise EnvironmentProblem(f"harness: {lines[-1]}")
-        return [json.loads(line) for line in process.stdout.splitlines()], process.stderr
+        return records_of(process.stdout), process.stderr
 
     def run(self, program: bytes, before: Sequence[bytes] = ()) -> Trial:
         """Run a program step by step, in a process of its own.
@@ -211,12 +211,12 @@ class Harness:
             before: Programs that run first, in the same process; the oldest first.
         """
         with _program_file(program, before) as paths:
-            return _trial_of(*self._events(["run", *paths]))
+            return _trial_of(*self._records(["run", *paths]))
 
-    def states(self, program: bytes) -> list[dict[str, Any]]:
-        """Run a program; its shape, the whole state after each step, and how it ended."""
+    def states(self, program: bytes) -> list[Record]:
+        """Run a program; its shape, each step with the whole state after it, and how it ended."""
         with _program_file(program) as paths:
-            return self._events(["state", *paths])[0]
+            return self._records(["state", *paths])[0]
 
     def minimise(
         self,
@@ -237,11 +237,11 @@ class Harness:
             out = Path(paths[0]).with_suffix(".short")
             arguments = ["minimise", paths[0], str(out), str(trials), str(timeout_s), *paths[1:]]
             # Nobody reads the reports of its trials; to name their lines takes most of the time.
-            events, _ = self._events(arguments, symbolize=False)
+            records, _ = self._records(arguments, symbolize=False)
             short = out.read_bytes()
             left = tuple(unpacked(Path(paths[1]).read_bytes())) if before else ()
-        if events[-1]["outcome"] == "clean":
-            return short, left, _trial_of(events, "")
+        if records[-1].values["outcome"] == "clean":
+            return short, left, _trial_of(records, "")
         return short, left, self.run(short, left)
 
 
@@ -294,10 +294,17 @@ def fuzz_environment(
     return environment
 
 
-def _steps(events: Sequence[dict[str, Any]]) -> Iterator[Step]:
-    for event in events:
-        if event["event"] == "step":
-            yield Step(event["step"], event["operation"], event["expected"], event["actual"])
+def _step(record: Record, shape: Shape, end: Record) -> Step:
+    operation = Operation.of(record)
+    where = f"queue {operation.queue}: " if shape.queues > 1 else ""
+    if "answers" in record.values:
+        expected, actual = (
+            answer_text(record.numbers(f"answers{of}"), entries_of(record.numbers(f"entries{of}")))
+            for of in ("_due", "")
+        )
+    else:  # it did not end
+        expected, actual = end.values["expected"], end.values["actual"]
+    return Step(record.number("step"), where + operation.text, expected, actual)
 
 
 def _without_shadow(lines: list[str]) -> list[str]:
@@ -308,20 +315,24 @@ def _without_shadow(lines: list[str]) -> list[str]:
     return lines
 
 
-def _trial_of(events: Sequence[dict[str, Any]], report: str) -> Trial:
-    end = events[-1]
-    shapes = [event for event in events if event["event"] == "shape"]
+def _trial_of(records: Sequence[Record], report: str) -> Trial:
+    end = records[-1]
+    of_shape = [record for record in records if record.event == "shape"]
+    shape = Shape.of(of_shape[0]) if of_shape else None
     lines = _without_shadow(report.strip().splitlines())
+    what = end.values.get("what", "")
     return Trial(
-        outcome=end["outcome"],
-        shape=shapes[0]["shape"] if shapes else "",
-        operations=shapes[0]["operations"] if shapes else 0,
-        steps=tuple(_steps(events)),
-        signature=end.get("signature", ""),
-        step=end.get("step", 0),
-        meaning=end.get("meaning", ""),
-        what=end.get("what", ""),
-        expected=end.get("expected", ""),
-        actual=end.get("actual", ""),
+        outcome=end.values["outcome"],
+        shape=shape.text if shape else "",
+        operations=of_shape[0].number("operations") if of_shape else 0,
+        steps=tuple(
+            _step(record, shape, end) for record in records if shape and record.event == "step"
+        ),
+        signature=end.values.get("signature", ""),
+        step=int(end.values.get("step", 0)),
+        meaning=MEANINGS[end.values["kind"]] if "kind" in end.values else what,
+        what=what,
+        expected=end.values.get("expected", ""),
+        actual=end.values.get("actual", ""),
         report="\n".join(lines[:_REPORT_LINES]),
     )

@@ -41,13 +41,10 @@ static void check_codec(const struct fuzz_program *program, uint64_t seed)
 	REQUIRE(size > 0);
 	fuzz_decode(&decoded, bytes, size);
 	for (uint32_t i = 0; i < program->count && !same_program(program, &decoded); i++) {
-		char text[2][200];
-
-		fuzz_op_text(&program->ops[i], 2, text[0], sizeof(text[0]));
-		fuzz_op_text(&decoded.ops[i], 2, text[1], sizeof(text[1]));
 		if (memcmp(&program->ops[i], &decoded.ops[i], sizeof(decoded.ops[i])) != 0)
 			fprintf(stderr, "seed %" PRIu64 ", operation %u: %s, read back: %s\n", seed,
-				i, text[0], text[1]);
+				i, fuzz_words[program->ops[i].kind],
+				fuzz_words[decoded.ops[i].kind]);
 	}
 	CHECK(same_program(program, &decoded));
 	CHECK_EQ(fuzz_encode(&decoded, again, sizeof(again)), size);

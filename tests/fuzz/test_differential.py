@@ -13,6 +13,7 @@ from emu.bugs import CONTENT_BUGS, Bug
 from emu.fuzz import differential
 from emu.fuzz.differential import compare, compare_all
 from emu.fuzz.harness import Harness, Target
+from emu.fuzz.program import Operation
 
 from ..conftest import change
 
@@ -84,15 +85,15 @@ def test_seeded_bug_is_a_difference(name: str, fast_harness: Harness) -> None:
     )
 
 
-def _scrub_counts_one_more(self: Any, op: dict[str, Any]) -> list[int]:
+def _scrub_counts_one_more(self: Any, op: Operation) -> list[int]:
     return [self.scrub() + 1]
 
 
-def _scrub_does_nothing(self: Any, op: dict[str, Any]) -> list[int]:
+def _scrub_does_nothing(self: Any, op: Operation) -> list[int]:
     return [0]
 
 
-def _check_is_forgotten(self: Any, op: dict[str, Any]) -> list[int]:
+def _check_is_forgotten(self: Any, op: Operation) -> list[int]:
     return [self._may_consume()]
 
 
@@ -138,7 +139,7 @@ def test_verdicts_that_wait_to_be_looked_at_hold_the_ring_up(
     entries = bytes([PUSH, 99]) + bytes(12) + (1).to_bytes(4, "little")
     hit = shape + entries + bytes([REFILL, REFILL, CHECK, REFILL])
     assert compare(fast_harness, hit) is None
-    answers = [event["answers"] for event in fast_harness.states(hit) if event["event"] == "state"]
+    answers = [record.numbers("answers") for record in fast_harness.states(hit)[1:-1]]
     assert answers[1:] == [[64], [0], [36], [36]]
     monkeypatch.setattr(differential._Machine, "do_check", _check_is_forgotten)
     difference = compare(fast_harness, hit)

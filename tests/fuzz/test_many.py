@@ -129,10 +129,10 @@ def test_kept_reference_outlives_many_returns(fast_harness: Harness) -> None:
         + one(RETURN, 1, ALL) + one(REFILL) + repeat(1, 5)
     )  # fmt: skip
     assert fast_harness.run(program).is_clean
-    states = [event for event in fast_harness.states(program) if event["event"] == "state"]
-    assert states[2]["user_refs"] == [280]
-    assert states[-1]["user_refs"] == [0]
-    assert states[-1]["pp_refs"] == [1]
+    states = fast_harness.states(program)[1:-1]
+    assert states[2].numbers("user_refs") == [280]
+    assert states[-1].numbers("user_refs") == [0]
+    assert states[-1].numbers("pp_refs") == [1]
     assert compare(fast_harness, program) is None
 
 
