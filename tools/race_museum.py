@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-import json
 import math
 import os
 import platform
@@ -20,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,11 +28,13 @@ from rich.table import Table
 
 from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.cli import run_function
+from emu.compile.records import Record
 from emu.compile.toolchain import any_compiler
 from emu.errors import EmuError
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
 from emu.race.live import run_live
+from emu.race.script import read_script
 from emu.race.setups import SETUPS
 
 DOCS = Path(__file__).parents[1] / "docs" / "race-museum.md"
@@ -127,12 +128,12 @@ def models_of(bug: Bug) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[Iterator[dict[str, Any]]]:
-    """The events of a simulation; it is gone afterwards, whatever happens."""
+def _running(command: list[str]) -> Iterator[Iterator[Record]]:
+    """What a simulation says; it is gone afterwards, whatever happens."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield (json.loads(line) for line in process.stdout)
+            yield (Record.of(line.rstrip("\n")) for line in process.stdout)
         finally:
             process.kill()
 
@@ -145,23 +146,23 @@ def attempt(
     seen = Attempt()
     ended = False
     with tempfile.NamedTemporaryFile("w", suffix=".scenario") as file:
-        file.write(SCENARIOS[bug.scenario].text)
+        file.write(read_script(bug.scenario, SCENARIOS[bug.scenario].text).numbers)
         file.flush()
         limits = ["0", str(math.ceil(seconds)), str(DEPTH), "-"]
         command = [str(simulation), file.name, strategy.value, memory, str(seed), *limits]
-        with _running(command) as events:
-            for event in events:
-                if event["event"] == "end":
+        with _running(command) as records:
+            for record in records:
+                if record.event == "end":
                     ended = True
-                    if not event["found"]:
-                        seen = Attempt(is_complete=event["complete"])
+                    if not record.flag("found"):
+                        seen = Attempt(is_complete=record.flag("complete"))
                         break
-                    seen = Attempt(event["seconds"], event["schedules"])
+                    seen = Attempt(float(record.values["seconds"]), record.number("schedules"))
                     if not shorten:
                         break
-                elif event["event"] == "finding":
-                    steps = len(event["schedule"].split())
-                    seen = Attempt(seen.seconds, seen.schedules, event["switches"], steps)
+                elif record.event == "finding":
+                    steps = len(record.values["schedule"].split())
+                    seen = Attempt(seen.seconds, seen.schedules, record.number("switches"), steps)
     if not ended:
         raise EmuError(f"simulation: {bug.name!r} did not come to an end in {bug.scenario!r}")
     return seen

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The program that `zcrx-emu race` calls: it reads a scenario, searches, and
- * answers in lines of JSON.
+ * answers in records: a line each, a word and values by name.
  *
  *	SCENARIO STRATEGY MEMORY SEED SCHEDULES SECONDS DEPTH BOUND
  *	SCENARIO replay MEMORY STEP,STEP,…	(STEP: actor or actor:choice)
@@ -77,8 +77,7 @@ static void tell(struct search *search, double share)
 	if (now - search->told < 0.5)
 		return;
 	search->told = now;
-	printf("{\"event\": \"progress\", \"schedules\": %" PRIu64 ", \"steps\": %" PRIu64
-	       ", \"seconds\": %.2f, \"share\": %.6f}\n",
+	printf("progress\tschedules=%" PRIu64 "\tsteps=%" PRIu64 "\tseconds=%.2f\tshare=%.6f\n",
 	       search->schedules, search->steps, now - search->began, share);
 	fflush(stdout);
 }
@@ -239,26 +238,22 @@ static void put_event(const struct sim_engine *engine, uint32_t step)
 	char name[64];
 
 	world_name(world, event->offset, name, sizeof(name));
-	printf("{\"event\": \"step\", \"step\": %u, \"actor\": %u, \"name\": \"%s\", ", step, actor,
-	       world->actors[actor].name);
-	printf("\"kind\": \"%s\", \"order\": \"%s\", \"word\": \"%s\", \"offset\": %d, ",
+	printf("step\tactor=%u\tkind=%s\torder=%s\tword=%s\toffset=%d", actor,
 	       kind_words[event->kind], event->order <= 5 ? order_words[event->order] : "?", name,
 	       (int)event->offset);
-	printf("\"before\": %" PRIu64 ", \"after\": %" PRIu64 ", \"changed\": %s, ", event->before,
-	       event->after, event->changed ? "true" : "false");
-	printf("\"choice\": %u, \"choices\": %u, \"place\": %" PRIu64 "}\n", event->choice,
-	       event->choices, offset_of(event->place));
+	printf("\tbefore=%" PRIu64 "\tafter=%" PRIu64 "\tchanged=%d\tchoice=%u\tchoices=%u",
+	       event->before, event->after, event->changed, event->choice, event->choices);
+	printf("\tplace=%" PRIu64 "\n", offset_of(event->place));
 }
 
 static void put_schedule(const struct explore_step *steps, uint32_t count)
 {
-	printf("\"schedule\": \"");
+	printf("\tschedule=");
 	for (uint32_t i = 0; i < count; i++) {
 		printf(i ? " %u" : "%u", steps[i].actor);
 		if (steps[i].choice)
 			printf(":%u", steps[i].choice);
 	}
-	printf("\"");
 }
 
 static void put_events(const struct search *search)
@@ -282,8 +277,6 @@ static void put_words(const char *text)
 			text = end;
 			continue;
 		}
-		if (*text == '"' || *text == '\\')
-			putchar('\\');
 		putchar((unsigned char)*text < ' ' ? ' ' : *text);
 		text++;
 	}
@@ -305,23 +298,19 @@ static uint32_t count_switches(const struct sim_engine *engine)
 	return switches;
 }
 
+/* Without steps: its schedule does not show it again. */
 static void put_words_of(const struct search *search, const struct sim_finding *finding,
 			 const struct explore_step *steps, uint32_t count)
 {
-	printf("{\"event\": \"finding\", \"kind\": \"%s\", \"actor\": %d, \"text\": \"",
-	       finding_words[finding->kind],
+	printf("finding\tkind=%s\tactor=%d\ttext=", finding_words[finding->kind],
 	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor);
 	put_words(finding->text);
-	if (!steps)
-		printf(" (its schedule does not show it again: the provider keeps state that "
-		       "outlives "
-		       "an execution)");
-	printf("\", \"place\": %" PRIu64 ", \"other_place\": %" PRIu64, offset_of(finding->place),
-	       offset_of(finding->other_place));
-	printf(", \"switches\": %u, \"hash\": \"%016" PRIx64 "\", ", count_switches(search->engine),
+	printf("\tshows_again=%d\tplace=%" PRIu64 "\tother_place=%" PRIu64, steps != NULL,
+	       offset_of(finding->place), offset_of(finding->other_place));
+	printf("\tswitches=%u\thash=%016" PRIx64, count_switches(search->engine),
 	       sim_trace_hash(search->engine));
 	put_schedule(steps, count);
-	printf("}\n");
+	printf("\n");
 }
 
 static void put_finding(const struct search *search, const struct explore_step *steps,
@@ -335,14 +324,11 @@ static void put_end(const struct search *search, bool found)
 {
 	double seconds = now_s() - search->began;
 
-	printf("{\"event\": \"end\", \"found\": %s, \"schedules\": %" PRIu64 ", \"cut\": %" PRIu64
-	       ", \"steps\": %" PRIu64
-	       ", \"seconds\": %.3f, \"longest\": %u, \"complete\": %s, \"interrupted\": %s"
-	       ", \"repeats\": %s"
-	       ", \"hash\": \"%016" PRIx64 "\"}\n",
-	       found ? "true" : "false", search->schedules, search->cut, search->steps, seconds,
-	       search->longest, search->is_complete ? "true" : "false",
-	       interrupted ? "true" : "false", search->does_not_repeat ? "false" : "true",
+	printf("end\tfound=%d\tschedules=%" PRIu64 "\tcut=%" PRIu64 "\tsteps=%" PRIu64, found,
+	       search->schedules, search->cut, search->steps);
+	printf("\tseconds=%.3f\tlongest=%u\tcomplete=%d\tinterrupted=%d\trepeats=%d", seconds,
+	       search->longest, search->is_complete, interrupted != 0, !search->does_not_repeat);
+	printf("\thash=%016" PRIx64 "\n",
 	       search->last_hash ? search->last_hash : sim_trace_hash(search->engine));
 	/* A finding takes seconds to shorten: who only wants to know whether there is one need not wait. */
 	fflush(stdout);
@@ -452,19 +438,6 @@ static void watch(struct search *search)
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
-static char *read_file(const char *path)
-{
-	FILE *file = fopen(path, "rb");
-	char *text = calloc(1, 65536);
-
-	if (!file || !text)
-		wrong_use("scenario", path, strerror(errno));
-	if (fread(text, 1, 65535, file) == 65535)
-		wrong_use("scenario", path, "it is too long");
-	fclose(file);
-	return text;
-}
-
 static enum sim_memory memory_of(const char *word)
 {
 	if (strcmp(word, "sc") == 0)
@@ -480,11 +453,13 @@ static struct sim_engine *open_engine(const char *scenario, const char *memory)
 {
 	static const char *names[SIM_ACTORS_MAX];
 	struct sim_engine *engine;
-	char *text = read_file(scenario);
 	char why[256] = "no memory";
+	FILE *file = fopen(scenario, "r");
 
-	world = world_open(text, why, sizeof(why));
-	free(text);
+	if (!file)
+		wrong_use("scenario", scenario, strerror(errno));
+	world = world_open(file, why, sizeof(why));
+	fclose(file);
 	if (!world)
 		wrong_use("scenario", scenario, why);
 	for (uint32_t i = 0; i < world->actor_count; i++)

@@ -14,56 +14,53 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* X(NAME, word, numbers that it takes at least, at most). */
-#define WORLD_OPS(X)                                                                 \
-	X(ALLOC, "alloc", 0, 1) /* provider: buffers into its hand */                \
-	X(REFILL, "refill", 0, 0)                                                    \
-	X(FLUSH, "flush", 0, 0)                                                      \
-	X(GRANT, "grant", 0, 1)                                                      \
-	X(AWAIT_RQES, "await-rqes", 0, 1) /* sleep until there are so many */        \
-	X(RESTART, "restart", 0, 0)                                                  \
-	X(RETRY, "retry", 0, 0)                                                      \
-	X(DESTROY, "destroy", 0, 1) /* with what it must answer: 0 or 1 */           \
-	X(DETACH_RING, "follow-detach", 0, 0)                                        \
-	X(RESET_RING, "reset-ring", 0, 0)                                            \
-	X(DELIVER, "deliver", 0, 2) /* stack: from its hand, in so many fragments */ \
-	X(SEND, "send", 0, 1) /* NIC: a granted buffer, in so many fragments */      \
-	X(DROP, "drop", 0, 1)                                                        \
-	X(COPY, "copy", 0, 1)                                                        \
-	X(TAKE, "take", 0, 1) /* user: completions */                                \
-	X(AWAIT_CQES, "await-cqes", 0, 0)                                            \
-	X(GIVE, "give", 0, 1) /* user: what it took */                               \
-	X(RETURN, "return", 1, 2) /* user: a niov, so many times */                  \
-	X(PUSH, "push", 1, 3) /* user: any offset, length, padding */                \
-	X(WRITE, "write", 2, 3) /* user: slot, offset, padding */                    \
-	X(TAIL, "tail", 1, 1) /* user: any word */                                   \
-	X(SCRUB, "scrub", 0, 0)                                                      \
-	X(EXPECT_HOME, "expect-home", 0, 0)                                          \
-	X(EXPECT_VERDICT, "expect-verdict", 2, 2)                                    \
-	X(CUT, "cut", 0, 1) /* NIC: fragments of a buffer that stays open */         \
-	X(CLOSE, "close", 0, 0)                                                      \
-	X(SEND_BYTES, "send-bytes", 0, 1) /* NIC: a buffer with a payload */         \
-	X(TAKE_BYTES, "take-bytes", 0, 1) /* user: read the payload too */           \
-	X(READ_LOG, "read-log", 0, 0) /* control: each verdict so far */             \
-	X(LOOK, "look", 0, 0) /* control: the pool in charge is one */               \
-	X(TEARDOWN, "teardown", 0, 1) /* and look again so many times */             \
-	X(SCRUB_QUIET, "scrub-quiet", 0, 0) /* of a living user */                   \
-	X(EXPECT_BOUND, "expect-bound", 0, 0)
+/* X(NAME, word); what each takes is in emu/race/operations.py. */
+#define WORLD_OPS(X)                                                           \
+	X(ALLOC, "alloc") /* provider: buffers into its hand */                \
+	X(REFILL, "refill")                                                    \
+	X(FLUSH, "flush")                                                      \
+	X(GRANT, "grant")                                                      \
+	X(AWAIT_RQES, "await-rqes") /* sleep until there are so many */        \
+	X(RESTART, "restart")                                                  \
+	X(RETRY, "retry")                                                      \
+	X(DESTROY, "destroy") /* with what it must answer: 0 or 1 */           \
+	X(DETACH_RING, "follow-detach")                                        \
+	X(RESET_RING, "reset-ring")                                            \
+	X(DELIVER, "deliver") /* stack: from its hand, in so many fragments */ \
+	X(SEND, "send") /* NIC: a granted buffer, in so many fragments */      \
+	X(DROP, "drop")                                                        \
+	X(COPY, "copy")                                                        \
+	X(TAKE, "take") /* user: completions */                                \
+	X(AWAIT_CQES, "await-cqes")                                            \
+	X(GIVE, "give") /* user: what it took */                               \
+	X(RETURN, "return") /* user: a niov, so many times */                  \
+	X(PUSH, "push") /* user: any offset, length, padding */                \
+	X(WRITE, "write") /* user: slot, offset, padding */                    \
+	X(TAIL, "tail") /* user: any word */                                   \
+	X(SCRUB, "scrub")                                                      \
+	X(EXPECT_HOME, "expect-home")                                          \
+	X(EXPECT_VERDICT, "expect-verdict")                                    \
+	X(CUT, "cut") /* NIC: fragments of a buffer that stays open */         \
+	X(CLOSE, "close")                                                      \
+	X(SEND_BYTES, "send-bytes") /* NIC: a buffer with a payload */         \
+	X(TAKE_BYTES, "take-bytes") /* user: read the payload too */           \
+	X(READ_LOG, "read-log") /* control: each verdict so far */             \
+	X(LOOK, "look") /* control: the pool in charge is one */               \
+	X(TEARDOWN, "teardown") /* and look again so many times */             \
+	X(SCRUB_QUIET, "scrub-quiet") /* of a living user */                   \
+	X(EXPECT_BOUND, "expect-bound")
 
 enum {
-#define WORLD_OP_ENUM(name, word, least, most) OP_##name,
+#define WORLD_OP_ENUM(name, word) OP_##name,
 	WORLD_OPS(WORLD_OP_ENUM)
 #undef WORLD_OP_ENUM
 		OP_COUNT,
 };
 
-static const struct {
-	const char *word;
-	uint32_t least, most;
-} op_forms[OP_COUNT] = {
-#define WORLD_OP_FORM(name, word, least, most) {word, least, most},
-	WORLD_OPS(WORLD_OP_FORM)
-#undef WORLD_OP_FORM
+static const char *const op_words[OP_COUNT] = {
+#define WORLD_OP_WORD(name, word) word,
+	WORLD_OPS(WORLD_OP_WORD)
+#undef WORLD_OP_WORD
 };
 
 #define SLEEP_US 1000U
@@ -537,19 +534,6 @@ static void do_op(struct world_view *view, const struct world_op *op)
 
 /* ---- operations that do nothing --------------------------------------------------------- */
 
-/* Of these the first number is how many; of those, the second one. */
-static bool counts_first(uint8_t kind)
-{
-	return kind == OP_ALLOC || kind == OP_GRANT || kind == OP_DELIVER || kind == OP_SEND ||
-	       kind == OP_DROP || kind == OP_COPY || kind == OP_TAKE || kind == OP_GIVE ||
-	       kind == OP_CUT || kind == OP_SEND_BYTES || kind == OP_TAKE_BYTES;
-}
-
-static bool counts_second(uint8_t kind)
-{
-	return kind == OP_DELIVER || kind == OP_RETURN;
-}
-
 static uint64_t held_in(const struct world_view *view, uint32_t niov)
 {
 	return niov < view->nq.queue.shape.num_niovs ? view->nq.queue.area.niovs[niov].user_refs :
@@ -625,7 +609,7 @@ static bool do_setup(struct world *world, char *why, size_t size)
 			snprintf(why, size,
 				 "setup: operation %u, %s: it does nothing, or less than it "
 				 "says: %s",
-				 i + 1, op_forms[op->kind].word, lack);
+				 i + 1, op_words[op->kind], lack);
 			return false;
 		}
 	}
@@ -842,168 +826,58 @@ void world_judge(void *context)
 
 /* ---- reading a scenario ----------------------------------------------------------------------- */
 
-static bool wrong(char *why, size_t size, const char *what, const char *value, const char *allowed)
+static void wrong(char *why, size_t size, const char *what, const char *value, const char *allowed)
 {
-	snprintf(why, size, "%s: %.60s: %s", what, value, allowed);
+	snprintf(why, size, "%s: %s: %s", what, value, allowed);
+}
+
+static bool read_op(struct world_op *op, FILE *file)
+{
+	char word[WORLD_NAME];
+
+	if (fscanf(file, "%23s %" SCNu64 " %" SCNu64 " %" SCNu64, word, &op->numbers[0],
+		   &op->numbers[1], &op->numbers[2]) != 4)
+		return false;
+	for (op->kind = 0; op->kind < OP_COUNT; op->kind++) {
+		if (strcmp(op_words[op->kind], word) == 0)
+			return true;
+	}
 	return false;
 }
 
-static bool read_op(struct world_op *op, char *text, char *why, size_t size)
+/* A name may be empty. */
+static bool read_script(struct world_script *script, FILE *file)
 {
-	static const uint64_t usual[3] = {1, 1, 0};
-	char *word = strtok(text, " \t"), *number;
-	uint32_t count = 0;
-
-	for (op->kind = 0; op->kind < OP_COUNT; op->kind++) {
-		if (strcmp(op_forms[op->kind].word, word) == 0)
-			break;
-	}
-	if (op->kind == OP_COUNT)
-		return wrong(why, size, "operation", word, "there is no such operation");
-	memcpy(op->numbers, usual, sizeof(usual));
-	if (op->kind == OP_PUSH || op->kind == OP_WRITE)
-		op->numbers[1] = op->numbers[2] = 0;
-	if (op->kind == OP_DESTROY)
-		op->numbers[0] = 0;
-	while ((number = strtok(NULL, " \t"))) {
-		char *end;
-
-		if (count == op_forms[op->kind].most)
-			return wrong(why, size, "operation", word, "it takes fewer numbers");
-		op->numbers[count++] = strtoull(number, &end, 0);
-		if (*end)
-			return wrong(why, size, word, number, "it must be a number");
-	}
-	if (count < op_forms[op->kind].least)
-		return wrong(why, size, "operation", word, "it takes more numbers");
-	if ((counts_first(op->kind) && op->numbers[0] == 0) ||
-	    (counts_second(op->kind) && op->numbers[1] == 0))
-		return wrong(why, size, "operation", word, "0 of them is to do nothing");
-	return true;
-}
-
-static bool read_script(struct world_script *script, char *text, char *why, size_t size)
-{
-	char *rest = text, *part;
-
-	while ((part = strsep(&rest, ";"))) {
-		part += strspn(part, " \t");
-		if (!*part)
-			continue;
-		if (script->count == WORLD_OPS_MAX)
-			return wrong(why, size, "script", script->name,
-				     "it has too many operations");
-		if (!read_op(&script->ops[script->count++], part, why, size))
+	if (fscanf(file, "%" SCNu32 " =%23[^\n]", &script->count, script->name) < 1 ||
+	    script->count > WORLD_OPS_MAX)
+		return false;
+	for (uint32_t i = 0; i < script->count; i++) {
+		if (!read_op(&script->ops[i], file))
 			return false;
 	}
 	return true;
 }
 
-/* A buffer that is cut and stays open is neither the NIC's nor the user's at the end. */
-static bool closes(const struct world_script *script, char *why, size_t size)
+static bool read_scenario(struct world *world, FILE *file)
 {
-	bool is_open = false;
+	struct zcrx_shape *shape = &world->shape;
+	uint32_t honest;
 
-	for (uint32_t i = 0; i < script->count; i++) {
-		if (script->ops[i].kind == OP_CLOSE && !is_open)
-			return wrong(why, size, "operation", "close", "nothing was cut before it");
-		is_open = script->ops[i].kind == OP_CUT ||
-			  (is_open && script->ops[i].kind != OP_CLOSE);
+	*shape = (struct zcrx_shape){.niov_shift = 12, .log_entries = 16, .flows_max = 1};
+	if (fscanf(file,
+		   "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
+		   " %" SCNu32 " %" SCNu32,
+		   &shape->num_niovs, &shape->rq_entries, &shape->cq_entries, &shape->grant_entries,
+		   &shape->ptr_ring_size, &shape->initial_index, &honest,
+		   &world->actor_count) != 8 ||
+	    world->actor_count == 0 || world->actor_count > SIM_ACTORS_MAX)
+		return false;
+	world->is_honest = honest != 0;
+	for (uint32_t i = 0; i < world->actor_count; i++) {
+		if (!read_script(&world->actors[i], file))
+			return false;
 	}
-	return !is_open || wrong(why, size, "operation", "cut", "no close follows");
-}
-
-static bool read_shape(struct zcrx_shape *shape, char *text, char *why, size_t size)
-{
-	static const struct {
-		const char *name;
-		size_t at;
-		uint32_t most;
-	} fields[] = {
-		{"niovs", offsetof(struct zcrx_shape, num_niovs), 64},
-		{"rq", offsetof(struct zcrx_shape, rq_entries), 64},
-		{"cq", offsetof(struct zcrx_shape, cq_entries), 64},
-		{"grants", offsetof(struct zcrx_shape, grant_entries), 64},
-		{"ptr-ring", offsetof(struct zcrx_shape, ptr_ring_size), 64},
-		{"index", offsetof(struct zcrx_shape, initial_index), UINT32_MAX},
-	};
-	char *word;
-
-	for (word = strtok(text, " \t"); word; word = strtok(NULL, " \t")) {
-		char *value = strchr(word, '='), *end;
-		uint64_t number;
-		size_t i;
-
-		if (!value)
-			return wrong(why, size, "shape", word, "it must be NAME=NUMBER");
-		*value++ = '\0';
-		number = strtoull(value, &end, 0);
-		for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-			if (strcmp(fields[i].name, word) == 0)
-				break;
-		}
-		if (i == sizeof(fields) / sizeof(fields[0]))
-			return wrong(why, size, "shape", word, "there is no such size");
-		if (*end || end == value || number > fields[i].most)
-			return wrong(why, size, word, value, "it must be a number, at most 64");
-		*(uint32_t *)(void *)((char *)shape + fields[i].at) = (uint32_t)number;
-	}
-	return true;
-}
-
-static bool read_line(struct world *world, char *line, char *why, size_t size)
-{
-	char *rest;
-
-	line += strspn(line, " \t");
-	if (!*line || *line == '#')
-		return true;
-	if (strncmp(line, "shape", 5) == 0)
-		return read_shape(&world->shape, line + 5, why, size);
-	if (strncmp(line, "setup", 5) == 0)
-		return read_script(&world->setup, line + 5, why, size);
-	if (strcmp(line, "honest") == 0) {
-		world->is_honest = true;
-		return true;
-	}
-	if (strncmp(line, "end", 3) == 0)
-		return read_script(&world->end, line + 3, why, size);
-	rest = strchr(line, ':');
-	if (strncmp(line, "actor ", 6) != 0 || !rest)
-		return wrong(why, size, "line", line,
-			     "it must begin with shape, setup, actor, end or honest");
-	if (world->actor_count == SIM_ACTORS_MAX)
-		return wrong(why, size, "actor", line, "there can be 8 at most");
-	*rest++ = '\0';
-	snprintf(world->actors[world->actor_count].name, WORLD_NAME, "%s", line + 6);
-	return read_script(&world->actors[world->actor_count++], rest, why, size);
-}
-
-static bool read_text(struct world *world, const char *text, char *why, size_t size)
-{
-	char *copy = strdup(text), *rest = copy, *line;
-	bool good = copy != NULL;
-
-	world->shape = (struct zcrx_shape){
-		.num_niovs = 2,
-		.niov_shift = 12,
-		.rq_entries = 2,
-		.cq_entries = 2,
-		.ptr_ring_size = 2,
-		.grant_entries = 2,
-		.log_entries = 16,
-		.flows_max = 1,
-	};
-	while (good && (line = strsep(&rest, "\n")))
-		good = read_line(world, line, why, size);
-	free(copy);
-	for (uint32_t i = 0; good && i < world->actor_count; i++)
-		good = closes(&world->actors[i], why, size);
-	if (good)
-		good = closes(&world->setup, why, size);
-	if (good && world->actor_count == 0)
-		return wrong(why, size, "scenario", "", "it has no actor");
-	return good;
+	return read_script(&world->setup, file) && read_script(&world->end, file);
 }
 
 /* ---- memory ------------------------------------------------------------------------------------- */
@@ -1104,14 +978,16 @@ bool world_has_usable_provider(char *why, size_t size)
 	return zcrx_foreign_is_usable(&zcrx_provider, why, size);
 }
 
-struct world *world_open(const char *text, char *why, size_t size)
+struct world *world_open(FILE *scenario, char *why, size_t size)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
 	if (!world)
 		return NULL;
-	if (!read_text(world, text, why, size))
+	if (!read_scenario(world, scenario)) {
+		wrong(why, size, "scenario", "", "it is none");
 		goto out_close;
+	}
 	if (!make_memory(world)) {
 		wrong(why, size, "shape", "", "sizes must be powers of two that are not 0");
 		goto out_close;

@@ -4,19 +4,21 @@
  * instance that is laid out as in a real run. Each actor has a view of its own,
  * as each process has; what is private there is private here.
  *
- * A scenario is text (docs/racing.md):
+ * A scenario is numbers, which emu/race/script.py makes of its text; in lines:
  *
- *	shape niovs=2 rq=2 cq=4 grants=2 ptr-ring=2 index=0
- *	setup OPERATION; OPERATION …	before, by one
- *	actor NAME: OPERATION; …	each at the same time as the others
- *	end OPERATION; …		afterwards, by one
- *	honest				users keep to the rings' rules: slots must be ordered
+ *	NIOVS RQ CQ GRANTS PTR-RING INDEX HONEST ACTORS
+ *	OPERATIONS =NAME	for each actor, then those before (setup) and behind (end)
+ *	WORD N N N		for each of its operations
+ *
+ * HONEST is 1 if users keep to the rings' rules: slots must be ordered.
  */
 #ifndef ZCRX_SIM_WORLD_H
 #define ZCRX_SIM_WORLD_H
 
 #include "actors/nic_queue.h"
 #include "engine.h"
+
+#include <stdio.h>
 
 #define WORLD_OPS_MAX 64U
 #define WORLD_NAME 24U
@@ -63,8 +65,8 @@ struct world {
 	struct sim_range slots[3]; /* … so that these are ordered: RQEs, CQEs, grants */
 };
 
-/* NULL, and a line in `why`, when the text is no scenario. The setup has been done. */
-struct world *world_open(const char *text, char *why, size_t size);
+/* NULL, and a line in `why`, when there cannot be such a one. The setup has been done. */
+struct world *world_open(FILE *scenario, char *why, size_t size);
 void world_close(struct world *world);
 
 /* What somebody else's provider lacks to be run here; true if nothing, or if there is none. */

@@ -49,13 +49,19 @@ OPERATIONS: dict[str, tuple[str, str]] = {
 }
 
 
+def takes(word: str) -> tuple[int, int]:
+    """How many numbers an operation takes at least and at most."""
+    numbers = OPERATIONS[word][0].split()
+    return sum(not number.startswith("[") for number in numbers), len(numbers)
+
+
 def split(operations: str) -> list[str]:
     """The operations of a script, one by one."""
     return [part.strip() for part in operations.split(";") if part.strip()]
 
 
 def check_operations(where: str, operations: str) -> None:
-    """Refuse what is no operation; how many numbers one takes is the simulation's to check.
+    """Refuse what is no operation; the rest is :mod:`emu.race.script`'s to check.
 
     Raises:
         ConfigError: There is no such operation; the nearest names are offered.

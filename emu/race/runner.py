@@ -1,6 +1,6 @@
 """Running the simulation: a search, or one schedule again; what it says becomes values.
 
-The program is ``cext/sim/main.c``: one process, no threads, lines of JSON. It is a process
+The program is ``cext/sim/main.c``: one process, no threads, a record in each line. It is a process
 group of its own, so that a Ctrl-C reaches it by us alone, and its answer is then read to the
 end: a partial result is one, too.
 """
@@ -8,19 +8,20 @@ end: a partial result is one, too.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from emu.compile.records import Record
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.host.descriptors import OF_BUILD, need
 from emu.host.ending import ended_by_signals
 from emu.race.scenario import Scenario
+from emu.race.script import read_script
 from faults.near import near_to
 
 #: Words of the checks that look at where buffers are and who refers to them.
@@ -28,6 +29,13 @@ _OF_BUFFERS = ("niov N", "a buffer was", "page-pool references", "in flight", "b
 #: pct's depth: as many places as the simulation keeps.
 DEPTH_MAX = 8
 _SEED_MAX = 2**64 - 1
+#: Values of records that are no plain numbers.
+_FLOATS = {"seconds", "share"}
+_FLAGS = {"found", "complete", "interrupted", "repeats", "changed", "shows_again"}
+_TEXTS = {"kind", "order", "word", "text", "schedule", "hash"}
+_NOT_AGAIN = (
+    " (its schedule does not show it again: the provider keeps state that outlives an execution)"
+)
 _FOUND = 1
 _WRONG_USE = 2
 
@@ -198,6 +206,7 @@ class Result:
 class _Answer:
     """What has been read so far."""
 
+    actors: Sequence[str] = ()  #: names
     progress: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] | None = None
     finding: dict[str, Any] | None = None
@@ -205,21 +214,30 @@ class _Answer:
 
     def take(self, line: str) -> bool:
         """Take a line; True if it was one of progress."""
-        try:
-            event = json.loads(line)
-        except ValueError:  # a program that was killed may leave half a line
+        if not line.endswith("\n"):  # a program that was killed may leave half a line
             return False
-        kind = event.pop("event", None)
-        if kind == "progress":
-            self.progress = event
-        elif kind == "end":
-            self.end = event
-        elif kind == "finding":
-            self.finding = event
-        elif kind == "step":
-            event.pop("step")
-            self.steps.append(Step(**event))
-        return bool(kind == "progress")
+        record = Record.of(line.removesuffix("\n"))
+        values = {name: _value(name, text) for name, text in record.values.items()}
+        match record.event:
+            case "progress":
+                self.progress = values
+            case "end":
+                self.end = values
+            case "finding":
+                if not values.pop("shows_again"):
+                    values["text"] += _NOT_AGAIN
+                self.finding = values
+            case "step":
+                self.steps.append(Step(name=self.actors[values["actor"]], **values))
+        return record.event == "progress"
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _TEXTS:
+        return text
+    if name in _FLAGS:
+        return text == "1"
+    return float(text) if name in _FLOATS else int(text)
 
 
 class Runner:
@@ -287,6 +305,8 @@ class Runner:
         self, scenario: str, what: str, words: Iterable[str], answer: _Answer
     ) -> Iterator[str]:
         need(OF_BUILD, "a simulation")
+        script = read_script(what, scenario)
+        answer.actors = [name for name, _ in script.actors]
         command = [str(self.executable), "/dev/stdin", *words]
         try:
             process = subprocess.Popen(
@@ -306,7 +326,7 @@ class Runner:
                 assert process.stdout is not None
                 assert process.stderr is not None
                 with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(scenario)
+                    process.stdin.write(script.numbers)
                     process.stdin.close()
                 if self.is_stopped:  # the signal came before there was anybody to pass it to
                     self.stop()

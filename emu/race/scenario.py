@@ -33,7 +33,7 @@ class Shape:
 
     @property
     def text(self) -> str:
-        """As the simulation reads it."""
+        """As :mod:`emu.race.script` reads it."""
         return (
             f"niovs={self.niovs} rq={self.rq} cq={self.cq} grants={self.grants} "
             f"ptr-ring={self.ptr_ring} index={self.index}"
@@ -64,7 +64,7 @@ class Scenario:
     honest: bool = False
 
     def __post_init__(self) -> None:
-        """Check what can be checked here; the simulation checks operations."""
+        """Check what can be checked here; operations are checked when the text is read."""
         if not _NAME.fullmatch(self.name):
             raise ConfigError.of("scenario", self.name, "lower case letters, digits and dashes")
         if not 1 <= len(self.actors) <= ACTORS_MAX:
@@ -80,7 +80,7 @@ class Scenario:
 
     @property
     def text(self) -> str:
-        """As the simulation reads it."""
+        """As :mod:`emu.race.script` reads it."""
         lines = [f"shape {self.shape.text}"]
         if self.setup:
             lines.append(f"setup {self.setup}")

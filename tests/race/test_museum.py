@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from emu.bugs import RACING_BUGS, Bug
+from emu.compile.records import Record
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
+from emu.race.script import read_script
 
 pytestmark = pytest.mark.long
 
@@ -23,21 +23,19 @@ SCHEDULES = 50_000
 _READER = "nic_queue.c"
 
 
-def search(
-    folder: Path, bug: Bug | None, scenario: str, strategy: str, memory: str
-) -> dict[str, Any]:
-    """The event at a search's end."""
+def search(folder: Path, bug: Bug | None, scenario: str, strategy: str, memory: str) -> Record:
+    """What is said at a search's end."""
     file = folder / "scenario"
-    file.write_text(SCENARIOS[scenario].text)
+    file.write_text(read_script(scenario, SCENARIOS[scenario].text).numbers)
     numbers = ["1", str(SCHEDULES), "60", "3", "-"]
     command = [str(build_simulation(bug)), str(file), strategy, memory, *numbers]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                event: dict[str, Any] = json.loads(line)
-                if event["event"] == "end":
-                    return event
+                record = Record.of(line.rstrip("\n"))
+                if record.event == "end":
+                    return record
         finally:
             process.kill()  # a finding is made short behind its end: nobody here waits for it
     pytest.fail(f"no end: {' '.join(command)}")
@@ -51,7 +49,7 @@ def test_bug_names_a_scenario_and_a_model(bug: Bug) -> None:
 
 @ALL
 def test_complete_search_finds_the_bug(bug: Bug, tmp_path: Path) -> None:
-    assert search(tmp_path, bug, bug.scenario, "exhaustive", bug.memory)["found"]
+    assert search(tmp_path, bug, bug.scenario, "exhaustive", bug.memory).flag("found")
 
 
 @pytest.mark.parametrize(
@@ -61,16 +59,16 @@ def test_no_stronger_memory_shows_the_bug(bug: Bug, tmp_path: Path) -> None:
     """What stands in the catalogue is the strongest model that shows it, not any."""
     for memory in MODELS[: MODELS.index(bug.memory)]:
         end = search(tmp_path, bug, bug.scenario, "exhaustive", memory)
-        assert not end["found"]
-        assert end["complete"]
+        assert not end.flag("found")
+        assert end.flag("complete")
 
 
 @pytest.mark.parametrize("memory", MODELS)
 @pytest.mark.parametrize("scenario", sorted({bug.scenario for bug in RACING_BUGS.values()}))
 def test_scenario_is_clean_without_a_bug(scenario: str, memory: str, tmp_path: Path) -> None:
     end = search(tmp_path, None, scenario, "exhaustive", memory)
-    assert not end["found"]
-    assert end["complete"]
+    assert not end.flag("found")
+    assert end.flag("complete")
 
 
 @pytest.mark.parametrize("strategy", ["random", "pct"])
@@ -80,4 +78,4 @@ def test_scenario_is_clean_without_a_bug(scenario: str, memory: str, tmp_path: P
 )
 def test_chance_finds_the_bug(name: str, strategy: str, tmp_path: Path) -> None:
     bug = RACING_BUGS[name]
-    assert search(tmp_path, bug, bug.scenario, strategy, bug.memory)["found"]
+    assert search(tmp_path, bug, bug.scenario, strategy, bug.memory).flag("found")

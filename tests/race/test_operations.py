@@ -14,12 +14,7 @@ from emu.race.operations import OPERATIONS, check_operations, split
 
 def test_table_is_that_of_the_simulation() -> None:
     source = (core_sources() / "sim" / "world.c").read_text()
-    known = re.findall(r'X\(\w+, "([a-z-]+)", (\d), (\d)\)', source)
-    assert [word for word, _, _ in known] == list(OPERATIONS)
-    for word, least, most in known:
-        takes = OPERATIONS[word][0].split()
-        assert len(takes) == int(most), word
-        assert sum(not item.startswith("[") for item in takes) == int(least), word
+    assert re.findall(r'X\(\w+, "([a-z-]+)"\)', source) == list(OPERATIONS)
 
 
 def test_explanations_are_one_line_and_say_who() -> None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emu.compile.records import Record, records_of
 from emu.errors import ConfigError
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
+from emu.race.script import read_script
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
-def search(executable: Path, name: str, memory: str, tmp_path: Path) -> list[dict[str, Any]]:
-    """Search a ready scenario completely; the events."""
+def search(executable: Path, name: str, memory: str, tmp_path: Path) -> list[Record]:
+    """Search a ready scenario completely; what is said."""
     scenario = tmp_path / name
-    scenario.write_text(SCENARIOS[name].text)
+    scenario.write_text(read_script(name, SCENARIOS[name].text).numbers)
     command = [str(executable), str(scenario), "exhaustive", memory, "1", "0", "60", "3", "-"]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode in (0, 1), process.stderr
-    return [json.loads(line) for line in process.stdout.splitlines()]
+    return records_of(process.stdout)
 
 
 @pytest.mark.parametrize("memory", ["sc", "c11"])
@@ -31,18 +32,18 @@ def search(executable: Path, name: str, memory: str, tmp_path: Path) -> list[dic
 def test_plain_example_holds_in_every_interleaving(name: str, memory: str, tmp_path: Path) -> None:
     executable = build_simulation(provider=EXAMPLES / "plain_provider.c")
     end = search(executable, name, memory, tmp_path)[-1]
-    assert end["event"] == "end"
-    assert end["complete"]
-    assert not end["found"]
+    assert end.event == "end"
+    assert end.flag("complete")
+    assert not end.flag("found")
 
 
 def test_broken_example_is_found(tmp_path: Path) -> None:
     executable = build_simulation(provider=EXAMPLES / "broken_provider.c")
     finding = search(executable, "refill-vs-scrub", "sc", tmp_path)[-1]
-    assert finding["event"] == "finding"
-    assert finding["kind"] == "wrong"
-    assert "it must be in one place" in finding["text"]
-    assert finding["switches"] <= 2
+    assert finding.event == "finding"
+    assert finding.values["kind"] == "wrong"
+    assert "it must be in one place" in finding.values["text"]
+    assert finding.number("switches") <= 2
 
 
 @pytest.mark.parametrize(
@@ -114,10 +115,10 @@ def test_state_of_a_provider_ends_with_the_execution(kind: str, tmp_path: Path) 
     path.write_text(PLAIN + COUNTING % KEEPERS[kind] + WHOLE.replace("ALLOC", "alloc"))
     executable = build_simulation(provider=path)
     end = search(executable, "second-fragment", "sc", tmp_path)[-1]
-    assert end["event"] == "end"
-    assert end["complete"]
-    assert end["repeats"]
-    assert end["schedules"] > 100
+    assert end.event == "end"
+    assert end.flag("complete")
+    assert end.flag("repeats")
+    assert end.number("schedules") > 100
 
 
 def test_state_that_cannot_be_put_back_is_noticed(tmp_path: Path) -> None:
@@ -125,10 +126,10 @@ def test_state_that_cannot_be_put_back_is_noticed(tmp_path: Path) -> None:
     counting = COUNTING % 'return open("/dev/null", 0) < 20'
     path = tmp_path / "provider.c"
     path.write_text(PLAIN + counting + WHOLE.replace("ALLOC", "alloc"))
-    events = search(build_simulation(provider=path), "second-fragment", "sc", tmp_path)
-    end = next(event for event in events if event["event"] == "end")
-    assert end["found"] or not end["repeats"]
-    assert not end["complete"]
+    records = search(build_simulation(provider=path), "second-fragment", "sc", tmp_path)
+    end = next(record for record in records if record.event == "end")
+    assert end.flag("found") or not end.flag("repeats")
+    assert not end.flag("complete")
 
 
 @pytest.mark.parametrize("name", ["refill-vs-scrub", "return-vs-refill"])
@@ -141,8 +142,8 @@ def test_ring_that_is_read_without_its_lock_is_found(name: str, tmp_path: Path) 
         )
     )
     finding = search(build_simulation(provider=path), name, "sc", tmp_path)[-1]
-    assert finding["event"] == "finding"
-    assert "without the refill ring's lock" in finding["text"]
+    assert finding.event == "finding"
+    assert "without the refill ring's lock" in finding.values["text"]
 
 
 LOCK, UNLOCK = "if (queue->services->rq_lock(queue)) {", "queue->services->rq_unlock(queue);"
@@ -220,8 +221,8 @@ def test_standing_check_finds_what_it_looks_for(what: str, tmp_path: Path) -> No
     path = tmp_path / "provider.c"
     path.write_text(source)
     finding = search(build_simulation(provider=path), scenario, "sc", tmp_path)[-1]
-    assert finding["event"] == "finding"
-    assert words in finding["text"]
+    assert finding.event == "finding"
+    assert words in finding.values["text"]
 
 
 def test_scenario_that_does_not_fit_a_provider_hides_no_finding(script: Any) -> None:
