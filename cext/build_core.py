@@ -67,21 +67,31 @@ _DECLARATION = re.compile(
     r"\([^;{}]*\))(?:;|\n\{\n.*?^\})",
     re.MULTILINE | re.DOTALL,
 )
+_DIRECTIVE = re.compile(r"^#.*$", re.MULTILINE)
 #: An array's size that is no number: the compiler knows it.
 _SIZE = re.compile(r"\[[^\]]*[A-Z][^\]]*\]")
 
 
 def declarations(header: Path, names: str | None) -> list[str]:
     """What a header declares, as cffi reads it: all of it, or what has one of the names."""
+    text = _COMMENT.sub("", header.read_text(encoding="utf-8"))
     found: dict[str, str] = {}
-    for match in _DECLARATION.finditer(_COMMENT.sub("", header.read_text(encoding="utf-8"))):
+    for match in _DECLARATION.finditer(text):
         if match["constant"]:
             found[match["constant"]] = f"#define {match['constant']} ..."
         elif match["type"]:
             found[match["type"]] = _SIZE.sub("[...]", match[0])
         else:
             found[match["function"]] = f"{match['prototype']};"
-    return list(found.values()) if names is None else [found[name] for name in names.split()]
+    if names is not None:
+        missing = [name for name in names.split() if name not in found]
+        if missing:
+            sys.exit(f"{header}: does not declare {', '.join(missing)}")
+        return [found[name] for name in names.split()]
+    left = _DIRECTIVE.sub("", _DECLARATION.sub("", text)).strip()
+    if left:
+        sys.exit(f"{header}: declares what is not understood here: {left.splitlines()[0]}")
+    return list(found.values())
 
 
 def main() -> None:
