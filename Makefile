@@ -12,6 +12,8 @@ DURATION ?= 10
 
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start a thousand interpreters: where this is set, each would compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: stress test test-long test-c test-python test-python-long test-asan test-tsan lint format bench bench-smoke robust robust-smoke
 .PHONY: fuzz fuzz-smoke clean help
