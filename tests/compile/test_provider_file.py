@@ -21,24 +21,26 @@ Call = Callable[..., Any]
 
 
 @pytest.fixture(params=["source", "library"])
-def mine(request: pytest.FixtureRequest, script: Any, plain_provider: str) -> str:
+def mine(request: pytest.FixtureRequest, tmp_path: Path, plain_provider: str) -> str:
     """The plain example in the folder of the test, in either form; its name there."""
     name = "mine.c" if request.param == "source" else "mine.so"
     wanted = EXAMPLES / "plain_provider.c" if request.param == "source" else plain_provider
-    shutil.copy(wanted, script.folder / name)
+    shutil.copy(wanted, tmp_path / name)
     return name
 
 
-def test_stress_takes_it_and_replay_does_from_elsewhere(script: Any, mine: str) -> None:
-    ended = script.run("stress", "--packets", "2000", "--provider", mine, "--run-dir", "one")
-    path = str(script.folder / mine)
+def test_stress_takes_it_and_replay_does_from_elsewhere(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: str
+) -> None:
+    ended = call("stress", "--packets", "2000", "--provider", mine, "--run-dir", "one")
+    path = str(tmp_path / mine)
     assert (ended.code, ended.stderr) == (0, "")
     assert f"note: the provider is plain, from {path}" in ended.stdout
-    one = script.folder / "one"
+    one = tmp_path / "one"
     assert json.loads((one / "run.json").read_text())["config"]["provider"] == path
-    script.folder = script.folder / "elsewhere"
-    script.folder.mkdir()
-    ended = script.run("replay", one, "--run-dir", "two")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ended = call("replay", str(one), "--run-dir", "two")
     assert (ended.code, ended.stderr) == (0, "")
     assert f"note: the provider is plain, from {path}" in ended.stdout
 
@@ -56,13 +58,12 @@ def test_recv_takes_it(script: Any, mine: str) -> None:
     assert (script.folder / "got").read_bytes() == b"x" * 100_000
 
 
-def test_fuzz_takes_it(script: Any, mine: str) -> None:
-    ended = script.run("fuzz", "--provider", mine, "--time", "1", "--engine", "generate", "--fast")
+def test_fuzz_takes_it(call: Call, mine: str) -> None:
+    ended = call("fuzz", "--provider", mine, "--time", "1", "--engine", "generate", "--fast")
     assert ended.code == 0
     assert f"provider {mine}" in ended.stdout
 
 
-@pytest.mark.long
 @pytest.mark.long
 def test_live_race_takes_it(script: Any, mine: str) -> None:
     """With the core that dawdles: the accessors of its header dawdle, too."""
@@ -77,6 +78,7 @@ def test_live_race_takes_it(script: Any, mine: str) -> None:
     assert result["returned"] > 0
 
 
+@pytest.mark.long
 def test_live_race_finds_a_broken_one(script: Any) -> None:
     source = EXAMPLES / "broken_provider.c"
     ended = script.run(
@@ -87,8 +89,8 @@ def test_live_race_finds_a_broken_one(script: Any) -> None:
     assert f" --provider {shlex.quote(str(source))} --seed " in ended.stdout
 
 
-def test_race_takes_a_source_and_says_who_takes_a_library(script: Any, mine: str) -> None:
-    ended = script.run(
+def test_race_takes_a_source_and_says_who_takes_a_library(call: Call, mine: str) -> None:
+    ended = call(
         *("race", "--provider", mine, "--scenario", "refill-vs-scrub", "--schedules", "10")
     )
     if mine.endswith(".c"):

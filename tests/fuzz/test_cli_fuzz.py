@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -191,12 +192,15 @@ def programs(
     probes = (any_compiler, libfuzzer_compiler, afl_compiler)
 
     def only(*names: str) -> None:
-        folder = tmp_path_factory.mktemp("path")
+        # One folder for all workers: what is compiled is known by its compiler's path.
+        folder = tmp_path_factory.getbasetemp().parent / "-".join(["only", *names])
+        folder.mkdir(exist_ok=True)
         for name in names:
             where = shutil.which(name)
             if where is None:
                 pytest.skip(f"{name} is not installed")
-            (folder / name).symlink_to(os.path.realpath(where))
+            with contextlib.suppress(FileExistsError):
+                (folder / name).symlink_to(os.path.realpath(where))
         monkeypatch.setenv("PATH", str(folder))
         monkeypatch.delenv("CC", raising=False)
         for probe in probes:

@@ -263,7 +263,6 @@ def _pytest(path: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.long
 def _check_style(path: Path) -> None:
     root = Path(__file__).parents[2]
     ruff, settings_file = Path(sys.executable).with_name("ruff"), root / "pyproject.toml"
@@ -333,6 +332,7 @@ def test_emitted_test_runs_what_must_come_before(finding: Finding, tmp_path: Pat
     assert finding.trial.signature in ended.stdout
 
 
+@pytest.mark.long
 def test_emitted_test_names_a_provider(finding: Finding, tmp_path: Path) -> None:
     path = tmp_path / "test_emitted.py"
     target = Target(provider=Path("long" * 14) / "provider.c", sanitize=False)

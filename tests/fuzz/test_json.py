@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,19 @@ from emu.compile.ondemand import core_sources
 from emu.fuzz.harness import Harness, Target
 
 EXAMPLES = core_sources().parent / "docs" / "examples"
+Call = Callable[..., Any]
 CORPUS = Path(__file__).parent / "corpus"
 #: Four buffers; one is allocated, delivered, and returned twice; then the ring is judged.
 TWICE = bytes([3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 11])
 
 
 @pytest.fixture
-def found(script: Any, tmp_path: Path) -> dict[str, Any]:
+def found(call: Call, tmp_path: Path) -> dict[str, Any]:
     """A finding as ``--minimize`` tells of it."""
     (tmp_path / "twice.program").write_bytes(TWICE)
-    ended = script.run(
+    ended = call(
         "fuzz", "--fast", "--minimize", "twice.program", "--findings", "found",
-        "--provider", EXAMPLES / "broken_provider.c", "--json", "-",
+        "--provider", str(EXAMPLES / "broken_provider.c"), "--json", "-",
     )  # fmt: skip
     assert ended.code == 1, ended.stderr
     (finding,) = json.loads(ended.stdout)["findings"]
@@ -36,8 +38,8 @@ def test_minimised_program_is_told(found: dict[str, Any], tmp_path: Path) -> Non
     assert (tmp_path / found["file"]).is_file()
 
 
-def test_replay_tells_what_is_shown_now(found: dict[str, Any], script: Any) -> None:
-    ended = script.run("replay", found["file"], "--json", "-")
+def test_replay_tells_what_is_shown_now(found: dict[str, Any], call: Call) -> None:
+    ended = call("replay", found["file"], "--json", "-")
     assert ended.code == 1, ended.stderr
     shown = json.loads(ended.stdout)
     assert shown["still_shows"]
@@ -45,19 +47,19 @@ def test_replay_tells_what_is_shown_now(found: dict[str, Any], script: Any) -> N
     assert len(shown["steps"]) == found["operations"]
 
 
-def test_program_without_a_finding_is_told(script: Any, tmp_path: Path) -> None:
+def test_program_without_a_finding_is_told(call: Call, tmp_path: Path) -> None:
     assert Harness(Target(sanitize=False)).run(TWICE).is_clean
     (tmp_path / "twice.program").write_bytes(TWICE)
-    ended = script.run("fuzz", "--fast", "--minimize", "twice.program", "--json", "-")
+    ended = call("fuzz", "--fast", "--minimize", "twice.program", "--json", "-")
     assert ended.code == 0, ended.stderr
     assert json.loads(ended.stdout) == {"findings": []}
 
 
-def test_agreement_with_the_specification_is_told(script: Any, tmp_path: Path) -> None:
+def test_agreement_with_the_specification_is_told(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "few"
     folder.mkdir()
     for path in sorted(CORPUS.iterdir())[:3]:
         (folder / path.name).write_bytes(path.read_bytes())
-    ended = script.run("fuzz", "--fast", "--differential", "--corpus", "few", "--json", "-")
+    ended = call("fuzz", "--fast", "--differential", "--corpus", "few", "--json", "-")
     assert ended.code == 0, ended.stderr
     assert json.loads(ended.stdout) == {"programs": 3, "findings": []}
