@@ -1,0 +1,192 @@
+"""What the short suite still catches: put each seeded bug into the core, and see who objects.
+
+``python -m tools.suite_power`` builds a copy of the core for each bug in ``emu/bugs/content``
+(``--racing``: those that race, too), and asks one part of ``make test`` after the other until one
+fails: the C tests nearest to the provider, all C tests, then parts of the Python tests, which get
+the core with the bug by ``ZCRX_EMU_CORE``. What builds a core of its own from the sources (fuzz,
+race) does not know of the bug, and is not asked.
+
+Exit code 1 if a bug passes all parts, or if the core without any fails one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug, find_bug
+from emu.cli import run_function
+from emu.errors import EnvironmentProblem
+
+ROOT = Path(__file__).parents[1]
+#: What the core and its tests are built from.
+SOURCES = (
+    *("meson.build", "meson.options", "cext"),
+    *("docs/examples", "tests/cext", "tests/fuzz/corpus"),
+)
+#: C tests in the order in which they are asked; the last row stands for all.
+C_TESTS = (("area", "page_pool", "provider", "step", "fuzz"), ())
+PYTHON_TESTS = (
+    *("tests/spec", "tests/emu/test_core.py"),
+    *("tests/emu/test_consumer.py", "tests/runtime", "tests/verdict", "tests/chaos"),
+)
+
+
+#: Tests that take longer hang.
+PATIENCE_S = 600
+
+
+class Copy:
+    """A copy of the core and of its tests, to be built with one bug after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in SOURCES:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+            else:
+                shutil.copy(ROOT / name, folder / name)
+        self.build = folder / "build"
+        options = ("-Dunit_tests=true", "-Dcore_only=true", "-Doptimization=1")
+        self._do("meson", "setup", self.build, *options)
+
+    def _do(self, *command: str | Path) -> None:
+        ended = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        if ended.returncode:
+            raise EnvironmentProblem(f"{command[0]}: {ended.stdout.strip().splitlines()[-1]}")
+
+    def put_in(self, bug: Bug) -> None:
+        bug.apply(self.folder / "cext")
+
+    def take_out(self, bug: Bug) -> None:
+        for name in bug.files:  # copied, not moved back: the build goes by their times
+            shutil.copyfile(ROOT / "cext" / name, self.folder / "cext" / name)
+
+    def failed_in_c(self, names: tuple[str, ...]) -> str:
+        """Run C tests (all if none is named); the first that fails, empty if none does."""
+        log = self.build / "meson-logs" / "testlog.json"
+        log.unlink(missing_ok=True)
+        ended = subprocess.run(
+            ["meson", "test", "-C", self.build, "--maxfail=1", *names],
+            capture_output=True,
+            check=False,
+        )
+        if not ended.returncode:
+            return ""
+        if not log.exists():
+            return "does not compile"
+        tests = [json.loads(line) for line in log.read_text().splitlines()]
+        bad = [test for test in tests if test["result"] not in ("OK", "SKIP", "INTERRUPT")]
+        return f"C: {bad[0]['name'].rpartition(':')[2].strip()}"
+
+    def failed_in_python(self, part: str, jobs: int) -> str:
+        """Run Python tests with this core; the first that fails, empty if none does."""
+        self._do("meson", "compile", "-C", self.build)
+        core = str(self.build / "cext" / "_core.abi3.so")
+        return failed_tests((part,), jobs, ROOT, ZCRX_EMU_CORE=core)
+
+
+def failed_tests(
+    parts: tuple[str, ...],
+    jobs: int,
+    folder: Path,
+    *,
+    under: tuple[str, ...] = (),
+    **environment: str,
+) -> str:
+    """Run short tests of these files or folders; the first that fails, empty if none does.
+
+    Args:
+        parts: The files or folders.
+        jobs: So many at once.
+        folder: The checkout.
+        under: A command that runs the one behind it.
+        environment: More variables.
+    """
+    command = [
+        *under,
+        *(sys.executable, "-m", "pytest", "-x", "-q", "-n", str(jobs), "--tb=no"),
+        *("-m", "not long", "-p", "no:cacheprovider", *parts),
+    ]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # what hangs is ended with all that it started
+    ) as process:
+        try:
+            stdout, _ = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"{' '.join(parts)} (it hangs)"
+    if not process.returncode:
+        return ""
+    lines = [line.split()[1] for line in stdout.splitlines() if line[:6] in ("FAILED", "ERROR ")]
+    return lines[0] if lines else f"{' '.join(parts)} (pytest: exit code {process.returncode})"
+
+
+def caught_by(copy: Copy, jobs: int) -> str:
+    """The first test that objects to the copy as it is; empty if none does."""
+    for names in C_TESTS:
+        if failed := copy.failed_in_c(names):
+            return failed
+    for part in PYTHON_TESTS:
+        if failed := copy.failed_in_python(part, jobs):
+            return failed
+    return ""
+
+
+def main(
+    bug: Annotated[
+        list[str] | None, typer.Option(help="Only this bug; may be given several times.")
+    ] = None,
+    racing: Annotated[bool, typer.Option("--racing", help="Also those that race.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Python tests at once.")] = 2,
+    sound: Annotated[bool, typer.Option(help="Ask for the core without a bug first.")] = True,
+) -> None:
+    """Say for each seeded bug which part of the short suite catches it."""
+    known = {**CONTENT_BUGS, **(RACING_BUGS if racing or bug else {})}
+    bugs = [find_bug(name, known) for name in bug] if bug else [*known.values()]
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="suite-power-") as folder:
+        copy = Copy(Path(folder))
+        if sound and (failed := caught_by(copy, jobs)):
+            console.print(f"without any bug: {failed}", markup=False, soft_wrap=True)
+            raise typer.Exit(1)
+        parts: Counter[str] = Counter()
+        missed = []
+        for one in bugs:
+            copy.put_in(one)
+            failed = caught_by(copy, jobs)
+            copy.take_out(one)
+            console.print(f"{one.name}: {failed or 'MISSED'}", markup=False, soft_wrap=True)
+            parts[failed.partition("::")[0] or "MISSED"] += 1
+            missed += [] if failed else [one.name]
+    for part, count in parts.most_common():
+        console.print(f"{count:4} {part}", markup=False, soft_wrap=True)
+    console.print(f"{len(bugs)} bugs, {len(bugs) - len(missed)} caught by the short suite")
+    if missed:
+        console.print(f"missed: {', '.join(missed)}", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    run_function(main, "suite_power")
