@@ -93,7 +93,7 @@ def test_both_compilers_give_the_same_traces(monkeypatch: pytest.MonkeyPatch) ->
     for memory in Memory:
         for scenario in _SCENARIOS:
             search = Search(
-                strategy=Strategy.RANDOM, memory=memory, seed=5, schedules=100, seconds=0
+                strategy=Strategy.RANDOM, memory=memory, seed=5, schedules=20, seconds=0
             )
             results = [runner.search(scenario, search) for runner in runners]
             assert results[0].hash == results[1].hash, (scenario.name, memory)
