@@ -17,7 +17,7 @@ def main() -> None:
     try:
         hold_descriptors()
         need(OF_COMMAND, "a command")
-        from emu.cli.commands import main as command_line
+        from emu.cli.root import main as command_line
     except (EnvironmentProblem, OSError) as error:  # no descriptor left to load it with
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         sys.exit(2)

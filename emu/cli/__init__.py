@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.cli.commands import app, main
+    from emu.cli.root import app, main
     from emu.cli.running import run_function
 
 __all__ = ["app", "main", "run_function"]
 
 #: Imported when they are asked for: the commands import what in turn imports parts of this package.
-_HOME = {"app": "commands", "main": "commands", "run_function": "running"}
+_HOME = {"app": "root", "main": "root", "run_function": "running"}
 
 
 def __getattr__(name: str) -> object:

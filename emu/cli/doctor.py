@@ -1,4 +1,4 @@
-"""What this machine offers for a run, with advice where it falls short."""
+"""``zcrx-emu doctor``: what this machine offers for a run, with advice where it falls short."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from emu.cli.output import EXIT_USAGE, JsonOption, check_target, emit_json
 from emu.config import NIOV_SHIFT, RunConfig
 from emu.core import crc32c_kind, layout_sizes
 from emu.errors import EmuError
@@ -113,3 +118,23 @@ def examine() -> list[Check]:
         _compiler("cc", "builds from source"),
         _compiler("clang", "sanitizer and fuzzing builds"),
     ]
+
+
+def command(json_target: JsonOption = None) -> None:
+    """Say what this machine offers for a run, with advice."""
+    checks = examine()
+    check_target("json", json_target)
+    emit_json(
+        json_target,
+        {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]},
+    )
+    if json_target != "-":
+        table = Table(header_style="bold")
+        for name in ("what", "found", "", "advice"):
+            table.add_column(name, overflow="fold")
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[bold red]short[/]"
+            table.add_row(check.name, check.found, mark, check.advice)
+        Console().print(table)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(EXIT_USAGE)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,8 +16,13 @@ from emu.host import streams
 from emu.host.descriptors import explained
 from emu.verdict.report import write_json
 
+EXIT_FINDING = 1
 EXIT_USAGE = 2
 LOG_WIDTH = 132
+
+JsonOption = Annotated[
+    str | None, typer.Option("--json", help="Write the report as JSON to this file; - = stdout.")
+]
 
 
 def console_for(json_target: str | None, *, stderr: bool = False) -> Console:

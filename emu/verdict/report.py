@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.metadata
 import json
 import os
 import platform
@@ -17,11 +16,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.errors import EnvironmentProblem
 from emu.host.places import absolute
-from faults import ReconciledRow, Reconciliation
+
+if TYPE_CHECKING:  # whoever writes a line of it need not know the fault layer
+    from faults import ReconciledRow, Reconciliation
 
 SCHEMA = 1
 SETUP_FAILED = "set-up failed on purpose"  #: as ``ended``: there was no traffic
@@ -200,6 +201,8 @@ def _by_fault(rows: Iterable[ReconciledRow], field: str) -> dict[str, int]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a run's behaviour."""
+    import importlib.metadata  # here: it brings the parser of e-mail with it
+
     found = {"python": platform.python_version(), "kernel": platform.release()}
     for name in ("zcrx-emu", "cffi", "faker"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emu.cli import commands
+from emu.cli import app, commands
 from emu.cli.again import WITHOUT_OPTION, options
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from faults import parse_plan
@@ -22,9 +22,9 @@ def read_back(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> RunConfig:
     def note(_console: Any, config: RunConfig, _folder: Path | None) -> None:
         made.append(config)
 
-    monkeypatch.setattr(commands, "_run_stress", note)
-    monkeypatch.setattr(commands, "_finish", lambda *_: None)
-    commands.app(["stress", *words], standalone_mode=False)
+    monkeypatch.setattr(commands, "run_stress", note)
+    monkeypatch.setattr(commands, "finish", lambda *_: None)
+    app(["stress", *words], standalone_mode=False)
     (config,) = made
     return config
 

@@ -410,9 +410,12 @@ def test_signal_while_the_run_starts_leaves_nothing(script: Any, signum: signal.
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signal_while_python_imports_is_told_in_one_line(script: Any, name: str) -> None:
+@pytest.mark.parametrize(("module", "word"), [("colorsys", "--version"), ("secrets", "stress")])
+def test_signal_while_python_imports_is_told_in_one_line(
+    script: Any, name: str, module: str, word: str
+) -> None:
     """A module that is imported late sends the signal itself: it always comes at that moment."""
-    (script.folder / "secrets.py").write_text(
+    (script.folder / f"{module}.py").write_text(
         "import os, signal, time\n"
         "os.kill(os.getpid(), getattr(signal, os.environ['SIGNAL']))\n"
         "time.sleep(60)\n"
@@ -420,7 +423,7 @@ def test_signal_while_python_imports_is_told_in_one_line(script: Any, name: str)
     environment = worker_environment()
     environment["PYTHONPATH"] = f"{script.folder}:{environment.get('PYTHONPATH', '')}"
     ended = subprocess.run(
-        [sys.executable, "-c", "from emu.start import main; main()", "--version"],
+        [sys.executable, "-c", "from emu.start import main; main()", word],
         env={**environment, "SIGNAL": name},
         cwd=script.folder,
         capture_output=True,

@@ -1,0 +1,106 @@
+"""``zcrx-emu`` itself: its commands by name, each loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from emu.cli.output import EXIT_USAGE
+from emu.cli.running import run_app
+from emu.host.ending import ended_by_signals, leave
+
+#: Of each command: where it is (a function, or an app of several), and what its help begins with.
+COMMANDS = {
+    "stress": (
+        "emu.cli.commands:stress",
+        "Move traffic at full speed with faults injected, and account for everything.",
+    ),
+    "recv": (
+        "emu.cli.commands:recv",
+        "Receive one TCP connection through NIC, provider and consumer into a file.",
+    ),
+    "replay": (
+        "emu.cli.replay:command",
+        "Run an earlier run's configuration and seed again, or a finding of fuzz or race.",
+    ),
+    "fuzz": (
+        "emu.fuzz.cli:command",
+        "Hunt for programs of operations in which a memory provider goes wrong.",
+    ),
+    "race": (
+        "emu.race.cli:command",
+        "Run the core under chosen interleavings and memory models, and find its races.",
+    ),
+    "doctor": (
+        "emu.cli.doctor:command",
+        "Say what this machine offers for a run, with advice.",
+    ),
+    "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
+}
+
+
+class _Late(TyperCommand):
+    """A command as the list of all shows it; called, it is loaded and leaves the rest to that."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> Any:
+        assert self.name is not None
+        # Until it is loaded there is nothing to undo; an import may not let an exception pass.
+        with ended_by_signals(lambda number: leave(number, None)):
+            command = load(self.name)
+        return command.make_context(info_name, args, *rest, **more)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.commands.update({name: _Late(name, help=text) for name, (_, text) in COMMANDS.items()})
+
+
+def load(name: str) -> Any:
+    """Import a command: what Click calls one, of whichever Click Typer uses."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function = found
+        found = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        found.command(name)(function)
+    return typer.main.get_command(found)
+
+
+app = typer.Typer(
+    name="zcrx-emu",
+    cls=_Commands,
+    help="Linux io_uring zero-copy receive in user space, with faults on purpose.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata  # here: it takes longer than all the rest
+
+        print(f"zcrx-emu {importlib.metadata.version('zcrx-emu')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Linux io_uring zero-copy receive in user space, with faults on purpose."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
+
+
+def main() -> None:
+    """Run ``zcrx-emu``."""
+    run_app(app, "zcrx-emu")
