@@ -13,61 +13,67 @@ Each class here owns one C object and what it needs to stay alive. Nothing of
 ``ffi`` (module ``_lib``) leaves the package.
 """
 
-from emu.core._lib import core_path
-from emu.core.arena import ArenaPacket, build_arena
-from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
-from emu.core.control import RunControl, RunState
-from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, Trigger, mutate
-from emu.core.layout import (
-    FLIGHT_ENTRIES,
-    JOURNAL_MAX,
-    LAYOUT_VERSION,
-    LEVELS,
-    PACKET_MAX,
-    QUEUES_MAX,
-    RULES_MAX,
-    Mapping,
-    Shape,
-    Sizes,
-    bells_size,
-    layout_sizes,
-    run_size,
-)
-from emu.core.library import ProviderLibrary
-from emu.core.loops import (
-    ConsumerLoop,
-    ConsumerParams,
-    CustomAnswer,
-    CustomCall,
-    NicLoop,
-    NicParams,
-    ProviderLoop,
-    RawFragment,
-)
-from emu.core.netlink import NetlinkDump, nl_fill
-from emu.core.poison import Poison, Touch
-from emu.core.queue import (
-    CONSEQUENCES_MAX,
-    COUNTER_NAMES,
-    Alarm,
-    AuditResult,
-    Caller,
-    Consequence,
-    ConsequenceKind,
-    CounterGroup,
-    FlightClock,
-    FlightWriter,
-    ForeignCall,
-    JournalActor,
-    JournalPart,
-    Places,
-    Queue,
-    SlotView,
-    StandingView,
-    StreamAccount,
-)
-from emu.core.sigbus import MemoryGuard, watched_objects
-from emu.core.step import Step
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.core._lib import core_path
+    from emu.core.arena import ArenaPacket, build_arena
+    from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
+    from emu.core.control import RunControl, RunState
+    from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, Trigger, mutate
+    from emu.core.layout import (
+        FLIGHT_ENTRIES,
+        JOURNAL_MAX,
+        LAYOUT_VERSION,
+        LEVELS,
+        PACKET_MAX,
+        QUEUES_MAX,
+        RULES_MAX,
+        Caller,
+        Mapping,
+        Shape,
+        Sizes,
+        bells_size,
+        layout_sizes,
+        run_size,
+    )
+    from emu.core.library import ProviderLibrary
+    from emu.core.loops import (
+        ConsumerLoop,
+        ConsumerParams,
+        CustomAnswer,
+        CustomCall,
+        NicLoop,
+        NicParams,
+        ProviderLoop,
+        RawFragment,
+    )
+    from emu.core.netlink import NetlinkDump, nl_fill
+    from emu.core.poison import Poison, Touch
+    from emu.core.queue import (
+        CONSEQUENCES_MAX,
+        COUNTER_NAMES,
+        Alarm,
+        AuditResult,
+        Consequence,
+        ConsequenceKind,
+        CounterGroup,
+        FlightClock,
+        FlightWriter,
+        ForeignCall,
+        JournalActor,
+        JournalPart,
+        Places,
+        Queue,
+        SlotView,
+        StandingView,
+        StreamAccount,
+    )
+    from emu.core.sigbus import MemoryGuard, watched_objects
+    from emu.core.step import Step
 
 __all__ = [
     "CONSEQUENCES_MAX",
@@ -135,3 +141,46 @@ __all__ = [
     "run_size",
     "watched_objects",
 ]
+
+#: Where each is. They are imported when they are asked for: a worker needs few of them.
+_HOME = {
+    name: f"emu.core.{module}"
+    for module, names in {
+        "_lib": "core_path",
+        "arena": "ArenaPacket build_arena",
+        "checksum": "crc32c crc32c_kind crc32c_more crc32c_portable rss_hash",
+        "control": "RunControl RunState",
+        "faults": "Balance Mismatch MismatchWhy Reconciler Rule Trigger mutate",
+        "layout": (
+            "FLIGHT_ENTRIES JOURNAL_MAX LAYOUT_VERSION LEVELS PACKET_MAX QUEUES_MAX RULES_MAX "
+            "Caller Mapping Shape Sizes bells_size layout_sizes run_size"
+        ),
+        "library": "ProviderLibrary",
+        "loops": (
+            "ConsumerLoop ConsumerParams CustomAnswer CustomCall NicLoop NicParams "
+            "ProviderLoop RawFragment"
+        ),
+        "netlink": "NetlinkDump nl_fill",
+        "poison": "Poison Touch",
+        "queue": (
+            "CONSEQUENCES_MAX COUNTER_NAMES Alarm AuditResult Consequence ConsequenceKind "
+            "CounterGroup FlightClock FlightWriter ForeignCall JournalActor JournalPart "
+            "Places Queue SlotView StandingView StreamAccount"
+        ),
+        "sigbus": "MemoryGuard watched_objects",
+        "step": "Step",
+    }.items()
+    for name in names.split()
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

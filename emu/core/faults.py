@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.core._lib import ffi, lib, new_struct
-from emu.core.queue import Queue
 from emu.spec.state import Verdict
+
+if TYPE_CHECKING:  # a worker has rules, and nothing to reconcile
+    from emu.core.queue import Queue
 
 #: One rule of a compiled fault plan: ``struct zcrx_fault_rule`` by the names of its members, but
 #: for ``at_count``; ``at_list`` is a sequence.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import mmap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -27,6 +28,14 @@ LEVELS: tuple[str, ...] = tuple(
 
 assert lib.ZCRX_POOLS_MAX == POOLS_MAX
 assert len(Verdict) == lib.ZCRX_VERDICT_COUNT
+
+
+class Caller(enum.IntEnum):
+    """In which process a provider of somebody else's is called."""
+
+    NIC = 1
+    PROVIDER = 2
+    KEEPER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

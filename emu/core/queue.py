@@ -11,7 +11,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emu.core._lib import ffi, lib
-from emu.core.layout import JOURNAL_MAX, RULES_MAX, Mapping, Shape, fill_mapping, raw_shape
+from emu.core.layout import (
+    JOURNAL_MAX,
+    RULES_MAX,
+    Caller,
+    Mapping,
+    Shape,
+    fill_mapping,
+    raw_shape,
+)
 from emu.errors import ConfigError, EmuError
 
 
@@ -183,14 +191,6 @@ class FlightClock(enum.IntEnum):
         values = ffi.new("uint64_t[2]")
         lib.zcrx_flight_read_clocks(int(self), values, values + 1)
         return int(values[0]), int(values[1])
-
-
-class Caller(enum.IntEnum):
-    """In which process a provider of somebody else's is called."""
-
-    NIC = 1
-    PROVIDER = 2
-    KEEPER = 3
 
 
 class ForeignCall(enum.IntEnum):

@@ -22,8 +22,19 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
-from emu import core
 from emu.contract import Contract
+from emu.core import (
+    Caller,
+    ConsumerLoop,
+    ConsumerParams,
+    Mapping,
+    MemoryGuard,
+    NicLoop,
+    NicParams,
+    ProviderLibrary,
+    ProviderLoop,
+    Shape,
+)
 from emu.errors import ConfigError, EnvironmentProblem, FaultFailed
 from emu.host.descriptors import explained
 from emu.host.streams import hold_descriptors
@@ -31,7 +42,6 @@ from emu.runtime.channel import Channel, Event
 from emu.runtime.guard import give_up_powers, hide
 from emu.runtime.reaper import fork_consumer
 from emu.runtime.segment import map_only
-from emu.verdict import report
 
 if TYPE_CHECKING:
     from emu.consumer import Consumer
@@ -46,16 +56,16 @@ class Setup:
     """What the control process sent."""
 
     message: dict[str, Any]
-    mappings: list[core.Mapping]
+    mappings: list[Mapping]
     arena: mmap.mmap | None = None
     fds: dict[str, int] = field(default_factory=dict)  #: descriptors that are not memory
-    guard: core.MemoryGuard | None = None  #: of a kernel-side process
+    guard: MemoryGuard | None = None  #: of a kernel-side process
 
     @property
-    def shape(self) -> core.Shape:
+    def shape(self) -> Shape:
         """Sizes of each queue, and its contract."""
         plain = self.message["shape"]
-        return core.Shape(**{**plain, "contract": Contract(**plain["contract"])})
+        return Shape(**{**plain, "contract": Contract(**plain["contract"])})
 
 
 def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mmap.mmap]:
@@ -67,13 +77,13 @@ def _map_all(names: list[str], sizes: list[int], fds: list[int]) -> dict[str, mm
     return mapped
 
 
-def _look_after(mapped: dict[str, mmap.mmap], guard: core.MemoryGuard | None, of: str) -> None:
+def _look_after(mapped: dict[str, mmap.mmap], guard: MemoryGuard | None, of: str) -> None:
     if guard is not None:
         for name, memory in mapped.items():
             guard.watch(memory, f"{name}{of}")
 
 
-def _check(guard: core.MemoryGuard) -> None:
+def _check(guard: MemoryGuard) -> None:
     """Between two slices: what was taken away is the end."""
     if hurt := guard.hurt():
         raise EnvironmentProblem(f"{', '.join(hurt)} was taken away under it (SIGBUS)")
@@ -89,21 +99,21 @@ def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
 def receive_setup(channel: Channel, role: str) -> Setup:
     """Receive the setup message and one message with memory for each queue."""
     message, fds = _receive(channel)
-    guard = core.MemoryGuard() if role != "consumer" else None  # a consumer's death is its own
+    guard = MemoryGuard() if role != "consumer" else None  # a consumer's death is its own
     shared = _map_all(message["names"], message["sizes"], fds[: len(message["names"])])
     extra = dict(zip(message["extra"], fds[len(message["names"]) :], strict=True))
     _look_after(shared, guard, "")
     arena = shared.pop("arena", None)
     provider = None
     if message["provider"] is not None:
-        provider = core.ProviderLibrary(message["provider"])
-    caller = core.Caller[role.upper()] if role != "consumer" else 0
+        provider = ProviderLibrary(message["provider"])
+    caller = Caller[role.upper()] if role != "consumer" else 0
     mappings = []
     for queue in range(message["queue_messages"]):
         part, part_fds = _receive(channel)
         mapped = _map_all(part["names"], part["sizes"], part_fds)
         _look_after(mapped, guard, f" of queue {queue}")
-        mappings.append(core.Mapping(**shared, **mapped, provider=provider, caller=caller))
+        mappings.append(Mapping(**shared, **mapped, provider=provider, caller=caller))
     return Setup(message, mappings, arena, extra, guard)
 
 
@@ -126,8 +136,8 @@ def _pin(cpu: int | None) -> None:
 
 
 def _run_nic(setup: Setup, channel: Channel) -> None:
-    params = core.NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
-    loop = core.NicLoop(setup.shape, setup.mappings, setup.arena, params, setup.message["rules"])
+    params = NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
+    loop = NicLoop(setup.shape, setup.mappings, setup.arena, params, setup.message["rules"])
     channel.say(Event.ATTACHED)
     assert setup.guard is not None
     while not loop.run(_SLICE_MS):
@@ -142,13 +152,15 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
         orphaned = os.getppid() != parent
 
     signal.signal(signal.SIGTERM, on_term)
-    loop = core.ProviderLoop(
+    loop = ProviderLoop(
         setup.shape,
         setup.mappings,
         setup.message["rules"],
         seed=setup.message["seed"],
     )
     channel.say(Event.ATTACHED)
+    from emu.verdict import report  # here: nobody waits for it any more
+
     assert setup.guard is not None
     while not loop.run(_SLICE_MS):
         _check(setup.guard)
@@ -159,7 +171,9 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
 
 def _run_keeper(setup: Setup, channel: Channel) -> None:
     """Call what is told; each call is answered, if the provider lets it come back."""
-    queues = [core.Queue(setup.shape, at, each) for at, each in enumerate(setup.mappings)]
+    from emu.core import Queue  # here: what it is told by is large, and no other role's
+
+    queues = [Queue(setup.shape, at, each) for at, each in enumerate(setup.mappings)]
     channel.say(Event.ATTACHED)
     while (received := channel.receive()) is not None:
         message, _fds = received
@@ -176,13 +190,13 @@ def _run_keeper(setup: Setup, channel: Channel) -> None:
 def _look(channel: Channel) -> None:
     """Open a provider's library: that is all."""
     message, _fds = _receive(channel)
-    name = core.ProviderLibrary(message["provider"]).name
+    name = ProviderLibrary(message["provider"]).name
     channel.say(Event.ANSWER, number=0, text=name)
 
 
-def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
+def _consumer_loop(setup: Setup) -> ConsumerLoop:
     message = setup.message
-    params = core.ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
+    params = ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
     ask = None
     if message["custom"]:
         from emu.runtime.custom_faults import CustomFaults
@@ -192,7 +206,7 @@ def _consumer_loop(setup: Setup) -> core.ConsumerLoop:
             message["custom"], num_niovs=shape.num_niovs, niov_shift=shape.niov_shift
         )
         ask = faults.ask
-    return core.ConsumerLoop(
+    return ConsumerLoop(
         setup.shape, message["queue"], setup.mappings[0], params, setup.message["rules"], ask
     )
 
