@@ -167,10 +167,15 @@ class Crew:
         self.deaths: list[Worker] = []  #: those that did not end in order
         self.may_leave = False  #: NIC, provider and keeper are asked to end
         self.place_of: Callable[[Worker], str] = lambda _worker: ""  #: see :attr:`Worker.place`
+        self._begun: dict[tuple[str, int | None], Worker] = {}  # and handed nothing as yet
         self._joining: list[Worker] = []
         self._ended: list[Worker] = []
         self._has_begun = False  # the others are hidden: a consumer's code may run
         self._waiting: list[Callable[[], None]] = []  # consumers' memory, to be handed over
+
+    def begin(self, role: str, queue: int | None) -> None:
+        """Let the process of a worker that is started later load meanwhile what it needs."""
+        self._begun[role, queue] = self._spawn(role, queue)
 
     def start(
         self,
@@ -191,7 +196,7 @@ class Crew:
             extra: Other descriptors, by name.
             queues: Objects of each queue that it serves.
         """
-        worker = self._spawn(role, queue)
+        worker = self._begun.pop((role, queue), None) or self._spawn(role, queue)
         message = {
             **setup,
             "names": shared.names,

@@ -20,7 +20,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from emu.compile.provider_file import library_of
 from emu.errors import ConfigError
 from emu.runtime.channel import Channel, Event, NonsenseError, printable
 
@@ -48,6 +47,7 @@ def look_at(given: str) -> ForeignProvider:
         ConfigError: It cannot; the text says why.
         EnvironmentProblem: The source does not compile.
     """
+    from emu.compile.provider_file import library_of
     from emu.runtime.crew import worker_environment
 
     path = str(library_of(Path(given)))

@@ -8,6 +8,7 @@ at work, buffers come home, the queue is torn down and the destroy check runs.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, RunConfig
 from emu.core import Caller, CounterGroup, ForeignCall, Queue, Reconciler, RunState
@@ -36,15 +37,16 @@ from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from emu.runtime.sample import QueueSample, Sample
 from emu.runtime.segment import sweep
 from emu.runtime.setup_faults import SetupFaults
-from emu.traffic import PcapSource, TcpSource, listen, parse_source
-from emu.verdict.explain import Death
+from emu.traffic import PcapSource, SyntheticSource, TcpSource, listen, parse_source
 from emu.verdict.flight import EventKind, FlightRecorder
-from emu.verdict.judgement import FinishedRun, judge, unjudged
 from emu.verdict.progress import Movement, Progress
 from emu.verdict.received import Output
 from emu.verdict.report import SETUP_FAILED, Report
 from emu.verdict.watch import Finding, Watch
 from faults import Actor, Plan
+
+if TYPE_CHECKING:  # what judges is loaded while the workers are
+    from emu.verdict.judgement import FinishedRun
 
 TCP_FLOWS_MAX = 4096
 ACK_TIMEOUT_S = 10.0
@@ -194,6 +196,11 @@ class Session:
                 self.listener = listen(source)
             return None
         self._setup.step("lay out the traffic")
+        # Python takes its time to start, and so does this; but nothing is started for what may
+        # be refused, and of a set-up that fails on purpose each step has its turn.
+        if isinstance(source, SyntheticSource) and not (self.provider or self._setup.may_refuse):
+            for role, queue in self._roles():
+                self.crew.begin(role, queue)
         arena = make_arena(
             source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
         )
@@ -213,16 +220,21 @@ class Session:
         self._placed = place(self.config.queues, pin=self.config.pin)
         if self.provider is not None:
             self._create_pools()
-        self._start_worker("provider", None)
-        self._start_worker("nic", None)
-        for queue in range(self.config.queues):
-            self._start_worker("consumer", queue)
+        for role, queue in self._roles():
+            self._start_worker(role, queue)
+        # Now, while they load as well: nothing is to be loaded while there is traffic.
+        importlib.import_module("emu.verdict.judgement")
         self.crew.wait_attached()
         self._memory.close_kernel_side()
         if self.listener is not None:
             host, port = self.listener.getsockname()[:2]
             self.listener_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self.listener.close()  # the NIC process has it now
+
+    def _roles(self) -> list[tuple[str, int | None]]:
+        """Role and queue of each worker, in the order in which they are started."""
+        consumers = [("consumer", queue) for queue in range(self.config.queues)]
+        return [("provider", None), ("nic", None), *consumers]
 
     def _create_pools(self) -> None:
         """Let the keeper put the first page pools in charge.
@@ -438,13 +450,15 @@ class Session:
             self._abort()
         self.crew.kill_all()
         self._is_over = True
+        from emu.verdict.judgement import unjudged
+
         return unjudged(self._finished("failed"), error, "the run could not go on")
 
     def _run(self, show: Callable[[Sample], None], sample_every_s: float) -> Report:
         if self._started_at or (self._is_over and self._setup.refused is None):
             raise StateError("run: the session is over; make a new one")
         if self._setup.refused is not None:
-            return judge(self._finished(SETUP_FAILED))
+            return self._judged(SETUP_FAILED)
         self._started_at = time.monotonic()
         progress = Progress(
             self._queues,
@@ -456,6 +470,9 @@ class Session:
         )
         next_sample = self._started_at + sample_every_s
         self._set_state(RunState.TRAFFIC)
+        importlib.import_module(
+            "emu.verdict.judgement"
+        )  # now, so that the end needs not wait for it
         while True:
             self.crew.wait_event(self._tick_s)
             self.crew.reap()
@@ -479,6 +496,11 @@ class Session:
         self._movement = progress.movement()
         self._shut_down()
         show(self.sample())
+        return self._judged(ended)
+
+    def _judged(self, ended: str) -> Report:
+        from emu.verdict.judgement import judge
+
         finished = self._finished(ended)
         self._is_judging = True
         return judge(finished)
@@ -839,6 +861,9 @@ class Session:
 
     def _finished(self, ended: str) -> FinishedRun:
         """All that the judgement rests on, once every process has ended."""
+        from emu.verdict.explain import Death
+        from emu.verdict.judgement import FinishedRun
+
         was_set_up = self._setup.refused is None
         if was_set_up:
             self._notice_deaths()

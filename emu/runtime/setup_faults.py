@@ -193,9 +193,14 @@ class SetupFaults:
 
     # ---- steps ------------------------------------------------------------------------
 
+    @property
+    def may_refuse(self) -> bool:
+        """May a step fail?"""
+        return bool(self._steps)
+
     def begin(self) -> None:
         """Setting up begins: note what this process holds, if a step may fail."""
-        if self._steps:
+        if self.may_refuse:
             self._before = Holdings.now()
 
     def step(self, name: str) -> None:
