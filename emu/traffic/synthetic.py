@@ -262,6 +262,8 @@ class _Writer:
         self._hosts = [faker.domain_name() for _ in range(16)]
         self._paths = [f"/{faker.uri_path()}/{faker.file_name()}" for _ in range(48)]
         self._sentences = [faker.sentence() for _ in range(200)]
+        self._shortest = min(map(len, self._sentences))
+        self._mean = sum(map(len, self._sentences)) // len(self._sentences) + 1
         self._records = [json.dumps(_record(faker)) for _ in range(48)]
         # As many as fit a payload with ", " between them, and the 64 bytes of what is around them.
         self._records_max = (PAYLOAD_MAX - 64) // (max(map(len, self._records)) + 2)
@@ -316,7 +318,7 @@ class _Writer:
             self._time_s += self._rng.randint(0, 5)
             time = datetime.datetime.fromtimestamp(self._time_s, datetime.UTC)
             lines.append(
-                f"<{self._rng.randrange(192)}>1 {time:%Y-%m-%dT%H:%M:%SZ}"
+                f"<{self._rng.randrange(192)}>1 {time.isoformat()[:19]}Z"
                 f" {self._rng.choice(self._hosts)} app {self._rng.randint(2, 32768)} - - {event}\n"
             )
         return "".join(lines).encode()
@@ -328,8 +330,15 @@ class _Writer:
     def _prose(self, smallest: int, largest: int) -> str:
         """Return sentences of about so many characters, cut at the last one."""
         size = self._log_uniform(smallest, largest)
-        count = size // min(map(len, self._sentences)) + 1
-        return " ".join(self._rng.choices(self._sentences, k=count))[:size]
+        count = size // self._shortest + 1  # sentences that are drawn: enough, as a rule too many
+        text = ""
+        while count and len(text) <= size:
+            taken = min(count, (size - len(text)) // self._mean + 1)
+            text += " ".join([*self._rng.choices(self._sentences, k=taken), ""])
+            count -= taken
+        if count:
+            self._rng.getrandbits(64 * count)  # what drawing the others takes, without them
+        return text[:size]
 
     def _access(self, faker: Faker) -> str:
         """Return a line of a web server's access log."""
