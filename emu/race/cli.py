@@ -19,7 +19,6 @@ from emu.host.streams import nobody_reads
 from emu.race.artifact import Artifact, artifact_of, read_artifact
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
-from emu.race.live_command import live_command
 from emu.race.perfetto import trace_events
 from emu.race.runner import (
     MEMORY_WORDS,
@@ -309,6 +308,8 @@ def _live(
     json_target: str | None,
 ) -> None:
     """Race real processes: without orders of whoever chooses an interleaving."""
+    from emu.race.live_command import live_command  # here: a search runs no processes of a run
+
     if scenario is None:
         raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
     with compiling_shown(console):
