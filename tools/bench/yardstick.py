@@ -21,7 +21,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-CONTRIBUTORS = ("peers", "ours")
+CONTRIBUTORS = ("peers", "ours", "start")
 
 
 class BenchError(Exception):
@@ -37,10 +37,12 @@ class Group(enum.StrEnum):
     """One entry through a ring on one thread; the parameter is the batch."""
     E2E = "e2e"
     """One packet from producer to consumer; the parameter is its payload's bytes."""
+    START = "start"
+    """What a user waits for; the parameter is the number of queues."""
 
     @property
     def parameter_name(self) -> str:
-        return "payload" if self is Group.E2E else "batch"
+        return {Group.E2E: "payload", Group.START: "queues"}.get(self, "batch")
 
 
 class Unit(enum.StrEnum):
@@ -49,6 +51,7 @@ class Unit(enum.StrEnum):
     NS_PER_ENTRY = "ns/entry"
     NS_PER_TRIP = "ns/trip"
     PACKETS_PER_S = "packets/s"
+    MS = "ms"
 
     @property
     def less_is_better(self) -> bool:
