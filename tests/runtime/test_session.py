@@ -24,6 +24,7 @@ from emu.cli.closing import print_report
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
 from emu.runtime import segment, session
+from emu.runtime.arena import make_arena
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
 from emu.traffic import PcapSource
@@ -513,6 +514,44 @@ def test_traffic_that_cannot_be_read_makes_nothing(
     before = own_objects()
     with pytest.raises(TrafficError), Session(RunConfig(traffic=f"pcap:{tmp_path / 'none'}")):
         pytest.fail("it must not start")
+    assert own_objects() == before
+
+
+@pytest.mark.parametrize(
+    ("faults", "begun"), [("none", ["provider", "nic", "consumer"]), ("setup-fail:at=999", [])]
+)
+def test_workers_load_while_the_traffic_is_made_unless_a_step_may_fail(
+    monkeypatch: pytest.MonkeyPatch, faults: str, begun: list[str]
+) -> None:
+    found: list[str] = []
+
+    def look(*args: Any, **more: Any) -> Any:
+        found.extend(worker.role for worker in running.crew.workers)
+        return make_arena(*args, **more)
+
+    monkeypatch.setattr(session, "make_arena", look)
+    running = Session(RunConfig(seed=1, packets=100, plan=parse_plan(faults)))
+    with running:
+        report = running.run()
+    assert report.ok, report.problems
+    assert found == begun
+    assert [process.role for process in report.processes] == ["provider", "nic", "consumer"]
+
+
+def test_workers_that_were_begun_end_with_the_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+
+    def fails(*_args: object, **_more: object) -> NoReturn:
+        pids.extend(running.crew.pids.values())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "make_arena", fails)
+    before = own_objects()
+    running = Session(RunConfig(seed=1))
+    with pytest.raises(KeyboardInterrupt), running:
+        pytest.fail("it must not start")
+    assert len(pids) == 3
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert own_objects() == before
 
 
