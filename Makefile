@@ -62,6 +62,7 @@ $(READY): pyproject.toml meson.build meson.options cext/meson.build
 	$(PYTHON) -m venv $(VENV)
 	"$(BIN)/pip" install --quiet 'meson-python>=0.17' 'meson>=1.3.0' ninja 'cffi>=1.16'
 	"$(BIN)/pip" install --quiet --no-build-isolation --editable '.[dev]'
+	"$(BIN)/python" -m compileall -q emu faults  # an editable install never keeps bytecode itself
 	@touch $@
 
 # ---- tests -------------------------------------------------------------------
