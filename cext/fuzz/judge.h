@@ -5,7 +5,7 @@
  *
  * Small and obvious, alone, and without a line of the provider's: of the project
  * it knows the wire format and the contract's value only, and has its own meaning for
- * that. Its numbers for verdicts and phases are the contract's; run.c holds them
+ * that. Its numbers for verdicts and phases are the contract's; compare.c holds them
  * against the core's. Nothing here is shared memory.
  */
 #ifndef ZCRX_FUZZ_JUDGE_H

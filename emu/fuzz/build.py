@@ -31,6 +31,7 @@ SUBJECT = (
     "kernel/foreign.c",
 )
 _HARNESS = (
+    "fuzz/compare.c",
     "fuzz/judge.c",
     "fuzz/mutate.c",
     "fuzz/program.c",

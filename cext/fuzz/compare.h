@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One operation's two sides, and whether they agree. Each comparison is true if they
+ * do; else the runner has the finding.
+ */
+#ifndef ZCRX_FUZZ_COMPARE_H
+#define ZCRX_FUZZ_COMPARE_H
+
+#include "run.h"
+
+/* The two sides of one queue. */
+struct bout {
+	struct fuzz_runner *runner;
+	struct fuzz_subject *subject;
+	struct judge *judge;
+	const struct fuzz_op *op;
+	uint32_t returns_left; /* of this operation, whatever many buffers have whatever many */
+};
+
+/* False, so that a comparison can end with it. */
+__attribute__((format(printf, 5, 6))) bool bout_found(struct bout *bout,
+						      enum fuzz_finding_kind kind,
+						      const char *expected, const char *actual,
+						      const char *format, ...);
+bool bout_same(struct bout *bout, enum fuzz_finding_kind kind, const char *what, uint64_t expected,
+	       uint64_t actual);
+
+/* What the entries of this operation earned, and how they were read. */
+bool compare_verdicts(struct bout *bout);
+
+/* Everything there is; at the end of a program idle pools' rings and zones to their last word, too. */
+bool compare_state(struct bout *bout, bool at_end);
+
+/* Every single number there is. */
+bool compare_scalars(struct bout *bout);
+
+#endif /* ZCRX_FUZZ_COMPARE_H */
