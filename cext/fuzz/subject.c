@@ -32,7 +32,7 @@ static void add_zone(struct carver *carver, const char *behind)
 	for (uint32_t i = 0; i < ZONE_WORDS; i++)
 		zone->words[i] = ZONE_PATTERN;
 #ifdef HAS_ASAN
-	ASAN_POISON_MEMORY_REGION(zone->words, SUBJECT_ZONE_BYTES);
+	__asan_poison_memory_region(zone->words, SUBJECT_ZONE_BYTES);
 #endif
 }
 
@@ -47,7 +47,7 @@ static void *carve(struct carver *carver, const char *name, uint32_t size)
 	if (carver->moves) {
 		memset(at, 0, whole);
 #ifdef HAS_ASAN
-		ASAN_POISON_MEMORY_REGION(at + size, whole - size);
+		__asan_poison_memory_region(at + size, whole - size);
 #endif
 	}
 	subject->used += whole;
@@ -81,7 +81,7 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *shape
 
 #ifdef HAS_ASAN
 	if (carver.moves)
-		ASAN_UNPOISON_MEMORY_REGION(subject->memory, subject->used);
+		__asan_unpoison_memory_region(subject->memory, subject->used);
 #endif
 	subject->laid_out = *shape;
 	subject->used = subject->zone_count = 0;

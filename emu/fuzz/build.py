@@ -114,14 +114,15 @@ class _Compilation:
         self._sources = sources
         self._kind = recipe.kind
         self._compiler = compiler_of(recipe.kind)
-        checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
-        self._flags = (*_COMMON, *_WARNINGS, *checks, f"-I{sources / 'fuzz'}")
-        self._checks = checks
+        self._flags = (*_COMMON, *_WARNINGS, f"-I{sources / 'fuzz'}")
+        self._checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
+        # The harness itself is not what is looked at, and is most of what runs.
+        self._unchecked = ("-O2", *(("-DHAS_ASAN=1",) if recipe.sanitize else ()))
 
     def _object(self, name: str, extra: tuple[str, ...]) -> Path:
         # Coverage is told by the files' own names.
         mapped = self._kind is not Kind.COVERAGE
-        flags = [*self._flags, *extra]
+        flags = [*self._flags, *(self._checks if name in SUBJECT else self._unchecked), *extra]
         return compile_core(
             self._compiler, self._sources, self._sources / name, flags, mapped=mapped
         )
