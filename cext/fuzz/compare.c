@@ -101,6 +101,16 @@ static void list_text(const uint32_t *niovs, uint32_t count, char *text, size_t 
 	}
 }
 
+/* Most lists are short: a call would take longer. */
+static bool same_words(const uint32_t *expected, const uint32_t *actual, uint32_t count)
+{
+	uint32_t difference = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		difference |= expected[i] ^ actual[i];
+	return difference == 0;
+}
+
 struct niov_list {
 	const uint32_t *niovs;
 	uint32_t count;
@@ -112,7 +122,7 @@ static bool same_list(struct bout *bout, enum fuzz_finding_kind kind, const char
 	char words[2][FUZZ_WORDS];
 
 	if (expected.count == actual.count &&
-	    memcmp(expected.niovs, actual.niovs, sizeof(uint32_t) * expected.count) == 0)
+	    same_words(expected.niovs, actual.niovs, expected.count))
 		return true;
 	list_text(expected.niovs, expected.count, words[0], sizeof(words[0]));
 	list_text(actual.niovs, actual.count, words[1], sizeof(words[1]));
@@ -121,42 +131,55 @@ static bool same_list(struct bout *bout, enum fuzz_finding_kind kind, const char
 
 /* ---- the comparison --------------------------------------------------------------------- */
 
-static bool same_niovs(struct bout *bout)
+static bool same_niov(struct bout *bout, uint32_t niov)
 {
-	const struct judge_niov *expected = bout->judge->niovs;
-	const struct zcrx_niov *actual = bout->subject->area.niovs;
-	uint32_t count = bout->judge->shape.num_niovs;
+	const struct judge_niov *expected = &bout->judge->niovs[niov];
+	struct judge_niov actual;
 
-	if (memcmp(expected, actual, sizeof(*expected) * count) == 0)
+	memcpy(&actual, &bout->subject->area.niovs[niov], sizeof(actual));
+	if (memcmp(expected, &actual, sizeof(actual)) == 0)
 		return true;
-	for (uint32_t niov = 0; niov < count; niov++) {
-		struct judge_niov now;
-
-		memcpy(&now, &actual[niov], sizeof(now));
-		if (!same_of(bout, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
-			     expected[niov].user_refs, now.user_refs) ||
-		    !same_of(bout, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
-			     expected[niov].pp_refs, now.pp_refs) ||
-		    !same_of(bout, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov,
-			     expected[niov].pool, now.pool))
-			return false;
-	}
-	return bout_found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written",
+	return same_of(bout, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
+		       expected->user_refs, actual.user_refs) &&
+	       same_of(bout, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
+		       expected->pp_refs, actual.pp_refs) &&
+	       same_of(bout, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov, expected->pool,
+		       actual.pool) &&
+	       bout_found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written",
 			  "reserved word of a niov");
 }
 
-static bool same_freelist(struct bout *bout)
+static bool same_niovs(struct bout *bout)
+{
+	uint32_t count = bout->judge->shape.num_niovs;
+
+	if (memcmp(bout->judge->niovs, bout->subject->area.niovs,
+		   sizeof(bout->judge->niovs[0]) * count) == 0)
+		return true;
+	for (uint32_t niov = 0; niov < count; niov++) {
+		if (!same_niov(bout, niov))
+			return false;
+	}
+	return true;
+}
+
+/* From `kept` on: what lies below was not touched. */
+static bool same_freelist(struct bout *bout, uint32_t kept)
 {
 	const struct fuzz_subject *subject = bout->subject;
 	const struct judge *judge = bout->judge;
+	const uint32_t *freelist = (const uint32_t *)subject->area.freelist;
 	uint32_t count = zcrx_area_free_count(&subject->area);
 
 	if (count > judge->shape.num_niovs)
 		return bout_same(bout, FUZZ_FOUND_FREELIST, "buffers on the freelist",
 				 judge->free_count, count);
+	if (count == judge->free_count &&
+	    same_words(judge->freelist + kept, freelist + kept, count - kept))
+		return true;
 	return same_list(bout, FUZZ_FOUND_FREELIST, "freelist (top last)", bout->op->queue,
 			 (struct niov_list){judge->freelist, judge->free_count},
-			 (struct niov_list){(const uint32_t *)subject->area.freelist, count});
+			 (struct niov_list){freelist, count});
 }
 
 /* Its own function, and no part of another: a sanitizer marks a frame of this size at each call. */
@@ -280,11 +303,33 @@ static bool same_zones(struct bout *bout, bool at_end)
 
 bool compare_state(struct bout *bout, bool at_end)
 {
-	if (!same_zones(bout, at_end) || !same_niovs(bout) || !same_freelist(bout) ||
+	if (!same_zones(bout, at_end) || !same_niovs(bout) || !same_freelist(bout, 0) ||
 	    !compare_scalars(bout))
 		return false;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		if (!same_pool(bout, slot, at_end))
+			return false;
+	}
+	return true;
+}
+
+bool compare_changed(struct bout *bout)
+{
+	const struct judge *judge = bout->judge;
+
+	if (judge->changed_count > JUDGE_CHANGED_MAX) {
+		if (!same_niovs(bout))
+			return false;
+	} else {
+		for (uint32_t i = 0; i < judge->changed_count; i++) {
+			if (!same_niov(bout, judge->changed[i]))
+				return false;
+		}
+	}
+	if (!same_freelist(bout, judge->free_kept) || !compare_scalars(bout))
+		return false;
+	for (uint32_t slots = judge->changed_pools; slots; slots &= slots - 1) {
+		if (!same_pool(bout, (uint32_t)__builtin_ctz(slots), false))
 			return false;
 	}
 	return true;

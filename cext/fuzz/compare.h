@@ -31,6 +31,9 @@ bool compare_verdicts(struct bout *bout);
 /* Everything there is; at the end of a program idle pools' rings and zones to their last word, too. */
 bool compare_state(struct bout *bout, bool at_end);
 
+/* What this operation may have changed, and every single number. */
+bool compare_changed(struct bout *bout);
+
 /* Every single number there is. */
 bool compare_scalars(struct bout *bout);
 

@@ -24,13 +24,44 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	memset(judge->verdicts, 0, sizeof(judge->verdicts));
 	judge->aliases = judge->alloc_failures = judge->destroy_warnings = 0;
 	judge->consumed = judge->checked = 0;
-	judge->said_count = 0;
 	judge->seen = NULL;
-	judge->seen_count = judge->seen_at = 0;
+	judge_begin(judge);
 	judge_restart(judge);
 }
 
+void judge_begin(struct judge *judge)
+{
+	judge->said_count = 0;
+	judge->seen_count = judge->seen_at = 0;
+	judge->changed_count = judge->changed_pools = 0;
+	judge->free_kept = judge->free_count;
+}
+
+/* ---- what changes ---------------------------------------------------------------- */
+
+static struct judge_niov *change_niov(struct judge *judge, uint32_t niov)
+{
+	if (judge->changed_count < JUDGE_CHANGED_MAX)
+		judge->changed[judge->changed_count] = niov;
+	judge->changed_count++;
+	return &judge->niovs[niov];
+}
+
+static struct judge_pool *change_pool(struct judge *judge, uint32_t slot)
+{
+	judge->changed_pools |= 1U << slot;
+	return &judge->pools[slot];
+}
+
 /* ---- where buffers go ------------------------------------------------------------ */
+
+static uint32_t pop_free(struct judge *judge)
+{
+	judge->free_count--;
+	if (judge->free_kept > judge->free_count)
+		judge->free_kept = judge->free_count;
+	return judge->freelist[judge->free_count];
+}
 
 static void push_free(struct judge *judge, uint32_t niov)
 {
@@ -39,8 +70,8 @@ static void push_free(struct judge *judge, uint32_t niov)
 
 static void release(struct judge *judge, uint32_t niov)
 {
-	judge->pools[judge->niovs[niov].pool - 1].bound--;
-	judge->niovs[niov].pool = 0;
+	change_pool(judge, judge->niovs[niov].pool - 1)->bound--;
+	change_niov(judge, niov)->pool = 0;
 	push_free(judge, niov);
 }
 
@@ -53,7 +84,7 @@ static void go_home(struct judge *judge, uint32_t niov)
 		push_free(judge, niov);
 		return;
 	}
-	pool = &judge->pools[judge->niovs[niov].pool - 1];
+	pool = change_pool(judge, judge->niovs[niov].pool - 1);
 	if (pool->ring_count == judge->shape.ptr_ring_size) {
 		release(judge, niov);
 		return;
@@ -69,10 +100,12 @@ static void go_home(struct judge *judge, uint32_t niov)
 /* Drop references; with the last one the count is left at 1 for the next owner. */
 static bool drop_refs(struct judge *judge, uint32_t niov, uint32_t count)
 {
-	judge->niovs[niov].pp_refs -= count;
-	if (judge->niovs[niov].pp_refs)
+	struct judge_niov *state = change_niov(judge, niov);
+
+	state->pp_refs -= count;
+	if (state->pp_refs)
 		return false;
-	judge->niovs[niov].pp_refs = 1;
+	state->pp_refs = 1;
 	return true;
 }
 
@@ -93,13 +126,14 @@ static void fill_from_ptr_ring(struct judge_pool *pool)
 
 static void fill_from_freelist(struct judge *judge, uint32_t slot)
 {
-	struct judge_pool *pool = &judge->pools[slot];
+	struct judge_pool *pool = change_pool(judge, slot);
 
 	while (judge->free_count && pool->cache_count < JUDGE_BATCH) {
-		uint32_t niov = judge->freelist[--judge->free_count];
+		uint32_t niov = pop_free(judge);
+		struct judge_niov *state = change_niov(judge, niov);
 
-		judge->niovs[niov].pool = slot + 1;
-		judge->niovs[niov].pp_refs = 1;
+		state->pool = slot + 1;
+		state->pp_refs = 1;
 		pool->bound++;
 		pool->cache[pool->cache_count++] = niov;
 	}
@@ -128,7 +162,7 @@ static struct io_uring_zcrx_rqe entry_at(struct judge *judge, uint32_t slot)
 static enum judge_verdict verdict_of(struct judge *judge, uint32_t slot,
 				     const struct io_uring_zcrx_rqe *rqe, struct judge_said *said)
 {
-	struct judge_pool *pool = &judge->pools[slot];
+	struct judge_pool *pool = change_pool(judge, slot);
 	uint64_t page = (rqe->off % ((uint64_t)1 << 48)) / 4096;
 
 	said->alias = false;
@@ -199,7 +233,7 @@ static uint32_t consume(struct judge *judge, uint32_t slot)
 int64_t judge_alloc(struct judge *judge)
 {
 	uint32_t slot = judge->current - 1;
-	struct judge_pool *pool = &judge->pools[slot];
+	struct judge_pool *pool = change_pool(judge, slot);
 	uint32_t niov;
 
 	if (pool->cache_count == 0)
@@ -223,8 +257,10 @@ int64_t judge_alloc(struct judge *judge)
 
 void judge_deliver(struct judge *judge, uint32_t niov, uint32_t fragments)
 {
-	judge->niovs[niov].user_refs += fragments;
-	judge->niovs[niov].pp_refs += fragments;
+	struct judge_niov *state = change_niov(judge, niov);
+
+	state->user_refs += fragments;
+	state->pp_refs += fragments;
 }
 
 void judge_drop(struct judge *judge, uint32_t niov)
@@ -240,8 +276,8 @@ int64_t judge_copy(struct judge *judge)
 
 	if (judge->free_count == 0 || judge->hidden)
 		return -ENOMEM;
-	niov = judge->freelist[--judge->free_count];
-	judge->niovs[niov].pp_refs = 1;
+	niov = pop_free(judge);
+	change_niov(judge, niov)->pp_refs = 1;
 	judge->stack_refs[niov] = 1;
 	return niov;
 }
@@ -257,9 +293,11 @@ uint64_t judge_scrub(struct judge *judge, uint64_t *buffers)
 	for (uint32_t niov = 0; niov < judge->shape.num_niovs; niov++) {
 		uint32_t refs = judge->niovs[niov].user_refs;
 
+		if (refs == 0)
+			continue;
 		judge->niovs[niov].user_refs = 0;
 		taken += refs;
-		if (refs && drop_refs(judge, niov, refs)) {
+		if (drop_refs(judge, niov, refs)) {
 			go_home(judge, niov);
 			(*buffers)++;
 		}
@@ -274,7 +312,7 @@ uint32_t judge_refill(struct judge *judge)
 
 static void empty_cache(struct judge *judge, uint32_t slot)
 {
-	struct judge_pool *pool = &judge->pools[slot];
+	struct judge_pool *pool = change_pool(judge, slot);
 
 	while (pool->cache_count)
 		release(judge, pool->cache[--pool->cache_count]);
@@ -306,7 +344,7 @@ uint32_t judge_flush(struct judge *judge)
 /* A pool that nothing is bound to ends; the check covers the whole area. */
 static int64_t end_pool(struct judge *judge, uint32_t slot)
 {
-	judge->pools[slot].phase = JUDGE_UNUSED;
+	change_pool(judge, slot)->phase = JUDGE_UNUSED;
 	if (judge->free_count != judge->shape.num_niovs) {
 		judge->destroy_warnings++;
 		return -EBUSY;
@@ -337,7 +375,7 @@ void judge_retry_all(struct judge *judge)
 static bool tear_down(struct judge *judge, uint32_t slot, int64_t *result)
 {
 	drain(judge, slot);
-	judge->pools[slot].phase = JUDGE_DYING;
+	change_pool(judge, slot)->phase = JUDGE_DYING;
 	if (judge->pools[slot].bound)
 		return false;
 	*result = end_pool(judge, slot);
@@ -347,6 +385,7 @@ static bool tear_down(struct judge *judge, uint32_t slot, int64_t *result)
 int64_t judge_restart(struct judge *judge)
 {
 	uint32_t former = judge->current;
+	struct judge_pool *pool;
 	uint32_t slot = 0;
 	int64_t result;
 
@@ -354,9 +393,10 @@ int64_t judge_restart(struct judge *judge)
 		slot++;
 	if (slot == JUDGE_POOLS)
 		return -ENOSPC;
-	judge->pools[slot].phase = JUDGE_CURRENT;
-	judge->pools[slot].cache_count = judge->pools[slot].ring_count = 0;
-	judge->pools[slot].bound = judge->pools[slot].refusals = 0;
+	pool = change_pool(judge, slot);
+	pool->phase = JUDGE_CURRENT;
+	pool->cache_count = pool->ring_count = 0;
+	pool->bound = pool->refusals = 0;
 	judge->instance_refs++;
 	judge->current = slot + 1;
 	if (former && !tear_down(judge, former - 1, &result))

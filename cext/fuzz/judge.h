@@ -17,6 +17,7 @@
 #define JUDGE_BATCH 64U /* what the alloc cache is filled up to */
 #define JUDGE_LOG 64U /* verdicts that wait to be looked at, at most */
 #define JUDGE_SAID_MAX (FUZZ_RQ_ENTRIES_MAX + 512U) /* entries judged in one operation */
+#define JUDGE_CHANGED_MAX 64U
 
 enum judge_verdict {
 	JUDGE_ACCEPTED,
@@ -85,7 +86,11 @@ struct judge {
 	uint64_t verdicts[JUDGE_VERDICTS];
 	uint64_t aliases, alloc_failures, destroy_warnings;
 	uint64_t consumed, checked;
-	/* Of this operation. */
+	/* Of this operation: see judge_begin(). */
+	uint32_t changed[JUDGE_CHANGED_MAX]; /* buffers, some of them several times */
+	uint32_t changed_count; /* beyond JUDGE_CHANGED_MAX: any of them */
+	uint32_t changed_pools; /* bit s: pool s */
+	uint32_t free_kept; /* the freelist from here on */
 	struct judge_said said[JUDGE_SAID_MAX];
 	uint32_t said_count;
 	const struct judge_seen *seen; /* what was read, in order; else the ring stood still */
@@ -93,6 +98,9 @@ struct judge {
 };
 
 void judge_reset(struct judge *judge, const struct fuzz_shape *shape);
+
+/* Before each operation: nothing is said, seen or changed yet. */
+void judge_begin(struct judge *judge);
 
 /* Each answers what the operation of that name must answer. */
 int64_t judge_alloc(struct judge *judge);

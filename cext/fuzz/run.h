@@ -72,10 +72,15 @@ struct fuzz_runner {
 	uint32_t work_left; /* for repetitions */
 	uint32_t rounds; /* of the last one */
 	bool is_passing; /* within a repetition: the next round does the same again */
+	bool is_quick; /* after most operations only what they may have changed is compared */
 	uint32_t *progress; /* if not NULL: the operation that is being done */
 };
 
-/* Run a program from its start; true if nothing was found. */
+/*
+ * Run a program from its start; true if nothing was found. Everything is compared after each
+ * operation, or, if is_quick, what the operation may have changed, and everything now and then
+ * and at the end: what was changed by mistake elsewhere shows later then.
+ */
 bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program);
 
 #endif /* ZCRX_FUZZ_RUN_H */

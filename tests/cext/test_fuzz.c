@@ -395,6 +395,24 @@ static void each_damage_is_seen(void)
 	check_is_clean(&program, "scene again"); /* nothing of it is left */
 }
 
+/* In places that the last operation has no part in, too. */
+static void each_damage_is_seen_by_a_quick_run(void)
+{
+	struct fuzz_program program = scene_program();
+
+	runner.is_quick = true;
+	check_is_clean(&program, "scene");
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		damage = &damages[i];
+		runner.after = strike;
+		CHECK(!fuzz_run(&runner, &program));
+		runner.after = NULL;
+		CHECK_EQ(runner.finding.kind, damage->kind);
+	}
+	check_is_clean(&program, "scene again");
+	runner.is_quick = false;
+}
+
 /* A provider that reads as it should not, by the calls that its accesses would make. */
 static int64_t misread(bool late)
 {
@@ -591,7 +609,8 @@ static void programs_that_were_worth_keeping_are_clean(void)
 CHECK_MAIN(CASE(any_bytes_are_a_program), CASE(nothing_is_a_program_too),
 	   CASE(a_program_that_does_not_fit_is_not_cut), CASE(what_is_made_up_is_clean),
 	   CASE(the_same_seed_makes_the_same), CASE(children_of_repetitions_mostly_repeat_nothing),
-	   CASE(each_damage_is_seen), CASE(bad_readings_are_seen),
+	   CASE(each_damage_is_seen), CASE(each_damage_is_seen_by_a_quick_run),
+	   CASE(bad_readings_are_seen),
 #ifndef HAS_ASAN
 	   CASE(writing_behind_an_array_is_seen),
 #endif
