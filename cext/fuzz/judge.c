@@ -19,7 +19,7 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	judge->hidden = 0;
 	for (uint32_t slot = 0; slot < JUDGE_POOLS; slot++)
 		judge->pools[slot].phase = JUDGE_UNUSED;
-	judge->current = judge->lingering = 0;
+	judge->current = judge->lingering = judge->pools_made = 0;
 	judge->instance_refs = 1;
 	memset(judge->verdicts, 0, sizeof(judge->verdicts));
 	judge->aliases = judge->alloc_failures = judge->destroy_warnings = 0;
@@ -399,6 +399,8 @@ int64_t judge_restart(struct judge *judge)
 	pool->bound = pool->refusals = 0;
 	judge->instance_refs++;
 	judge->current = slot + 1;
+	if (judge->pools_made <= slot)
+		judge->pools_made = slot + 1;
 	if (former && !tear_down(judge, former - 1, &result))
 		judge->lingering |= 1U << (former - 1);
 	return slot;

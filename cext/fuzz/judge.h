@@ -80,6 +80,7 @@ struct judge {
 	/* The pools. */
 	struct judge_pool pools[JUDGE_POOLS];
 	uint32_t current; /* slot + 1, 0 = none */
+	uint32_t pools_made; /* slots that ever had one: the first ones */
 	uint32_t lingering; /* bit s: a restart left pool s dying; the delayed worker's list */
 	uint32_t instance_refs;
 	/* What has been counted. */

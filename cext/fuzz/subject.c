@@ -1,58 +1,87 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Arrays are carved to the size of the shape, not to the largest one, so that
- * one element too many is outside. AddressSanitizer is told of the zones; in a
+ * Arrays are as long as the shape says, not as the largest one, so that one
+ * element too many is outside. What is before and behind them stays from program
+ * to program, since laying everything out takes as long as many operations.
+ * AddressSanitizer is told of the zones; in a
  * build without it their pattern is looked at after each operation.
  */
 #include "subject.h"
 
-#define ZONE_PATTERN 0xa5a5a5a55a5a5a5aU
-#define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint64_t))
+#define ZONE_WORD 0x5aa5a55aU
+#define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint32_t))
 
 struct fuzz_watch *fuzz_watching;
 
-/* The layout is walked anew for each instance; zones are filled only if they moved. */
-struct carver {
-	struct fuzz_subject *subject;
-	bool moves;
-};
-
-static void add_zone(struct carver *carver, const char *behind)
+static void add_zone(struct fuzz_subject *subject, const char *behind)
 {
-	struct fuzz_subject *subject = carver->subject;
 	struct fuzz_zone *zone = &subject->zones[subject->zone_count++];
 
 	assert(subject->zone_count <= SUBJECT_ZONES_MAX);
 	zone->behind = behind;
-	zone->words = (uint64_t *)&subject->memory[subject->used];
+	zone->words = (uint32_t *)&subject->memory[subject->used];
 	subject->used += SUBJECT_ZONE_BYTES;
 	assert(subject->used <= SUBJECT_BYTES);
-	if (!carver->moves)
-		return;
 	for (uint32_t i = 0; i < ZONE_WORDS; i++)
-		zone->words[i] = ZONE_PATTERN;
+		zone->words[i] = ZONE_WORD;
 #ifdef HAS_ASAN
 	__asan_poison_memory_region(zone->words, SUBJECT_ZONE_BYTES);
 #endif
 }
 
 /* Memory with a zone behind it; what is left of its last cache line belongs to the zone. */
-static void *carve(struct carver *carver, const char *name, uint32_t size)
+static void *carve(struct fuzz_subject *subject, const char *name, uint32_t size)
 {
-	struct fuzz_subject *subject = carver->subject;
 	uint8_t *at = &subject->memory[subject->used];
 	uint32_t whole = (size + SHM_CACHE_LINE - 1U) / SHM_CACHE_LINE * SHM_CACHE_LINE;
 
 	assert(subject->used + whole <= SUBJECT_BYTES);
-	if (carver->moves) {
-		memset(at, 0, whole);
+	memset(at, 0, whole);
 #ifdef HAS_ASAN
-		__asan_poison_memory_region(at + size, whole - size);
+	__asan_poison_memory_region(at + size, whole - size);
 #endif
-	}
 	subject->used += whole;
-	add_zone(carver, name);
+	add_zone(subject, name);
 	return at;
+}
+
+/* Room for an array of at most so many bytes; it is empty so far. */
+static void carve_array(struct fuzz_subject *subject, struct fuzz_array *array, const char *name,
+			uint32_t size)
+{
+	uint32_t whole = (size + SHM_CACHE_LINE - 1U) / SHM_CACHE_LINE * SHM_CACHE_LINE;
+
+	array->name = name;
+	array->room = carve(subject, name, whole);
+	array->start = array->end = array->room + whole;
+	for (uint32_t *at = (uint32_t *)array->room; at < (uint32_t *)array->end; at++)
+		*at = ZONE_WORD;
+#ifdef HAS_ASAN
+	__asan_poison_memory_region(array->room, whole);
+#endif
+}
+
+/* Let an array have so many bytes; zeros, unless nobody wrote there since it was last placed. */
+static void *place(struct fuzz_array *array, uint32_t size, bool is_used)
+{
+	uint8_t *start = array->end - size;
+
+	if (start < array->start) {
+#ifdef HAS_ASAN
+		__asan_unpoison_memory_region(start, array->start - start);
+#endif
+		memset(start, 0, (size_t)(array->start - start));
+	}
+	for (uint8_t *at = array->start; at < start; at += sizeof(uint32_t))
+		memcpy(at, &(uint32_t){ZONE_WORD}, sizeof(uint32_t));
+#ifdef HAS_ASAN
+	if (start > array->start)
+		__asan_poison_memory_region(array->start, start - array->start);
+#endif
+	array->start = start;
+	if (is_used)
+		memset(start, 0, size);
+	return start;
 }
 
 /* Pools are told apart in a report. */
@@ -65,114 +94,134 @@ static const char *const ring_names[ZCRX_POOLS_MAX] = {
 	"ptr ring 4", "ptr ring 5", "ptr ring 6", "ptr ring 7",
 };
 
-static bool is_laid_out(struct fuzz_subject *subject, const struct fuzz_shape *shape)
+static uint32_t at_least(uint32_t size)
+{
+	return size > FUZZ_SMALL_MAX ? size : FUZZ_SMALL_MAX;
+}
+
+/* All small instances have the same layout. */
+static bool is_laid_out(const struct fuzz_subject *subject, const struct fuzz_shape *room)
 {
 	const struct fuzz_shape *now = &subject->laid_out;
 
-	return now->num_niovs == shape->num_niovs && now->rq_entries == shape->rq_entries &&
-	       now->ptr_ring_size == shape->ptr_ring_size && !subject_broken_zone(subject, true);
+	return now->num_niovs == room->num_niovs && now->rq_entries == room->rq_entries &&
+	       now->ptr_ring_size == room->ptr_ring_size;
 }
 
-static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *shape)
+enum { NIOVS, FREELIST, SCRUBBED, RQES, RINGS };
+
+static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *room)
 {
-	struct carver carver = {.subject = subject, .moves = !is_laid_out(subject, shape)};
 	struct zcrx_ifq *ifq = &subject->ifq;
 	struct zcrx_area *area = &subject->area;
+	struct fuzz_array *arrays = subject->arrays;
 
 #ifdef HAS_ASAN
-	if (carver.moves)
-		__asan_unpoison_memory_region(subject->memory, subject->used);
+	__asan_unpoison_memory_region(subject->memory, subject->used);
 #endif
-	subject->laid_out = *shape;
+	subject->laid_out = *room;
+	subject->is_spoiled = false;
 	subject->used = subject->zone_count = 0;
-	add_zone(&carver, "what stands before everything");
-	ifq->shared = carve(&carver, "ifq", sizeof(*ifq->shared));
-	area->shared = carve(&carver, "area", sizeof(*area->shared));
-	area->niovs = carve(&carver, "niovs", (uint32_t)sizeof(*area->niovs) * shape->num_niovs);
-	area->freelist =
-		carve(&carver, "freelist", (uint32_t)sizeof(*area->freelist) * shape->num_niovs);
-	area->scrubbed =
-		carve(&carver, "scrubbed references",
-		      (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(shape->num_niovs));
-	ifq->verdict_log = carve(&carver, "verdict log", JUDGE_LOG);
+	memset(ifq, 0, sizeof(*ifq));
+	memset(area, 0, sizeof(*area));
+	add_zone(subject, "what stands before everything");
+	ifq->shared = carve(subject, "ifq", sizeof(*ifq->shared));
+	area->shared = carve(subject, "area", sizeof(*area->shared));
+	carve_array(subject, &arrays[NIOVS], "niovs",
+		    (uint32_t)sizeof(*area->niovs) * room->num_niovs);
+	carve_array(subject, &arrays[FREELIST], "freelist",
+		    (uint32_t)sizeof(*area->freelist) * room->num_niovs);
+	carve_array(subject, &arrays[SCRUBBED], "scrubbed references",
+		    (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(room->num_niovs));
+	ifq->verdict_log = carve(subject, "verdict log", JUDGE_LOG);
 	ifq->niov_log =
-		carve(&carver, "log of buffers", (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
-	ifq->rq.head = carve(&carver, "refill ring's indices", 2 * sizeof(shm_u32));
+		carve(subject, "log of buffers", (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
+	ifq->rq.head = carve(subject, "refill ring's indices", 2 * sizeof(shm_u32));
 	ifq->rq.tail = ifq->rq.head + 1;
-	ifq->rq.rqes =
-		carve(&carver, "refill ring", (uint32_t)sizeof(*ifq->rq.rqes) * shape->rq_entries);
+	carve_array(subject, &arrays[RQES], "refill ring",
+		    (uint32_t)sizeof(*ifq->rq.rqes) * room->rq_entries);
 	subject->flight.shared =
-		carve(&carver, "flight recorder",
+		carve(subject, "flight recorder",
 		      (uint32_t)(sizeof(*subject->flight.shared) +
 				 SUBJECT_FLIGHT_ENTRIES * sizeof(struct zcrx_event)));
 	subject->zones_of_pools = subject->zone_count;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
-		pool->shared = carve(&carver, pool_names[slot], sizeof(*pool->shared));
-		pool->ring = carve(&carver, ring_names[slot],
-				   (uint32_t)sizeof(*pool->ring) * shape->ptr_ring_size);
-		pool->ring_size = shape->ptr_ring_size;
+		pool->shared = carve(subject, pool_names[slot], sizeof(*pool->shared));
+		carve_array(subject, &arrays[RINGS + slot], ring_names[slot],
+			    (uint32_t)sizeof(*pool->ring) * room->ptr_ring_size);
 	}
 	subject->zones_of_pools = subject->zone_count - subject->zones_of_pools;
-	subject->zones_in_use = subject->zone_count - subject->zones_of_pools;
+	area->niov_shift = 12;
+	area->bytes = NULL; /* nothing is decided by payloads */
+	ifq->area = area;
+	ifq->log_mask = JUDGE_LOG - 1;
+	ifq->trace = &subject->trace;
+	subject->flight.mask = SUBJECT_FLIGHT_ENTRIES - 1;
+	subject->trace.entries = subject->judgements;
+	subject->trace.capacity = JUDGE_SAID_MAX;
+	zcrx_ifq_setup(ifq);
+	subject->fresh_ifq = *ifq;
+	subject->fresh_area = *area;
 }
 
-/* What the last program left, so that no program depends on the one before. */
-static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape)
+/* Arrays as long as the shape says, and what the last program left is gone. */
+static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, uint32_t pools)
 {
 	struct zcrx_ifq *ifq = &subject->ifq;
+	struct zcrx_area *area = &subject->area;
+	struct fuzz_array *arrays = subject->arrays;
 
+	*ifq = subject->fresh_ifq;
+	*area = subject->fresh_area;
+	area->num_niovs = shape->num_niovs;
+	area->niovs =
+		place(&arrays[NIOVS], (uint32_t)sizeof(*area->niovs) * shape->num_niovs, true);
+	area->freelist = place(&arrays[FREELIST],
+			       (uint32_t)sizeof(*area->freelist) * shape->num_niovs, true);
+	area->scrubbed = place(
+		&arrays[SCRUBBED],
+		(uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(shape->num_niovs), true);
+	ifq->rq.rqes =
+		place(&arrays[RQES], (uint32_t)sizeof(*ifq->rq.rqes) * shape->rq_entries, true);
 	memset(ifq->shared, 0, sizeof(*ifq->shared));
-	memset(subject->area.shared, 0, sizeof(*subject->area.shared));
-	memset(subject->area.niovs, 0, sizeof(*subject->area.niovs) * shape->num_niovs);
-	memset(ifq->rq.rqes, 0, sizeof(*ifq->rq.rqes) * shape->rq_entries);
-	subject->flight.shared->count = 0;
+	memset(area->shared, 0, sizeof(*area->shared));
+	memset(subject->flight.shared, 0, sizeof(*subject->flight.shared));
+	subject->flight.last_kind = 0;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
-		/*
-		 * Most were never made. A pool that had no buffer has little to forget: what
-		 * its slot's last one left, if pools that reuse a slot do not clear it.
-		 */
-		if (pool->shared->hold_count)
+		pool->ring = place(&arrays[RINGS + slot],
+				   (uint32_t)sizeof(*pool->ring) * shape->ptr_ring_size,
+				   slot < pools);
+		pool->ring_size = shape->ptr_ring_size;
+		if (slot < pools)
 			memset(pool->shared, 0, sizeof(*pool->shared));
-		pool->shared->ring_head = pool->shared->ring_tail = 0;
-		pool->shared->ring_refusals = pool->shared->release_count = 0;
-		pool->shared->producer_lock.word = 0;
-		pool->shared->cache_count = 0;
 	}
+	subject->zones_in_use = subject->zone_count - subject->zones_of_pools;
 }
 
 void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape,
 		    const struct zcrx_provider_ops *ops, struct judge *judge)
 {
+	const struct fuzz_shape room = {
+		.num_niovs = at_least(shape->num_niovs),
+		.rq_entries = at_least(shape->rq_entries),
+		.ptr_ring_size = at_least(shape->ptr_ring_size),
+	};
 	struct zcrx_ifq *ifq = &subject->ifq;
 	struct fuzz_watch *watch = &subject->watch;
 
-	memset(ifq, 0, sizeof(*ifq));
-	lay_out(subject, shape);
-	clear(subject, shape);
-	subject->area.aborted = NULL;
-	subject->area.bytes = NULL; /* nothing is decided by payloads */
-	subject->area.num_niovs = shape->num_niovs;
-	subject->area.niov_shift = 12;
-	ifq->area = &subject->area;
+	if (subject->is_spoiled || !is_laid_out(subject, &room))
+		lay_out(subject, &room);
+	clear(subject, shape, judge->pools_made);
 	ifq->rq.entries = shape->rq_entries;
 	ifq->rq.mask = shape->rq_entries - 1;
 	ifq->rq.cached_head = shape->initial_index;
-	ifq->log_mask = JUDGE_LOG - 1;
 	subject->area.contract = shape->contract;
 	ifq->is_checked = shape->is_checked;
-	subject->flight.mask = SUBJECT_FLIGHT_ENTRIES - 1;
-	subject->flight.last_kind = 0;
 	ifq->flight = shape->records ? &subject->flight : NULL;
-	subject->trace = (struct zcrx_trace){
-		.entries = subject->judgements,
-		.capacity = JUDGE_SAID_MAX,
-	};
-	ifq->trace = &subject->trace;
-	zcrx_ifq_setup(ifq);
 	zcrx_area_format(&subject->area);
 	shm_store_relaxed_u32(ifq->rq.head, shape->initial_index, POINT_RQ_HEAD_STORE);
 	shm_store_relaxed_u32(ifq->rq.tail, shape->initial_index, POINT_RQ_TAIL_STORE);
@@ -187,12 +236,17 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	watch->is_armed = watch->is_noting = false;
 }
 
-static bool is_whole(const struct fuzz_zone *zone)
+static bool is_whole(const void *memory, size_t size)
 {
-	uint64_t difference = 0;
+	const uint8_t *at = memory;
+	uint32_t difference = 0;
 
-	for (uint32_t i = 0; i < ZONE_WORDS; i++)
-		difference |= zone->words[i] ^ ZONE_PATTERN;
+	for (size_t i = 0; i < size; i += sizeof(uint32_t)) {
+		uint32_t word;
+
+		memcpy(&word, at + i, sizeof(word));
+		difference |= word ^ ZONE_WORD;
+	}
 	return difference == 0;
 }
 
@@ -200,7 +254,7 @@ static bool is_whole(const struct fuzz_zone *zone)
 static bool are_begun(struct fuzz_subject *subject)
 {
 	uint32_t pools_at = subject->zone_count - subject->zones_of_pools;
-	uint64_t difference = 0;
+	uint32_t difference = 0;
 
 	/* Pools are made in order and their slots reused: those in use are the first ones. */
 	while (subject->zones_in_use < subject->zone_count &&
@@ -208,20 +262,34 @@ static bool are_begun(struct fuzz_subject *subject)
 		       ZCRX_POOL_UNUSED)
 		subject->zones_in_use += 2;
 	for (uint32_t i = 0; i < subject->zones_in_use; i++)
-		difference |= subject->zones[i].words[0] ^ ZONE_PATTERN;
+		difference |= subject->zones[i].words[0] ^ ZONE_WORD;
 	return difference != 0;
+}
+
+/* What of its room is next to it is looked at like a zone. */
+static bool is_room_whole(const struct fuzz_array *array)
+{
+	size_t left = (size_t)(array->start - array->room);
+	size_t size = left < SUBJECT_ZONE_BYTES ? left : SUBJECT_ZONE_BYTES;
+
+	return is_whole(array->start - size, size);
 }
 
 const char *subject_broken_zone(struct fuzz_subject *subject, bool all)
 {
 #ifdef HAS_ASAN
-	(void)subject, (void)all, (void)is_whole, (void)are_begun; /* nobody wrote there unseen */
+	/* Nobody wrote there unseen. */
+	(void)subject, (void)all, (void)is_room_whole, (void)are_begun;
 #else
 	if (!all && !are_begun(subject))
 		return NULL;
 	for (uint32_t i = 0; i < subject->zone_count; i++) {
-		if (!is_whole(&subject->zones[i]))
+		if (!is_whole(subject->zones[i].words, SUBJECT_ZONE_BYTES))
 			return subject->zones[i].behind;
+	}
+	for (uint32_t i = 0; i < SUBJECT_ARRAYS; i++) {
+		if (!is_room_whole(&subject->arrays[i]))
+			return subject->arrays[i].name;
 	}
 #endif
 	return NULL;

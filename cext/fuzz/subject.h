@@ -23,12 +23,22 @@
 #define SUBJECT_ZONES_MAX 32U
 #define SUBJECT_ZONE_BYTES 64U
 #define SUBJECT_BYTES (1U << 22)
+#define SUBJECT_ARRAYS (4U + ZCRX_POOLS_MAX)
 #define SUBJECT_SEEN_MAX 2048U
 #define SUBJECT_FLIGHT_ENTRIES 16U
 
 struct fuzz_zone {
-	uint64_t *words; /* SUBJECT_ZONE_BYTES of them, filled with a pattern */
+	uint32_t *words; /* SUBJECT_ZONE_BYTES of them, filled with a pattern */
 	const char *behind; /* what stands before it */
+};
+
+/*
+ * An array as long as the shape says: it ends where its zone begins, and what of its room is
+ * left before it belongs to nobody.
+ */
+struct fuzz_array {
+	const char *name;
+	uint8_t *room, *start, *end;
 };
 
 /* How the provider reads the ring in one operation, and what the user does meanwhile. */
@@ -58,6 +68,8 @@ struct fuzz_watch {
 struct fuzz_subject {
 	struct zcrx_ifq ifq;
 	struct zcrx_area area;
+	struct zcrx_ifq fresh_ifq; /* as they are before they have a shape */
+	struct zcrx_area fresh_area;
 	struct zcrx_flight flight;
 	struct zcrx_foreign foreign;
 	struct zcrx_trace trace;
@@ -66,8 +78,10 @@ struct fuzz_subject {
 	struct fuzz_zone zones[SUBJECT_ZONES_MAX];
 	uint32_t zone_count, zones_of_pools; /* the latter are the last ones, two a pool */
 	uint32_t zones_in_use; /* those before are looked at after each operation */
+	struct fuzz_array arrays[SUBJECT_ARRAYS];
 	uint32_t used;
-	struct fuzz_shape laid_out; /* for which sizes; queues = 0: for none yet */
+	struct fuzz_shape laid_out; /* with room for these sizes; none: for nothing yet */
+	bool is_spoiled; /* something was found: nobody knows what else was written */
 	_Alignas(SHM_CACHE_LINE) uint8_t memory[SUBJECT_BYTES];
 };
 
