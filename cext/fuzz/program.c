@@ -42,17 +42,19 @@ struct reader {
 };
 
 /* Missing bytes are zeros. */
-static void take(struct reader *reader, void *to, size_t size)
+static inline void take(struct reader *reader, void *to, size_t size)
 {
 	size_t left = (size_t)(reader->end - reader->at);
 
-	if (size > left) {
-		memset(to, 0, size);
-		size = left;
+	if (size <= left) {
+		memcpy(to, reader->at, size); /* as a rule, and then of a size that is known */
+		reader->at += size;
+		return;
 	}
-	if (size)
-		memcpy(to, reader->at, size);
-	reader->at += size;
+	memset(to, 0, size);
+	if (left)
+		memcpy(to, reader->at, left);
+	reader->at += left;
 }
 
 static uint8_t take_byte(struct reader *reader)
@@ -113,8 +115,11 @@ void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size
 			op->count = 1U + take_byte(&reader);
 		if (arguments & FUZZ_ARG_PICK)
 			op->pick = take_byte(&reader);
-		if (arguments & FUZZ_ARG_MODE)
-			op->mode = take_byte(&reader) % fuzz_modes[op->kind];
+		if (arguments & FUZZ_ARG_MODE) {
+			op->mode = take_byte(&reader);
+			if (op->mode >= fuzz_modes[op->kind]) /* a division for few */
+				op->mode %= fuzz_modes[op->kind];
+		}
 		if (arguments & FUZZ_ARG_VALUE)
 			take(&reader, &op->value, sizeof(op->value));
 		if (arguments & FUZZ_ARG_RQE)
