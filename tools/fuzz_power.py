@@ -139,7 +139,8 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
 def _current(folder: Path) -> tuple[int, bytes]:
     """How many programs were run, and the one that is being run; empty if there is none."""
     try:
-        raw = (folder / "current").read_bytes()
+        with (folder / "current").open("rb", buffering=0) as file:  # its history is long
+            raw = file.read(_CURRENT.size + PROGRAM_BYTES)
         executions, _, size, _ = _CURRENT.unpack_from(raw)
     except (OSError, struct.error):
         return 0, b""

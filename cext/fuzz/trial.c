@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A child shares one page with us: how far it came, and what it found. */
+/*
+ * A child shares a few pages with us: how far it came, and what it found.
+ *
+ * Each trial of a provider of somebody else's has a child of its own. Ours keeps nothing
+ * between two programs: there a clerk, a child that stays, holds one trial after the other
+ * until one ends it; a fork for each would take most of a search's time.
+ */
 #define _GNU_SOURCE /* sigabbrev_np */
 #include "trial.h"
 #include "ondemand/usage.h"
@@ -9,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +25,9 @@ struct report {
 	bool is_over;
 	struct fuzz_finding finding;
 	char sanitizer[32]; /* what AddressSanitizer calls it */
+	/* For a clerk. */
+	struct fuzz_program program;
+	uint32_t patience_ms;
 };
 
 struct fuzz_court {
@@ -28,6 +38,8 @@ struct fuzz_court {
 	int quiet_fd;
 	struct fuzz_program *before;
 	uint32_t before_count;
+	pid_t clerk; /* 0: there is none now */
+	int line; /* to it: a byte for each trial, and one back when it is over */
 };
 
 struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
@@ -52,10 +64,24 @@ struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t
 	return court;
 }
 
+/* How a clerk ended, if it did so by itself. */
+static int dismiss(struct fuzz_court *court)
+{
+	int status = 0;
+
+	if (court->clerk == 0)
+		return 0;
+	close(court->line);
+	waitpid(court->clerk, &status, 0);
+	court->clerk = 0;
+	return status;
+}
+
 void fuzz_court_close(struct fuzz_court *court)
 {
 	if (!court)
 		return;
+	dismiss(court);
 	munmap(court->report, sizeof(*court->report));
 	munmap(court, sizeof(*court));
 }
@@ -96,7 +122,8 @@ static void run_before(struct fuzz_court *court)
 	court->runner.after = after;
 }
 
-static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
+/* A child is silent, and dies of what others die of. */
+static void become_child(const struct fuzz_court *court)
 {
 	int quiet = court->quiet_fd;
 
@@ -111,20 +138,49 @@ static void hold_trial(struct fuzz_court *court, const struct fuzz_program *prog
 	reported = court->report;
 	__asan_set_error_report_callback(note_report);
 #endif
-	alarm(court->timeout_s);
-	if (court->patience_ms) {
-		const struct itimerval patience = {
-			.it_value.tv_sec = court->patience_ms / 1000,
-			.it_value.tv_usec = court->patience_ms % 1000 * 1000,
-		};
+}
 
-		setitimer(ITIMER_PROF, &patience, NULL);
-	}
-	run_before(court);
+/* 0 = no bound any more. */
+static void limit(uint32_t timeout_s, uint32_t patience_ms)
+{
+	const struct itimerval patience = {
+		.it_value.tv_sec = patience_ms / 1000,
+		.it_value.tv_usec = patience_ms % 1000 * 1000,
+	};
+
+	alarm(timeout_s);
+	setitimer(ITIMER_PROF, &patience, NULL);
+}
+
+static void run_here(struct fuzz_court *court, const struct fuzz_program *program)
+{
 	fuzz_run(&court->runner, program);
 	court->report->finding = court->runner.finding;
 	court->report->is_over = true;
+}
+
+static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
+{
+	become_child(court);
+	limit(court->timeout_s, court->patience_ms);
+	run_before(court);
+	run_here(court, program);
 	fflush(stdout);
+	_exit(0);
+}
+
+static void hold_trials(struct fuzz_court *court, int line)
+{
+	char byte;
+
+	become_child(court);
+	while (read(line, &byte, 1) == 1) {
+		limit(court->timeout_s, court->report->patience_ms);
+		run_here(court, &court->report->program);
+		limit(0, 0);
+		if (send(line, &byte, 1, MSG_NOSIGNAL) != 1)
+			break;
+	}
 	_exit(0);
 }
 
@@ -163,25 +219,72 @@ static void name_end(struct fuzz_trial *trial, const struct report *report, int 
 	snprintf(finding->actual, sizeof(finding->actual), "it ended the process");
 }
 
+static void end_without_child(void)
+{
+	perror("fork");
+	exit(2);
+}
+
+static void engage(struct fuzz_court *court)
+{
+	int lines[2];
+
+	if (court->clerk)
+		return;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lines))
+		end_without_child();
+	fflush(stdout);
+	court->clerk = fork();
+	if (court->clerk < 0)
+		end_without_child();
+	if (court->clerk == 0) {
+		close(lines[0]);
+		hold_trials(court, lines[1]);
+	}
+	close(lines[1]);
+	court->line = lines[0];
+}
+
+/* The status of the child that it ended, if it did. */
+static int try_by_clerk(struct fuzz_court *court, const struct fuzz_program *program)
+{
+	char byte = 0;
+
+	engage(court);
+	court->report->program = *program;
+	court->report->patience_ms = court->patience_ms;
+	if (send(court->line, &byte, 1, MSG_NOSIGNAL) == 1 && read(court->line, &byte, 1) == 1)
+		return 0;
+	return dismiss(court);
+}
+
+static int try_in_child(struct fuzz_court *court, const struct fuzz_program *program)
+{
+	int status = 0;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		hold_trial(court, program);
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		end_without_child();
+	return status;
+}
+
 void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
 			    uint32_t step),
 	      struct fuzz_trial *trial)
 {
-	int status = 0;
-	pid_t child;
+	/* A clerk prints nothing and knows of no program before. */
+	bool by_clerk = !after && !court->runner.ops && !court->before_count && court->quiet_fd < 0;
+	int status;
 
-	memset(court->report, 0, sizeof(*court->report));
+	memset(court->report, 0, offsetof(struct report, program));
 	court->runner.after = after;
-	fflush(stdout);
-	child = fork();
-	if (child == 0)
-		hold_trial(court, program);
+	status = by_clerk ? try_by_clerk(court, program) : try_in_child(court, program);
 	memset(trial, 0, sizeof(*trial));
-	if (child < 0 || waitpid(child, &status, 0) < 0) {
-		perror("fork");
-		exit(2);
-	}
 	if (!court->report->is_over) {
 		name_end(trial, court->report, status);
 		return;
