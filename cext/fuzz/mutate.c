@@ -411,6 +411,8 @@ static bool is_large(const struct fuzz_shape *shape)
 	       shape->ptr_ring_size > FUZZ_SMALL_MAX;
 }
 
+#define LONG_WORK (1U << 14)
+
 /*
  * A repetition shows what no other program does, is kept for that, and hands itself down:
  * soon most of the time would go to children of such programs. So most are born without.
@@ -426,13 +428,26 @@ static void drop_repeats(struct fuzz_program *program, struct zcrx_rng *rng)
 	program->count = kept;
 }
 
+/* Most programs are far from long, whatever their operations are: then none is looked at. */
+static bool is_long(const struct fuzz_program *program)
+{
+	const struct fuzz_shape *shape = &program->shape;
+	uint32_t most = 4U + 256U + shape->rq_entries + 3U * shape->num_niovs;
+
+	for (uint32_t i = 0; i < program->count; i++) {
+		if (program->ops[i].kind == FUZZ_REPEAT)
+			return fuzz_work(program) >= LONG_WORK;
+	}
+	return (program->count + 1) * most >= LONG_WORK && fuzz_work(program) >= LONG_WORK;
+}
+
 /* A child of such a program is a small one, as a rule, or there would soon be no other. */
 static void tame(struct fuzz_program *program, struct zcrx_rng *rng)
 {
 	struct fuzz_shape *shape = &program->shape;
 
 	drop_repeats(program, rng);
-	if ((!is_large(shape) && fuzz_work(program) < (1U << 14)) || below(rng, 256) == 0)
+	if ((!is_large(shape) && !is_long(program)) || below(rng, 256) == 0)
 		return;
 	shape->num_niovs = (shape->num_niovs - 1) % FUZZ_SMALL_MAX + 1;
 	if (shape->rq_entries > FUZZ_SMALL_MAX)

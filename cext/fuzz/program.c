@@ -127,29 +127,28 @@ void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size
 	}
 }
 
-struct writer {
-	uint8_t *at, *end;
-	bool full;
-};
+/* What an operation can have behind its first byte, and more. */
+#define ARGUMENT_BYTES 24U
 
-static void put(struct writer *writer, const void *from, size_t size)
+#define HAS(arguments, which) ((arguments) / (which) % 2U)
+#define FUZZ_OP_SIZE(name, word, arguments, modes)                                   \
+	1 + HAS(arguments, FUZZ_ARG_COUNT) + HAS(arguments, FUZZ_ARG_PICK) +         \
+		HAS(arguments, FUZZ_ARG_MODE) + HAS(arguments, FUZZ_ARG_VALUE) * 4 + \
+		HAS(arguments, FUZZ_ARG_RQE) * sizeof(struct io_uring_zcrx_rqe),
+static const uint8_t sizes[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_SIZE)};
+
+static void put(uint8_t **at, const void *from, size_t size)
 {
-	if (size > (size_t)(writer->end - writer->at)) {
-		writer->full = true;
-		return;
-	}
-	memcpy(writer->at, from, size);
-	writer->at += size;
+	memcpy(*at, from, size);
+	*at += size;
 }
 
-static void put_byte(struct writer *writer, uint32_t value)
+static void put_byte(uint8_t **at, uint32_t value)
 {
-	uint8_t byte = (uint8_t)value;
-
-	put(writer, &byte, 1);
+	*(*at)++ = (uint8_t)value;
 }
 
-static void encode_shape(const struct fuzz_shape *shape, struct writer *writer)
+static void encode_shape(const struct fuzz_shape *shape, uint8_t **at)
 {
 	const struct large large = {
 		.niovs_less_one = shape->num_niovs - 1,
@@ -160,41 +159,55 @@ static void encode_shape(const struct fuzz_shape *shape, struct writer *writer)
 	bool is_large = shape->num_niovs > FUZZ_SMALL_MAX || shape->rq_entries > FUZZ_SMALL_MAX ||
 			shape->ptr_ring_size > FUZZ_SMALL_MAX;
 
-	put_byte(writer, is_large ? 0 : large.niovs_less_one);
-	put_byte(writer, is_large ? 0 : large.rq_order);
-	put_byte(writer, is_large ? 0 : large.ptr_ring_less_one);
-	put_byte(writer, (is_large ? FLAG_LARGE : 0) |
-				 (zcrx_contract_is_strict(shape->contract) ? FLAG_STRICT : 0) |
-				 (shape->queues > 1 ? FLAG_TWO_QUEUES : 0) |
-				 (shape->is_checked ? FLAG_CHECKED : 0) |
-				 (shape->records ? FLAG_RECORDS : 0));
-	put(writer, &shape->initial_index, sizeof(shape->initial_index));
+	put_byte(at, is_large ? 0 : large.niovs_less_one);
+	put_byte(at, is_large ? 0 : large.rq_order);
+	put_byte(at, is_large ? 0 : large.ptr_ring_less_one);
+	put_byte(at, (is_large ? FLAG_LARGE : 0) |
+			     (zcrx_contract_is_strict(shape->contract) ? FLAG_STRICT : 0) |
+			     (shape->queues > 1 ? FLAG_TWO_QUEUES : 0) |
+			     (shape->is_checked ? FLAG_CHECKED : 0) |
+			     (shape->records ? FLAG_RECORDS : 0));
+	put(at, &shape->initial_index, sizeof(shape->initial_index));
 	if (is_large)
-		put(writer, &large, sizeof(large));
+		put(at, &large, sizeof(large));
+}
+
+/*
+ * Which arguments there are is different each time, so nothing branches by it: what is not
+ * there is written over by what comes next.
+ */
+static void encode_op(const struct fuzz_op *op, uint8_t **to)
+{
+	uint32_t arguments = fuzz_arguments[op->kind];
+	uint8_t *at = *to;
+
+	*to += sizes[op->kind];
+	*at++ = op->kind | (op->queue ? KIND_QUEUE : 0);
+	*at = (uint8_t)(op->count - 1);
+	at += HAS(arguments, FUZZ_ARG_COUNT);
+	*at = op->pick;
+	at += HAS(arguments, FUZZ_ARG_PICK);
+	*at = op->mode;
+	at += HAS(arguments, FUZZ_ARG_MODE);
+	memcpy(at, &op->value, sizeof(op->value));
+	at += HAS(arguments, FUZZ_ARG_VALUE) * sizeof(op->value);
+	memcpy(at, &op->rqe, sizeof(op->rqe));
 }
 
 size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max)
 {
-	struct writer writer = {.at = bytes, .end = bytes + max};
+	uint8_t whole[FUZZ_PROGRAM_BYTES + ARGUMENT_BYTES];
+	uint8_t *at = whole;
+	size_t size;
 
-	encode_shape(&program->shape, &writer);
-	for (uint32_t i = 0; i < program->count; i++) {
-		const struct fuzz_op *op = &program->ops[i];
-		uint32_t arguments = fuzz_arguments[op->kind];
-
-		put_byte(&writer, op->kind | (op->queue ? KIND_QUEUE : 0));
-		if (arguments & FUZZ_ARG_COUNT)
-			put_byte(&writer, op->count - 1);
-		if (arguments & FUZZ_ARG_PICK)
-			put_byte(&writer, op->pick);
-		if (arguments & FUZZ_ARG_MODE)
-			put_byte(&writer, op->mode);
-		if (arguments & FUZZ_ARG_VALUE)
-			put(&writer, &op->value, sizeof(op->value));
-		if (arguments & FUZZ_ARG_RQE)
-			put(&writer, &op->rqe, sizeof(op->rqe));
-	}
-	return writer.full ? 0 : (size_t)(writer.at - bytes);
+	encode_shape(&program->shape, &at);
+	for (uint32_t i = 0; i < program->count; i++)
+		encode_op(&program->ops[i], &at);
+	size = (size_t)(at - whole);
+	if (size > max)
+		return 0;
+	memcpy(bytes, whole, size);
+	return size;
 }
 
 /* ---- what it costs ---------------------------------------------------------------- */
