@@ -569,7 +569,8 @@ static bool run(struct fuzz_runner *runner, const struct fuzz_program *program)
 		runner->rounds = 1;
 		good = program->ops[i].kind == FUZZ_REPEAT ? repeat(runner, program, i) :
 							     step(&bout, &program->shape);
-		if (good && runner->is_quick && i % LOOK_EVERY_OPS == LOOK_EVERY_OPS - 1)
+		if (good && runner->is_quick && (i + 1) % LOOK_EVERY_OPS == 0 &&
+		    i + 1 < program->count)
 			good = good_everywhere(runner, program->shape.queues, false);
 		runner->finding.step = i;
 		if (runner->after)
