@@ -101,7 +101,6 @@ void sink_open(struct fuzz_sink *sink)
 	char why[512];
 
 	die_with_parent();
-	memset(sink, 0, sizeof(*sink));
 	if (library) {
 		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));
 		if (!sink->runner.ops)

@@ -52,6 +52,8 @@ struct fuzz_sink {
 };
 
 /*
+ * The sink is zeros so far: it has room for large instances, which is not touched for nothing.
+ *
  * A finding is kept as three files: NAME.program, NAME.before with the programs that
  * ran before it in this process, as in the history, and NAME.said, in lines: the
  * signature, what, expected, actual.
