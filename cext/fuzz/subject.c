@@ -8,6 +8,7 @@
  */
 #include "subject.h"
 
+/* Behind a zero: a provider that reads one element too many is to go on, and be found. */
 #define ZONE_WORD 0x5aa5a55aU
 #define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint32_t))
 
@@ -22,7 +23,8 @@ static void add_zone(struct fuzz_subject *subject, const char *behind)
 	zone->words = (uint32_t *)&subject->memory[subject->used];
 	subject->used += SUBJECT_ZONE_BYTES;
 	assert(subject->used <= SUBJECT_BYTES);
-	for (uint32_t i = 0; i < ZONE_WORDS; i++)
+	zone->words[0] = 0;
+	for (uint32_t i = 1; i < ZONE_WORDS; i++)
 		zone->words[i] = ZONE_WORD;
 #ifdef HAS_ASAN
 	__asan_poison_memory_region(zone->words, SUBJECT_ZONE_BYTES);
@@ -262,7 +264,7 @@ static bool are_begun(struct fuzz_subject *subject)
 		       ZCRX_POOL_UNUSED)
 		subject->zones_in_use += 2;
 	for (uint32_t i = 0; i < subject->zones_in_use; i++)
-		difference |= subject->zones[i].words[0] ^ ZONE_WORD;
+		difference |= subject->zones[i].words[0];
 	return difference != 0;
 }
 
@@ -284,7 +286,9 @@ const char *subject_broken_zone(struct fuzz_subject *subject, bool all)
 	if (!all && !are_begun(subject))
 		return NULL;
 	for (uint32_t i = 0; i < subject->zone_count; i++) {
-		if (!is_whole(subject->zones[i].words, SUBJECT_ZONE_BYTES))
+		const uint32_t *words = subject->zones[i].words;
+
+		if (words[0] || !is_whole(words + 1, SUBJECT_ZONE_BYTES - sizeof(*words)))
 			return subject->zones[i].behind;
 	}
 	for (uint32_t i = 0; i < SUBJECT_ARRAYS; i++) {
