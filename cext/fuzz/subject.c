@@ -70,7 +70,7 @@ static void *place(struct fuzz_array *array, uint32_t size, bool is_used)
 
 	if (start < array->start) {
 #ifdef HAS_ASAN
-		__asan_unpoison_memory_region(start, array->start - start);
+		__asan_unpoison_memory_region(start, (size_t)(array->start - start));
 #endif
 		memset(start, 0, (size_t)(array->start - start));
 	}
@@ -78,7 +78,7 @@ static void *place(struct fuzz_array *array, uint32_t size, bool is_used)
 		memcpy(at, &(uint32_t){ZONE_WORD}, sizeof(uint32_t));
 #ifdef HAS_ASAN
 	if (start > array->start)
-		__asan_poison_memory_region(array->start, start - array->start);
+		__asan_poison_memory_region(array->start, (size_t)(start - array->start));
 #endif
 	array->start = start;
 	if (is_used)

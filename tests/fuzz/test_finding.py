@@ -60,6 +60,12 @@ def check_refused(path: Path, *words: str) -> None:
         assert word in text
 
 
+def test_sanitizer_sees_what_is_read_behind_an_array() -> None:
+    """The harness is not sanitized; the zones around the provider's arrays are poisoned by it."""
+    trial = Harness(Target(bug=BUG)).run(PROGRAM)
+    assert trial.signature == "asan:use-after-poison"
+
+
 def test_finding_comes_back_as_it_was_written(finding: Finding, path: Path) -> None:
     back = read_finding(path)
     assert back.program == finding.program
