@@ -305,6 +305,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 	struct tally tally = {0};
 	uint32_t kept = 0;
 
+	zcrx_cq_user_expect(&consumer->cq, available, max);
 	if (available > max)
 		available = max;
 	zcrx_findings_look(&consumer->returns.findings);

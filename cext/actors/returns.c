@@ -190,6 +190,7 @@ static uint64_t put_plain(struct zcrx_returns *returns, uint64_t room)
 		return 0;
 	if (count > quiet)
 		count = quiet;
+	zcrx_rq_user_expect(&writer->rq, (uint32_t)count);
 	for (uint64_t i = 0; i < count; i++) {
 		struct zcrx_held *held =
 			&returns->pending[returns->pending_head++ & returns->pending_mask];

@@ -210,6 +210,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 
 	if (count == 0)
 		return 0;
+	zcrx_rq_expect(&rq, available, count);
 	run.count = run.niov = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&rq);

@@ -45,6 +45,16 @@ static inline bool zcrx_is_power_of_two(uint32_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
+/*
+ * A line travels between two cores for the time of a hundred instructions. So that
+ * many are under way at once, each side asks for those of the entries that come this
+ * far behind the one at work. Only for what is published already: a line that is
+ * asked for while its writer is at it would only travel twice.
+ */
+#define ZCRX_RING_AHEAD 64U
+#define ZCRX_RQES_A_LINE (SHM_CACHE_LINE / (uint32_t)sizeof(struct zcrx_rqe_slot))
+#define ZCRX_CQES_A_LINE (SHM_CACHE_LINE / (uint32_t)sizeof(struct zcrx_cqe_slot))
+
 /* ---- refill ring, provider's side -------------------------------------- */
 
 struct zcrx_rq {
@@ -96,6 +106,15 @@ static inline struct io_uring_zcrx_rqe zcrx_rq_take(struct zcrx_rq *rq)
 	};
 }
 
+/* `count` of the `available` entries are taken next: those behind them are soon wanted. */
+static inline void zcrx_rq_expect(const struct zcrx_rq *rq, uint32_t available, uint32_t count)
+{
+	uint32_t end = count + ZCRX_RING_AHEAD < available ? count + ZCRX_RING_AHEAD : available;
+
+	for (uint32_t i = ZCRX_RING_AHEAD; i < end; i += ZCRX_RQES_A_LINE)
+		shm_expect_read(&rq->rqes[(rq->cached_head + i) & rq->mask]);
+}
+
 /*
  * Publish the private head: the slots behind it are the user's again.
  *
@@ -138,6 +157,13 @@ static inline uint32_t zcrx_rq_user_room(struct zcrx_rq_user *rq, uint32_t wante
 		used = rq->cached_tail - rq->cached_head;
 	}
 	return used < rq->entries ? rq->entries - used : 0;
+}
+
+/* `count` entries are put next: the slots behind them are soon wanted. */
+static inline void zcrx_rq_user_expect(const struct zcrx_rq_user *rq, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i += ZCRX_RQES_A_LINE)
+		shm_expect_write(&rq->rqes[(rq->cached_tail + ZCRX_RING_AHEAD + i) & rq->mask]);
 }
 
 /* Write the next entry in place; nothing is visible before publication. */
@@ -196,6 +222,8 @@ static inline void zcrx_cq_put(struct zcrx_cq *cq, uint64_t user_data, int32_t r
 {
 	struct zcrx_cqe_slot *slot = &cq->cqes[cq->cached_tail & cq->mask];
 
+	if (cq->cached_tail % ZCRX_CQES_A_LINE == 0)
+		shm_expect_write(&cq->cqes[(cq->cached_tail + ZCRX_RING_AHEAD) & cq->mask]);
 	shm_store_relaxed_u64(&slot->user_data, user_data, POINT_CQE_STORE);
 	shm_store_relaxed_u64(&slot->res_flags, (uint64_t)flags << 32 | (uint32_t)res,
 			      POINT_CQE_STORE);
@@ -233,6 +261,16 @@ static inline uint32_t zcrx_cq_user_available(struct zcrx_cq_user *cq)
 	cq->cached_tail = shm_load_acquire_u32(cq->tail, POINT_CQ_TAIL_LOAD);
 	count = cq->cached_tail - cq->cached_head;
 	return count < cq->entries ? count : cq->entries;
+}
+
+/* `count` of the `available` completions are taken next: see zcrx_rq_expect(). */
+static inline void zcrx_cq_user_expect(const struct zcrx_cq_user *cq, uint32_t available,
+				       uint32_t count)
+{
+	uint32_t end = count + ZCRX_RING_AHEAD < available ? count + ZCRX_RING_AHEAD : available;
+
+	for (uint32_t i = ZCRX_RING_AHEAD; i < end; i += ZCRX_CQES_A_LINE)
+		shm_expect_read(&cq->cqes[(cq->cached_head + i) & cq->mask]);
 }
 
 static inline struct zcrx_cqe32 zcrx_cq_user_take(struct zcrx_cq_user *cq)

@@ -223,4 +223,23 @@ static inline void shm_pause(void)
 
 #define SHM_CACHE_LINE 64
 
+/*
+ * Hints: this line is soon to be read, or written. They change nothing but time, and
+ * any address will do. A line that is fetched to be written is taken from its last
+ * reader at once; x86 has an instruction for it that compilers give only when asked.
+ */
+static inline void shm_expect_read(const volatile void *line)
+{
+	__builtin_prefetch((const void *)line, 0);
+}
+
+static inline void shm_expect_write(const volatile void *line)
+{
+#if defined(__x86_64__)
+	__asm__ __volatile__("prefetchw %0" : : "m"(*(const volatile char *)line));
+#else
+	__builtin_prefetch((const void *)line, 1);
+#endif
+}
+
 #endif /* ZCRX_SHM_H */

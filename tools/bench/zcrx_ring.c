@@ -54,6 +54,7 @@ static inline void put(void *end, uint64_t first_value, uint32_t count, bool alo
 
 	while (zcrx_rq_user_room(rq, count) < count)
 		wait_a_little(alone);
+	zcrx_rq_user_expect(rq, count);
 	for (uint32_t i = 0; i < count; i++)
 		zcrx_rq_user_put(rq, first_value + i, count, 0);
 	zcrx_rq_user_publish(rq);
@@ -70,6 +71,7 @@ static inline bool take(void *end, uint32_t count, uint64_t *sum)
 		if (side->provider.available < count)
 			return false;
 	}
+	zcrx_rq_expect(rq, side->provider.available, count);
 	side->provider.available -= count;
 	for (uint32_t i = 0; i < count; i++)
 		partial += zcrx_rq_take(rq).off;
