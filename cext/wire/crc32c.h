@@ -14,7 +14,10 @@ uint32_t zcrx_crc32c_more(uint32_t crc, const void *data, size_t size);
 /* The portable computation, for tests and machines without the instruction. */
 uint32_t zcrx_crc32c_portable(const void *data, size_t size);
 
-/* "sse4.2", "armv8-crc" or "portable". */
+/* The instruction alone, for tests of machines that have more; tables where there is none. */
+uint32_t zcrx_crc32c_stepped(const void *data, size_t size);
+
+/* "avx512-vpclmulqdq", "sse4.2", "armv8-crc" or "portable". */
 const char *zcrx_crc32c_kind(void);
 
 #endif /* ZCRX_CRC32C_H */

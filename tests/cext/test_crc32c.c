@@ -9,6 +9,7 @@
 static void check_vector(const uint8_t *bytes, size_t size, uint32_t crc)
 {
 	CHECK_EQ(zcrx_crc32c(bytes, size), crc);
+	CHECK_EQ(zcrx_crc32c_stepped(bytes, size), crc);
 	CHECK_EQ(zcrx_crc32c_portable(bytes, size), crc);
 }
 
@@ -80,8 +81,24 @@ static void the_instruction_agrees_with_the_tables_at_every_size(void)
 {
 	uint8_t *bytes = random_bytes(SIZE_MAX_TESTED);
 
-	for (size_t size = 0; size <= SIZE_MAX_TESTED; size++)
-		CHECK_EQ(zcrx_crc32c(bytes, size), zcrx_crc32c_portable(bytes, size));
+	for (size_t size = 0; size <= SIZE_MAX_TESTED; size++) {
+		uint32_t crc = zcrx_crc32c_portable(bytes, size);
+
+		CHECK_EQ(zcrx_crc32c(bytes, size), crc);
+		CHECK_EQ(zcrx_crc32c_stepped(bytes, size), crc);
+	}
+	free(bytes);
+}
+
+static void a_sum_goes_on_from_wherever_it_stood(void)
+{
+	uint8_t *bytes = random_bytes(SIZE_MAX_TESTED);
+	uint32_t crc = zcrx_crc32c_portable(bytes, SIZE_MAX_TESTED);
+
+	for (size_t cut = 0; cut <= SIZE_MAX_TESTED; cut += 13)
+		CHECK_EQ(zcrx_crc32c_more(zcrx_crc32c(bytes, cut), bytes + cut,
+					  SIZE_MAX_TESTED - cut),
+			 crc);
 	free(bytes);
 }
 
@@ -116,7 +133,8 @@ static void the_kind_is_one_that_is_documented(void)
 {
 	const char *kind = zcrx_crc32c_kind();
 
-	CHECK(!strcmp(kind, "sse4.2") || !strcmp(kind, "armv8-crc") || !strcmp(kind, "portable"));
+	CHECK(!strcmp(kind, "avx512-vpclmulqdq") || !strcmp(kind, "sse4.2") ||
+	      !strcmp(kind, "armv8-crc") || !strcmp(kind, "portable"));
 }
 
 static void *sum(void *context)
@@ -142,4 +160,5 @@ CHECK_MAIN(CASE(the_first_use_may_come_from_two_threads), CASE(published_values_
 	   CASE(an_iscsi_read_command_comes_out), CASE(every_size_agrees_with_the_definition),
 	   CASE(the_instruction_agrees_with_the_tables_at_every_size),
 	   CASE(the_instruction_agrees_with_the_tables_at_every_offset),
-	   CASE(one_flipped_bit_changes_the_sum), CASE(the_kind_is_one_that_is_documented))
+	   CASE(a_sum_goes_on_from_wherever_it_stood), CASE(one_flipped_bit_changes_the_sum),
+	   CASE(the_kind_is_one_that_is_documented))
