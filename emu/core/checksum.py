@@ -21,7 +21,7 @@ def crc32c_portable(data: bytes) -> int:
 
 
 def crc32c_kind() -> str:
-    """What computes CRC32C here: ``avx512-vpclmulqdq``, ``sse4.2``, ``armv8-crc`` or ``portable``."""
+    """What computes CRC32C: ``avx512-vpclmulqdq``, ``sse4.2``, ``armv8-crc``, ``portable``."""
     text: bytes = ffi.string(lib.zcrx_crc32c_kind())
     return text.decode()
 

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "crc32c.h"
+#include "wire/crc32c.h"
 #include "pair.h"
 
 #define ARENA_PACKETS_MAX 4096u
@@ -80,7 +80,7 @@ static inline struct arena arena_create(uint32_t payload_size)
 		die("an arena's memory");
 	fill_with_noise(arena.bytes, size);
 	for (uint32_t i = 0; i < arena.count; i++)
-		arena.crcs[i] = crc32c(0, arena_payload(&arena, i),
+		arena.crcs[i] = zcrx_crc32c_more(0, arena_payload(&arena, i),
 				       payload_size);
 	return arena;
 }

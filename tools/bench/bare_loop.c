@@ -9,10 +9,12 @@
  *
  * Payloads larger than a buffer span several; small ones share one.
  *
- *	bare_loop -s BYTES -t SECONDS [-n BUFFERS] [-v none|touch|crc]
+ *	bare_loop -s BYTES -t SECONDS [-n BUFFERS] [-f] [-v none|touch|crc]
  *
  * -v is what the consumer does with a fragment: not read it, read its first
- * bytes, or compare the packet's CRC32C with the one computed beforehand.
+ * bytes, or compare the packet's CRC32C (by our own cext/wire/crc32c.c) with the one
+ * computed beforehand. -f takes the buffer next that is free longest, as a refill ring
+ * does, instead of the hottest.
  */
 #include "arena.h"
 #include "pool.h"
@@ -47,6 +49,7 @@ struct options {
 	uint32_t num_buffers;
 	double seconds;
 	enum verify verify;
+	bool fifo;
 };
 
 struct producer {
@@ -171,7 +174,7 @@ static void look_at(struct consumer *c, const struct descriptor *d)
 			memcpy(&first, bytes, sizeof(first));
 		c->touched += first;
 	} else if (c->verify == VERIFY_CRC) {
-		c->crc = crc32c(c->crc, bytes, d->size);
+		c->crc = zcrx_crc32c_more(c->crc, bytes, d->size);
 		if (last) {
 			c->wrong += c->crc != arena_crc(c->arena, d->packet);
 			c->crc = 0;
@@ -256,7 +259,7 @@ static double run_loop(const struct options *o)
 	struct producer producer = {
 		.arena = &arena,
 		.area = area,
-		.pool = pool_create(o->num_buffers),
+		.pool = pool_create(o->num_buffers, o->fifo),
 		.descriptors = spsc_side(descriptors, RING_ENTRIES),
 		.returns = spsc_side(returns, RING_ENTRIES),
 	};
@@ -291,7 +294,7 @@ int main(int argc, char **argv)
 	};
 	int option;
 
-	while ((option = getopt(argc, argv, "s:t:n:v:")) != -1) {
+	while ((option = getopt(argc, argv, "s:t:n:v:f")) != -1) {
 		if (option == 's')
 			o.payload_size = parse_count(optarg, 1,
 						     PAYLOAD_SIZE_MAX);
@@ -301,6 +304,8 @@ int main(int argc, char **argv)
 			o.num_buffers = parse_count(optarg, 1, 1u << 20);
 		else if (option == 'v')
 			o.verify = parse_verify(optarg);
+		else if (option == 'f')
+			o.fifo = true;
 		else
 			return 2;
 	}

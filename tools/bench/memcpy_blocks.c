@@ -15,7 +15,7 @@
 /* Takes the places of one batch, as its fragments would be placed. */
 static void take_places(uint64_t *places, uint32_t payload_size)
 {
-	struct pool pool = pool_create(NUM_BUFFERS);
+	struct pool pool = pool_create(NUM_BUFFERS, false);
 	bool shared = payload_size <= SHARED_PAYLOAD_BYTES;
 	uint32_t size = payload_size < BUFFER_BYTES ? payload_size
 						    : BUFFER_BYTES;

@@ -7,16 +7,21 @@ their own, every verdict counted, the audit at the end. A run that is not ``ok``
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from emu.config import ReturnOrder, RunConfig, Verify
 from emu.runtime.session import run
 
 from . import programs
-from .peers import BATCHES, ONE_THREAD_BATCHES, PAYLOAD_SIZES, SMOKE_BATCH, SMOKE_PAYLOAD_SIZE
+from .peers import (
+    BATCHES,
+    CORE_DIR,
+    ONE_THREAD_BATCHES,
+    PAYLOAD_SIZES,
+    SMOKE_BATCH,
+    SMOKE_PAYLOAD_SIZE,
+)
 from .yardstick import BenchError, Group, Ratio, Registry, Unit, Yardstick
 
-CORE_DIR = Path(__file__).resolve().parents[2] / "cext"
 REFILL_SOURCES = (
     "kernel/provider.c",
     "kernel/page_pool.c",
@@ -29,9 +34,9 @@ ARENA_BYTES = 16 << 20  #: of traffic, as in the bare loop
 PACKETS_MAX = 4096
 
 _LOOPS = {
-    "zcrx-emu": (Verify.TOUCH, "bare loop", ">= 0.7"),
+    "zcrx-emu": (Verify.TOUCH, "bare loop", ">= 0.8"),
     "zcrx-emu, untouched": (Verify.NONE, "bare loop, untouched", ""),
-    "zcrx-emu, crc": (Verify.CRC, "bare loop", ">= 0.5"),
+    "zcrx-emu, crc": (Verify.CRC, "bare loop, crc", ">= 0.8"),
 }
 
 
@@ -68,40 +73,37 @@ def _add_refill(registry: Registry) -> None:
         "refill, malformed RQE": ["-m"],
         "refill, one buffer": ["-r"],
     }
+    kernel = programs.build("kernel_refill")
+    bare = programs.build("bare_ring")
+    commands: dict[str, programs.Command] = {
+        **{name: [refill, *options] for name, options in kinds.items()},
+        "kernel, valid RQE": [kernel],
+        "kernel, malformed RQE": [kernel, "-m"],
+        "one CAS": [kernel, "-c"],
+        # The price of an entry between processes stands beside what judging it costs.
+        "bare ring, two processes": [bare],
+    }
     for batch in ONE_THREAD_BATCHES:
-        for name, options in kinds.items():
-            command: programs.Command = [refill, "-b", str(batch), *options]
+        for name, command in commands.items():
             registry.add(
                 Yardstick(
                     name=name,
                     group=Group.REFILL,
                     parameter=batch,
                     unit=Unit.NS_PER_ENTRY,
-                    sample=partial(_sample, command, Unit.NS_PER_ENTRY),
+                    sample=partial(_sample, [*command, "-b", str(batch)], Unit.NS_PER_ENTRY),
                     smoke=batch == SMOKE_BATCH,
                 )
             )
-        # The price of an entry between processes stands beside what judging it costs.
-        registry.add(
-            Yardstick(
-                name="bare ring, two processes",
-                group=Group.REFILL,
-                parameter=batch,
-                unit=Unit.NS_PER_ENTRY,
-                sample=partial(
-                    _sample, [programs.build("bare_ring"), "-b", str(batch)], Unit.NS_PER_ENTRY
-                ),
-                smoke=batch == SMOKE_BATCH,
-            )
-        )
-    for name, target in (
-        ("refill, valid RQE", "<= 2"),
-        ("refill, malformed RQE", "<= 1"),
-        ("refill, one buffer", ""),
+    for name, peer, target in (
+        ("refill, valid RQE", "kernel, valid RQE", "<= 1.5"),
+        ("refill, valid RQE", "one CAS", ""),
+        ("kernel, valid RQE", "one CAS", ""),
+        ("refill, malformed RQE", "bare ring, two processes", "<= 1"),
+        ("refill, malformed RQE", "kernel, malformed RQE", ""),
+        ("refill, one buffer", "bare ring, two processes", ""),
     ):
-        for peer in ("bare ring, two processes", "bare ring, one thread"):
-            goal = target if peer == "bare ring, two processes" else ""
-            registry.add_ratio(Ratio(numerator=name, denominator=peer, target=goal))
+        registry.add_ratio(Ratio(numerator=name, denominator=peer, target=target))
 
 
 def _sample(command: programs.Command, unit: Unit, seconds: float) -> float:
@@ -122,7 +124,8 @@ def _add_runs(registry: Registry) -> None:
                 )
             )
         registry.add_ratio(Ratio(numerator=name, denominator=peer, target=target))
-    registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="memif, best", target=">= 1.0"))
+    registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="bare loop, FIFO"))
+    registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="memif, best", target=">= 1.2"))
     registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="Python Pipe", target=">= 20"))
     registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="Python, best"))
     registry.add_ratio(Ratio(numerator="zcrx-emu", denominator="memcpy"))

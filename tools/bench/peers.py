@@ -34,6 +34,8 @@ SMOKE_PAYLOAD_SIZE = 1448
 
 DPDK = "libdpdk"
 HARNESS = Path(python_harness.__file__)
+CORE_DIR = Path(__file__).resolve().parents[2] / "cext"
+CRC_SOURCES = (CORE_DIR / "wire" / "crc32c.c",)
 
 
 def register(registry: Registry) -> None:
@@ -61,16 +63,17 @@ def _add_rings(registry: Registry) -> None:
 
 
 def _add_loops(registry: Registry) -> None:
-    loop = programs.build("bare_loop")
-    copy = programs.build("memcpy_blocks")
+    loop = programs.build("bare_loop", include=CORE_DIR, more=CRC_SOURCES)
+    copy = programs.build("memcpy_blocks", include=CORE_DIR, more=CRC_SOURCES)
     for size in PAYLOAD_SIZES:
         _add_e2e(registry, "memcpy", size, _timed([copy, "-s", str(size)]))
-        for name, verify in (
+        for name, verify, *more in (
             ("bare loop, untouched", "none"),
             ("bare loop", "touch"),
+            ("bare loop, FIFO", "touch", "-f"),
             ("bare loop, crc", "crc"),
         ):
-            _add_e2e(registry, name, size, _timed([loop, "-s", str(size), "-v", verify]))
+            _add_e2e(registry, name, size, _timed([loop, "-s", str(size), "-v", verify, *more]))
     registry.add_ratio(Ratio(numerator="bare loop", denominator="memcpy"))
 
 
@@ -84,7 +87,7 @@ def _add_dpdk_if_there(registry: Registry) -> None:
         return
     try:
         ring = programs.build("dpdk_ring", package=DPDK)
-        memif = programs.build("dpdk_memif", package=DPDK)
+        memif = programs.build("dpdk_memif", package=DPDK, include=CORE_DIR, more=CRC_SOURCES)
     except BenchError as error:
         registry.add_note(f"This DPDK is not one we know: no rte_ring, no memif. {error}")
         return

@@ -1,7 +1,7 @@
 /*
- * The producer's private book of the area's buffers: a stack of free ones,
- * last in first out so that the hottest is used next, and how often each of
- * the others is referred to. Nobody else touches it, nothing is checked.
+ * The producer's private book of the area's buffers: those that are free, a stack so
+ * that the hottest is used next, or a queue; and how often each of the others is
+ * referred to. Nobody else touches it, nothing is checked.
  */
 #ifndef BENCH_POOL_H
 #define BENCH_POOL_H
@@ -20,16 +20,21 @@
 struct pool {
 	uint32_t *free;		/* buffer indices */
 	uint32_t free_count;
+	uint32_t num_buffers;
+	uint32_t oldest;	/* of a queue: where in `free` the next one stands */
+	bool fifo;
 	uint32_t *references;	/* one a buffer */
 	uint32_t open;		/* the buffer that small payloads now share */
 	uint32_t open_used;	/* bytes of it; BUFFER_BYTES: none is open */
 };
 
-static inline struct pool pool_create(uint32_t num_buffers)
+static inline struct pool pool_create(uint32_t num_buffers, bool fifo)
 {
 	struct pool pool = {
 		.free = malloc(num_buffers * sizeof(uint32_t)),
 		.free_count = num_buffers,
+		.num_buffers = num_buffers,
+		.fifo = fifo,
 		.references = calloc(num_buffers, sizeof(uint32_t)),
 		.open_used = BUFFER_BYTES,
 	};
@@ -41,10 +46,32 @@ static inline struct pool pool_create(uint32_t num_buffers)
 	return pool;
 }
 
+static inline void pool_push(struct pool *pool, uint32_t buffer)
+{
+	uint32_t at = pool->free_count++;
+
+	if (pool->fifo) {
+		at += pool->oldest;
+		at -= at < pool->num_buffers ? 0 : pool->num_buffers;
+	}
+	pool->free[at] = buffer;
+}
+
+static inline uint32_t pool_pop(struct pool *pool)
+{
+	uint32_t at = --pool->free_count;
+
+	if (pool->fifo) {
+		at = pool->oldest++;
+		pool->oldest -= pool->oldest < pool->num_buffers ? 0 : pool->num_buffers;
+	}
+	return pool->free[at];
+}
+
 static inline void pool_put(struct pool *pool, uint32_t buffer)
 {
 	if (--pool->references[buffer] == 0)
-		pool->free[pool->free_count++] = buffer;
+		pool_push(pool, buffer);
 }
 
 /* How many buffers a payload may take that are not taken yet. */
@@ -67,13 +94,13 @@ static inline uint64_t pool_place(struct pool *pool, uint32_t size, bool shared)
 	uint32_t offset = 0;
 
 	if (!shared) {
-		uint32_t buffer = pool->free[--pool->free_count];
+		uint32_t buffer = pool_pop(pool);
 
 		pool->references[buffer] = 1;
 		return (uint64_t)buffer << BUFFER_SHIFT;
 	}
 	if (pool->open_used + size > BUFFER_BYTES) {
-		pool->open = pool->free[--pool->free_count];
+		pool->open = pool_pop(pool);
 		pool->references[pool->open] = 1;
 		pool->open_used = 0;
 	}
