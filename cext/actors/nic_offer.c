@@ -11,6 +11,7 @@ static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flo
 {
 	uint8_t *to = zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off;
 
+	zcrx_nq_expect(nq, len);
 	shm_copy_payload(to, payload, len);
 	if (nq->faults.put_rule)
 		zcrx_nf_put(nq, to, flow, len, crc);

@@ -126,6 +126,9 @@ static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, 
 	struct zcrx_ledger_entry *entry =
 		&nq->queue.ledger[nq->queue.cq.cached_tail & nq->queue.cq.mask];
 
+	if (nq->queue.cq.cached_tail % (SHM_CACHE_LINE / sizeof(*entry)) == 0)
+		shm_expect_write(&nq->queue.ledger[(nq->queue.cq.cached_tail + ZCRX_RING_AHEAD) &
+						   nq->queue.cq.mask]);
 	shm_store_relaxed_u64(&entry->flow_seq,
 			      (uint64_t)nq->mark << 56 | (uint64_t)flow << 32 | seq, POINT_LOG);
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);

@@ -114,6 +114,29 @@ static inline uint32_t zcrx_nq_niov_size(const struct zcrx_nq *nq)
 	return 1U << nq->queue.shape.niov_shift;
 }
 
+/*
+ * Before `len` bytes are copied: the buffer that is granted next will be written soon, and
+ * its lines are with its last user. So many of them are called for that a copy finds them
+ * here; the processor fetches the rest by itself. Not for little payloads: they share buffers.
+ */
+#define ZCRX_EXPECT_MIN 256U
+#define ZCRX_EXPECT_MAX 1536U
+
+static inline void zcrx_nq_expect(const struct zcrx_nq *nq, uint32_t len)
+{
+	const struct zcrx_grant_ring *grants = &nq->queue.grants;
+	const uint8_t *next;
+
+	if (len < ZCRX_EXPECT_MIN || grants->cached_head == grants->cached_tail)
+		return;
+	next = zcrx_area_niov(
+		&nq->queue.area,
+		shm_load_relaxed_u32(&grants->slots[grants->cached_head & grants->mask],
+				     POINT_GRANT_SLOT));
+	for (uint32_t at = 0; at < len && at < ZCRX_EXPECT_MAX; at += SHM_CACHE_LINE)
+		shm_expect_write(next + at);
+}
+
 static inline void zcrx_nq_count_offered(struct zcrx_nq *nq, uint32_t len)
 {
 	nq->packets_offered++;
