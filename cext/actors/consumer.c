@@ -77,8 +77,8 @@ struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t
 	    zcrx_returns_init(&consumer->returns, &consumer->queue, params, rules, rule_count))
 		goto out_free;
 	consumer->params = *params;
-	consumer->waiter = (struct zcrx_waiter){.spins = 500, .yields = 50};
 	consumer->bell = &consumer->queue.bells->consumers[index];
+	zcrx_waiter_init(&consumer->waiter, consumer->bell, ZCRX_BUSY_PROCESSES(params->queues));
 	attach_rings(consumer);
 	consumer->next_seq = calloc(flow_count, sizeof(uint32_t));
 	consumer->flow_known = calloc(flow_count, 1);
@@ -247,17 +247,15 @@ static struct zcrx_held held_of(const struct zcrx_fragment *fragment)
 	};
 }
 
-static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held)
+static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held, uint32_t index)
 {
-	uint32_t index = consumer->cq.cached_head - 1; /* it was taken */
-
 	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
 		consumer->sink += consumer->queue.area.bytes[held->off];
 	zcrx_findings_received(&consumer->returns.findings, held, index);
 }
 
 static void receive_marked(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
-			   struct tally *tally)
+			   uint32_t index, struct tally *tally)
 {
 	uint32_t found = check_marked(consumer, fragment, tally);
 	uint32_t rule = fragment->mark;
@@ -267,24 +265,25 @@ static void receive_marked(struct zcrx_consumer *consumer, struct zcrx_fragment 
 	if (is_order_mark(mark_kind(consumer, rule)))
 		fragment->mark = 0;
 	held = held_of(fragment);
-	hold(consumer, &held);
+	hold(consumer, &held, index);
 	if (found)
 		zcrx_findings_tell(&consumer->returns.findings, &held, found, rule);
 }
 
-static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment,
+/* `index`: where in the completion queue it stood. */
+static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragment, uint32_t index,
 		    struct tally *tally)
 {
 	struct zcrx_held held = held_of(fragment);
 
 	if (fragment->user_data >= consumer->queue.shape.flows_max) {
 		shm_count(&consumer->queue.lab->bad_completions, 1);
-		hold(consumer, &held);
+		hold(consumer, &held, index);
 	} else if (fragment->mark) {
-		receive_marked(consumer, fragment, tally);
+		receive_marked(consumer, fragment, index, tally);
 	} else {
 		check_order(consumer, fragment, tally);
-		hold(consumer, &held);
+		hold(consumer, &held, index);
 	}
 }
 
@@ -297,20 +296,39 @@ static void count_gaps(struct zcrx_lab_shared *lab, const struct tally *tally)
 			      POINT_COUNTER);
 }
 
+/* `count` of the `available` completions are taken next: those behind them are soon wanted. */
+static void expect(const struct zcrx_consumer *consumer, uint32_t available, uint32_t count)
+{
+	uint32_t notes_a_line = SHM_CACHE_LINE / sizeof(struct zcrx_ledger_entry);
+	uint32_t end = count + ZCRX_RING_AHEAD < available ? count + ZCRX_RING_AHEAD : available;
+
+	zcrx_cq_user_expect(&consumer->cq, available, count);
+	for (uint32_t i = ZCRX_RING_AHEAD; i < end; i += notes_a_line)
+		shm_expect_read(&consumer->queue.ledger[(consumer->cq.cached_head + i) &
+							consumer->cq.mask]);
+}
+
 uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment *fragments,
 			    uint32_t max)
 {
 	struct zcrx_lab_shared *lab = consumer->queue.lab;
 	uint32_t available = zcrx_cq_user_available(&consumer->cq);
 	struct tally tally = {0};
+	uint32_t first = consumer->cq.cached_head;
 	uint32_t kept = 0;
 
-	zcrx_cq_user_expect(&consumer->cq, available, max);
+	expect(consumer, available, max);
 	if (available > max)
 		available = max;
 	zcrx_findings_look(&consumer->returns.findings);
+	/* First all of them, so that their bytes are under way together. */
 	for (uint32_t i = 0; i < available; i++) {
-		struct zcrx_fragment fragment = take_one(consumer);
+		fragments[i] = take_one(consumer);
+		if (lies_in_area(consumer, &fragments[i]))
+			shm_expect_read(consumer->queue.area.bytes + fragments[i].off);
+	}
+	for (uint32_t i = 0; i < available; i++) {
+		struct zcrx_fragment fragment = fragments[i];
 
 		if (!(fragment.flags & IORING_CQE_F_MORE)) {
 			/* The end of a flow, or an error: no buffer comes with it. */
@@ -322,7 +340,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 			count_outside(consumer, &fragment);
 			continue;
 		}
-		receive(consumer, &fragment, &tally);
+		receive(consumer, &fragment, first + i, &tally);
 		if (consumer->poison)
 			zcrx_poison_hand_out(consumer->poison, niov_of(consumer, fragment.off));
 		tally.fragments++;
