@@ -30,7 +30,7 @@ class Default(int):
 AREA_BUFFERS = Default(1024)
 COPY_AREA_BUFFERS = 8192  #: so many that the freelist, where copies go, does not run empty
 HOLD = Default(32)  #: fragments
-GRANT_ENTRIES = Default(512)
+GRANT_ENTRIES = Default(128)
 
 
 class Pace(enum.StrEnum):
@@ -117,6 +117,8 @@ class RunConfig:
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
     ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
     grant_entries: int = GRANT_ENTRIES  #: buffers posted to the NIC, power of two, 16 to 4096
+    #: buffers that go round as long as they come back at once, beside those that are held; 0 = all
+    in_flight: int = 128
     log_entries: int = 1 << 21  #: RQEs that may wait for reconciliation, power of two
     initial_index: int = 0  #: where the rings' indices start, u32
     pace: Pace = Pace.FAST
@@ -155,6 +157,7 @@ class RunConfig:
         _check("laps", self.laps, 0, 2**32)
         _check("queues", self.queues, 1, QUEUES_MAX)
         _check("area_buffers", self.area_buffers, FRAGMENTS_MAX + 1, AREA_BUFFERS_MAX)
+        _check("in_flight", self.in_flight, 0, AREA_BUFFERS_MAX)
         _check("ptr_ring_size", self.ptr_ring_size, 1, RQ_ENTRIES_MAX)
         _check("initial_index", self.initial_index, 0, 2**32 - 1)
         _check("wait_ms", self.wait_ms, 0, 60000)

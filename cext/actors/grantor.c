@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Waking this process costs more than all the work it does for a few buffers.
- * It therefore works in large steps: it is woken when a grant ring is half
- * empty and fills it up, and it never spins, since NIC and consumer may need
- * both cores of a small machine.
+ * It therefore works in large steps: it fills a grant ring up when a good part of it
+ * is empty. So that nobody has to wake it, it stays awake for a while, on the core of
+ * whoever has least to do where there is not one for each.
  */
 #include "grantor.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,9 @@
 #define SLEEP_US 5000U
 /* Nobody rings when a fault has made an allocation fail: it is tried again after so long. */
 #define RETRY_US 50U
+/* So long a NIC lacks buffers for a packet before more of them circulate. */
+#define DRY_NS 1000000U
+#define PACKET_BUFFERS 16U
 
 /* A queue as the provider serves it. */
 struct served {
@@ -21,11 +25,16 @@ struct served {
 	uint64_t allocations; /* the plan's ordinals */
 	uint32_t failing; /* so many allocations more fail by a fault */
 	bool failed; /* the last one did */
+	uint32_t window; /* buffers that may circulate: see is_held_back() */
+	bool held_back; /* the last look at the queue was in vain for that */
+	uint64_t dry_since; /* when the NIC was first seen short of grants meanwhile; 0 = not */
 };
 
 struct zcrx_grantor {
 	struct zcrx_run_shared *run;
 	struct zcrx_bells *bells;
+	struct zcrx_waiter waiter;
+	struct zcrx_placement *placement;
 	uint32_t acked;
 	uint32_t queue_count;
 	struct served queues[];
@@ -34,7 +43,7 @@ struct zcrx_grantor {
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
 				      const struct zcrx_mapping *mappings,
 				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
-				      uint64_t seed)
+				      uint64_t seed, uint32_t window)
 {
 	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
 	struct zcrx_grantor *grantor =
@@ -45,15 +54,18 @@ struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t q
 	grantor->run = mappings[0].run;
 	grantor->bells = mappings[0].bells;
 	grantor->queue_count = queues;
+	zcrx_waiter_init(&grantor->waiter, &grantor->bells->provider, ZCRX_BUSY_PROCESSES(queues));
+	grantor->placement = zcrx_placement_new(grantor->bells, queues);
 	for (uint32_t i = 0; i < queues; i++) {
 		struct served *served = &grantor->queues[i];
 
 		if (zcrx_queue_attach(&served->queue, shape, i, &mappings[i]) ||
 		    zcrx_fault_compile(&served->plan, rules, rule_count, seed, i, &area)) {
-			free(grantor);
+			zcrx_grantor_free(grantor);
 			return NULL;
 		}
 		served->queue.ifq.is_checked = true;
+		served->window = window && !mappings[i].provider ? window : UINT32_MAX;
 		served->plan.journal = served->queue.journals[ZCRX_JOURNAL_PROVIDER];
 	}
 	return grantor;
@@ -61,6 +73,9 @@ struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t q
 
 void zcrx_grantor_free(struct zcrx_grantor *grantor)
 {
+	if (!grantor)
+		return;
+	zcrx_placement_free(grantor->placement);
 	free(grantor);
 }
 
@@ -155,6 +170,39 @@ static int64_t allocate(struct served *served, struct zcrx_page_pool *pool)
 	return niov;
 }
 
+/*
+ * Buffers that come back are used before others are taken from the freelist, and those
+ * that were taken once circulate for ever. The fewer do, the sooner each is written
+ * again, while it is still in a cache. So no more than the window are taken as long as
+ * they come back: a consumer that was away for a moment finds as much to do with few
+ * buffers as with many. Where a NIC stays without any, the consumer keeps them, and
+ * the window grows. Not for a provider of somebody else's: when it takes what is its own affair.
+ */
+static bool is_held_back(struct served *served, struct zcrx_page_pool *pool)
+{
+	struct zcrx_queue *queue = &served->queue;
+	uint32_t niov;
+	uint64_t now;
+
+	served->held_back = zcrx_pp_inflight(pool) >= served->window &&
+			    zcrx_pp_cache_count(pool) == 0 && !zcrx_ifq_available(&queue->ifq) &&
+			    zcrx_pp_ring_snapshot(pool, &niov, 1) == 0;
+	if (!served->held_back ||
+	    queue->grants.entries - zcrx_grant_room(&queue->grants) >= PACKET_BUFFERS) {
+		served->dry_since = 0;
+		return served->held_back;
+	}
+	now = zcrx_now_ns();
+	if (served->dry_since == 0)
+		served->dry_since = now;
+	if (now - served->dry_since < DRY_NS)
+		return true;
+	served->window += ZCRX_PP_REFILL;
+	served->dry_since = 0;
+	served->held_back = false;
+	return false;
+}
+
 /* Does a fault keep the queue short of buffers? Time ends it, and nobody rings then. */
 static bool is_kept_short(const struct served *served)
 {
@@ -170,6 +218,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 	uint32_t granted = 0;
 	bool is_short = false;
 
+	served->held_back = false;
 	follow_user(queue);
 	follow_restart(queue);
 	zcrx_ifq_retry_release(&queue->ifq);
@@ -179,7 +228,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 	/* Without a call of the provider it would stay hidden from copies for long. */
 	if (room == 0)
 		zcrx_ifq_pass_hidden(&queue->ifq);
-	while (granted < room) {
+	while (granted < room && !is_held_back(served, pool)) {
 		int64_t niov = allocate(served, pool);
 
 		if (niov < 0) {
@@ -194,6 +243,8 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 		zcrx_grant_put(&queue->grants, (uint32_t)niov);
 		granted++;
 	}
+	/* Neither is helped by a NIC that asks for more. */
+	is_short |= served->held_back;
 	if (is_short != (shm_load_relaxed_u32(&queue->grants.shared->starved, POINT_COUNTER) != 0))
 		shm_store_relaxed_u32(&queue->grants.shared->starved, is_short, POINT_COUNTER);
 	if (granted) {
@@ -202,7 +253,9 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 		zcrx_grant_publish(&queue->grants);
 		zcrx_bell_ring(&queue->bells->nic, ZCRX_BELL_GRANTS);
 	}
-	if (!is_short)
+	if (served->held_back)
+		*reasons |= zcrx_bell_refill(queue->index);
+	else if (!is_short)
 		*reasons |= ZCRX_BELL_GRANTS;
 	else if (!served->failed)
 		*reasons |= zcrx_bell_refill(queue->index);
@@ -287,10 +340,13 @@ static bool is_asked(const struct zcrx_queue *queue)
 		       shm_load_relaxed_u32(&restart->done, POINT_USER);
 }
 
-/* Is there something to do on a queue, seen from why we are about to sleep? */
+/* Is there something to do on a queue that is worth it, seen from why we are idle? */
 static bool wants_us(struct served *served, uint32_t reasons)
 {
 	struct zcrx_queue *queue = &served->queue;
+	uint32_t room = zcrx_grant_room(&queue->grants);
+	uint32_t step = queue->grants.entries / 4;
+	uint32_t available;
 
 	if (is_asked(queue))
 		return true;
@@ -298,38 +354,88 @@ static bool wants_us(struct served *served, uint32_t reasons)
 		return false;
 	/* A queue without buffers waits for RQEs, the others for the NIC to take some. */
 	if (!(reasons & zcrx_bell_refill(queue->index)))
-		return zcrx_grant_room(&queue->grants) > queue->grants.entries / 2;
-	if (zcrx_ifq_available(&queue->ifq))
+		return room >= step;
+	available = zcrx_ifq_available(&queue->ifq);
+	/* A few can wait while the NIC has enough. */
+	if (available >= step || (available && room > queue->grants.entries - step))
 		return true;
+	if (served->held_back)
+		return served->dry_since && zcrx_now_ns() - served->dry_since >= DRY_NS;
 	/* What came home past us: from a dying pool, or because a ptr ring was full. */
 	return zcrx_area_free_count(&queue->area) && !zcrx_ifq_is_hidden(&queue->ifq);
 }
 
+static bool serves(uint32_t state)
+{
+	return state == ZCRX_RUN_TRAFFIC || state == ZCRX_RUN_QUIESCE;
+}
+
+/* Is there something to do, seen from why we are idle? */
+static bool is_wanted(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+{
+	/* Pairs with the release in zcrx_run_set_state(). */
+	if (shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state)
+		return true;
+	for (uint32_t i = 0; i < grantor->queue_count && serves(state); i++) {
+		if (wants_us(&grantor->queues[i], reasons))
+			return true;
+	}
+	return false;
+}
+
+/* Is there a queue that a fault keeps short? Nobody rings when that is over. */
+static bool is_any_kept_short(const struct zcrx_grantor *grantor, uint32_t state)
+{
+	for (uint32_t i = 0; i < grantor->queue_count && serves(state); i++) {
+		if (is_kept_short(&grantor->queues[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool is_any_held_back(const struct zcrx_grantor *grantor)
+{
+	for (uint32_t i = 0; i < grantor->queue_count; i++) {
+		if (grantor->queues[i].held_back)
+			return true;
+	}
+	return false;
+}
+
 static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
 {
-	uint32_t seq = zcrx_bell_prepare(&grantor->bells->provider, reasons);
-	/* Pairs with the release in zcrx_run_set_state(). */
-	bool work = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state;
-	bool serves = state == ZCRX_RUN_TRAFFIC || state == ZCRX_RUN_QUIESCE;
-	uint32_t timeout_us = SLEEP_US;
+	struct zcrx_bell *bell = &grantor->bells->provider;
+	uint32_t timeout_us = is_any_kept_short(grantor, state) ? RETRY_US :
+			      is_any_held_back(grantor)		? DRY_NS / 1000 :
+								  SLEEP_US;
+	uint32_t seq = zcrx_bell_prepare(bell, reasons);
 
 	/* Looked at again after the announcement: see zcrx_bell_prepare(). */
-	for (uint32_t i = 0; i < grantor->queue_count && serves && !work; i++) {
-		work = wants_us(&grantor->queues[i], reasons);
-		if (is_kept_short(&grantor->queues[i]))
-			timeout_us = RETRY_US;
-	}
-	if (work)
-		zcrx_bell_cancel(&grantor->bells->provider);
+	if (is_wanted(grantor, state, reasons))
+		zcrx_bell_cancel(bell);
 	else
-		zcrx_bell_sleep(&grantor->bells->provider, seq, timeout_us);
+		zcrx_bell_sleep(bell, seq, timeout_us);
+}
+
+/* Nothing to do: stay awake for a while, and then sleep until there is. */
+static void wait(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+{
+	while (!is_any_kept_short(grantor, state) && !zcrx_waiter_idle(&grantor->waiter)) {
+		if (is_wanted(grantor, state, reasons))
+			return;
+		if (grantor->placement)
+			zcrx_placement_follow(grantor->placement);
+	}
+	if (grantor->placement)
+		zcrx_placement_release(grantor->placement);
+	sleep_until_rung(grantor, state, reasons);
 }
 
 int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)
 {
 	uint64_t deadline = zcrx_now_ns() + (uint64_t)slice_ms * 1000000;
 
-	for (;;) {
+	do {
 		/* Pairs with the release in zcrx_run_set_state(): what was prepared for it is there. */
 		uint32_t state = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE);
 		uint32_t reasons;
@@ -337,12 +443,10 @@ int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)
 		if (state == ZCRX_RUN_EXIT)
 			return 1;
 		reasons = round_of(grantor, state);
-		if (reasons) {
-			sleep_until_rung(grantor, state, reasons);
-			if (zcrx_now_ns() >= deadline)
-				return 0;
-		} else if (zcrx_now_ns() >= deadline) {
-			return 0;
-		}
-	}
+		if (reasons)
+			wait(grantor, state, reasons);
+		else
+			zcrx_waiter_worked(&grantor->waiter);
+	} while (zcrx_now_ns() < deadline);
+	return 0;
 }

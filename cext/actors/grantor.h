@@ -20,7 +20,7 @@ struct zcrx_grantor;
 struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
 				      const struct zcrx_mapping *mappings,
 				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
-				      uint64_t seed);
+				      uint64_t seed, uint32_t window);
 void zcrx_grantor_free(struct zcrx_grantor *grantor);
 
 /* Run for about slice_ms. 0: call again; 1: the run is over. */

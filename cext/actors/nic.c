@@ -46,7 +46,7 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 	nic->arena = arena;
 	nic->run = mappings[0].run;
 	nic->bells = mappings[0].bells;
-	nic->waiter = (struct zcrx_waiter){.spins = 500, .yields = 50};
+	zcrx_waiter_init(&nic->waiter, &nic->bells->nic, ZCRX_BUSY_PROCESSES(queues));
 	nic->queue_count = queues;
 	for (uint32_t i = 0; i < queues; i++) {
 		struct zcrx_nq *nq = &nic->queues[i];
@@ -122,7 +122,7 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	}
 	/* While the process spins, a look at the clock each time would be most of its work. */
 	if (nic->params.wait_max_ns &&
-	    ((nic->waiter.idle <= nic->waiter.spins && nic->waiter.idle % CLOCK_EVERY_IDLE) ||
+	    ((!nic->waiter.is_tired && nic->waiter.idle % CLOCK_EVERY_IDLE) ||
 	     zcrx_now_ns() - nq->blocked_since < nic->params.wait_max_ns))
 		return false;
 	return true;

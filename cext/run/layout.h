@@ -78,6 +78,9 @@ struct zcrx_run_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u32 provider_ack;
 };
 
+/* Those of a run that are ever busy: the NIC, the provider, and a consumer a queue. */
+#define ZCRX_BUSY_PROCESSES(queues) ((queues) + 2U)
+
 struct zcrx_bells {
 	struct zcrx_bell provider;
 	struct zcrx_bell nic;

@@ -9,18 +9,61 @@
 #include <time.h>
 #include <unistd.h>
 
+/* So long nobody has to wake a process that has nothing to do. */
+#define WAIT_NS 50000U
+/* The first looks cost no system call: most waits are shorter than one. */
+#define SPINS 64U
+#define CROWDED_SPINS 2U
+#define CLOCK_EVERY 16U
+
+uint32_t zcrx_cores_allowed(void)
+{
+	cpu_set_t allowed;
+
+	return sched_getaffinity(0, sizeof(allowed), &allowed) ? 1 : (uint32_t)CPU_COUNT(&allowed);
+}
+
+void zcrx_waiter_init(struct zcrx_waiter *waiter, struct zcrx_bell *bell, uint32_t processes)
+{
+	*waiter = (struct zcrx_waiter){
+		.bell = bell,
+		.is_crowded = zcrx_cores_allowed() < processes,
+	};
+	waiter->spins = waiter->is_crowded ? CROWDED_SPINS : SPINS;
+}
+
+/* Relaxed: a hint, and a wrong one only costs time. */
+static void tell_where(struct zcrx_bell *bell, uint32_t looks)
+{
+	int cpu = sched_getcpu();
+
+	shm_store_relaxed_u32(&bell->idle, shm_load_relaxed_u32(&bell->idle, POINT_COUNTER) + looks,
+			      POINT_COUNTER);
+	shm_store_relaxed_u32(&bell->cpu, cpu < 0 ? 0 : (uint32_t)cpu + 1, POINT_COUNTER);
+}
+
 bool zcrx_waiter_idle(struct zcrx_waiter *waiter)
 {
-	waiter->idle++;
-	if (waiter->idle <= waiter->spins) {
+	uint64_t now;
+
+	if (waiter->is_tired)
+		return true;
+	if (++waiter->idle <= waiter->spins) {
 		shm_pause();
 		return false;
 	}
-	if (waiter->idle <= waiter->spins + waiter->yields) {
+	if (waiter->is_crowded)
 		sched_yield();
+	else
+		shm_pause();
+	if ((waiter->idle - waiter->spins) % CLOCK_EVERY != 1)
 		return false;
-	}
-	return true;
+	now = zcrx_now_ns();
+	if (waiter->idle == waiter->spins + 1)
+		waiter->since = now;
+	tell_where(waiter->bell, CLOCK_EVERY);
+	waiter->is_tired = now - waiter->since >= WAIT_NS;
+	return waiter->is_tired;
 }
 
 uint32_t zcrx_bell_prepare(struct zcrx_bell *bell, uint32_t reason)

@@ -2,10 +2,12 @@
 /*
  * Doorbells: how an idle process sleeps and how it is woken.
  *
- * Waiting is adaptive: spin a little (the peer is often at work on the other
- * core), yield a little (it may want this very core), then sleep on a futex
- * with a bound. A wake costs a system call, and across cores tens of
- * microseconds, so a ringer looks at `waiting` first and rings only who sleeps.
+ * A wake costs its ringer a system call, and across cores tens of microseconds: a
+ * process that has nothing to do therefore stays awake for a while, so that the one
+ * that has most to do need not wake it, and rings only who sleeps (`waiting`). Where
+ * there is a core for each process it spins; where there is not it yields, for its
+ * peers may want this very core. Both end after WAIT_NS, by a sleep on a futex that
+ * has a bound, too.
  *
  * Bells lie in memory that users map too. A user who scribbles on one makes
  * somebody wake early or late, never not at all: no sleep exceeds its bound.
@@ -18,6 +20,9 @@
 struct zcrx_bell {
 	_Alignas(SHM_CACHE_LINE) shm_u32 seq;
 	shm_u32 waiting; /* 0, or why its owner sleeps */
+	/* A hint for the provider, which makes room for the busiest: see zcrx_placement. */
+	_Alignas(SHM_CACHE_LINE) shm_u32 idle; /* looks in vain so far, modulo 2^32 */
+	shm_u32 cpu; /* where the last of them was + 1; 0 = nowhere yet */
 };
 
 /* Why a process sleeps; a ringer wakes it only for what it can change. */
@@ -34,20 +39,27 @@ static inline uint32_t zcrx_bell_refill(uint32_t queue)
 	return (uint32_t)1 << (8 + queue % 24);
 }
 
-/* How far a waiter has gone from spinning to sleeping. */
+/* How far a waiter has gone from work to sleep. */
 struct zcrx_waiter {
-	uint32_t idle; /* rounds without work since the last work */
-	uint32_t spins; /* rounds to spin before yielding */
-	uint32_t yields; /* rounds to yield before sleeping */
+	struct zcrx_bell *bell; /* its own */
+	uint64_t since; /* when it began to look in vain */
+	uint32_t idle; /* looks in vain since the last work */
+	uint32_t spins; /* so many of them cost no system call */
+	bool is_crowded; /* there is not a core for each process */
+	bool is_tired; /* it has stayed awake for long enough */
 };
+
+/* `processes`: how many there are in the run that are ever busy. */
+void zcrx_waiter_init(struct zcrx_waiter *waiter, struct zcrx_bell *bell, uint32_t processes);
 
 static inline void zcrx_waiter_worked(struct zcrx_waiter *waiter)
 {
 	waiter->idle = 0;
+	waiter->is_tired = false;
 }
 
 /*
- * One idle round. True when the caller should prepare to sleep: call
+ * One look in vain. True when the caller should prepare to sleep: call
  * zcrx_bell_prepare(), look for work once more, then zcrx_bell_sleep().
  */
 bool zcrx_waiter_idle(struct zcrx_waiter *waiter);
@@ -76,5 +88,7 @@ static inline void zcrx_bell_ring(struct zcrx_bell *bell, uint32_t reasons)
 }
 
 uint64_t zcrx_now_ns(void);
+/* How many cores this process may use. */
+uint32_t zcrx_cores_allowed(void);
 
 #endif /* ZCRX_BELL_H */

@@ -127,6 +127,13 @@ def stress(
         int | None,
         typer.Option(help=f"Buffers posted to the NIC ({GRANT_ENTRIES}; no more than there are)."),
     ] = None,
+    in_flight: Annotated[
+        int,
+        typer.Option(
+            help="Buffers that go round as long as they come back at once, beside those that are "
+            "held; 0 = the whole area."
+        ),
+    ] = _DEFAULTS.in_flight,
     ptr_ring_size: Annotated[int, typer.Option(help="Slots of a page pool's ptr ring.")] = (
         _DEFAULTS.ptr_ring_size
     ),
@@ -187,6 +194,7 @@ def stress(
         rq_entries=rq_entries,
         cq_entries=cq_entries,
         grant_entries=GRANT_ENTRIES if grant_entries is None else grant_entries,
+        in_flight=in_flight,
         ptr_ring_size=ptr_ring_size,
         initial_index=initial_index,
         pace=pace,

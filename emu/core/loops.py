@@ -93,13 +93,14 @@ class ProviderLoop(_Loop):
         rules: Sequence[Rule] = (),
         *,
         seed: int = 0,
+        window: int = 0,
     ) -> None:
         self._keep: list[Any] = []
         array = raw_mappings(mappings, self._keep)
         self._own(
             lib.zcrx_grantor_new(
                 *(raw_shape(shape), len(mappings), array),
-                *(raw_rules(rules, self._keep), len(rules), seed),
+                *(raw_rules(rules, self._keep), len(rules), seed, window),
             ),
             lib.zcrx_grantor_free,
         )

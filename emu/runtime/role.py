@@ -34,6 +34,7 @@ def nic_setup(config: RunConfig) -> dict[str, Any]:
 def provider_setup(config: RunConfig, run_dir: Path | None) -> dict[str, Any]:
     """What the provider process is told; the folder is for its last word."""
     return {
+        "window": config.in_flight and config.in_flight + config.hold,
         "seed": config.seed,
         "rules": rules_of(config.plan, Actor.PROVIDER),
         "run_dir": None if run_dir is None else str(run_dir),

@@ -157,6 +157,7 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
         setup.mappings,
         setup.message["rules"],
         seed=setup.message["seed"],
+        window=setup.message["window"],
     )
     channel.say(Event.ATTACHED)
     from emu.verdict import report  # here: nobody waits for it any more

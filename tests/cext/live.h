@@ -140,7 +140,7 @@ static inline void live_start(struct live *live, const struct live_config *confi
 	live->nic = zcrx_nic_new(&config->shape, live->queue_count, live->mappings, live->arena,
 				 &config->nic, NULL, 0);
 	live->grantor =
-		zcrx_grantor_new(&config->shape, live->queue_count, live->mappings, NULL, 0, 0);
+		zcrx_grantor_new(&config->shape, live->queue_count, live->mappings, NULL, 0, 0, 0);
 	REQUIRE(live->nic && live->grantor);
 	threads_start(&live->kernel_side, live_grantor, live->grantor);
 	threads_start(&live->kernel_side, live_nic, live->nic);

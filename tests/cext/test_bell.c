@@ -81,16 +81,26 @@ static void a_sleep_ends_by_itself_and_takes_the_announcement_down(void)
 	zcrx_bell_sleep(&bell, zcrx_bell_prepare(&bell, ZCRX_BELL_WORK), 0);
 }
 
-static void a_waiter_spins_then_yields_then_sleeps(void)
+static void a_waiter_stays_awake_for_a_while_and_then_sleeps(void)
 {
-	struct zcrx_waiter waiter = {.spins = 3, .yields = 2};
+	uint32_t crowds[] = {1, UINT32_MAX}; /* processes: of a core each, and not */
 
-	for (uint32_t i = 0; i < 5; i++)
+	for (uint32_t i = 0; i < COUNT_OF(crowds); i++) {
+		struct zcrx_bell bell = {0};
+		struct zcrx_waiter waiter;
+		uint64_t start = check_now_ns();
+
+		zcrx_waiter_init(&waiter, &bell, crowds[i]);
+		CHECK_EQ(waiter.is_crowded, i);
+		while (!zcrx_waiter_idle(&waiter))
+			continue;
+		CHECK(check_now_ns() - start >= 50000);
+		CHECK(atomic_load(&bell.idle) > 0);
+		CHECK(atomic_load(&bell.cpu) > 0);
+		CHECK(zcrx_waiter_idle(&waiter)); /* at once: it has waited */
+		zcrx_waiter_worked(&waiter);
 		CHECK(!zcrx_waiter_idle(&waiter));
-	CHECK(zcrx_waiter_idle(&waiter));
-	CHECK(zcrx_waiter_idle(&waiter));
-	zcrx_waiter_worked(&waiter);
-	CHECK(!zcrx_waiter_idle(&waiter));
+	}
 }
 
 static void the_clock_goes_forward_in_nanoseconds(void)
@@ -287,7 +297,7 @@ CHECK_MAIN(CASE(preparing_announces_the_reason), CASE(ringing_for_another_reason
 	   CASE(queues_next_to_each_other_have_their_own_refill_reason),
 	   CASE(a_ring_before_the_sleep_is_not_lost),
 	   CASE(a_sleep_ends_by_itself_and_takes_the_announcement_down),
-	   CASE(a_waiter_spins_then_yields_then_sleeps),
+	   CASE(a_waiter_stays_awake_for_a_while_and_then_sleeps),
 	   CASE(the_clock_goes_forward_in_nanoseconds),
 	   CASE(a_sleeper_and_a_ringer_never_miss_each_other),
 	   CASE(no_wake_up_is_lost_in_100000_handshakes),

@@ -24,7 +24,7 @@ static void post_init_faulty(struct post *post, const struct zcrx_shape *shape,
 	queue_memory_init(&post->memory, shape);
 	post->queue = &post->memory.queue;
 	post->user = user_of(post->queue);
-	post->grantor = zcrx_grantor_new(shape, 1, &post->memory.mapping, rules, rule_count, 1);
+	post->grantor = zcrx_grantor_new(shape, 1, &post->memory.mapping, rules, rule_count, 1, 0);
 	REQUIRE(post->grantor);
 	zcrx_run_set_state(post->queue->run, post->queue->bells, ZCRX_RUN_TRAFFIC);
 }
@@ -133,6 +133,46 @@ static void without_buffers_it_waits_for_the_user(void)
 	CHECK_EQ(take(&post), 2);
 	CHECK_EQ(take(&post), 5);
 	CHECK_EQ(count_of(&post.queue->ifq.shared->verdicts[ZCRX_BAD_PAD]), 1);
+	post_free(&post);
+}
+
+static void no_more_than_the_window_circulate_while_they_come_back(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct post post;
+	uint32_t niovs[63];
+	uint64_t start;
+
+	shape.num_niovs = 512;
+	shape.grant_entries = 128;
+	shape.rq_entries = 128;
+	shape.ptr_ring_size = 128;
+	memset(&post, 0, sizeof(post));
+	queue_memory_init(&post.memory, &shape);
+	post.queue = &post.memory.queue;
+	post.user = user_of(post.queue);
+	post.grantor = zcrx_grantor_new(&shape, 1, &post.memory.mapping, NULL, 0, 1, 64);
+	REQUIRE(post.grantor);
+	zcrx_run_set_state(post.queue->run, post.queue->bells, ZCRX_RUN_TRAFFIC);
+	run(&post);
+	CHECK_EQ(granted(&post), 64);
+	for (uint32_t i = 0; i < 63; i++) {
+		niovs[i] = take(&post);
+		deliver(post.queue, niovs[i], 1);
+	}
+	/* Some come back: those, and no others. */
+	for (uint32_t i = 0; i < 40; i++)
+		give_back(&post, (uint64_t)niovs[i] << 12, 0);
+	run(&post);
+	CHECK_EQ(granted(&post), 41);
+	/* The NIC is short, and nothing comes: more are taken, but not at once. */
+	start = check_now_ns();
+	for (uint32_t i = 0; i < 41; i++)
+		deliver(post.queue, take(&post), 1);
+	while (granted(&post) == 0 && check_now_ns() - start < 1000000000U)
+		run(&post);
+	CHECK(check_now_ns() - start >= 1000000);
+	CHECK_EQ(granted(&post), 64);
 	post_free(&post);
 }
 
@@ -542,7 +582,7 @@ static void an_impossible_shape_is_refused(void)
 	struct zcrx_mapping nothing = {0};
 
 	shape.grant_entries = 3;
-	CHECK(!zcrx_grantor_new(&shape, 1, &nothing, NULL, 0, 0));
+	CHECK(!zcrx_grantor_new(&shape, 1, &nothing, NULL, 0, 0, 0));
 	zcrx_grantor_free(NULL);
 }
 
@@ -553,13 +593,14 @@ static void impossible_rules_are_refused(void)
 	struct queue_memory memory;
 
 	queue_memory_init(&memory, &shape);
-	CHECK(!zcrx_grantor_new(&shape, 1, &memory.mapping, &rule, 1, 1));
+	CHECK(!zcrx_grantor_new(&shape, 1, &memory.mapping, &rule, 1, 1, 0));
 	queue_memory_free(&memory);
 }
 
 CHECK_MAIN(CASE(the_grant_ring_is_filled_and_kept_full), CASE(nothing_is_granted_before_traffic),
-	   CASE(without_buffers_it_waits_for_the_user), CASE(a_nic_that_waits_for_grants_is_rung),
-	   CASE(strictness_is_passed_on_to_the_provider),
+	   CASE(without_buffers_it_waits_for_the_user),
+	   CASE(no_more_than_the_window_circulate_while_they_come_back),
+	   CASE(a_nic_that_waits_for_grants_is_rung), CASE(strictness_is_passed_on_to_the_provider),
 	   CASE(without_a_user_the_ring_is_not_read_and_a_new_one_finds_it_empty),
 	   CASE(allocations_fail_in_a_row_and_the_ring_is_filled_later),
 	   CASE(a_queue_goes_on_although_every_allocation_fails_first),
