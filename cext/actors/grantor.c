@@ -8,6 +8,7 @@
 #include "grantor.h"
 #include "placement.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -240,6 +241,7 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 						0);
 			break;
 		}
+		assert(niov < queue->shape.num_niovs);
 		zcrx_grant_put(&queue->grants, (uint32_t)niov);
 		granted++;
 	}

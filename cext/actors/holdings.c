@@ -15,6 +15,7 @@
  */
 #include "holdings.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -49,6 +50,7 @@ void zcrx_holdings_suspect(struct zcrx_holdings *holdings, uint32_t niov, uint32
 {
 	struct zcrx_known *known = &holdings->known[niov];
 
+	assert(niov < holdings->area.num_niovs);
 	known->suspect = rule;
 	known->suspect_age = 0;
 	known->suspect_position = position;

@@ -30,6 +30,7 @@ enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t bu
 static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
 {
 	assert(!nq->has_open);
+	assert(niov < nq->queue.shape.num_niovs); /* the NIC writes there next */
 	nq->has_open = true;
 	nq->open_fresh = true;
 	nq->open_niov = niov;
@@ -96,6 +97,7 @@ static void touch(struct zcrx_nq *nq, bool closed)
 
 void zcrx_nq_close(struct zcrx_nq *nq)
 {
+	assert(nq->has_open);
 	touch(nq, true);
 	nq->has_open = false;
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, 0, POINT_COUNTER);
@@ -141,6 +143,8 @@ static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq,
 	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
 	struct zcrx_flow_sent *sent = &nq->queue.flows_sent[flow];
 
+	assert(nq->has_open);
+	assert(nq->open_off + len <= (uint32_t)1 << shift);
 	note(nq, flow, seq, crc, nq->generation[nq->open_niov]);
 	shm_store_relaxed_u32(&sent->delivered,
 			      shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER) + 1,

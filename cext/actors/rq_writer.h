@@ -9,6 +9,8 @@
 
 #include "holdings.h"
 
+#include <assert.h>
+
 /* Most entries that are written before something is published. */
 #define ZCRX_RETURN_BATCH 64U
 
@@ -78,6 +80,7 @@ static inline struct zcrx_log zcrx_rq_writer_log(const struct zcrx_rq_writer *wr
 static inline void zcrx_rq_writer_note(struct zcrx_rq_writer *writer, struct zcrx_log log,
 				       uint32_t rule, uint32_t legal, uint16_t due)
 {
+	assert(writer->position - writer->checked <= log.mask); /* see zcrx_rq_writer_log_room() */
 	/* Relaxed: published by zcrx_rq_writer_note_written(). */
 	shm_store_relaxed_u16(&log.dues[writer->position & log.mask], due, POINT_LOG);
 	shm_store_relaxed_u16(&log.intents[writer->position++ & log.mask], ZCRX_INTENT(rule, legal),

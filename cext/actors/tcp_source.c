@@ -143,6 +143,7 @@ static void mark(struct zcrx_stream_shared *stream, uint32_t crc)
 {
 	uint32_t count = shm_load_relaxed_u32(&stream->mark_count, POINT_COUNTER);
 
+	assert(count < ZCRX_STREAM_MARKS);
 	shm_store_relaxed_u32(&stream->marks[count], crc, POINT_COUNTER);
 	shm_store_relaxed_u32(&stream->mark_count, count + 1, POINT_COUNTER);
 	if (count + 1 == ZCRX_STREAM_MARKS)

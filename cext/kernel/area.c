@@ -3,6 +3,9 @@
  * The freelist. A stack, because a buffer used a moment ago is still in a
  * cache; one lock, because provider (refill, release), NIC (copy fallback) and
  * control process (scrub) all come here, seldom.
+ *
+ * Its two ends are counted, not asserted: a provider of somebody else's can free
+ * twice, and that has to end as a finding of the run, not as our own abort.
  */
 #include "area.h"
 

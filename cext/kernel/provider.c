@@ -129,6 +129,7 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 	 */
 	uint64_t tallied = 0;
 
+	assert(count <= UINT8_MAX);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t verdict = batch->verdicts[i];
 

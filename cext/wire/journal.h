@@ -9,6 +9,8 @@
 
 #include "shm.h"
 
+#include <assert.h>
+
 #define ZCRX_JOURNAL_MAX 16384U /* firings that are noted; later ones are only counted */
 #define ZCRX_JOURNAL_RULE_SHIFT 56U
 
@@ -32,6 +34,7 @@ static inline void zcrx_journal_note(struct zcrx_journal *journal, uint32_t rule
 	/* Relaxed: our own word, or that of a writer whose death was seen before we were made. */
 	uint64_t count = shm_load_relaxed_u64(&journal->count, POINT_LOG);
 
+	assert(rule < UINT8_MAX);
 	if (count < ZCRX_JOURNAL_MAX)
 		shm_store_relaxed_u64(&journal->entries[count],
 				      (uint64_t)rule << ZCRX_JOURNAL_RULE_SHIFT | ordinal,
