@@ -30,7 +30,7 @@ HEADERS: dict[str, str | None] = {
     "kernel/contract.h": (
         "ZCRX_CONTRACT_STRICT_ALIAS zcrx_contract zcrx_kernel_level zcrx_level zcrx_level_of"
     ),
-    "kernel/foreign.h": "zcrx_caller zcrx_foreign_call zcrx_foreign_open",
+    "kernel/plugin.h": "zcrx_caller zcrx_plugin_call zcrx_plugin_open",
     "run/layout.h": (
         "ZCRX_LAYOUT_VERSION ZCRX_QUEUES_MAX ZCRX_RULES_MAX zcrx_consequence zcrx_layout_sizes"
         " zcrx_mapping zcrx_queue_attach zcrx_queue_create_pool zcrx_queue_format_objects"
@@ -47,7 +47,7 @@ HEADERS: dict[str, str | None] = {
     "judge/reconcile.h": None,
     "judge/standing.h": None,
     "actors/consumer.h": None,
-    "actors/grantor.h": None,
+    "actors/provider_loop.h": None,
     "actors/nic.h": None,
     "actors/poison.h": None,
     "actors/rss.h": None,

@@ -39,7 +39,7 @@ from emu.cli import run_function
 from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import any_compiler
 from emu.config import Overload, RunConfig, Verify
-from emu.runtime.crew import LOAD_TIMEOUT_S
+from emu.runtime.processes import LOAD_TIMEOUT_S
 from emu.runtime.segment import PREFIX, SHM_DIR
 from emu.runtime.session import run
 from emu.verdict.report import Report

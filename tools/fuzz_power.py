@@ -36,7 +36,7 @@ from emu.fuzz.build import Kind, Recipe, build, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
 
 DOCS = Path(__file__).parents[1] / "docs" / "fuzz-power.md"
-#: struct fuzz_current of cext/fuzz/sink.h, before its bytes: executions, findings, size, reserved.
+#: struct fuzz_current of cext/fuzz/reporter.h before its bytes: executions, findings, size, 0.
 _CURRENT = struct.Struct("<QQII")
 _POLL_S = 0.002
 #: A program that runs for so long hangs, or what it consumes has no end.

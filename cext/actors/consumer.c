@@ -85,7 +85,7 @@ struct zcrx_consumer *zcrx_consumer_new(const struct zcrx_shape *shape, uint32_t
 	if (!consumer->next_seq || !consumer->flow_known)
 		goto out_free;
 	/* The first consumer of a queue sees each flow from its start. */
-	if (shm_load_relaxed_u64(&consumer->queue.lab->fragments, POINT_COUNTER) == 0)
+	if (shm_load_relaxed_u64(&consumer->queue.notes->fragments, POINT_COUNTER) == 0)
 		memset(consumer->flow_known, 1, flow_count);
 	return consumer;
 
@@ -127,7 +127,7 @@ static uint32_t niov_of(const struct zcrx_consumer *consumer, uint64_t off)
 
 static void count_outside(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
 {
-	shm_count(&consumer->queue.lab->bad_completions, 1);
+	shm_count(&consumer->queue.notes->bad_completions, 1);
 	zcrx_findings_record_error(&consumer->returns.findings, ZCRX_ERROR_OUTSIDE, fragment->off,
 				   (uint32_t)fragment->res);
 }
@@ -138,7 +138,7 @@ static uint32_t mark_kind(const struct zcrx_consumer *consumer, uint32_t mark)
 	if (mark == 0 || mark > ZCRX_RULES_MAX)
 		return ZCRX_FAULT_NONE;
 	/* Relaxed: the acquire that found the completion is behind its writer. */
-	return shm_load_relaxed_u32(&consumer->queue.lab->mark_kinds[mark - 1], POINT_LOG);
+	return shm_load_relaxed_u32(&consumer->queue.notes->mark_kinds[mark - 1], POINT_LOG);
 }
 
 static bool is_order_mark(uint32_t kind)
@@ -175,7 +175,7 @@ static void check_order(struct zcrx_consumer *consumer, const struct zcrx_fragme
 
 	consumer->flow_known[flow] = 1;
 	if (gap > INT32_MAX) {
-		shm_count(&consumer->queue.lab->order_errors, 1);
+		shm_count(&consumer->queue.notes->order_errors, 1);
 		zcrx_findings_record_error(&consumer->returns.findings, ZCRX_ERROR_ORDER,
 					   flow << 32 | fragment->seq, consumer->next_seq[flow]);
 	} else if (gap) {
@@ -209,7 +209,7 @@ static uint32_t check_marked(struct zcrx_consumer *consumer, const struct zcrx_f
 	}
 	check_order(consumer, fragment, tally);
 	if (kind == ZCRX_FAULT_NIC_DUPLICATE) /* of something that never came */
-		shm_count(&consumer->queue.lab->order_errors, 1);
+		shm_count(&consumer->queue.notes->order_errors, 1);
 	/* Late ones may be behind others of their queue, but none of their flow. */
 	return kind == ZCRX_FAULT_NIC_REORDER ? ZCRX_LATE_FOUND : 0;
 }
@@ -277,7 +277,7 @@ static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragme
 	struct zcrx_held held = held_of(fragment);
 
 	if (fragment->user_data >= consumer->queue.shape.flows_max) {
-		shm_count(&consumer->queue.lab->bad_completions, 1);
+		shm_count(&consumer->queue.notes->bad_completions, 1);
 		hold(consumer, &held, index);
 	} else if (fragment->mark) {
 		receive_marked(consumer, fragment, index, tally);
@@ -288,11 +288,11 @@ static void receive(struct zcrx_consumer *consumer, struct zcrx_fragment *fragme
 }
 
 /* A consumer that was killed may have left a gap uncounted that is closed here. */
-static void count_gaps(struct zcrx_lab_shared *lab, const struct tally *tally)
+static void count_gaps(struct zcrx_notes_shared *notes, const struct tally *tally)
 {
-	uint64_t gaps = shm_load_relaxed_u64(&lab->order_gaps, POINT_COUNTER) + tally->gaps;
+	uint64_t gaps = shm_load_relaxed_u64(&notes->order_gaps, POINT_COUNTER) + tally->gaps;
 
-	shm_store_relaxed_u64(&lab->order_gaps, gaps > tally->closed ? gaps - tally->closed : 0,
+	shm_store_relaxed_u64(&notes->order_gaps, gaps > tally->closed ? gaps - tally->closed : 0,
 			      POINT_COUNTER);
 }
 
@@ -311,7 +311,7 @@ static void expect(const struct zcrx_consumer *consumer, uint32_t available, uin
 uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment *fragments,
 			    uint32_t max)
 {
-	struct zcrx_lab_shared *lab = consumer->queue.lab;
+	struct zcrx_notes_shared *notes = consumer->queue.notes;
 	uint32_t available = zcrx_cq_user_available(&consumer->cq);
 	struct tally tally = {0};
 	uint32_t first = consumer->cq.cached_head;
@@ -354,12 +354,12 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 				   consumer->cq.cached_head);
 	consumer->returns.ring_faults.has_scribbled_cq = false;
 	zcrx_cq_user_release(&consumer->cq);
-	shm_count(&lab->fragments, tally.fragments);
-	shm_count(&lab->bytes, tally.bytes);
+	shm_count(&notes->fragments, tally.fragments);
+	shm_count(&notes->bytes, tally.bytes);
 	if (tally.ends)
-		shm_count(&lab->ends, tally.ends);
+		shm_count(&notes->ends, tally.ends);
 	if (tally.gaps || tally.closed)
-		count_gaps(lab, &tally);
+		count_gaps(notes, &tally);
 	consumer->ends += tally.ends;
 	/* The NIC may wait for room in the completion queue. */
 	zcrx_bell_ring(&consumer->queue.bells->nic, ZCRX_BELL_ROOM);
@@ -403,7 +403,7 @@ void zcrx_consumer_give_back(struct zcrx_consumer *consumer, const struct zcrx_f
 void zcrx_consumer_give_astray(struct zcrx_consumer *consumer,
 			       const struct zcrx_fragment *fragments, uint32_t count)
 {
-	shm_count(&consumer->queue.lab->own_strays, count);
+	shm_count(&consumer->queue.notes->own_strays, count);
 	for (uint32_t i = 0; i < count; i++)
 		give_own(consumer, &fragments[i], true);
 	zcrx_returns_flush(&consumer->returns);
@@ -416,7 +416,7 @@ void zcrx_consumer_set_poison(struct zcrx_consumer *consumer, struct zcrx_poison
 
 void zcrx_consumer_note_touches(struct zcrx_consumer *consumer, uint64_t count)
 {
-	shm_store_relaxed_u64(&consumer->queue.lab->own_touches, count, POINT_COUNTER);
+	shm_store_relaxed_u64(&consumer->queue.notes->own_touches, count, POINT_COUNTER);
 }
 
 uint64_t zcrx_consumer_flush(struct zcrx_consumer *consumer)

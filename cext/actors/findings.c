@@ -17,10 +17,10 @@ void zcrx_findings_init(struct zcrx_findings *findings, struct zcrx_ring_faults 
 		.writer = writer,
 		.holdings = writer->holdings,
 		.ring_faults = ring_faults,
-		.lab = writer->queue->lab,
+		.notes = writer->queue->notes,
 		.checks_bytes = checks_bytes,
 		/* Pairs with the release in zcrx_queue_scrub_end(): what was scrubbed before us is over. */
-		.scrubs_seen = shm_load_acquire_u32(&writer->queue->lab->scrubs_done, POINT_USER),
+		.scrubs_seen = shm_load_acquire_u32(&writer->queue->notes->scrubs_done, POINT_USER),
 	};
 }
 
@@ -48,14 +48,14 @@ void zcrx_findings_record_error(struct zcrx_findings *findings, enum zcrx_event_
 /* A cause that we had not taken note of yet: entries claimed late, a scrub under way. */
 static uint32_t hidden_cause(struct zcrx_findings *findings, uint32_t niov, uint64_t *position)
 {
-	struct zcrx_lab_shared *lab = findings->lab;
+	struct zcrx_notes_shared *notes = findings->notes;
 
 	if (findings->ring_faults->astray)
-		zcrx_ringf_recover(findings->ring_faults);
+		zcrx_ring_faults_recover(findings->ring_faults);
 	/* Pairs with the release in zcrx_queue_scrub_begin(): its rule is there. */
-	if (shm_load_acquire_u32(&lab->scrubs_begun, POINT_USER) != findings->scrubs_seen) {
+	if (shm_load_acquire_u32(&notes->scrubs_begun, POINT_USER) != findings->scrubs_seen) {
 		*position = findings->writer->position;
-		return shm_load_relaxed_u32(&lab->scrub_rule, POINT_USER);
+		return shm_load_relaxed_u32(&notes->scrub_rule, POINT_USER);
 	}
 	*position = findings->holdings->known[niov].suspect_position;
 	return findings->holdings->known[niov].suspect;
@@ -88,14 +88,14 @@ static void count_error(struct zcrx_findings *findings, const struct zcrx_held *
 			enum zcrx_consequence_kind kind)
 {
 	uint64_t niov = zcrx_holdings_niov(findings->holdings, held->off);
-	struct zcrx_lab_shared *lab = findings->lab;
+	struct zcrx_notes_shared *notes = findings->notes;
 	enum zcrx_event_error error = error_of(kind);
-	shm_u64 *count = &lab->integrity_errors;
+	shm_u64 *count = &notes->integrity_errors;
 
 	if (error == ZCRX_ERROR_GIVEN_AGAIN)
-		count = &lab->ownership_errors;
+		count = &notes->ownership_errors;
 	else if (error == ZCRX_ERROR_ORDER)
-		count = &lab->order_errors;
+		count = &notes->order_errors;
 	shm_count(count, 1);
 	zcrx_findings_record_error(findings, error, (uint64_t)held->flow << 32 | held->seq,
 				   niov << 32 | held->generation);
@@ -105,7 +105,7 @@ static void count_error(struct zcrx_findings *findings, const struct zcrx_held *
 static void blame(struct zcrx_findings *findings, const struct zcrx_held *held,
 		  enum zcrx_consequence_kind kind, uint32_t rule, uint64_t position)
 {
-	struct zcrx_lab_shared *lab = findings->lab;
+	struct zcrx_notes_shared *notes = findings->notes;
 	uint32_t niov = zcrx_holdings_niov(findings->holdings, held->off);
 	uint32_t known = findings->holdings->known[niov].generation;
 	/* Given again: the fragment is the new one, and what was held came before it. */
@@ -120,10 +120,10 @@ static void blame(struct zcrx_findings *findings, const struct zcrx_held *held,
 	}
 	zcrx_flight_record(findings->writer->flight, ZCRX_EVENT_CONSEQUENCE,
 			   (rule - 1) | kind << 16, (uint64_t)held->flow << 32 | held->seq, niov);
-	shm_count(&lab->consequences[rule - 1], 1);
-	count = shm_load_relaxed_u64(&lab->consequence_count, POINT_COUNTER);
+	shm_count(&notes->consequences[rule - 1], 1);
+	count = shm_load_relaxed_u64(&notes->consequence_count, POINT_COUNTER);
 	if (count < ZCRX_CONSEQUENCES_MAX)
-		lab->consequence[count] = (struct zcrx_consequence){
+		notes->consequence[count] = (struct zcrx_consequence){
 			.rule = rule - 1,
 			.kind = kind,
 			.niov = niov,
@@ -134,7 +134,7 @@ static void blame(struct zcrx_findings *findings, const struct zcrx_held *held,
 			.position = position,
 		};
 	/* Pairs with the acquire in zcrx_consequence_list(): the entry is whole. */
-	shm_store_release_u64(&lab->consequence_count, count + 1, POINT_COUNTER);
+	shm_store_release_u64(&notes->consequence_count, count + 1, POINT_COUNTER);
 }
 
 void zcrx_findings_tell(struct zcrx_findings *findings, const struct zcrx_held *held,
@@ -155,7 +155,7 @@ void zcrx_findings_check(struct zcrx_findings *findings, const struct zcrx_held 
 	bool matches = bytes_match(findings, held);
 
 	if (held->mark) {
-		const shm_u32 *kind = &findings->lab->mark_kinds[held->mark - 1];
+		const shm_u32 *kind = &findings->notes->mark_kinds[held->mark - 1];
 		bool cut = shm_load_relaxed_u32(kind, POINT_LOG) == ZCRX_FAULT_NIC_TRUNCATE;
 
 		/* Wrong on purpose: not to notice it would be the error. */
@@ -208,7 +208,7 @@ void zcrx_findings_received(struct zcrx_findings *findings, const struct zcrx_he
 	if (is_tainted(findings, index))
 		zcrx_holdings_stray(findings->holdings,
 				    zcrx_holdings_niov(findings->holdings, held->off),
-				    shm_load_relaxed_u32(&findings->lab->scrub_rule, POINT_USER),
+				    shm_load_relaxed_u32(&findings->notes->scrub_rule, POINT_USER),
 				    findings->writer->position);
 	else
 		known->balance++;
@@ -230,15 +230,15 @@ static void follow_scrub(struct zcrx_findings *findings)
 {
 	struct zcrx_rq_writer *writer = findings->writer;
 	struct zcrx_holdings *holdings = findings->holdings;
-	struct zcrx_lab_shared *lab = findings->lab;
+	struct zcrx_notes_shared *notes = findings->notes;
 	/* Pairs with the release in zcrx_queue_scrub_end(): the scrub is over. */
-	uint32_t done = shm_load_acquire_u32(&lab->scrubs_done, POINT_USER);
-	uint32_t rule = shm_load_relaxed_u32(&lab->scrub_rule, POINT_USER);
+	uint32_t done = shm_load_acquire_u32(&notes->scrubs_done, POINT_USER);
+	uint32_t rule = shm_load_relaxed_u32(&notes->scrub_rule, POINT_USER);
 	uint32_t head, tail;
 	uint64_t consumed;
 
 	if (done == findings->scrubs_seen ||
-	    done != shm_load_acquire_u32(&lab->scrubs_begun, POINT_USER))
+	    done != shm_load_acquire_u32(&notes->scrubs_begun, POINT_USER))
 		return;
 	findings->scrubs_seen = done;
 	zcrx_flight_record(writer->flight, ZCRX_EVENT_SCRUB_SEEN, 0, writer->position, done);
@@ -257,7 +257,7 @@ static void follow_scrub(struct zcrx_findings *findings)
 	 * All of them: a tail far ahead makes the provider find a slot many times.
 	 */
 	tail = writer->rq.cached_tail;
-	head = tail - zcrx_ringf_lead(findings->ring_faults);
+	head = tail - zcrx_ring_faults_lead(findings->ring_faults);
 	if (tail - head > INT32_MAX)
 		head = tail; /* overtaken: what lies beyond is claimed later */
 	consumed = writer->position - (tail - head);
@@ -270,14 +270,15 @@ static void follow_scrub(struct zcrx_findings *findings)
 	}
 	/* And what may have been read there before it was written over. */
 	zcrx_holdings_expect_again(holdings, rule, writer->position, consumed);
-	shm_store_relaxed_u64(&lab->scrub_position, writer->position, POINT_LOG);
+	shm_store_relaxed_u64(&notes->scrub_position, writer->position, POINT_LOG);
 	/* Pairs with the acquire in zcrx_queue_scrub_seen(). */
-	shm_store_release_u32(&lab->scrubs_seen, done, POINT_USER);
+	shm_store_release_u32(&notes->scrubs_seen, done, POINT_USER);
 }
 
 void zcrx_findings_look(struct zcrx_findings *findings)
 {
 	/* Relaxed: only whether there is something to follow. */
-	if (shm_load_relaxed_u32(&findings->lab->scrubs_done, POINT_USER) != findings->scrubs_seen)
+	if (shm_load_relaxed_u32(&findings->notes->scrubs_done, POINT_USER) !=
+	    findings->scrubs_seen)
 		follow_scrub(findings);
 }

@@ -13,7 +13,7 @@ struct zcrx_findings {
 	struct zcrx_rq_writer *writer;
 	struct zcrx_holdings *holdings;
 	struct zcrx_ring_faults *ring_faults; /* what a lie about the tail did may be unknown yet */
-	struct zcrx_lab_shared *lab;
+	struct zcrx_notes_shared *notes;
 	bool checks_bytes;
 	uint32_t errors_recorded; /* in this batch: bits of enum zcrx_event_error */
 	/* A scrub of a living user: fragments up to this CQ index may have no reference. */

@@ -30,7 +30,7 @@ struct zcrx_nic {
 	int64_t next_due_ns; /* by that clock: when the earliest waiting packet is due */
 	uint32_t acked;
 	uint32_t queue_count;
-	struct zcrx_nq queues[];
+	struct zcrx_nic_queue queues[];
 };
 
 struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
@@ -49,11 +49,11 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 	zcrx_waiter_init(&nic->waiter, &nic->bells->nic, ZCRX_BUSY_PROCESSES(queues));
 	nic->queue_count = queues;
 	for (uint32_t i = 0; i < queues; i++) {
-		struct zcrx_nq *nq = &nic->queues[i];
+		struct zcrx_nic_queue *nq = &nic->queues[i];
 
 		if (zcrx_queue_attach(&nq->queue, shape, i, &mappings[i]))
 			goto out_free;
-		if (zcrx_nf_init(nq, rules, rule_count, params->seed))
+		if (zcrx_nic_faults_init(nq, rules, rule_count, params->seed))
 			goto out_free;
 		nq->faults.plan.journal = nq->queue.journals[ZCRX_JOURNAL_NIC];
 		nq->generation = calloc(shape->num_niovs, sizeof(uint32_t));
@@ -94,13 +94,14 @@ void zcrx_nic_free(struct zcrx_nic *nic)
 
 /* ---- offering packets of the arena ------------------------------------------- */
 
-static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_packet *packet)
+static void advance(struct zcrx_nic *nic, struct zcrx_nic_queue *nq,
+		    const struct zcrx_packet *packet)
 {
 	nic->offered++;
 	nq->blocked_since = 0;
 	nq->packets_seen++;
 	zcrx_offer_pass_turn(nq, packet);
-	zcrx_nf_done(nq);
+	zcrx_nic_faults_done(nq);
 	if (++nq->cursor == nq->packet_count) {
 		nq->cursor = 0;
 		nq->lap++;
@@ -108,14 +109,14 @@ static void advance(struct zcrx_nic *nic, struct zcrx_nq *nq, const struct zcrx_
 }
 
 /* A packet found no room. True when its time is up. */
-static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx_offer why)
+static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nic_queue *nq, enum zcrx_offer why)
 {
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 	bool cq = why == ZCRX_BLOCKED_CQ;
 
 	if (!cq)
-		zcrx_nf_give_back(nq);
-	zcrx_nq_blocked(nq, why);
+		zcrx_nic_faults_give_back(nq);
+	zcrx_nic_queue_blocked(nq, why);
 	if (nq->blocked_since == 0) {
 		nq->blocked_since = zcrx_now_ns();
 		shm_count(cq ? &counters->waits_cq_full : &counters->waits_no_buffer, 1);
@@ -128,19 +129,19 @@ static bool blocked_too_long(struct zcrx_nic *nic, struct zcrx_nq *nq, enum zcrx
 	return true;
 }
 
-static void count_no_room(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
+static void count_no_room(struct zcrx_nic_queue *nq, enum zcrx_offer why, uint32_t flow)
 {
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 
-	zcrx_nq_record_drop(nq, why, flow);
+	zcrx_nic_queue_record_drop(nq, why, flow);
 	shm_count(why == ZCRX_BLOCKED_CQ ? &counters->dropped_cq_full :
 					   &counters->dropped_no_buffer,
 		  1);
 }
 
 /* Deliver a packet that was put off. False when it found no room and waits for some. */
-static bool offer_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq, struct zcrx_put_off *put_off,
-			  bool may_wait)
+static bool offer_put_off(struct zcrx_nic *nic, struct zcrx_nic_queue *nq,
+			  struct zcrx_put_off *put_off, bool may_wait)
 {
 	enum zcrx_offer result = zcrx_offer_put_off(nq, put_off);
 
@@ -151,11 +152,11 @@ static bool offer_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq, struct zcrx_
 			count_no_room(nq, result, put_off->packet->flow);
 	}
 	nq->blocked_since = 0;
-	zcrx_nf_put_off_done(nq, put_off, result == ZCRX_OFFERED);
+	zcrx_nic_faults_put_off_done(nq, put_off, result == ZCRX_OFFERED);
 	return true;
 }
 
-static bool is_over(const struct zcrx_nic *nic, const struct zcrx_nq *nq)
+static bool is_over(const struct zcrx_nic *nic, const struct zcrx_nic_queue *nq)
 {
 	const struct zcrx_nic_params *params = &nic->params;
 
@@ -171,7 +172,7 @@ static int64_t pace_now(const struct zcrx_nic *nic)
 }
 
 /* Paced: is a packet of the queue due? If not, note when. */
-static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t lap, uint64_t at,
+static bool is_due(struct zcrx_nic *nic, const struct zcrx_nic_queue *nq, uint64_t lap, uint64_t at,
 		   int64_t now)
 {
 	int64_t due =
@@ -188,7 +189,7 @@ static bool is_due(struct zcrx_nic *nic, const struct zcrx_nq *nq, uint64_t lap,
  * Packets that come in one burst are kept until the last of them is due, or the
  * last one that there will be.
  */
-static bool has_gathered(struct zcrx_nic *nic, struct zcrx_nq *nq, int64_t now)
+static bool has_gathered(struct zcrx_nic *nic, struct zcrx_nic_queue *nq, int64_t now)
 {
 	uint64_t at = nq->cursor + (nq->faults.burst_end - nq->packets_seen) - 1;
 	uint64_t lap = nq->lap + at / nq->packet_count;
@@ -205,19 +206,19 @@ static bool has_gathered(struct zcrx_nic *nic, struct zcrx_nq *nq, int64_t now)
 }
 
 /* Offer a burst on one queue; how many packets were dealt with. */
-static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
+static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nic_queue *nq)
 {
 	int64_t now = pace_now(nic);
 	uint32_t count = 0;
 
-	if (!zcrx_nq_follow_user(nq, zcrx_nf_forget))
+	if (!zcrx_nic_queue_follow_user(nq, zcrx_nic_faults_forget))
 		return 0;
 	while (count < ZCRX_BURST && nq->cqes < ZCRX_BURST) {
 		const struct zcrx_packet *packet;
 		enum zcrx_offer result;
 
 		if (nq->packets_seen >= nq->faults.later_due) {
-			struct zcrx_put_off *put_off = zcrx_nf_due(nq);
+			struct zcrx_put_off *put_off = zcrx_nic_faults_due(nq);
 
 			if (put_off && !offer_put_off(nic, nq, put_off, true))
 				break;
@@ -225,9 +226,9 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 			continue;
 		}
 		if (is_over(nic, nq)) {
-			if (!zcrx_nf_no_more(nq)) {
+			if (!zcrx_nic_faults_no_more(nq)) {
 				if (nq->looks)
-					zcrx_nq_no_more(nq);
+					zcrx_nic_queue_no_more(nq);
 				break;
 			}
 			continue;
@@ -236,7 +237,7 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 		if (nic->params.paced && !is_due(nic, nq, nq->lap, nq->cursor, now))
 			break;
 		if (!nq->faults.asked && zcrx_fault_is_due(&nq->faults.plan, nq->packets_seen)) {
-			zcrx_nf_ask(nq, packet, &nic->skew_ns);
+			zcrx_nic_faults_ask(nq, packet, &nic->skew_ns);
 			now = pace_now(nic);
 			continue; /* by a clock that jumped back it is not due any more */
 		}
@@ -252,17 +253,17 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nq *nq)
 			zcrx_offer_drop(nq, packet);
 		}
 		if (result != ZCRX_PUT_OFF)
-			zcrx_nq_count_offered(nq, packet->len);
+			zcrx_nic_queue_count_offered(nq, packet->len);
 		advance(nic, nq, packet);
 		count++;
 	}
 	if (count || nq->touched_count)
-		zcrx_nq_publish(nq);
+		zcrx_nic_queue_publish(nq);
 	return count;
 }
 
 /* A queue's turn: one burst, or as many as a fault wants back to back and there is room for. */
-static uint32_t turn(struct zcrx_nic *nic, struct zcrx_nq *nq)
+static uint32_t turn(struct zcrx_nic *nic, struct zcrx_nic_queue *nq)
 {
 	uint32_t count = burst(nic, nq);
 	uint32_t more = count;
@@ -285,11 +286,11 @@ static void acknowledge(struct zcrx_nic *nic, uint32_t state)
 }
 
 /* What was put off comes now, or is dropped if there is no room. */
-static void deliver_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq)
+static void deliver_put_off(struct zcrx_nic *nic, struct zcrx_nic_queue *nq)
 {
 	struct zcrx_put_off *put_off;
 
-	while (zcrx_nf_no_more(nq) && (put_off = zcrx_nf_due(nq)) != NULL)
+	while (zcrx_nic_faults_no_more(nq) && (put_off = zcrx_nic_faults_due(nq)) != NULL)
 		offer_put_off(nic, nq, put_off, false);
 }
 
@@ -297,15 +298,15 @@ static void deliver_put_off(struct zcrx_nic *nic, struct zcrx_nq *nq)
 static void quiesce(struct zcrx_nic *nic)
 {
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
-		struct zcrx_nq *nq = &nic->queues[i];
+		struct zcrx_nic_queue *nq = &nic->queues[i];
 
 		if (nq->looks)
-			zcrx_nq_no_more(nq);
+			zcrx_nic_queue_no_more(nq);
 		deliver_put_off(nic, nq);
-		zcrx_nf_give_back(nq);
+		zcrx_nic_faults_give_back(nq);
 		if (nq->has_open)
-			zcrx_nq_close(nq);
-		zcrx_nq_publish(nq);
+			zcrx_nic_queue_close(nq);
+		zcrx_nic_queue_publish(nq);
 		nq->blocked_on = 0;
 		zcrx_flight_record(&nq->queue.flights[ZCRX_WRITER_NIC], ZCRX_EVENT_QUIESCED, 0,
 				   nq->queue.cq.cached_tail, 0);
@@ -320,7 +321,7 @@ static bool all_over(const struct zcrx_nic *nic)
 	if (nic->tcp)
 		return false;
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
-		if (!is_over(nic, &nic->queues[i]) || zcrx_nf_has_put_off(&nic->queues[i]))
+		if (!is_over(nic, &nic->queues[i]) || zcrx_nic_faults_has_put_off(&nic->queues[i]))
 			return false;
 	}
 	return true;
@@ -369,7 +370,7 @@ static uint32_t round_of(struct zcrx_nic *nic, uint32_t state)
 		    shm_load_acquire_u32(&nic->run->provider_ack, POINT_ACK) < ZCRX_RUN_DRAIN)
 			return 0;
 		for (uint32_t i = 0; i < nic->queue_count; i++)
-			zcrx_nq_return_grants(&nic->queues[i]);
+			zcrx_nic_queue_return_grants(&nic->queues[i]);
 		acknowledge(nic, ZCRX_RUN_DRAIN);
 		return 1;
 	case ZCRX_RUN_STARTING:
@@ -392,7 +393,7 @@ static uint32_t blocked_on(const struct zcrx_nic *nic)
 static bool may_proceed(struct zcrx_nic *nic)
 {
 	for (uint32_t i = 0; i < nic->queue_count; i++) {
-		if (zcrx_nq_may_proceed(&nic->queues[i]))
+		if (zcrx_nic_queue_may_proceed(&nic->queues[i]))
 			return true;
 	}
 	return false;

@@ -6,17 +6,17 @@
 #include "nic_offer.h"
 #include "wire/crc32c.h"
 
-static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flow, uint32_t len,
-			uint32_t crc)
+static void put_payload(struct zcrx_nic_queue *nq, const uint8_t *payload, uint32_t flow,
+			uint32_t len, uint32_t crc)
 {
 	uint8_t *to = zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off;
 
-	zcrx_nq_expect(nq, len);
+	zcrx_nic_queue_expect(nq, len);
 	shm_copy_payload(to, payload, len);
 	if (nq->faults.put_rule)
-		zcrx_nf_put(nq, to, flow, len, crc);
+		zcrx_nic_faults_put(nq, to, flow, len, crc);
 	else
-		zcrx_nq_fragment(nq, flow, len, crc);
+		zcrx_nic_queue_fragment(nq, flow, len, crc);
 }
 
 /*
@@ -25,10 +25,10 @@ static void put_payload(struct zcrx_nq *nq, const uint8_t *payload, uint32_t flo
  * bring one back waits in the refill ring, and the provider looks there only
  * when placed packets have taken what was granted.
  */
-static enum zcrx_offer offer_copied(struct zcrx_nq *nq, const struct zcrx_packet *packet,
+static enum zcrx_offer offer_copied(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
 				    const uint8_t *payload, const uint32_t *crcs)
 {
-	enum zcrx_offer room = zcrx_nq_room(nq, 1, 0);
+	enum zcrx_offer room = zcrx_nic_queue_room(nq, 1, 0);
 	int64_t niov;
 
 	if (room != ZCRX_OFFERED)
@@ -37,64 +37,65 @@ static enum zcrx_offer offer_copied(struct zcrx_nq *nq, const struct zcrx_packet
 	if (niov < 0)
 		return ZCRX_BLOCKED_BUFFER;
 	if (nq->has_open)
-		zcrx_nq_close(nq);
-	zcrx_nq_open_copy(nq, (uint32_t)niov);
+		zcrx_nic_queue_close(nq);
+	zcrx_nic_queue_open_copy(nq, (uint32_t)niov);
 	put_payload(nq, payload, packet->flow, packet->len, crcs[0]);
-	zcrx_nq_close(nq);
+	zcrx_nic_queue_close(nq);
 	shm_count(&nq->queue.nic->copied_packets, 1);
 	shm_count(&nq->queue.nic->copied_bytes, packet->len);
 	return ZCRX_OFFERED;
 }
 
 /* A packet of at most one buffer: behind the last one in the open buffer if it fits. */
-static enum zcrx_offer offer_small(struct zcrx_nq *nq, const struct zcrx_packet *packet,
+static enum zcrx_offer offer_small(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
 				   const uint8_t *payload, const uint32_t *crcs)
 {
-	bool fits = nq->has_open && nq->open_off + packet->len <= zcrx_nq_niov_size(nq);
-	enum zcrx_offer room = zcrx_nq_room(nq, 1, fits ? 0 : 1);
+	bool fits = nq->has_open && nq->open_off + packet->len <= zcrx_nic_queue_niov_size(nq);
+	enum zcrx_offer room = zcrx_nic_queue_room(nq, 1, fits ? 0 : 1);
 
 	if (room != ZCRX_OFFERED)
 		return room;
 	if (!fits) {
 		if (nq->has_open)
-			zcrx_nq_close(nq);
-		zcrx_nq_open(nq);
+			zcrx_nic_queue_close(nq);
+		zcrx_nic_queue_open(nq);
 	}
 	put_payload(nq, payload, packet->flow, packet->len, crcs[0]);
 	return ZCRX_OFFERED;
 }
 
 /* A packet of several buffers (as large receive offload makes them): all or nothing. */
-static enum zcrx_offer offer_large(struct zcrx_nq *nq, const struct zcrx_packet *packet,
+static enum zcrx_offer offer_large(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
 				   const uint8_t *payload, const uint32_t *crcs)
 {
-	uint32_t size = zcrx_nq_niov_size(nq);
-	uint32_t pieces = zcrx_nq_pieces(nq, packet->len);
-	enum zcrx_offer room = zcrx_nq_room(nq, pieces, pieces);
+	uint32_t size = zcrx_nic_queue_niov_size(nq);
+	uint32_t pieces = zcrx_nic_queue_pieces(nq, packet->len);
+	enum zcrx_offer room = zcrx_nic_queue_room(nq, pieces, pieces);
 
 	if (room != ZCRX_OFFERED)
 		return room;
 	if (nq->has_open)
-		zcrx_nq_close(nq);
+		zcrx_nic_queue_close(nq);
 	for (uint32_t i = 0; i < pieces; i++) {
 		uint32_t done = i * size;
 		uint32_t len = packet->len - done < size ? packet->len - done : size;
 
-		zcrx_nq_open(nq);
+		zcrx_nic_queue_open(nq);
 		put_payload(nq, payload + done, packet->flow, len, crcs[i]);
-		zcrx_nq_close(nq);
+		zcrx_nic_queue_close(nq);
 	}
 	return ZCRX_OFFERED;
 }
 
 /* The first bytes of a packet as fragments of their own, then the rest: all or nothing. */
-static enum zcrx_offer offer_tiny(struct zcrx_nq *nq, const struct zcrx_packet *packet,
+static enum zcrx_offer offer_tiny(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
 				  const uint8_t *payload, uint32_t tiny)
 {
-	uint32_t size = zcrx_nq_niov_size(nq);
+	uint32_t size = zcrx_nic_queue_niov_size(nq);
 	uint32_t in_niov = size / ZCRX_FRAGMENT_ALIGN;
-	uint32_t rest = zcrx_nq_pieces(nq, packet->len - tiny);
-	enum zcrx_offer room = zcrx_nq_room(nq, tiny + rest, (tiny + in_niov - 1) / in_niov + rest);
+	uint32_t rest = zcrx_nic_queue_pieces(nq, packet->len - tiny);
+	enum zcrx_offer room =
+		zcrx_nic_queue_room(nq, tiny + rest, (tiny + in_niov - 1) / in_niov + rest);
 
 	if (room != ZCRX_OFFERED)
 		return room;
@@ -103,24 +104,25 @@ static enum zcrx_offer offer_tiny(struct zcrx_nq *nq, const struct zcrx_packet *
 
 		if (!is_tiny || done % in_niov == 0) {
 			if (nq->has_open)
-				zcrx_nq_close(nq);
-			zcrx_nq_open(nq);
+				zcrx_nic_queue_close(nq);
+			zcrx_nic_queue_open(nq);
 		}
 		len = is_tiny ? 1 : packet->len - done < size ? packet->len - done : size;
 		put_payload(nq, payload + done, packet->flow, len,
 			    zcrx_crc32c(payload + done, len));
 	}
-	zcrx_nq_close(nq);
-	zcrx_nf_count(nq);
+	zcrx_nic_queue_close(nq);
+	zcrx_nic_faults_count(nq);
 	return ZCRX_OFFERED;
 }
 
-static const uint8_t *payload_of(const struct zcrx_nq *nq, const struct zcrx_packet *packet)
+static const uint8_t *payload_of(const struct zcrx_nic_queue *nq, const struct zcrx_packet *packet)
 {
 	return (const uint8_t *)nq->arena + packet->data_off;
 }
 
-static enum zcrx_offer offer(struct zcrx_nq *nq, const struct zcrx_packet *packet, bool copied)
+static enum zcrx_offer offer(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
+			     bool copied)
 {
 	const uint8_t *base = (const uint8_t *)nq->arena;
 	const uint8_t *payload = payload_of(nq, packet);
@@ -128,7 +130,7 @@ static enum zcrx_offer offer(struct zcrx_nq *nq, const struct zcrx_packet *packe
 		(const uint32_t *)(const void *)(base + nq->arena->crcs_off) + packet->crc_first;
 	enum zcrx_offer result;
 
-	if (packet->len > zcrx_nq_niov_size(nq))
+	if (packet->len > zcrx_nic_queue_niov_size(nq))
 		return offer_large(nq, packet, payload, crcs);
 	result = copied ? offer_copied(nq, packet, payload, crcs) : ZCRX_BLOCKED_BUFFER;
 	if (result != ZCRX_BLOCKED_BUFFER)
@@ -140,10 +142,10 @@ static enum zcrx_offer offer(struct zcrx_nq *nq, const struct zcrx_packet *packe
 }
 
 /* Offer a packet that a fault changes, or keeps from its user for now or for ever. */
-static enum zcrx_offer offer_with_fault(struct zcrx_nq *nq, const struct zcrx_packet *packet)
+static enum zcrx_offer offer_with_fault(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet)
 {
 	const struct zcrx_nic_faults *faults = &nq->faults;
-	uint32_t seq = zcrx_nq_take_seqs(nq, packet->flow, 0);
+	uint32_t seq = zcrx_nic_queue_take_seqs(nq, packet->flow, 0);
 	bool copied = zcrx_offer_is_copied(nq, packet);
 	struct zcrx_packet cut = *packet;
 	enum zcrx_offer result;
@@ -156,17 +158,17 @@ static enum zcrx_offer offer_with_fault(struct zcrx_nq *nq, const struct zcrx_pa
 		/* fall through */
 	case ZCRX_FAULT_NIC_DROP:
 		zcrx_offer_drop(nq, packet);
-		zcrx_nf_count(nq);
+		zcrx_nic_faults_count(nq);
 		return ZCRX_DROPPED;
 	case ZCRX_FAULT_NIC_REORDER:
-		zcrx_nf_put_off_late(nq, packet);
+		zcrx_nic_faults_put_off_late(nq, packet);
 		return ZCRX_PUT_OFF;
 	case ZCRX_FAULT_NIC_TINY:
 		return offer_tiny(nq, packet, payload_of(nq, packet), faults->amount);
 	case ZCRX_FAULT_NIC_DUPLICATE:
 		result = offer(nq, packet, copied);
 		if (result == ZCRX_OFFERED)
-			zcrx_nf_put_off_copy(nq, packet, seq);
+			zcrx_nic_faults_put_off_copy(nq, packet, seq);
 		return result;
 	case ZCRX_FAULT_NIC_TRUNCATE:
 		cut.len = faults->amount;
@@ -174,34 +176,35 @@ static enum zcrx_offer offer_with_fault(struct zcrx_nq *nq, const struct zcrx_pa
 	default:
 		break;
 	}
-	zcrx_nf_put_begin(nq, NULL);
+	zcrx_nic_faults_put_begin(nq, NULL);
 	result = offer(nq, &cut, copied);
-	zcrx_nf_put_end(nq);
+	zcrx_nic_faults_put_end(nq);
 	if (result == ZCRX_OFFERED)
-		zcrx_nq_skip(nq, packet->flow,
-			     zcrx_nq_pieces(nq, packet->len) - zcrx_nq_pieces(nq, cut.len));
+		zcrx_nic_queue_skip(nq, packet->flow,
+				    zcrx_nic_queue_pieces(nq, packet->len) -
+					    zcrx_nic_queue_pieces(nq, cut.len));
 	return result;
 }
 
-enum zcrx_offer zcrx_offer_packet(struct zcrx_nq *nq, const struct zcrx_packet *packet)
+enum zcrx_offer zcrx_offer_packet(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet)
 {
 	if (nq->faults.rule)
 		return offer_with_fault(nq, packet);
 	return offer(nq, packet, zcrx_offer_is_copied(nq, packet));
 }
 
-enum zcrx_offer zcrx_offer_put_off(struct zcrx_nq *nq, const struct zcrx_put_off *put_off)
+enum zcrx_offer zcrx_offer_put_off(struct zcrx_nic_queue *nq, const struct zcrx_put_off *put_off)
 {
 	enum zcrx_offer result;
 
-	zcrx_nf_put_begin(nq, put_off);
+	zcrx_nic_faults_put_begin(nq, put_off);
 	result = offer(nq, put_off->packet, false);
-	zcrx_nf_put_end(nq);
+	zcrx_nic_faults_put_end(nq);
 	return result;
 }
 
-void zcrx_offer_drop(struct zcrx_nq *nq, const struct zcrx_packet *packet)
+void zcrx_offer_drop(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet)
 {
 	shm_count(&nq->queue.nic->packets_dropped, 1);
-	zcrx_nq_skip(nq, packet->flow, zcrx_nq_pieces(nq, packet->len));
+	zcrx_nic_queue_skip(nq, packet->flow, zcrx_nic_queue_pieces(nq, packet->len));
 }

@@ -13,12 +13,12 @@
 
 #include <errno.h>
 
-static struct zcrx_flight *flight_of(struct zcrx_nq *nq)
+static struct zcrx_flight *flight_of(struct zcrx_nic_queue *nq)
 {
 	return &nq->queue.flights[ZCRX_WRITER_NIC];
 }
 
-enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers)
+enum zcrx_offer zcrx_nic_queue_room(struct zcrx_nic_queue *nq, uint32_t fragments, uint32_t buffers)
 {
 	if (zcrx_cq_room(&nq->queue.cq, fragments) < fragments)
 		return ZCRX_BLOCKED_CQ;
@@ -27,7 +27,7 @@ enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t bu
 	return ZCRX_OFFERED;
 }
 
-static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
+static void open_buffer(struct zcrx_nic_queue *nq, uint32_t niov)
 {
 	assert(!nq->has_open);
 	assert(niov < nq->queue.shape.num_niovs); /* the NIC writes there next */
@@ -40,7 +40,7 @@ static void open_buffer(struct zcrx_nq *nq, uint32_t niov)
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, niov + 1, POINT_COUNTER);
 }
 
-uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq)
+uint32_t zcrx_nic_queue_take_grant(struct zcrx_nic_queue *nq)
 {
 	uint32_t niov = zcrx_grant_take(&nq->queue.grants);
 	/* What was granted must not be the user's: an invariant, not an input. */
@@ -55,22 +55,22 @@ uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq)
 	return niov;
 }
 
-uint32_t zcrx_nq_open(struct zcrx_nq *nq)
+uint32_t zcrx_nic_queue_open(struct zcrx_nic_queue *nq)
 {
-	uint32_t niov = zcrx_nq_take_grant(nq);
+	uint32_t niov = zcrx_nic_queue_take_grant(nq);
 
 	shm_count(&nq->queue.nic->grants_taken, 1);
 	open_buffer(nq, niov);
 	return niov;
 }
 
-void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov)
+void zcrx_nic_queue_open_copy(struct zcrx_nic_queue *nq, uint32_t niov)
 {
 	open_buffer(nq, niov);
 }
 
 /* Note of the open buffer which fragment is its last so far: the one that was put just now. */
-static void note_given(struct zcrx_nq *nq)
+static void note_given(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_given *given = &nq->queue.given[nq->open_niov];
 
@@ -80,7 +80,7 @@ static void note_given(struct zcrx_nq *nq)
 	shm_store_relaxed_u32(&given->seq, nq->last_seq, POINT_COUNTER);
 }
 
-static void touch(struct zcrx_nq *nq, bool closed)
+static void touch(struct zcrx_nic_queue *nq, bool closed)
 {
 	assert(nq->touched_count < ZCRX_TOUCHED_MAX);
 	if (nq->open_fragments)
@@ -95,7 +95,7 @@ static void touch(struct zcrx_nq *nq, bool closed)
 	nq->open_fresh = false;
 }
 
-void zcrx_nq_close(struct zcrx_nq *nq)
+void zcrx_nic_queue_close(struct zcrx_nic_queue *nq)
 {
 	assert(nq->has_open);
 	touch(nq, true);
@@ -103,7 +103,7 @@ void zcrx_nq_close(struct zcrx_nq *nq)
 	shm_store_relaxed_u32(&nq->queue.nic->open_niov, 0, POINT_COUNTER);
 }
 
-static inline uint32_t take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+static inline uint32_t take_seqs(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t fragments)
 {
 	shm_u32 *word = &nq->queue.flows_sent[flow].next_seq;
 	uint32_t seq = shm_load_relaxed_u32(word, POINT_COUNTER);
@@ -112,18 +112,19 @@ static inline uint32_t take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fra
 	return seq;
 }
 
-uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+uint32_t zcrx_nic_queue_take_seqs(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t fragments)
 {
 	return take_seqs(nq, flow, fragments);
 }
 
-void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments)
+void zcrx_nic_queue_skip(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t fragments)
 {
 	take_seqs(nq, flow, fragments);
 	shm_count(&nq->queue.nic->fragments_dropped, fragments);
 }
 
-static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, uint32_t generation)
+static void note(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq, uint32_t crc,
+		 uint32_t generation)
 {
 	struct zcrx_ledger_entry *entry =
 		&nq->queue.ledger[nq->queue.cq.cached_tail & nq->queue.cq.mask];
@@ -136,8 +137,8 @@ static void note(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t crc, 
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
 }
 
-static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
-				uint32_t crc)
+static inline void put_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq,
+				uint32_t len, uint32_t crc)
 {
 	uint32_t shift = nq->queue.shape.niov_shift;
 	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
@@ -160,18 +161,18 @@ static inline void put_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t seq,
 	nq->open_off += (len + ZCRX_FRAGMENT_ALIGN - 1) & ~(ZCRX_FRAGMENT_ALIGN - 1);
 }
 
-void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
-			 uint32_t crc)
+void zcrx_nic_queue_fragment_as(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq,
+				uint32_t len, uint32_t crc)
 {
 	put_fragment(nq, flow, seq, len, crc);
 }
 
-void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc)
+void zcrx_nic_queue_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t len, uint32_t crc)
 {
 	put_fragment(nq, flow, take_seqs(nq, flow, 1), len, crc);
 }
 
-void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res)
+void zcrx_nic_queue_end(struct zcrx_nic_queue *nq, uint32_t flow, int32_t res)
 {
 	note(nq, flow, 0, 0, 0);
 	zcrx_cq_put(&nq->queue.cq, flow, res, 0, 0);
@@ -179,7 +180,7 @@ void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res)
 }
 
 /* Give the fragments of one buffer their references. See the top of the file. */
-static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
+static void settle(struct zcrx_nic_queue *nq, const struct zcrx_touched *touched)
 {
 	struct zcrx_area *area = &nq->queue.area;
 	uint32_t own = touched->closed ? 1 : 0;
@@ -204,7 +205,7 @@ static void settle(struct zcrx_nq *nq, const struct zcrx_touched *touched)
 	zcrx_user_ref_give(area, touched->niov, touched->fragments);
 }
 
-static void count_burst(struct zcrx_nq *nq)
+static void count_burst(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_nic_shared *counters = nq->queue.nic;
 
@@ -222,7 +223,7 @@ static void count_burst(struct zcrx_nq *nq)
  * nothing for this queue sleeps until its user returns something; woken by us
  * with every packet that is dropped, it would take the cores from the others.
  */
-static void ask_for_grants(struct zcrx_nq *nq)
+static void ask_for_grants(struct zcrx_nic_queue *nq)
 {
 	/* Relaxed: a hint. What is missed is made up for by the end of the provider's sleep. */
 	if (!shm_load_relaxed_u32(&nq->queue.grants.shared->starved, POINT_COUNTER))
@@ -231,7 +232,7 @@ static void ask_for_grants(struct zcrx_nq *nq)
 
 /* ---- what the flight recorder keeps --------------------------------------------- */
 
-static void record_burst(struct zcrx_nq *nq, uint32_t cqes, uint32_t touched)
+static void record_burst(struct zcrx_nic_queue *nq, uint32_t cqes, uint32_t touched)
 {
 	if (nq->recorded) {
 		nq->recorded = 0;
@@ -244,7 +245,7 @@ static void record_burst(struct zcrx_nq *nq, uint32_t cqes, uint32_t touched)
 }
 
 /* True the first time since the last delivery. */
-static bool is_news(struct zcrx_nq *nq, enum zcrx_event_kind kind)
+static bool is_news(struct zcrx_nic_queue *nq, enum zcrx_event_kind kind)
 {
 	uint32_t bit = (uint32_t)1 << kind;
 	bool news = !(nq->recorded & bit);
@@ -253,7 +254,7 @@ static bool is_news(struct zcrx_nq *nq, enum zcrx_event_kind kind)
 	return news;
 }
 
-void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
+void zcrx_nic_queue_record_drop(struct zcrx_nic_queue *nq, enum zcrx_offer why, uint32_t flow)
 {
 	if (is_news(nq, ZCRX_EVENT_DROPPED))
 		zcrx_flight_record(
@@ -266,7 +267,7 @@ void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow)
 /* So many looks in vain in a row take microseconds, and happen all the time: no clock for them. */
 #define STILL_AFTER 32U
 
-static void look_in_vain(struct zcrx_nq *nq, enum zcrx_offer why)
+static void look_in_vain(struct zcrx_nic_queue *nq, enum zcrx_offer why)
 {
 	struct zcrx_nic_shared *shared = nq->queue.nic;
 
@@ -279,7 +280,7 @@ static void look_in_vain(struct zcrx_nq *nq, enum zcrx_offer why)
 }
 
 /* Something was delivered, or is not offered any more; since and until when it stood still. */
-static uint64_t still_over(struct zcrx_nq *nq, uint64_t *until)
+static uint64_t still_over(struct zcrx_nic_queue *nq, uint64_t *until)
 {
 	struct zcrx_nic_shared *shared = nq->queue.nic;
 	uint64_t since = shm_load_relaxed_u64(&shared->still_since, POINT_COUNTER);
@@ -297,7 +298,7 @@ static uint64_t still_over(struct zcrx_nq *nq, uint64_t *until)
 	return since;
 }
 
-void zcrx_nq_no_more(struct zcrx_nq *nq)
+void zcrx_nic_queue_no_more(struct zcrx_nic_queue *nq)
 {
 	uint64_t until, since = still_over(nq, &until);
 
@@ -309,7 +310,7 @@ void zcrx_nq_no_more(struct zcrx_nq *nq)
 
 /* ---- a burst becomes visible ------------------------------------------------------ */
 
-void zcrx_nq_publish(struct zcrx_nq *nq)
+void zcrx_nic_queue_publish(struct zcrx_nic_queue *nq)
 {
 	uint32_t cqes = nq->cqes, touched;
 
@@ -342,7 +343,7 @@ void zcrx_nq_publish(struct zcrx_nq *nq)
 		ask_for_grants(nq);
 }
 
-void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
+void zcrx_nic_queue_blocked(struct zcrx_nic_queue *nq, enum zcrx_offer why)
 {
 	struct zcrx_queue *queue = &nq->queue;
 
@@ -362,7 +363,7 @@ void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why)
 				   0);
 }
 
-bool zcrx_nq_may_proceed(struct zcrx_nq *nq)
+bool zcrx_nic_queue_may_proceed(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_queue *queue = &nq->queue;
 
@@ -372,7 +373,8 @@ bool zcrx_nq_may_proceed(struct zcrx_nq *nq)
 		zcrx_grant_available(&queue->grants, queue->grants.entries) > nq->blocked_grants);
 }
 
-bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq))
+bool zcrx_nic_queue_follow_user(struct zcrx_nic_queue *nq,
+				void (*forget)(struct zcrx_nic_queue *nq))
 {
 	struct zcrx_user_shared *user = nq->queue.user;
 	/* Pairs with the release in zcrx_queue_set_user(). */
@@ -385,10 +387,10 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq))
 
 		still_over(nq, &until); /* nothing is offered to nobody */
 		if (nq->has_open)
-			zcrx_nq_close(nq);
+			zcrx_nic_queue_close(nq);
 		if (forget)
 			forget(nq);
-		zcrx_nq_publish(nq);
+		zcrx_nic_queue_publish(nq);
 	} else {
 		/* What the last user did not read was scrubbed: the new one must not see it. */
 		nq->queue.cq.cached_head = nq->queue.cq.cached_tail;
@@ -403,7 +405,7 @@ bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq))
 	return wanted != 0;
 }
 
-void zcrx_nq_return_grants(struct zcrx_nq *nq)
+void zcrx_nic_queue_return_grants(struct zcrx_nic_queue *nq)
 {
 	while (zcrx_grant_available(&nq->queue.grants, 1)) {
 		zcrx_ifq_drop(&nq->queue.ifq, zcrx_grant_take(&nq->queue.grants), 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Delivery on one queue: what the sources of the NIC share. A burst is a
- * series of takes and puts that becomes visible by one zcrx_nq_publish().
+ * series of takes and puts that becomes visible by one zcrx_nic_queue_publish().
  */
 #ifndef ZCRX_NIC_QUEUE_H
 #define ZCRX_NIC_QUEUE_H
@@ -23,7 +23,7 @@ struct zcrx_touched {
 	bool closed; /* the NIC is done with it */
 };
 
-struct zcrx_nq {
+struct zcrx_nic_queue {
 	struct zcrx_queue queue;
 	/* arena source */
 	const struct zcrx_arena *arena;
@@ -62,54 +62,56 @@ enum zcrx_offer {
 };
 
 /* May `fragments` be delivered that need `buffers` more granted buffers? */
-enum zcrx_offer zcrx_nq_room(struct zcrx_nq *nq, uint32_t fragments, uint32_t buffers);
+enum zcrx_offer zcrx_nic_queue_room(struct zcrx_nic_queue *nq, uint32_t fragments,
+				    uint32_t buffers);
 
 /* Take a granted buffer; the caller has asked for room. */
-uint32_t zcrx_nq_take_grant(struct zcrx_nq *nq);
+uint32_t zcrx_nic_queue_take_grant(struct zcrx_nic_queue *nq);
 /* Take a granted buffer and open it (the former open one must be closed). */
-uint32_t zcrx_nq_open(struct zcrx_nq *nq);
+uint32_t zcrx_nic_queue_open(struct zcrx_nic_queue *nq);
 /* Note that a buffer taken otherwise (copy fallback) belongs to this burst. */
-void zcrx_nq_open_copy(struct zcrx_nq *nq, uint32_t niov);
+void zcrx_nic_queue_open_copy(struct zcrx_nic_queue *nq, uint32_t niov);
 /* Deliver `len` bytes at the open buffer's offset as one fragment. */
-void zcrx_nq_fragment(struct zcrx_nq *nq, uint32_t flow, uint32_t len, uint32_t crc);
+void zcrx_nic_queue_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t len, uint32_t crc);
 /* The same under a sequence number that was taken before. */
-void zcrx_nq_fragment_as(struct zcrx_nq *nq, uint32_t flow, uint32_t seq, uint32_t len,
-			 uint32_t crc);
+void zcrx_nic_queue_fragment_as(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq,
+				uint32_t len, uint32_t crc);
 /* Take the next sequence numbers of a flow; the first of them. */
-uint32_t zcrx_nq_take_seqs(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
+uint32_t zcrx_nic_queue_take_seqs(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t fragments);
 /* Done with the open buffer: the stack's own reference goes away. */
-void zcrx_nq_close(struct zcrx_nq *nq);
+void zcrx_nic_queue_close(struct zcrx_nic_queue *nq);
 /* The end of a flow: a CQE without buffer. */
-void zcrx_nq_end(struct zcrx_nq *nq, uint32_t flow, int32_t res);
+void zcrx_nic_queue_end(struct zcrx_nic_queue *nq, uint32_t flow, int32_t res);
 /* Fragments of a flow that were not delivered. */
-void zcrx_nq_skip(struct zcrx_nq *nq, uint32_t flow, uint32_t fragments);
+void zcrx_nic_queue_skip(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t fragments);
 /* Settle references, publish the CQEs, ring. */
-void zcrx_nq_publish(struct zcrx_nq *nq);
+void zcrx_nic_queue_publish(struct zcrx_nic_queue *nq);
 /* Note what the queue waits for, so that the NIC can sleep until there is more of it. */
-void zcrx_nq_blocked(struct zcrx_nq *nq, enum zcrx_offer why);
+void zcrx_nic_queue_blocked(struct zcrx_nic_queue *nq, enum zcrx_offer why);
 /* Record that a packet of a flow was dropped for lack of room: the first since the last delivery. */
-void zcrx_nq_record_drop(struct zcrx_nq *nq, enum zcrx_offer why, uint32_t flow);
+void zcrx_nic_queue_record_drop(struct zcrx_nic_queue *nq, enum zcrx_offer why, uint32_t flow);
 /* Nothing more is offered, so nothing is waited for: the traffic is over. */
-void zcrx_nq_no_more(struct zcrx_nq *nq);
+void zcrx_nic_queue_no_more(struct zcrx_nic_queue *nq);
 /* Is there more of it now? */
-bool zcrx_nq_may_proceed(struct zcrx_nq *nq);
+bool zcrx_nic_queue_may_proceed(struct zcrx_nic_queue *nq);
 /*
  * Follow the control process's word on who the user is; false if there is none. What
  * is kept elsewhere for one who goes is let go of by `forget` (NULL: nothing is).
  */
-bool zcrx_nq_follow_user(struct zcrx_nq *nq, void (*forget)(struct zcrx_nq *nq));
+bool zcrx_nic_queue_follow_user(struct zcrx_nic_queue *nq,
+				void (*forget)(struct zcrx_nic_queue *nq));
 /* Give back all granted buffers. */
-void zcrx_nq_return_grants(struct zcrx_nq *nq);
+void zcrx_nic_queue_return_grants(struct zcrx_nic_queue *nq);
 
 /* How many buffers the payload of a packet needs for itself. */
-static inline uint32_t zcrx_nq_pieces(const struct zcrx_nq *nq, uint32_t len)
+static inline uint32_t zcrx_nic_queue_pieces(const struct zcrx_nic_queue *nq, uint32_t len)
 {
 	uint32_t shift = nq->queue.shape.niov_shift;
 
 	return (len + (1U << shift) - 1) >> shift;
 }
 
-static inline uint32_t zcrx_nq_niov_size(const struct zcrx_nq *nq)
+static inline uint32_t zcrx_nic_queue_niov_size(const struct zcrx_nic_queue *nq)
 {
 	return 1U << nq->queue.shape.niov_shift;
 }
@@ -122,7 +124,7 @@ static inline uint32_t zcrx_nq_niov_size(const struct zcrx_nq *nq)
 #define ZCRX_EXPECT_MIN 256U
 #define ZCRX_EXPECT_MAX 1536U
 
-static inline void zcrx_nq_expect(const struct zcrx_nq *nq, uint32_t len)
+static inline void zcrx_nic_queue_expect(const struct zcrx_nic_queue *nq, uint32_t len)
 {
 	const struct zcrx_grant_ring *grants = &nq->queue.grants;
 	const uint8_t *next;
@@ -137,27 +139,27 @@ static inline void zcrx_nq_expect(const struct zcrx_nq *nq, uint32_t len)
 		shm_expect_write(next + at);
 }
 
-static inline void zcrx_nq_count_offered(struct zcrx_nq *nq, uint32_t len)
+static inline void zcrx_nic_queue_count_offered(struct zcrx_nic_queue *nq, uint32_t len)
 {
 	nq->packets_offered++;
 	nq->bytes_offered += len;
 }
 
 /* The packet at the cursor was dealt with. */
-static inline void zcrx_nf_done(struct zcrx_nq *nq)
+static inline void zcrx_nic_faults_done(struct zcrx_nic_queue *nq)
 {
 	nq->faults.asked = false;
 	nq->faults.rule = 0;
 }
 
 /* Is a packet waiting that was put off? */
-static inline bool zcrx_nf_has_put_off(const struct zcrx_nq *nq)
+static inline bool zcrx_nic_faults_has_put_off(const struct zcrx_nic_queue *nq)
 {
 	return nq->faults.copy.packet || nq->faults.late.packet;
 }
 
 /* A fault that writes the packet elsewhere, or later: the copy fallback is the next one's. */
-static inline bool zcrx_nf_passes_turn(const struct zcrx_nq *nq)
+static inline bool zcrx_nic_faults_passes_turn(const struct zcrx_nic_queue *nq)
 {
 	return nq->faults.rule && (nq->faults.kind == ZCRX_FAULT_NIC_TINY ||
 				   nq->faults.kind == ZCRX_FAULT_NIC_REORDER);

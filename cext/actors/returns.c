@@ -30,10 +30,10 @@ static int init_parts(struct zcrx_returns *returns, struct zcrx_queue *queue,
 	zcrx_rq_writer_init(&returns->writer, queue, &returns->holdings, params->position);
 	zcrx_findings_init(&returns->findings, &returns->ring_faults, &returns->writer,
 			   params->verify == ZCRX_VERIFY_CRC);
-	zcrx_ringf_init(&returns->ring_faults, &returns->writer, params->queues, rules,
-			plan->count);
+	zcrx_ring_faults_init(&returns->ring_faults, &returns->writer, params->queues, rules,
+			      plan->count);
 	zcrx_rq_writer_note_written(&returns->writer);
-	zcrx_fault_resume(plan, returns->ordinal, queue->lab->injected);
+	zcrx_fault_resume(plan, returns->ordinal, queue->notes->injected);
 	if (zcrx_injection_init(&returns->injection, plan, &returns->findings))
 		error = -ENOMEM;
 	return error;
@@ -66,7 +66,7 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 		return error;
 	returns->plan.journal = queue->journals[ZCRX_JOURNAL_CONSUMER];
 	returns->rng = zcrx_rng_for(params->seed + queue->index, 0);
-	returns->ordinal = shm_load_relaxed_u64(&queue->lab->rqe_valid, POINT_LOG);
+	returns->ordinal = shm_load_relaxed_u64(&queue->notes->rqe_valid, POINT_LOG);
 	error = init_parts(returns, queue, rules);
 	if (!error)
 		error = init_queues(returns, &queue->shape);
@@ -253,14 +253,14 @@ static void forget(struct zcrx_returns *returns)
 		zcrx_holdings_let_go(&returns->holdings, pending_at(returns, 0));
 		pass(returns);
 	}
-	zcrx_ringf_forgot(&returns->ring_faults, count);
+	zcrx_ring_faults_forgot(&returns->ring_faults, count);
 }
 
 /* The ring is full and a rule says not to care: returns over what is not consumed yet. */
 static void run_over(struct zcrx_returns *returns)
 {
 	struct zcrx_ring_faults *faults = &returns->ring_faults;
-	uint64_t count = out_of_turn(returns, zcrx_ringf_overrun_room(faults));
+	uint64_t count = out_of_turn(returns, zcrx_ring_faults_overrun_room(faults));
 	uint64_t room = zcrx_rq_writer_log_room(&returns->writer, count);
 
 	if (count > room)
@@ -268,17 +268,17 @@ static void run_over(struct zcrx_returns *returns)
 	if (count == 0)
 		return;
 	for (uint64_t i = 0; i < count; i++)
-		zcrx_ringf_expect_overrun(faults, pending_at(returns, i));
-	zcrx_ringf_excuse_overrun(faults);
+		zcrx_ring_faults_expect_overrun(faults, pending_at(returns, i));
+	zcrx_ring_faults_excuse_overrun(faults);
 	for (uint64_t i = 0; i < count; i++) {
 		const struct zcrx_held *held = pending_at(returns, 0);
 
-		zcrx_ringf_put_over(faults, held);
+		zcrx_ring_faults_put_over(faults, held);
 		zcrx_injection_remember(&returns->injection, held);
 		zcrx_holdings_let_go(&returns->holdings, held);
 		pass(returns);
 	}
-	zcrx_ringf_overran(faults);
+	zcrx_ring_faults_overran(faults);
 }
 
 /* Everything that there is room for. */
@@ -287,7 +287,7 @@ static void put_pending(struct zcrx_returns *returns)
 	uint64_t room = zcrx_rq_writer_room(&returns->writer);
 
 	if (room)
-		room -= zcrx_ringf_put_misdirected(&returns->ring_faults);
+		room -= zcrx_ring_faults_put_misdirected(&returns->ring_faults);
 	while (room && returns->pending_head != returns->pending_tail) {
 		uint64_t written = put_plain(returns, room);
 
@@ -307,13 +307,13 @@ static void write_all(struct zcrx_returns *returns)
 	if (faults->forget)
 		forget(returns);
 	if (faults->tail_ahead)
-		zcrx_ringf_run_ahead(faults);
+		zcrx_ring_faults_run_ahead(faults);
 }
 
 uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 {
 	struct zcrx_rq_writer *writer = &returns->writer;
-	struct zcrx_lab_shared *lab = writer->queue->lab;
+	struct zcrx_notes_shared *notes = writer->queue->notes;
 	uint64_t start = writer->position;
 	uint64_t valid = returns->ordinal;
 	uint64_t waiting;
@@ -321,20 +321,20 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 	zcrx_findings_look(&returns->findings);
 	zcrx_injection_check_early(&returns->injection);
 	/* While the provider may read beyond the tail nothing is written. */
-	if (zcrx_ringf_recover(&returns->ring_faults))
+	if (zcrx_ring_faults_recover(&returns->ring_faults))
 		write_all(returns);
 	if (writer->position != start)
 		zcrx_flight_record(writer->flight, ZCRX_EVENT_RETURNED,
 				   (uint32_t)(writer->position - start), start,
 				   writer->rq.cached_tail);
 	if (returns->ordinal != valid)
-		shm_count(&lab->rqe_valid, returns->ordinal - valid);
+		shm_count(&notes->rqe_valid, returns->ordinal - valid);
 	if (writer->position != start || writer->is_withheld)
 		zcrx_rq_writer_publish(writer);
 	if (returns->ring_faults.lies)
-		zcrx_ringf_lie(&returns->ring_faults);
+		zcrx_ring_faults_lie(&returns->ring_faults);
 	waiting = returns->pending_tail - returns->pending_head;
-	shm_store_relaxed_u64(&lab->pending_returns, waiting, POINT_COUNTER);
+	shm_store_relaxed_u64(&notes->pending_returns, waiting, POINT_COUNTER);
 	/* A lie is to be put right soon: until then the provider runs in circles. */
 	return waiting + (returns->ring_faults.astray != 0);
 }

@@ -35,7 +35,7 @@ uint64_t zcrx_rq_writer_log_room(struct zcrx_rq_writer *writer, uint64_t wanted)
 
 	/* Pairs with the release in zcrx_reconcile(): those log bytes were read. */
 	if (ahead + wanted > log_entries) {
-		writer->checked = shm_load_acquire_u64(&writer->queue->lab->checked, POINT_LOG);
+		writer->checked = shm_load_acquire_u64(&writer->queue->notes->checked, POINT_LOG);
 		ahead = writer->position - writer->checked;
 	}
 	return ahead < log_entries ? log_entries - ahead : 0;
@@ -47,9 +47,9 @@ uint64_t zcrx_rq_writer_room(struct zcrx_rq_writer *writer)
 	uint64_t log_room = zcrx_rq_writer_log_room(writer, room);
 
 	if (room == 0)
-		shm_count(&writer->queue->lab->waits_rq_full, 1);
+		shm_count(&writer->queue->notes->waits_rq_full, 1);
 	if (log_room == 0)
-		shm_count(&writer->queue->lab->waits_log_full, 1);
+		shm_count(&writer->queue->notes->waits_log_full, 1);
 	return room < log_room ? room : log_room;
 }
 
@@ -81,10 +81,10 @@ uint16_t zcrx_rq_writer_intent(const struct zcrx_rq_writer *writer, uint64_t pos
 void zcrx_rq_writer_note_written(struct zcrx_rq_writer *writer)
 {
 	if (writer->position != writer->noted)
-		shm_count(&writer->queue->lab->rqe_submitted, writer->position - writer->noted);
+		shm_count(&writer->queue->notes->rqe_submitted, writer->position - writer->noted);
 	writer->noted = writer->position;
 	/* Pairs with the acquire in zcrx_reconcile(). */
-	shm_store_release_u64(&writer->queue->lab->written, writer->position, POINT_LOG);
+	shm_store_release_u64(&writer->queue->notes->written, writer->position, POINT_LOG);
 }
 
 /* ---- entries ---------------------------------------------------------------------- */

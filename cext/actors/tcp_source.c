@@ -99,7 +99,8 @@ static uint32_t steer(int fd, uint32_t queue_count)
 	return zcrx_rss_hash(input, used + 4) % queue_count;
 }
 
-static void accept_all(struct zcrx_tcp_source *source, struct zcrx_nq *queues, uint32_t queue_count)
+static void accept_all(struct zcrx_tcp_source *source, struct zcrx_nic_queue *queues,
+		       uint32_t queue_count)
 {
 	while (source->listen_fd >= 0) {
 		int fd = accept4(source->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -178,30 +179,31 @@ static void account(struct zcrx_stream_shared *stream, const uint8_t *data, uint
 }
 
 /* Hand out what was received: one fragment a buffer, all but the last one full. */
-static void deliver(struct zcrx_nq *nq, uint32_t flow, const uint32_t *niovs, size_t received)
+static void deliver(struct zcrx_nic_queue *nq, uint32_t flow, const uint32_t *niovs,
+		    size_t received)
 {
-	uint32_t size = zcrx_nq_niov_size(nq);
+	uint32_t size = zcrx_nic_queue_niov_size(nq);
 
 	for (uint32_t i = 0; received > 0; i++) {
 		uint32_t len = received < size ? (uint32_t)received : size;
-		uint32_t opened = zcrx_nq_open(nq);
+		uint32_t opened = zcrx_nic_queue_open(nq);
 
 		assert(opened == niovs[i]);
 		(void)niovs;
 		account(&nq->queue.nic->stream, zcrx_area_niov(&nq->queue.area, opened), len);
-		zcrx_nq_fragment(nq, flow, len,
-				 zcrx_crc32c(zcrx_area_niov(&nq->queue.area, opened), len));
-		zcrx_nq_close(nq);
+		zcrx_nic_queue_fragment(nq, flow, len,
+					zcrx_crc32c(zcrx_area_niov(&nq->queue.area, opened), len));
+		zcrx_nic_queue_close(nq);
 		received -= len;
 	}
 	nq->packets_offered++;
 	nq->packets_done++;
 	nq->bytes_offered = nq->bytes;
-	zcrx_nq_publish(nq);
+	zcrx_nic_queue_publish(nq);
 }
 
 /* The niovs that the next opens will take, without taking them yet. */
-static void peek_grants(const struct zcrx_nq *nq, uint32_t *niovs, uint32_t count)
+static void peek_grants(const struct zcrx_nic_queue *nq, uint32_t *niovs, uint32_t count)
 {
 	const struct zcrx_grant_ring *grants = &nq->queue.grants;
 
@@ -210,12 +212,12 @@ static void peek_grants(const struct zcrx_nq *nq, uint32_t *niovs, uint32_t coun
 			&grants->slots[(grants->cached_head + i) & grants->mask], POINT_GRANT_SLOT);
 }
 
-static void end_connection(struct zcrx_nq *nq, struct connection *connection, int32_t res)
+static void end_connection(struct zcrx_nic_queue *nq, struct connection *connection, int32_t res)
 {
 	struct zcrx_stream_shared *stream = &nq->queue.nic->stream;
 
-	zcrx_nq_end(nq, connection->flow, res);
-	zcrx_nq_publish(nq);
+	zcrx_nic_queue_end(nq, connection->flow, res);
+	zcrx_nic_queue_publish(nq);
 	if (res && !shm_load_relaxed_u32(&stream->error, POINT_COUNTER))
 		shm_store_relaxed_u32(&stream->error, (uint32_t)-res, POINT_COUNTER);
 	/* Pairs with the acquire in zcrx_stream_read(): the account and all completions are there. */
@@ -226,7 +228,7 @@ static void end_connection(struct zcrx_nq *nq, struct connection *connection, in
 	free(connection);
 }
 
-static bool read_once(struct zcrx_nq *nq, struct connection *connection)
+static bool read_once(struct zcrx_nic_queue *nq, struct connection *connection)
 {
 	struct zcrx_queue *queue = &nq->queue;
 	struct iovec iov[READ_BUFFERS];
@@ -237,27 +239,28 @@ static bool read_once(struct zcrx_nq *nq, struct connection *connection)
 	ssize_t received;
 
 	if (nq->user == 0) {
-		zcrx_nq_blocked(nq, ZCRX_BLOCKED_CQ); /* nobody reads: the sender must wait */
+		zcrx_nic_queue_blocked(nq,
+				       ZCRX_BLOCKED_CQ); /* nobody reads: the sender must wait */
 		return false;
 	}
 	if (room < count)
 		count = room;
 	if (count == 0) {
 		shm_count(&queue->nic->waits_cq_full, 1);
-		zcrx_nq_blocked(nq, ZCRX_BLOCKED_CQ);
+		zcrx_nic_queue_blocked(nq, ZCRX_BLOCKED_CQ);
 		return false;
 	}
 	if (granted < count)
 		count = granted;
 	if (count == 0) {
 		shm_count(&queue->nic->waits_no_buffer, 1);
-		zcrx_nq_blocked(nq, ZCRX_BLOCKED_BUFFER);
+		zcrx_nic_queue_blocked(nq, ZCRX_BLOCKED_BUFFER);
 		return false;
 	}
 	peek_grants(nq, niovs, count);
 	for (uint32_t i = 0; i < count; i++)
 		iov[i] = (struct iovec){.iov_base = zcrx_area_niov(&queue->area, niovs[i]),
-					.iov_len = zcrx_nq_niov_size(nq)};
+					.iov_len = zcrx_nic_queue_niov_size(nq)};
 	received = readv(connection->fd, iov, (int)count);
 	if (received > 0) {
 		deliver(nq, connection->flow, niovs, (size_t)received);
@@ -270,7 +273,7 @@ static bool read_once(struct zcrx_nq *nq, struct connection *connection)
 	return false;
 }
 
-uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *queues,
+uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nic_queue *queues,
 			      uint32_t queue_count)
 {
 	struct epoll_event events[EVENTS_MAX];
@@ -278,7 +281,7 @@ uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *qu
 	uint32_t delivered = 0;
 
 	for (uint32_t i = 0; i < queue_count; i++)
-		zcrx_nq_follow_user(&queues[i], NULL);
+		zcrx_nic_queue_follow_user(&queues[i], NULL);
 	for (int i = 0; i < ready; i++) {
 		struct connection *connection = events[i].data.ptr;
 

@@ -19,7 +19,7 @@ void zcrx_tcp_source_free(struct zcrx_tcp_source *source);
  * Accept what waits and read each ready connection once. Returns the number of
  * reads that delivered something; queues that had no room for one are blocked.
  */
-uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nq *queues,
+uint32_t zcrx_tcp_source_poll(struct zcrx_tcp_source *source, struct zcrx_nic_queue *queues,
 			      uint32_t queue_count);
 
 /* Sleep until a socket is ready, at most timeout_ms. */

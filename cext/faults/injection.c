@@ -200,7 +200,7 @@ static void return_foreign(struct zcrx_injection *injection, struct making *maki
 static void withdraw(struct zcrx_injection *injection, struct making *making)
 {
 	making->happens = false;
-	shm_count(&injection->writer->queue->lab->hoarded, 1);
+	shm_count(&injection->writer->queue->notes->hoarded, 1);
 }
 
 static void hoard(struct zcrx_injection *injection, struct making *making)
@@ -216,8 +216,8 @@ static void misdirect(struct zcrx_injection *injection, struct making *making)
 	const uint32_t *params = making->params;
 
 	if (injection->misdirected >= params[1] ||
-	    !zcrx_ringf_misdirect(injection->ring_faults, making->held->off, params[0],
-				  making->rule))
+	    !zcrx_ring_faults_misdirect(injection->ring_faults, making->held->off, params[0],
+					making->rule))
 		return;
 	injection->misdirected++;
 	withdraw(injection, making);
@@ -227,18 +227,18 @@ static void misdirect(struct zcrx_injection *injection, struct making *making)
 
 static void run_ahead(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_arm_ahead(injection->ring_faults, making->params[0], making->rule);
+	zcrx_ring_faults_arm_ahead(injection->ring_faults, making->params[0], making->rule);
 }
 
 static void move_tail_back(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_arm_lie(injection->ring_faults, making->params[0], false, making->rule);
+	zcrx_ring_faults_arm_lie(injection->ring_faults, making->params[0], false, making->rule);
 }
 
 static void make_tail_up(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_arm_lie(injection->ring_faults, (uint32_t)zcrx_rng_next(&making->lane->rng),
-			   true, making->rule);
+	zcrx_ring_faults_arm_lie(injection->ring_faults,
+				 (uint32_t)zcrx_rng_next(&making->lane->rng), true, making->rule);
 }
 
 static void publish_early(struct zcrx_injection *injection, struct making *making)
@@ -262,24 +262,24 @@ static void stall(struct zcrx_injection *injection, struct making *making)
 
 static void run_over(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_arm_overrun(injection->ring_faults, making->params[0], making->rule);
+	zcrx_ring_faults_arm_overrun(injection->ring_faults, making->params[0], making->rule);
 }
 
 static void forget(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_arm_forget(injection->ring_faults, making->params[0], making->rule);
+	zcrx_ring_faults_arm_forget(injection->ring_faults, making->params[0], making->rule);
 }
 
 static void scribble_head(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_scribble_head(injection->ring_faults,
-				 (uint32_t)zcrx_rng_next(&making->lane->rng));
+	zcrx_ring_faults_scribble_head(injection->ring_faults,
+				       (uint32_t)zcrx_rng_next(&making->lane->rng));
 }
 
 static void scribble_cq_head(struct zcrx_injection *injection, struct making *making)
 {
-	zcrx_ringf_scribble_cq_head(injection->ring_faults,
-				    (uint32_t)zcrx_rng_next(&making->lane->rng));
+	zcrx_ring_faults_scribble_cq_head(injection->ring_faults,
+					  (uint32_t)zcrx_rng_next(&making->lane->rng));
 }
 
 /* ---- pace, area ---------------------------------------------------------------------------- */
@@ -471,7 +471,7 @@ static void commit_fault(struct zcrx_injection *injection, struct making *making
 			   writer->position + injection->staged_count);
 	/* What waits for a full ring counts when it comes to it: it may never be. */
 	if (!waits_for_full_ring(kind))
-		shm_count(&writer->queue->lab->injected[rule - 1], 1);
+		shm_count(&writer->queue->notes->injected[rule - 1], 1);
 	making->rule = rule;
 	making->params = params_of(injection, rule);
 	making->lane = &injection->plan->lanes[rule - 1];
@@ -552,11 +552,11 @@ static void put_entry(struct zcrx_injection *injection, const struct zcrx_staged
 		break;
 	case ZCRX_PUT_EARLY:
 		params = params_of(injection, entry->rule);
-		zcrx_ringf_put_early(injection->ring_faults, entry, params[0]);
+		zcrx_ring_faults_put_early(injection->ring_faults, entry, params[0]);
 		break;
 	case ZCRX_PUT_REWRITTEN:
 		params = params_of(injection, entry->rule);
-		zcrx_ringf_put_rewritten(injection->ring_faults, entry, params[0], params[1]);
+		zcrx_ring_faults_put_rewritten(injection->ring_faults, entry, params[0], params[1]);
 		break;
 	}
 }

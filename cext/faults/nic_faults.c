@@ -27,8 +27,8 @@ static void find_due(struct zcrx_nic_faults *faults)
 	faults->later_due = due;
 }
 
-int zcrx_nf_init(struct zcrx_nq *nq, const struct zcrx_fault_rule *rules, uint32_t rule_count,
-		 uint64_t seed)
+int zcrx_nic_faults_init(struct zcrx_nic_queue *nq, const struct zcrx_fault_rule *rules,
+			 uint32_t rule_count, uint64_t seed)
 {
 	const struct zcrx_fault_area area = {nq->queue.shape.num_niovs, nq->queue.shape.niov_shift};
 	int error = zcrx_fault_compile(&nq->faults.plan, rules, rule_count, seed, nq->queue.index,
@@ -38,13 +38,13 @@ int zcrx_nf_init(struct zcrx_nq *nq, const struct zcrx_fault_rule *rules, uint32
 		return error;
 	/* Relaxed: zcrx_cq_publish() of the first mark publishes what marks stand for. */
 	for (uint32_t i = 0; i < rule_count; i++)
-		shm_store_relaxed_u32(&nq->queue.lab->mark_kinds[i], rules[i].kind, POINT_LOG);
+		shm_store_relaxed_u32(&nq->queue.notes->mark_kinds[i], rules[i].kind, POINT_LOG);
 	nq->faults.hold_until = NEVER;
 	find_due(&nq->faults);
 	return 0;
 }
 
-static void count(struct zcrx_nq *nq, uint32_t rule)
+static void count(struct zcrx_nic_queue *nq, uint32_t rule)
 {
 	shm_count(&nq->queue.nic->injected[rule - 1], 1);
 	zcrx_flight_record(&nq->queue.flights[ZCRX_WRITER_NIC], ZCRX_EVENT_FAULT, rule - 1,
@@ -66,7 +66,7 @@ static void stall(uint32_t us)
  * to keep. Half of what is there stays, and a queue that runs short gets all
  * of them back, so the NIC always works on.
  */
-static bool hold(struct zcrx_nq *nq, uint32_t wanted, uint32_t packets)
+static bool hold(struct zcrx_nic_queue *nq, uint32_t wanted, uint32_t packets)
 {
 	struct zcrx_queue *queue = &nq->queue;
 	uint32_t half = zcrx_grant_available(&queue->grants, queue->grants.entries) / 2;
@@ -77,7 +77,8 @@ static bool hold(struct zcrx_nq *nq, uint32_t wanted, uint32_t packets)
 	if (nq->faults.hold_until != NEVER || held == 0)
 		return false;
 	for (uint32_t i = 0; i < held; i++)
-		shm_store_relaxed_u32(&queue->nic_held[i], zcrx_nq_take_grant(nq), POINT_COUNTER);
+		shm_store_relaxed_u32(&queue->nic_held[i], zcrx_nic_queue_take_grant(nq),
+				      POINT_COUNTER);
 	/* Pairs with the acquire in held_by_nic(): the niovs stand there. */
 	shm_store_release_u32(&queue->nic->held_count, held, POINT_COUNTER);
 	zcrx_grant_release(&queue->grants);
@@ -86,7 +87,7 @@ static bool hold(struct zcrx_nq *nq, uint32_t wanted, uint32_t packets)
 	return true;
 }
 
-void zcrx_nf_give_back(struct zcrx_nq *nq)
+void zcrx_nic_faults_give_back(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_queue *queue = &nq->queue;
 	uint32_t held = shm_load_relaxed_u32(&queue->nic->held_count, POINT_COUNTER);
@@ -106,7 +107,7 @@ void zcrx_nf_give_back(struct zcrx_nq *nq)
 	zcrx_bell_ring(&queue->bells->provider, ZCRX_BELL_GRANTS | zcrx_bell_refill(queue->index));
 }
 
-static bool begin_burst(struct zcrx_nq *nq, uint32_t packets)
+static bool begin_burst(struct zcrx_nic_queue *nq, uint32_t packets)
 {
 	if (nq->packets_seen < nq->faults.burst_end)
 		return false;
@@ -127,10 +128,10 @@ static int64_t jump_ns(const struct zcrx_fault_rule *rule)
  * and such that the last piece is one that its user can see is not whole. 0 if
  * there is no such number.
  */
-static uint32_t cut_length(const struct zcrx_nq *nq, uint32_t len, uint32_t keep,
+static uint32_t cut_length(const struct zcrx_nic_queue *nq, uint32_t len, uint32_t keep,
 			   struct zcrx_rng *rng)
 {
-	uint32_t in_niov = zcrx_nq_niov_size(nq) - 1;
+	uint32_t in_niov = zcrx_nic_queue_niov_size(nq) - 1;
 	uint32_t cut;
 
 	if (len <= keep)
@@ -147,10 +148,10 @@ static uint32_t cut_length(const struct zcrx_nq *nq, uint32_t len, uint32_t keep
  * How many of the packet's first bytes become fragments of their own: no more
  * than completions and buffers can ever be there for, or it would wait for ever.
  */
-static uint32_t tiny_count(const struct zcrx_nq *nq, uint32_t len, uint32_t wanted)
+static uint32_t tiny_count(const struct zcrx_nic_queue *nq, uint32_t len, uint32_t wanted)
 {
 	const struct zcrx_queue *queue = &nq->queue;
-	uint32_t pieces = zcrx_nq_pieces(nq, len);
+	uint32_t pieces = zcrx_nic_queue_pieces(nq, len);
 	uint32_t buffers = queue->shape.num_niovs / 2;
 	uint32_t in_buffers;
 
@@ -158,7 +159,7 @@ static uint32_t tiny_count(const struct zcrx_nq *nq, uint32_t len, uint32_t want
 		buffers = queue->grants.entries;
 	if (buffers <= pieces || queue->cq.entries <= pieces)
 		return 0;
-	in_buffers = (buffers - pieces) * (zcrx_nq_niov_size(nq) / ZCRX_FRAGMENT_ALIGN);
+	in_buffers = (buffers - pieces) * (zcrx_nic_queue_niov_size(nq) / ZCRX_FRAGMENT_ALIGN);
 	if (wanted > ZCRX_TINY_MAX)
 		wanted = ZCRX_TINY_MAX;
 	if (wanted > len)
@@ -171,7 +172,7 @@ static uint32_t tiny_count(const struct zcrx_nq *nq, uint32_t len, uint32_t want
 }
 
 /* Note what is to be done to the packet at the cursor, if nothing else is and it can be. */
-static void note_deed(struct zcrx_nq *nq, const struct zcrx_packet *packet, uint32_t rule)
+static void note_deed(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet, uint32_t rule)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 	struct zcrx_fault_lane *lane = &faults->plan.lanes[rule - 1];
@@ -197,7 +198,8 @@ static void note_deed(struct zcrx_nq *nq, const struct zcrx_packet *packet, uint
 	faults->amount = amount;
 }
 
-void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *skew_ns)
+void zcrx_nic_faults_ask(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
+			 int64_t *skew_ns)
 {
 	int taken;
 
@@ -231,7 +233,7 @@ void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *
 	}
 }
 
-void zcrx_nf_count(struct zcrx_nq *nq)
+void zcrx_nic_faults_count(struct zcrx_nic_queue *nq)
 {
 	count(nq, nq->faults.rule);
 }
@@ -242,14 +244,15 @@ void zcrx_nf_count(struct zcrx_nq *nq)
  * Not counted as offered before it is known what becomes of it: what was
  * offered is always what was delivered and what was dropped.
  */
-void zcrx_nf_put_off_late(struct zcrx_nq *nq, const struct zcrx_packet *packet)
+void zcrx_nic_faults_put_off_late(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
 	faults->late = (struct zcrx_put_off){
 		.packet = packet,
 		.due = nq->packets_seen + 1 + faults->amount,
-		.seq = zcrx_nq_take_seqs(nq, packet->flow, zcrx_nq_pieces(nq, packet->len)),
+		.seq = zcrx_nic_queue_take_seqs(nq, packet->flow,
+						zcrx_nic_queue_pieces(nq, packet->len)),
 		.rule = faults->rule,
 		.kind = ZCRX_FAULT_NIC_REORDER,
 	};
@@ -257,7 +260,8 @@ void zcrx_nf_put_off_late(struct zcrx_nq *nq, const struct zcrx_packet *packet)
 	find_due(faults);
 }
 
-void zcrx_nf_put_off_copy(struct zcrx_nq *nq, const struct zcrx_packet *packet, uint32_t seq)
+void zcrx_nic_faults_put_off_copy(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
+				  uint32_t seq)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
@@ -273,7 +277,7 @@ void zcrx_nf_put_off_copy(struct zcrx_nq *nq, const struct zcrx_packet *packet, 
 
 /* ---- writing --------------------------------------------------------------------- */
 
-void zcrx_nf_put_begin(struct zcrx_nq *nq, const struct zcrx_put_off *put_off)
+void zcrx_nic_faults_put_begin(struct zcrx_nic_queue *nq, const struct zcrx_put_off *put_off)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
@@ -285,22 +289,22 @@ void zcrx_nf_put_begin(struct zcrx_nq *nq, const struct zcrx_put_off *put_off)
 	}
 	faults->put_rule = faults->rule;
 	faults->put_kind = faults->kind;
-	faults->put_left = zcrx_nq_pieces(nq, faults->amount) - 1;
+	faults->put_left = zcrx_nic_queue_pieces(nq, faults->amount) - 1;
 }
 
-void zcrx_nf_put_end(struct zcrx_nq *nq)
+void zcrx_nic_faults_put_end(struct zcrx_nic_queue *nq)
 {
 	nq->faults.put_rule = 0;
 }
 
-static void flip_a_bit(struct zcrx_nq *nq, uint8_t *bytes, uint32_t len)
+static void flip_a_bit(struct zcrx_nic_queue *nq, uint8_t *bytes, uint32_t len)
 {
 	struct zcrx_rng *rng = &nq->faults.plan.lanes[nq->faults.put_rule - 1].rng;
 
 	bytes[zcrx_rng_below(rng, len)] ^= (uint8_t)(1U << zcrx_rng_below(rng, 8));
 }
 
-static void count_repeated(struct zcrx_nq *nq, uint32_t flow)
+static void count_repeated(struct zcrx_nic_queue *nq, uint32_t flow)
 {
 	shm_u32 *repeated = &nq->queue.flows_sent[flow].repeated;
 
@@ -308,7 +312,8 @@ static void count_repeated(struct zcrx_nq *nq, uint32_t flow)
 			      POINT_COUNTER);
 }
 
-void zcrx_nf_put(struct zcrx_nq *nq, uint8_t *to, uint32_t flow, uint32_t len, uint32_t crc)
+void zcrx_nic_faults_put(struct zcrx_nic_queue *nq, uint8_t *to, uint32_t flow, uint32_t len,
+			 uint32_t crc)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
@@ -330,22 +335,22 @@ void zcrx_nf_put(struct zcrx_nq *nq, uint8_t *to, uint32_t flow, uint32_t len, u
 		/* fall through */
 	case ZCRX_FAULT_NIC_REORDER:
 		nq->mark = faults->put_rule;
-		zcrx_nq_fragment_as(nq, flow, faults->put_seq++, len, crc);
+		zcrx_nic_queue_fragment_as(nq, flow, faults->put_seq++, len, crc);
 		return;
 	default:
 		break;
 	}
-	zcrx_nq_fragment(nq, flow, len, crc);
+	zcrx_nic_queue_fragment(nq, flow, len, crc);
 }
 
 /* ---- later ------------------------------------------------------------------------- */
 
-struct zcrx_put_off *zcrx_nf_due(struct zcrx_nq *nq)
+struct zcrx_put_off *zcrx_nic_faults_due(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
 	if (nq->packets_seen >= faults->hold_until)
-		zcrx_nf_give_back(nq);
+		zcrx_nic_faults_give_back(nq);
 	/* A copy follows its packet at once. */
 	if (faults->copy.packet)
 		return &faults->copy;
@@ -354,14 +359,15 @@ struct zcrx_put_off *zcrx_nf_due(struct zcrx_nq *nq)
 	return NULL;
 }
 
-void zcrx_nf_put_off_done(struct zcrx_nq *nq, struct zcrx_put_off *put_off, bool delivered)
+void zcrx_nic_faults_put_off_done(struct zcrx_nic_queue *nq, struct zcrx_put_off *put_off,
+				  bool delivered)
 {
 	const struct zcrx_packet *packet = put_off->packet;
 
 	if (put_off->kind == ZCRX_FAULT_NIC_REORDER) {
-		uint32_t pieces = zcrx_nq_pieces(nq, packet->len);
+		uint32_t pieces = zcrx_nic_queue_pieces(nq, packet->len);
 
-		zcrx_nq_count_offered(nq, packet->len);
+		zcrx_nic_queue_count_offered(nq, packet->len);
 		if (delivered) {
 			nq->packets_done++;
 		} else {
@@ -375,21 +381,21 @@ void zcrx_nf_put_off_done(struct zcrx_nq *nq, struct zcrx_put_off *put_off, bool
 	find_due(&nq->faults);
 }
 
-bool zcrx_nf_no_more(struct zcrx_nq *nq)
+bool zcrx_nic_faults_no_more(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
 	faults->late.due = 0;
 	find_due(faults);
-	return zcrx_nf_has_put_off(nq);
+	return zcrx_nic_faults_has_put_off(nq);
 }
 
-void zcrx_nf_forget(struct zcrx_nq *nq)
+void zcrx_nic_faults_forget(struct zcrx_nic_queue *nq)
 {
 	struct zcrx_nic_faults *faults = &nq->faults;
 
 	if (faults->copy.packet)
-		zcrx_nf_put_off_done(nq, &faults->copy, false);
+		zcrx_nic_faults_put_off_done(nq, &faults->copy, false);
 	if (faults->late.packet)
-		zcrx_nf_put_off_done(nq, &faults->late, false);
+		zcrx_nic_faults_put_off_done(nq, &faults->late, false);
 }

@@ -15,7 +15,7 @@
 
 #define ZCRX_TINY_MAX 1024U /* fragments of one byte of a packet, at most */
 
-struct zcrx_nq;
+struct zcrx_nic_queue;
 
 /* A packet that is delivered later, under sequence numbers that it has already. */
 struct zcrx_put_off {
@@ -49,38 +49,42 @@ struct zcrx_nic_faults {
 };
 
 /* 0, or what zcrx_fault_compile() says; tells the consumer what the rules' marks stand for. */
-int zcrx_nf_init(struct zcrx_nq *nq, const struct zcrx_fault_rule *rules, uint32_t rule_count,
-		 uint64_t seed);
+int zcrx_nic_faults_init(struct zcrx_nic_queue *nq, const struct zcrx_fault_rule *rules,
+			 uint32_t rule_count, uint64_t seed);
 
 /*
  * Ask the plan about the packet at the cursor, once. *skew_ns is what the clock
  * that paces packets is ahead of the monotonic one.
  */
-void zcrx_nf_ask(struct zcrx_nq *nq, const struct zcrx_packet *packet, int64_t *skew_ns);
+void zcrx_nic_faults_ask(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
+			 int64_t *skew_ns);
 /* What was to be done to the packet at the cursor is done. */
-void zcrx_nf_count(struct zcrx_nq *nq);
+void zcrx_nic_faults_count(struct zcrx_nic_queue *nq);
 
 /* It comes later; its sequence numbers are those that it would have had now. */
-void zcrx_nf_put_off_late(struct zcrx_nq *nq, const struct zcrx_packet *packet);
+void zcrx_nic_faults_put_off_late(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet);
 /* It was delivered, from sequence number `seq` on, and will be once more. */
-void zcrx_nf_put_off_copy(struct zcrx_nq *nq, const struct zcrx_packet *packet, uint32_t seq);
+void zcrx_nic_faults_put_off_copy(struct zcrx_nic_queue *nq, const struct zcrx_packet *packet,
+				  uint32_t seq);
 
-/* From here to zcrx_nf_put_end() fragments are written by zcrx_nf_put(). */
-void zcrx_nf_put_begin(struct zcrx_nq *nq, const struct zcrx_put_off *put_off);
-void zcrx_nf_put_end(struct zcrx_nq *nq);
+/* From here to zcrx_nic_faults_put_end() fragments are written by zcrx_nic_faults_put(). */
+void zcrx_nic_faults_put_begin(struct zcrx_nic_queue *nq, const struct zcrx_put_off *put_off);
+void zcrx_nic_faults_put_end(struct zcrx_nic_queue *nq);
 /* The fragment that lies at `to`, of the packet that is not delivered as it came. */
-void zcrx_nf_put(struct zcrx_nq *nq, uint8_t *to, uint32_t flow, uint32_t len, uint32_t crc);
+void zcrx_nic_faults_put(struct zcrx_nic_queue *nq, uint8_t *to, uint32_t flow, uint32_t len,
+			 uint32_t crc);
 
 /* What was put off and is due now; NULL = nothing. Gives held buffers back that are due. */
-struct zcrx_put_off *zcrx_nf_due(struct zcrx_nq *nq);
+struct zcrx_put_off *zcrx_nic_faults_due(struct zcrx_nic_queue *nq);
 /* It was delivered, or its time was up. */
-void zcrx_nf_put_off_done(struct zcrx_nq *nq, struct zcrx_put_off *put_off, bool delivered);
+void zcrx_nic_faults_put_off_done(struct zcrx_nic_queue *nq, struct zcrx_put_off *put_off,
+				  bool delivered);
 /* No packet follows: what was put off is due. True if there is any. */
-bool zcrx_nf_no_more(struct zcrx_nq *nq);
+bool zcrx_nic_faults_no_more(struct zcrx_nic_queue *nq);
 /* Whoever should have had it is gone: drop what was put off. */
-void zcrx_nf_forget(struct zcrx_nq *nq);
+void zcrx_nic_faults_forget(struct zcrx_nic_queue *nq);
 
 /* Give the buffers back that were held. */
-void zcrx_nf_give_back(struct zcrx_nq *nq);
+void zcrx_nic_faults_give_back(struct zcrx_nic_queue *nq);
 
 #endif /* ZCRX_NIC_FAULTS_H */

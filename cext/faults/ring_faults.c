@@ -16,8 +16,9 @@
 
 #define TRIES 8
 
-void zcrx_ringf_init(struct zcrx_ring_faults *faults, struct zcrx_rq_writer *writer,
-		     uint32_t queues, const struct zcrx_fault_rule *rules, uint32_t rule_count)
+void zcrx_ring_faults_init(struct zcrx_ring_faults *faults, struct zcrx_rq_writer *writer,
+			   uint32_t queues, const struct zcrx_fault_rule *rules,
+			   uint32_t rule_count)
 {
 	*faults = (struct zcrx_ring_faults){
 		.writer = writer,
@@ -28,12 +29,12 @@ void zcrx_ringf_init(struct zcrx_ring_faults *faults, struct zcrx_rq_writer *wri
 	/* Also those that fire on other queues only: they may send something here. */
 	for (uint32_t i = 0; i < rule_count; i++)
 		faults->misdirecting[i] = rules[i].kind == ZCRX_FAULT_WRONG_RING;
-	shm_store_relaxed_u32(&writer->queue->lab->astray_rule, 0, POINT_LOG);
+	shm_store_relaxed_u32(&writer->queue->notes->astray_rule, 0, POINT_LOG);
 }
 
 /* ---- a tail that lies --------------------------------------------------------- */
 
-void zcrx_ringf_arm_ahead(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
+void zcrx_ring_faults_arm_ahead(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
 {
 	faults->tail_ahead = count;
 	faults->tail_rule = rule;
@@ -44,7 +45,7 @@ void zcrx_ringf_arm_ahead(struct zcrx_ring_faults *faults, uint32_t count, uint3
  * the bytes that it holds. Their meaning is known, since nobody else writes
  * there.
  */
-void zcrx_ringf_run_ahead(struct zcrx_ring_faults *faults)
+void zcrx_ring_faults_run_ahead(struct zcrx_ring_faults *faults)
 {
 	uint64_t room = zcrx_rq_writer_log_room(faults->writer, faults->tail_ahead);
 
@@ -53,15 +54,15 @@ void zcrx_ringf_run_ahead(struct zcrx_ring_faults *faults)
 	faults->tail_ahead = 0;
 }
 
-void zcrx_ringf_arm_lie(struct zcrx_ring_faults *faults, uint32_t value, bool is_absolute,
-			uint32_t rule)
+void zcrx_ring_faults_arm_lie(struct zcrx_ring_faults *faults, uint32_t value, bool is_absolute,
+			      uint32_t rule)
 {
 	faults->lies = rule;
 	faults->lie = value;
 	faults->lie_is_absolute = is_absolute;
 }
 
-void zcrx_ringf_lie(struct zcrx_ring_faults *faults)
+void zcrx_ring_faults_lie(struct zcrx_ring_faults *faults)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	struct zcrx_queue *queue = writer->queue;
@@ -74,7 +75,7 @@ void zcrx_ringf_lie(struct zcrx_ring_faults *faults)
 	 * Before the lie is seen: who finds positions without intents asks this word. Both
 	 * pair with acquires, in zcrx_reconcile() and zcrx_rq_available().
 	 */
-	shm_store_release_u32(&queue->lab->astray_rule, faults->astray, POINT_LOG);
+	shm_store_release_u32(&queue->notes->astray_rule, faults->astray, POINT_LOG);
 	zcrx_flight_record(writer->flight, ZCRX_EVENT_TAIL_LIE, faults->astray - 1,
 			   writer->position, tail);
 	shm_store_release_u32(writer->rq.tail, tail, POINT_RQ_TAIL_STORE);
@@ -87,7 +88,7 @@ static uint32_t head_of(const struct zcrx_ring_faults *faults)
 	/* Pairs with the release in zcrx_rq_release(): those slots were read. */
 	uint32_t head = shm_load_acquire_u32(faults->writer->rq.head, POINT_RQ_HEAD_LOAD);
 
-	/* Where our scribble still stands, nothing was published after zcrx_ringf_scribble_head(). */
+	/* Where our scribble still stands, nothing was published after zcrx_ring_faults_scribble_head(). */
 	return faults->has_scribbled && head == faults->scribble ? faults->writer->rq.cached_head :
 								   head;
 }
@@ -100,7 +101,7 @@ static uint32_t overtaken_by(const struct zcrx_ring_faults *faults)
 	return beyond <= INT32_MAX ? beyond : 0;
 }
 
-uint32_t zcrx_ringf_lead(const struct zcrx_ring_faults *faults)
+uint32_t zcrx_ring_faults_lead(const struct zcrx_ring_faults *faults)
 {
 	return faults->writer->rq.cached_tail - head_of(faults);
 }
@@ -125,7 +126,7 @@ static bool catch_up(struct zcrx_ring_faults *faults, uint32_t count)
 	return claimed == count;
 }
 
-bool zcrx_ringf_recover(struct zcrx_ring_faults *faults)
+bool zcrx_ring_faults_recover(struct zcrx_ring_faults *faults)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	uint32_t enough = writer->rq.entries < ZCRX_PP_REFILL ? writer->rq.entries : ZCRX_PP_REFILL;
@@ -137,7 +138,7 @@ bool zcrx_ringf_recover(struct zcrx_ring_faults *faults)
 		return true;
 	for (uint32_t tries = 0; tries < TRIES; tries++) {
 		uint32_t beyond = overtaken_by(faults);
-		uint32_t ahead = beyond ? 0 : zcrx_ringf_lead(faults);
+		uint32_t ahead = beyond ? 0 : zcrx_ring_faults_lead(faults);
 		uint32_t short_of = beyond + (ahead < enough ? enough - ahead : 0);
 
 		/* More each time, for a provider that was far ahead when it was told. */
@@ -150,10 +151,10 @@ bool zcrx_ringf_recover(struct zcrx_ring_faults *faults)
 		 * release below pairs with the acquire in zcrx_reconcile().
 		 */
 		shm_fence_seq_cst();
-		ahead = zcrx_ringf_lead(faults);
+		ahead = zcrx_ring_faults_lead(faults);
 		if (ahead >= enough && ahead <= INT32_MAX) {
 			faults->astray = 0;
-			shm_store_release_u32(&writer->queue->lab->astray_rule, 0, POINT_LOG);
+			shm_store_release_u32(&writer->queue->notes->astray_rule, 0, POINT_LOG);
 			writer->rq.cached_head = writer->rq.cached_tail - ahead;
 			zcrx_flight_record(writer->flight, ZCRX_EVENT_RECOVERED, 0,
 					   writer->position, writer->rq.cached_tail);
@@ -169,20 +170,20 @@ bool zcrx_ringf_recover(struct zcrx_ring_faults *faults)
  * Any value that cannot be taken for a true one: whoever reads a plausible head
  * that is wrong (the consumer itself is one) commits another fault than this.
  */
-uint32_t zcrx_ringf_scribble(uint32_t index, uint32_t random)
+uint32_t zcrx_ring_faults_scribble(uint32_t index, uint32_t random)
 {
 	const uint32_t apart = UINT32_C(1) << 24;
 
 	return index + apart + (uint32_t)((uint64_t)random * (UINT32_MAX - 2 * apart) >> 32);
 }
 
-void zcrx_ringf_scribble_head(struct zcrx_ring_faults *faults, uint32_t random)
+void zcrx_ring_faults_scribble_head(struct zcrx_ring_faults *faults, uint32_t random)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
-	uint32_t scribble = zcrx_ringf_scribble(writer->rq.cached_tail, random);
+	uint32_t scribble = zcrx_ring_faults_scribble(writer->rq.cached_tail, random);
 	/*
 	 * Pairs with the release in zcrx_rq_release(). In one step, so that no head
-	 * is lost that the provider published meanwhile: zcrx_ringf_recover() must
+	 * is lost that the provider published meanwhile: zcrx_ring_faults_recover() must
 	 * know the last one.
 	 */
 	uint32_t head = shm_xchg_u32(writer->rq.head, scribble, POINT_RQ_HEAD_STORE);
@@ -193,14 +194,14 @@ void zcrx_ringf_scribble_head(struct zcrx_ring_faults *faults, uint32_t random)
 	faults->has_scribbled = true;
 }
 
-void zcrx_ringf_scribble_cq_head(struct zcrx_ring_faults *faults, uint32_t random)
+void zcrx_ring_faults_scribble_cq_head(struct zcrx_ring_faults *faults, uint32_t random)
 {
 	/* Relaxed: any value near the true one will do. */
 	uint32_t tail = shm_load_relaxed_u32(faults->cq_tail, POINT_CQ_TAIL_LOAD);
 
 	faults->has_scribbled_cq = true;
 	/* Pairs with the acquire in zcrx_cq_room(), to which it says that nothing was read. */
-	shm_store_release_u32(faults->cq_head, zcrx_ringf_scribble(tail, random),
+	shm_store_release_u32(faults->cq_head, zcrx_ring_faults_scribble(tail, random),
 			      POINT_CQ_HEAD_STORE);
 }
 
@@ -227,9 +228,9 @@ static struct zcrx_legal either(struct zcrx_ring_faults *faults,
 		all.verdicts |= legal.verdicts;
 		/* Whichever it is: the least that can be left of each. */
 		if (legal.names && !(all.names && all.niov == legal.niov))
-			zcrx_holdings_expect_either(faults->holdings, legal.niov, position, rule,
-						    writer->position,
-						    writer->position - zcrx_ringf_lead(faults));
+			zcrx_holdings_expect_either(
+				faults->holdings, legal.niov, position, rule, writer->position,
+				writer->position - zcrx_ring_faults_lead(faults));
 		if (legal.names)
 			all = (struct zcrx_legal){all.verdicts, true, legal.niov};
 	}
@@ -271,8 +272,8 @@ static void put_either(struct zcrx_ring_faults *faults, const struct io_uring_zc
 	writer->rq.cached_tail++;
 }
 
-void zcrx_ringf_put_early(struct zcrx_ring_faults *faults, const struct zcrx_entry *entry,
-			  uint32_t wait_us)
+void zcrx_ring_faults_put_early(struct zcrx_ring_faults *faults, const struct zcrx_entry *entry,
+				uint32_t wait_us)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	struct zcrx_rqe_slot *slot = zcrx_rq_writer_next_slot(writer);
@@ -307,8 +308,8 @@ static struct io_uring_zcrx_rqe spoiled(const struct zcrx_ring_faults *faults,
 	return bad;
 }
 
-void zcrx_ringf_put_rewritten(struct zcrx_ring_faults *faults, const struct zcrx_entry *entry,
-			      uint32_t times, uint32_t how)
+void zcrx_ring_faults_put_rewritten(struct zcrx_ring_faults *faults, const struct zcrx_entry *entry,
+				    uint32_t times, uint32_t how)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	const struct io_uring_zcrx_rqe *rqe = &entry->rqe;
@@ -327,28 +328,28 @@ void zcrx_ringf_put_rewritten(struct zcrx_ring_faults *faults, const struct zcrx
 
 /* ---- a full ring ---------------------------------------------------------------- */
 
-void zcrx_ringf_arm_overrun(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
+void zcrx_ring_faults_arm_overrun(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
 {
 	faults->over = count;
 	faults->over_rule = rule;
 }
 
-void zcrx_ringf_arm_forget(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
+void zcrx_ring_faults_arm_forget(struct zcrx_ring_faults *faults, uint32_t count, uint32_t rule)
 {
 	faults->forget = count;
 	faults->forget_rule = rule;
 }
 
-void zcrx_ringf_forgot(struct zcrx_ring_faults *faults, uint64_t count)
+void zcrx_ring_faults_forgot(struct zcrx_ring_faults *faults, uint64_t count)
 {
-	struct zcrx_lab_shared *lab = faults->writer->queue->lab;
+	struct zcrx_notes_shared *notes = faults->writer->queue->notes;
 
 	faults->forget = 0;
-	shm_count(&lab->injected[faults->forget_rule - 1], 1);
-	shm_count(&lab->hoarded, count);
+	shm_count(&notes->injected[faults->forget_rule - 1], 1);
+	shm_count(&notes->hoarded, count);
 }
 
-uint32_t zcrx_ringf_overrun_room(const struct zcrx_ring_faults *faults)
+uint32_t zcrx_ring_faults_overrun_room(const struct zcrx_ring_faults *faults)
 {
 	uint32_t entries = faults->writer->rq.entries;
 
@@ -364,12 +365,12 @@ static uint64_t overrun_stamp(const struct zcrx_ring_faults *faults)
 	return faults->writer->position + 1;
 }
 
-void zcrx_ringf_expect_overrun(struct zcrx_ring_faults *faults, const struct zcrx_held *held)
+void zcrx_ring_faults_expect_overrun(struct zcrx_ring_faults *faults, const struct zcrx_held *held)
 {
 	zcrx_holdings_of(faults->holdings, held)->overrun = overrun_stamp(faults);
 }
 
-void zcrx_ringf_excuse_overrun(struct zcrx_ring_faults *faults)
+void zcrx_ring_faults_excuse_overrun(struct zcrx_ring_faults *faults)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	uint32_t log_entries = writer->queue->shape.log_entries;
@@ -391,7 +392,7 @@ void zcrx_ringf_excuse_overrun(struct zcrx_ring_faults *faults)
 	}
 }
 
-void zcrx_ringf_put_over(struct zcrx_ring_faults *faults, const struct zcrx_held *held)
+void zcrx_ring_faults_put_over(struct zcrx_ring_faults *faults, const struct zcrx_held *held)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
 	uint32_t rule = faults->over_rule;
@@ -418,9 +419,9 @@ void zcrx_ringf_put_over(struct zcrx_ring_faults *faults, const struct zcrx_held
 	write_slot(slot, &rqe);
 }
 
-void zcrx_ringf_overran(struct zcrx_ring_faults *faults)
+void zcrx_ring_faults_overran(struct zcrx_ring_faults *faults)
 {
-	shm_count(&faults->writer->queue->lab->injected[faults->over_rule - 1], 1);
+	shm_count(&faults->writer->queue->notes->injected[faults->over_rule - 1], 1);
 	faults->over = 0;
 }
 
@@ -428,7 +429,8 @@ void zcrx_ringf_overran(struct zcrx_ring_faults *faults)
 
 #define OFFSET_MASK (((uint64_t)1 << IORING_ZCRX_AREA_SHIFT) - 1)
 
-bool zcrx_ringf_misdirect(struct zcrx_ring_faults *faults, uint64_t off, uint32_t by, uint32_t rule)
+bool zcrx_ring_faults_misdirect(struct zcrx_ring_faults *faults, uint64_t off, uint32_t by,
+				uint32_t rule)
 {
 	const struct zcrx_queue *queue = faults->writer->queue;
 	uint32_t queues = faults->queues;
@@ -437,12 +439,12 @@ bool zcrx_ringf_misdirect(struct zcrx_ring_faults *faults, uint64_t off, uint32_
 
 	if (to == queue->index)
 		return false;
-	/* Pairs with the exchange in zcrx_ringf_put_misdirected(); one at a time is on its way. */
+	/* Pairs with the exchange in zcrx_ring_faults_put_misdirected(); one at a time is on its way. */
 	return shm_cas_u64(&queue->bells->misdirected[to], &none,
 			   (uint64_t)rule << 56 | (off & OFFSET_MASK), POINT_BELL_SEQ);
 }
 
-uint32_t zcrx_ringf_put_misdirected(struct zcrx_ring_faults *faults)
+uint32_t zcrx_ring_faults_put_misdirected(struct zcrx_ring_faults *faults)
 {
 	const struct zcrx_queue *queue = faults->writer->queue;
 	shm_u64 *mailbox = &queue->bells->misdirected[queue->index];
@@ -452,7 +454,7 @@ uint32_t zcrx_ringf_put_misdirected(struct zcrx_ring_faults *faults)
 
 	if (shm_load_relaxed_u64(mailbox, POINT_BELL_SEQ) == 0)
 		return 0;
-	/* Pairs with the exchange of whoever sent it, in zcrx_ringf_misdirect(). */
+	/* Pairs with the exchange of whoever sent it, in zcrx_ring_faults_misdirect(). */
 	letter = shm_xchg_u64(mailbox, 0, POINT_BELL_SEQ);
 	rule = (uint32_t)(letter >> 56);
 	/* The word lies where every user can write: believe nothing that is no rule of ours. */

@@ -40,12 +40,12 @@ static const char *const phase_words[] = {"unused", "current", "dying"};
 
 /* ---- findings ------------------------------------------------------------------------ */
 
-__attribute__((format(printf, 5, 6))) bool bout_found(struct bout *bout,
+__attribute__((format(printf, 5, 6))) bool bout_found(struct execution *execution,
 						      enum fuzz_finding_kind kind,
 						      const char *expected, const char *actual,
 						      const char *format, ...)
 {
-	struct fuzz_finding *finding = &bout->runner->finding;
+	struct fuzz_finding *finding = &execution->runner->finding;
 	__builtin_va_list arguments;
 
 	finding->kind = kind;
@@ -60,12 +60,12 @@ __attribute__((format(printf, 5, 6))) bool bout_found(struct bout *bout,
 			 fuzz_finding_words[kind], expected, actual);
 	else
 		snprintf(finding->signature, sizeof(finding->signature), "%s:%s",
-			 fuzz_finding_words[kind], fuzz_words[bout->op->kind]);
+			 fuzz_finding_words[kind], fuzz_words[execution->op->kind]);
 	return false;
 }
 
-bool bout_same(struct bout *bout, enum fuzz_finding_kind kind, const char *what, uint64_t expected,
-	       uint64_t actual)
+bool bout_same(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
+	       uint64_t expected, uint64_t actual)
 {
 	char words[2][24];
 
@@ -73,10 +73,10 @@ bool bout_same(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
 		return true;
 	snprintf(words[0], sizeof(words[0]), "%" PRIu64, expected);
 	snprintf(words[1], sizeof(words[1]), "%" PRIu64, actual);
-	return bout_found(bout, kind, words[0], words[1], "%s", what);
+	return bout_found(execution, kind, words[0], words[1], "%s", what);
 }
 
-static bool same_of(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
+static bool same_of(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
 		    uint32_t number, uint64_t expected, uint64_t actual)
 {
 	char words[64];
@@ -84,7 +84,7 @@ static bool same_of(struct bout *bout, enum fuzz_finding_kind kind, const char *
 	if (expected == actual)
 		return true;
 	snprintf(words, sizeof(words), "%s %u", what, number);
-	return bout_same(bout, kind, words, expected, actual);
+	return bout_same(execution, kind, words, expected, actual);
 }
 
 /* A list of niovs, as much of it as fits. */
@@ -116,7 +116,7 @@ struct niov_list {
 	uint32_t count;
 };
 
-static bool same_list(struct bout *bout, enum fuzz_finding_kind kind, const char *what,
+static bool same_list(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
 		      uint32_t number, struct niov_list expected, struct niov_list actual)
 {
 	char words[2][FUZZ_WORDS];
@@ -126,121 +126,124 @@ static bool same_list(struct bout *bout, enum fuzz_finding_kind kind, const char
 		return true;
 	list_text(expected.niovs, expected.count, words[0], sizeof(words[0]));
 	list_text(actual.niovs, actual.count, words[1], sizeof(words[1]));
-	return bout_found(bout, kind, words[0], words[1], "%s of queue or pool %u", what, number);
+	return bout_found(execution, kind, words[0], words[1], "%s of queue or pool %u", what,
+			  number);
 }
 
 /* ---- the comparison --------------------------------------------------------------------- */
 
-static bool same_niov(struct bout *bout, uint32_t niov)
+static bool same_niov(struct execution *execution, uint32_t niov)
 {
-	const struct judge_niov *expected = &bout->judge->niovs[niov];
+	const struct judge_niov *expected = &execution->judge->niovs[niov];
 	struct judge_niov actual;
 
-	memcpy(&actual, &bout->subject->area.niovs[niov], sizeof(actual));
+	memcpy(&actual, &execution->subject->area.niovs[niov], sizeof(actual));
 	if (memcmp(expected, &actual, sizeof(actual)) == 0)
 		return true;
-	return same_of(bout, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
+	return same_of(execution, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
 		       expected->user_refs, actual.user_refs) &&
-	       same_of(bout, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
+	       same_of(execution, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
 		       expected->pp_refs, actual.pp_refs) &&
-	       same_of(bout, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov, expected->pool,
+	       same_of(execution, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov, expected->pool,
 		       actual.pool) &&
-	       bout_found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written",
+	       bout_found(execution, FUZZ_FOUND_RED_ZONE, "untouched", "written",
 			  "reserved word of a niov");
 }
 
-static bool same_niovs(struct bout *bout)
+static bool same_niovs(struct execution *execution)
 {
-	uint32_t count = bout->judge->shape.num_niovs;
+	uint32_t count = execution->judge->shape.num_niovs;
 
-	if (memcmp(bout->judge->niovs, bout->subject->area.niovs,
-		   sizeof(bout->judge->niovs[0]) * count) == 0)
+	if (memcmp(execution->judge->niovs, execution->subject->area.niovs,
+		   sizeof(execution->judge->niovs[0]) * count) == 0)
 		return true;
 	for (uint32_t niov = 0; niov < count; niov++) {
-		if (!same_niov(bout, niov))
+		if (!same_niov(execution, niov))
 			return false;
 	}
 	return true;
 }
 
 /* From `kept` on: what lies below was not touched. */
-static bool same_freelist(struct bout *bout, uint32_t kept)
+static bool same_freelist(struct execution *execution, uint32_t kept)
 {
-	const struct fuzz_subject *subject = bout->subject;
-	const struct judge *judge = bout->judge;
+	const struct fuzz_subject *subject = execution->subject;
+	const struct judge *judge = execution->judge;
 	const uint32_t *freelist = (const uint32_t *)subject->area.freelist;
 	uint32_t count = zcrx_area_free_count(&subject->area);
 
 	if (count > judge->shape.num_niovs)
-		return bout_same(bout, FUZZ_FOUND_FREELIST, "buffers on the freelist",
+		return bout_same(execution, FUZZ_FOUND_FREELIST, "buffers on the freelist",
 				 judge->free_count, count);
 	if (count == judge->free_count &&
 	    same_words(judge->freelist + kept, freelist + kept, count - kept))
 		return true;
-	return same_list(bout, FUZZ_FOUND_FREELIST, "freelist (top last)", bout->op->queue,
+	return same_list(execution, FUZZ_FOUND_FREELIST, "freelist (top last)",
+			 execution->op->queue,
 			 (struct niov_list){judge->freelist, judge->free_count},
 			 (struct niov_list){freelist, count});
 }
 
 /* Its own function, and no part of another: a sanitizer marks a frame of this size at each call. */
-static __attribute__((noinline)) bool same_ptr_rings_entries(struct bout *bout, uint32_t slot)
+static __attribute__((noinline)) bool same_ptr_rings_entries(struct execution *execution,
+							     uint32_t slot)
 {
-	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
-	const struct judge_pool *wanted = &bout->judge->pools[slot];
+	const struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
+	const struct judge_pool *wanted = &execution->judge->pools[slot];
 	uint32_t expected[FUZZ_PTR_RING_MAX], actual[FUZZ_PTR_RING_MAX];
 	uint32_t count = zcrx_pp_ring_snapshot(pool, actual, FUZZ_PTR_RING_MAX);
 
 	for (uint32_t i = 0; i < wanted->ring_count; i++)
 		expected[i] = wanted->ring[(wanted->ring_first + i) % FUZZ_PTR_RING_MAX];
-	return same_list(bout, FUZZ_FOUND_PTR_RING, "ptr ring (oldest first)", slot,
+	return same_list(execution, FUZZ_FOUND_PTR_RING, "ptr ring (oldest first)", slot,
 			 (struct niov_list){expected, wanted->ring_count},
 			 (struct niov_list){actual, count});
 }
 
-static bool same_ptr_ring(struct bout *bout, uint32_t slot, bool at_end)
+static bool same_ptr_ring(struct execution *execution, uint32_t slot, bool at_end)
 {
-	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
-	const struct judge_pool *wanted = &bout->judge->pools[slot];
+	const struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
+	const struct judge_pool *wanted = &execution->judge->pools[slot];
 	const uint32_t *ring = (const uint32_t *)pool->ring;
 	uint32_t at = shm_load_relaxed_u32(&pool->shared->ring_head, POINT_PTR_RING_INDEX);
 	uint32_t count;
 
 	if (at >= pool->ring_size)
-		return same_of(bout, FUZZ_FOUND_PTR_RING, "head of ptr ring", slot,
+		return same_of(execution, FUZZ_FOUND_PTR_RING, "head of ptr ring", slot,
 			       pool->ring_size - 1, at);
 	/* The usual case first: what should be there is, and nothing behind it. */
 	for (count = 0; count < wanted->ring_count; count++) {
 		if (ring[at] != wanted->ring[(wanted->ring_first + count) % FUZZ_PTR_RING_MAX] + 1)
-			return same_ptr_rings_entries(bout, slot);
+			return same_ptr_rings_entries(execution, slot);
 		at = at + 1 < pool->ring_size ? at + 1 : 0;
 	}
 	if (!at_end && (count == pool->ring_size || ring[at] == 0))
 		return true;
-	return same_ptr_rings_entries(bout, slot);
+	return same_ptr_rings_entries(execution, slot);
 }
 
-static bool same_pool(struct bout *bout, uint32_t slot, bool at_end)
+static bool same_pool(struct execution *execution, uint32_t slot, bool at_end)
 {
-	const struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
-	const struct judge_pool *wanted = &bout->judge->pools[slot];
+	const struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
+	const struct judge_pool *wanted = &execution->judge->pools[slot];
 	uint32_t phase = zcrx_pp_phase(pool);
 	char words[32];
 
 	if (phase != wanted->phase) {
 		snprintf(words, sizeof(words), "%u", phase);
-		return bout_found(bout, FUZZ_FOUND_POOL, phase_words[wanted->phase],
+		return bout_found(execution, FUZZ_FOUND_POOL, phase_words[wanted->phase],
 				  phase <= ZCRX_POOL_DYING ? phase_words[phase] : words,
 				  "phase of pool %u", slot);
 	}
 	if (phase == ZCRX_POOL_UNUSED)
 		return true;
-	return same_list(bout, FUZZ_FOUND_CACHE, "alloc cache (top last)", slot,
+	return same_list(execution, FUZZ_FOUND_CACHE, "alloc cache (top last)", slot,
 			 (struct niov_list){wanted->cache, wanted->cache_count},
 			 (struct niov_list){pool->shared->cache, zcrx_pp_cache_count(pool)}) &&
-	       same_ptr_ring(bout, slot, at_end) &&
-	       same_of(bout, FUZZ_FOUND_POOL, "buffers bound to pool", slot, wanted->bound,
+	       same_ptr_ring(execution, slot, at_end) &&
+	       same_of(execution, FUZZ_FOUND_POOL, "buffers bound to pool", slot, wanted->bound,
 		       zcrx_pp_inflight(pool)) &&
-	       same_of(bout, FUZZ_FOUND_LOCK, "producer lock of pool", slot, 0,
+	       same_of(execution, FUZZ_FOUND_LOCK, "producer lock of pool", slot, 0,
 		       pool->shared->producer_lock.word);
 }
 
@@ -265,12 +268,12 @@ static bool same_pool(struct bout *bout, uint32_t slot, bool at_end)
 	X(FUZZ_FOUND_COUNTER, "current pool (+ 1)", judge->current, shared->current_pool)
 
 /* All of them at once first: as a rule none differs, and then none needs a name. */
-bool compare_scalars(struct bout *bout)
+bool compare_scalars(struct execution *execution)
 {
-	const struct zcrx_area_shared *area = bout->subject->area.shared;
-	const struct zcrx_ifq_shared *shared = bout->subject->ifq.shared;
-	const struct zcrx_rq *rq = &bout->subject->ifq.rq;
-	const struct judge *judge = bout->judge;
+	const struct zcrx_area_shared *area = execution->subject->area.shared;
+	const struct zcrx_ifq_shared *shared = execution->subject->ifq.shared;
+	const struct zcrx_rq *rq = &execution->subject->ifq.rq;
+	const struct judge *judge = execution->judge;
 	uint64_t difference = 0;
 
 #define SCALAR_DIFFERS(kind, what, expected, actual) difference |= (uint64_t)(expected) ^ (actual);
@@ -280,56 +283,56 @@ bool compare_scalars(struct bout *bout)
 		difference |= judge->verdicts[verdict] ^ shared->verdicts[verdict];
 	if (difference == 0)
 		return true;
-#define SCALAR_SAME(kind, what, expected, actual)                   \
-	if (!bout_same(bout, (kind), (what), (expected), (actual))) \
+#define SCALAR_SAME(kind, what, expected, actual)                        \
+	if (!bout_same(execution, (kind), (what), (expected), (actual))) \
 		return false;
 	SCALARS(SCALAR_SAME)
 #undef SCALAR_SAME
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
-		if (!bout_same(bout, FUZZ_FOUND_COUNTER, verdict_words[verdict],
+		if (!bout_same(execution, FUZZ_FOUND_COUNTER, verdict_words[verdict],
 			       judge->verdicts[verdict], shared->verdicts[verdict]))
 			return false;
 	}
 	return true;
 }
 
-static bool same_zones(struct bout *bout, bool at_end)
+static bool same_zones(struct execution *execution, bool at_end)
 {
-	const char *behind = subject_broken_zone(bout->subject, at_end);
+	const char *behind = subject_broken_zone(execution->subject, at_end);
 
-	return !behind || bout_found(bout, FUZZ_FOUND_RED_ZONE, "untouched", "written",
+	return !behind || bout_found(execution, FUZZ_FOUND_RED_ZONE, "untouched", "written",
 				     "memory behind: %s", behind);
 }
 
-bool compare_state(struct bout *bout, bool at_end)
+bool compare_state(struct execution *execution, bool at_end)
 {
-	if (!same_zones(bout, at_end) || !same_niovs(bout) || !same_freelist(bout, 0) ||
-	    !compare_scalars(bout))
+	if (!same_zones(execution, at_end) || !same_niovs(execution) ||
+	    !same_freelist(execution, 0) || !compare_scalars(execution))
 		return false;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
-		if (!same_pool(bout, slot, at_end))
+		if (!same_pool(execution, slot, at_end))
 			return false;
 	}
 	return true;
 }
 
-bool compare_changed(struct bout *bout)
+bool compare_changed(struct execution *execution)
 {
-	const struct judge *judge = bout->judge;
+	const struct judge *judge = execution->judge;
 
 	if (judge->changed_count > JUDGE_CHANGED_MAX) {
-		if (!same_niovs(bout))
+		if (!same_niovs(execution))
 			return false;
 	} else {
 		for (uint32_t i = 0; i < judge->changed_count; i++) {
-			if (!same_niov(bout, judge->changed[i]))
+			if (!same_niov(execution, judge->changed[i]))
 				return false;
 		}
 	}
-	if (!same_freelist(bout, judge->free_kept) || !compare_scalars(bout))
+	if (!same_freelist(execution, judge->free_kept) || !compare_scalars(execution))
 		return false;
 	for (uint32_t slots = judge->changed_pools; slots; slots &= slots - 1) {
-		if (!same_pool(bout, (uint32_t)__builtin_ctz(slots), false))
+		if (!same_pool(execution, (uint32_t)__builtin_ctz(slots), false))
 			return false;
 	}
 	return true;
@@ -342,30 +345,31 @@ static bool names_niov(uint32_t verdict)
 	return verdict != JUDGE_BAD_PAD && verdict != JUDGE_BAD_AREA;
 }
 
-static bool same_entry(struct bout *bout, const struct judge_said *expected,
+static bool same_entry(struct execution *execution, const struct judge_said *expected,
 		       const struct zcrx_judgement *actual)
 {
 	if (expected->index != actual->index)
-		return bout_same(bout, FUZZ_FOUND_CONSUMED, "ring index of the next entry judged",
-				 expected->index, actual->index);
+		return bout_same(execution, FUZZ_FOUND_CONSUMED,
+				 "ring index of the next entry judged", expected->index,
+				 actual->index);
 	if (expected->verdict != actual->verdict)
 		return bout_found(
-			bout, FUZZ_FOUND_VERDICT, verdict_words[expected->verdict],
+			execution, FUZZ_FOUND_VERDICT, verdict_words[expected->verdict],
 			actual->verdict < JUDGE_VERDICTS ? verdict_words[actual->verdict] : "?",
 			"verdict of the entry at index %u (niov %u)", expected->index,
 			expected->niov);
 	if (names_niov(expected->verdict) && expected->niov != actual->niov)
-		return same_of(bout, FUZZ_FOUND_NIOV, "niov of the entry at index", expected->index,
-			       expected->niov, actual->niov);
-	return same_of(bout, FUZZ_FOUND_ALIAS, "alias flag of the entry at index", expected->index,
-		       expected->alias, actual->alias);
+		return same_of(execution, FUZZ_FOUND_NIOV, "niov of the entry at index",
+			       expected->index, expected->niov, actual->niov);
+	return same_of(execution, FUZZ_FOUND_ALIAS, "alias flag of the entry at index",
+		       expected->index, expected->alias, actual->alias);
 }
 
 /* What the log keeps of them: a byte each, by how many were consumed before. */
-static bool same_log(struct bout *bout)
+static bool same_log(struct execution *execution)
 {
-	const struct judge *judge = bout->judge;
-	const uint8_t *log = bout->subject->ifq.verdict_log;
+	const struct judge *judge = execution->judge;
+	const uint8_t *log = execution->subject->ifq.verdict_log;
 
 	for (uint32_t back = 1; back <= JUDGE_LOG && back <= judge->said_count; back++) {
 		const struct judge_said *said = &judge->said[judge->said_count - back];
@@ -373,33 +377,33 @@ static bool same_log(struct bout *bout)
 		uint8_t actual = log[(judge->consumed - back) % JUDGE_LOG];
 
 		if (expected != actual)
-			return same_of(bout, FUZZ_FOUND_LOG, "log byte of the entry at index",
+			return same_of(execution, FUZZ_FOUND_LOG, "log byte of the entry at index",
 				       said->index, expected, actual);
 	}
 	return true;
 }
 
-bool compare_verdicts(struct bout *bout)
+bool compare_verdicts(struct execution *execution)
 {
-	const struct judge *judge = bout->judge;
-	const struct zcrx_trace *trace = &bout->subject->trace;
-	const struct fuzz_watch *watch = &bout->subject->watch;
+	const struct judge *judge = execution->judge;
+	const struct zcrx_trace *trace = &execution->subject->trace;
+	const struct fuzz_watch *watch = &execution->subject->watch;
 	uint32_t count = trace->count < judge->said_count ? trace->count : judge->said_count;
 
 	if (watch->unlocked)
-		return bout_found(bout, FUZZ_FOUND_UNLOCKED, "under the refill ring's lock",
+		return bout_found(execution, FUZZ_FOUND_UNLOCKED, "under the refill ring's lock",
 				  "without it", "%s", watch->unlocked);
 	if (watch->read_twice)
-		return bout_found(bout, FUZZ_FOUND_READ_TWICE, "loaded once", "loaded twice",
+		return bout_found(execution, FUZZ_FOUND_READ_TWICE, "loaded once", "loaded twice",
 				  "entry in slot %u", watch->offence_slot);
 	if (watch->read_late)
-		return bout_found(bout, FUZZ_FOUND_READ_LATE, "read before head was published",
+		return bout_found(execution, FUZZ_FOUND_READ_LATE, "read before head was published",
 				  "read afterwards", "entry in slot %u", watch->offence_slot);
 	for (uint32_t i = 0; i < count; i++) {
-		if (!same_entry(bout, &judge->said[i], &trace->entries[i]))
+		if (!same_entry(execution, &judge->said[i], &trace->entries[i]))
 			return false;
 	}
-	return bout_same(bout, FUZZ_FOUND_CONSUMED, "entries judged", judge->said_count,
+	return bout_same(execution, FUZZ_FOUND_CONSUMED, "entries judged", judge->said_count,
 			 trace->count + trace->lost) &&
-	       same_log(bout);
+	       same_log(execution);
 }

@@ -9,7 +9,7 @@
 #include "run.h"
 
 /* The two sides of one queue. */
-struct bout {
+struct execution {
 	struct fuzz_runner *runner;
 	struct fuzz_subject *subject;
 	struct judge *judge;
@@ -18,23 +18,23 @@ struct bout {
 };
 
 /* False, so that a comparison can end with it. */
-__attribute__((format(printf, 5, 6))) bool bout_found(struct bout *bout,
+__attribute__((format(printf, 5, 6))) bool bout_found(struct execution *execution,
 						      enum fuzz_finding_kind kind,
 						      const char *expected, const char *actual,
 						      const char *format, ...);
-bool bout_same(struct bout *bout, enum fuzz_finding_kind kind, const char *what, uint64_t expected,
-	       uint64_t actual);
+bool bout_same(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
+	       uint64_t expected, uint64_t actual);
 
 /* What the entries of this operation earned, and how they were read. */
-bool compare_verdicts(struct bout *bout);
+bool compare_verdicts(struct execution *execution);
 
 /* Everything there is; at the end of a program idle pools' rings and zones to their last word, too. */
-bool compare_state(struct bout *bout, bool at_end);
+bool compare_state(struct execution *execution, bool at_end);
 
 /* What this operation may have changed, and every single number. */
-bool compare_changed(struct bout *bout);
+bool compare_changed(struct execution *execution);
 
 /* Every single number there is. */
-bool compare_scalars(struct bout *bout);
+bool compare_scalars(struct execution *execution);
 
 #endif /* ZCRX_FUZZ_COMPARE_H */

@@ -4,12 +4,12 @@
  * our mutator: changes of bytes would mostly move the borders of operations.
  */
 #include "mutate.h"
-#include "sink.h"
+#include "reporter.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static struct fuzz_sink sink;
+static struct fuzz_reporter reporter;
 static uint32_t operations; /* of every program, to compare speeds; 0 = as it comes */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -23,7 +23,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	const char *wanted = getenv("ZCRX_FUZZ_OPERATIONS");
 
 	(void)argc, (void)argv;
-	sink_open(&sink);
+	sink_open(&reporter);
 	operations = wanted ? (uint32_t)strtoul(wanted, NULL, 10) % (FUZZ_OPS_MAX + 1) : 0;
 	return 0;
 }
@@ -103,8 +103,8 @@ static void tell_engine(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	sink_run(&sink, data, size);
-	if (!sink.runner.ops)
+	sink_run(&reporter, data, size);
+	if (!reporter.runner.ops)
 		tell_engine();
 	return 0;
 }

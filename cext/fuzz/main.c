@@ -13,13 +13,13 @@
  *
  * BEFORE holds programs that run first in the same process, each with its size (u32)
  * before its bytes; minimise writes those that are left of them in their place.
- * ZCRX_FUZZ_… as in sink.h; ZCRX_FUZZ_COUNTS when coverage is counted.
+ * ZCRX_FUZZ_… as in reporter.h; ZCRX_FUZZ_COUNTS when coverage is counted.
  * Code 0: nothing found; 1: a finding; 2: wrong use.
  */
 #include "ondemand/usage.h"
 #include "mutate.h"
-#include "sink.h"
-#include "trial.h"
+#include "reporter.h"
+#include "sandbox.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -213,15 +213,15 @@ static void put_shape(const struct fuzz_program *program)
 
 /* ---- commands -------------------------------------------------------------------- */
 
-static struct fuzz_sink sink;
+static struct fuzz_reporter reporter;
 
-static struct fuzz_court *open_court(uint32_t timeout_s, int quiet_fd)
+static struct fuzz_sandbox *open_court(uint32_t timeout_s, int quiet_fd)
 {
-	struct fuzz_court *court = fuzz_court_open(sink.runner.ops, timeout_s, quiet_fd);
+	struct fuzz_sandbox *sandbox = fuzz_sandbox_open(reporter.runner.ops, timeout_s, quiet_fd);
 
-	if (!court)
+	if (!sandbox)
 		wrong_use("memory", "trial", strerror(ENOMEM));
-	return court;
+	return sandbox;
 }
 
 /* Programs that run before the one in question. */
@@ -275,21 +275,21 @@ static int run(int count, char **arguments, bool with_state)
 	struct fuzz_program program;
 	struct before before = {0};
 	struct fuzz_trial trial;
-	struct fuzz_court *court;
+	struct fuzz_sandbox *sandbox;
 
 	if (count != 1 && count != 2)
 		wrong_use("run", "file", "name one");
 	if (count == 2)
 		before = read_before(arguments[1]);
 	/* What a sanitizer says goes to stderr: that is what people want to read. */
-	court = open_court(TRIAL_TIMEOUT_S, STDERR_FILENO);
-	fuzz_court_begin_with(court, before.programs, before.count);
+	sandbox = open_court(TRIAL_TIMEOUT_S, STDERR_FILENO);
+	fuzz_sandbox_begin_with(sandbox, before.programs, before.count);
 	read_program(&program, arguments[0]);
 	put_shape(&program);
-	fuzz_try(court, &program, with_state ? put_state : put_step, &trial);
+	fuzz_try(sandbox, &program, with_state ? put_state : put_step, &trial);
 	put_last_step(&program, &trial);
 	put_finding(&trial);
-	fuzz_court_close(court);
+	fuzz_sandbox_close(sandbox);
 	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;
 }
@@ -299,32 +299,32 @@ static int minimise(int count, char **arguments)
 	struct fuzz_program program;
 	struct before before = {0};
 	struct fuzz_trial trial;
-	struct fuzz_court *court;
+	struct fuzz_sandbox *sandbox;
 	uint32_t trials = 0;
 
 	if (count != 4 && count != 5)
 		wrong_use("minimise", "arguments", "FILE OUT TRIALS TIMEOUT [BEFORE]");
 	if (count == 5)
 		before = read_before(arguments[4]);
-	court = open_court((uint32_t)number("timeout", arguments[3]), -1);
-	fuzz_court_begin_with(court, before.programs, before.count);
+	sandbox = open_court((uint32_t)number("timeout", arguments[3]), -1);
+	fuzz_sandbox_begin_with(sandbox, before.programs, before.count);
 	read_program(&program, arguments[0]);
-	fuzz_try(court, &program, NULL, &trial);
+	fuzz_try(sandbox, &program, NULL, &trial);
 	if (trial.outcome != FUZZ_CLEAN) {
 		char signature[FUZZ_SIGNATURE];
 
 		memcpy(signature, trial.finding.signature, sizeof(signature));
-		trials = fuzz_minimise(court, &program, signature,
+		trials = fuzz_minimise(sandbox, &program, signature,
 				       (uint32_t)number("trials", arguments[2]));
-		fuzz_try(court, &program, NULL, &trial);
+		fuzz_try(sandbox, &program, NULL, &trial);
 	}
 	write_program(&program, arguments[1]);
-	before.count = fuzz_court_before(court);
+	before.count = fuzz_sandbox_before(sandbox);
 	if (count == 5)
 		write_before(&before, arguments[4]);
 	printf("minimised\toperations=%u\ttrials=%u\n", program.count, trials);
 	put_finding(&trial);
-	fuzz_court_close(court);
+	fuzz_sandbox_close(sandbox);
 	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;
 }
@@ -382,7 +382,7 @@ static int generate(int count, char **arguments)
 				      &rng);
 		}
 		size = fuzz_encode(&program, bytes, sizeof(bytes));
-		found += !sink_run(&sink, bytes, size);
+		found += !sink_run(&reporter, bytes, size);
 		done++;
 		/* The clock costs as much as a small program. */
 		if (done % 256 == 0 && seconds && now_s() - started >= (double)seconds)
@@ -414,12 +414,12 @@ static void leave_by_signal(int number)
  */
 static void count_to_the_end(void)
 {
-	static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
+	static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
 
 	if (!getenv("ZCRX_FUZZ_COUNTS"))
 		return;
-	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
-		signal(deadly[i], leave_by_signal);
+	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+		signal(fatal[i], leave_by_signal);
 #ifdef HAS_ASAN
 	__sanitizer_set_death_callback(leave);
 #endif
@@ -435,7 +435,7 @@ static int execute(int count, char **files)
 
 		if (getenv("ZCRX_FUZZ_COUNTS"))
 			alarm(TRIAL_TIMEOUT_S);
-		found += !sink_run(&sink, bytes, size);
+		found += !sink_run(&reporter, bytes, size);
 	}
 	printf("executed\texecutions=%d\tfindings=%" PRIu64 "\n", count, found);
 	return found != 0;
@@ -465,7 +465,7 @@ int main(int count, char **arguments)
 {
 	const char *command = count > 1 ? arguments[1] : "";
 
-	sink_open(&sink);
+	sink_open(&reporter);
 	count_to_the_end();
 	if (strcmp(command, "generate") == 0)
 		return generate(count - 2, arguments + 2);

@@ -18,9 +18,9 @@
 /* ---- operations ------------------------------------------------------------------------------ */
 
 /* Note what both sides answered; false if they differ. */
-static bool answer(struct bout *bout, int64_t expected, int64_t actual)
+static bool answer(struct execution *execution, int64_t expected, int64_t actual)
 {
-	struct fuzz_runner *runner = bout->runner;
+	struct fuzz_runner *runner = execution->runner;
 	char words[2][24];
 
 	if (runner->expected.count < FUZZ_RESULTS_MAX) {
@@ -30,46 +30,47 @@ static bool answer(struct bout *bout, int64_t expected, int64_t actual)
 	if (expected == actual)
 		return true;
 	/* Why it differs is often told by an entry. */
-	if (!compare_verdicts(bout))
+	if (!compare_verdicts(execution))
 		return false;
 	snprintf(words[0], sizeof(words[0]), "%" PRId64, expected);
 	snprintf(words[1], sizeof(words[1]), "%" PRId64, actual);
-	return bout_found(bout, FUZZ_FOUND_RESULT, words[0], words[1], "answer of %s",
-			  fuzz_words[bout->op->kind]);
+	return bout_found(execution, FUZZ_FOUND_RESULT, words[0], words[1], "answer of %s",
+			  fuzz_words[execution->op->kind]);
 }
 
 /* The judge saw what the provider saw. */
-static void show_what_was_seen(struct bout *bout)
+static void show_what_was_seen(struct execution *execution)
 {
-	struct fuzz_watch *watch = &bout->subject->watch;
+	struct fuzz_watch *watch = &execution->subject->watch;
 
-	bout->judge->seen = watch->seen;
-	bout->judge->seen_count = watch->is_noting ? watch->seen_count : 0;
+	execution->judge->seen = watch->seen;
+	execution->judge->seen_count = watch->is_noting ? watch->seen_count : 0;
 }
 
 #define ALLOC_SAID_MAX 512U
 
-static bool do_alloc(struct bout *bout)
+static bool do_alloc(struct execution *execution)
 {
-	for (uint32_t i = 0; i < bout->op->count; i++) {
-		int64_t actual = zcrx_pp_alloc(subject_pool(bout->subject));
+	for (uint32_t i = 0; i < execution->op->count; i++) {
+		int64_t actual = zcrx_pp_alloc(subject_pool(execution->subject));
 		int64_t expected;
 
-		show_what_was_seen(bout);
-		expected = judge_alloc(bout->judge);
-		if (!answer(bout, expected, actual))
+		show_what_was_seen(execution);
+		expected = judge_alloc(execution->judge);
+		if (!answer(execution, expected, actual))
 			return false;
 		/* Each call can judge a batch; what is judged in one operation has a bound. */
-		if (expected < 0 || bout->judge->said_count + JUDGE_BATCH > ALLOC_SAID_MAX)
+		if (expected < 0 || execution->judge->said_count + JUDGE_BATCH > ALLOC_SAID_MAX)
 			break;
 	}
 	return true;
 }
 
 /* The next buffer from *niov on for which `refs` counts something; false after a whole round. */
-static bool find_held(const struct bout *bout, bool by_user, uint32_t *niov, uint32_t *left)
+static bool find_held(const struct execution *execution, bool by_user, uint32_t *niov,
+		      uint32_t *left)
 {
-	const struct judge *judge = bout->judge;
+	const struct judge *judge = execution->judge;
 	uint32_t now = *niov;
 
 	for (uint32_t after = *left; after-- > 0;
@@ -84,65 +85,66 @@ static bool find_held(const struct bout *bout, bool by_user, uint32_t *niov, uin
 	return false;
 }
 
-static void do_drop_one(struct bout *bout, uint32_t niov)
+static void do_drop_one(struct execution *execution, uint32_t niov)
 {
-	zcrx_ifq_drop(&bout->subject->ifq, niov, 1);
-	judge_drop(bout->judge, niov);
+	zcrx_ifq_drop(&execution->subject->ifq, niov, 1);
+	judge_drop(execution->judge, niov);
 }
 
-static void do_deliver_one(struct bout *bout, uint32_t niov)
+static void do_deliver_one(struct execution *execution, uint32_t niov)
 {
-	uint32_t fragments = 1U + bout->op->mode % 4U;
+	uint32_t fragments = 1U + execution->op->mode % 4U;
 
-	zcrx_pp_ref_get(&bout->subject->area, niov, fragments);
-	zcrx_user_ref_give(&bout->subject->area, niov, fragments);
-	judge_deliver(bout->judge, niov, fragments);
-	if (bout->op->mode < 4)
-		do_drop_one(bout, niov);
+	zcrx_pp_ref_get(&execution->subject->area, niov, fragments);
+	zcrx_user_ref_give(&execution->subject->area, niov, fragments);
+	judge_deliver(execution->judge, niov, fragments);
+	if (execution->op->mode < 4)
+		do_drop_one(execution, niov);
 }
 
 /* All fragments of one buffer. */
-static void do_deliver_many(struct bout *bout)
+static void do_deliver_many(struct execution *execution)
 {
-	uint32_t fragments = 1U + bout->op->value % FUZZ_FRAGMENTS_MAX;
-	uint32_t niov = bout->op->pick % bout->judge->shape.num_niovs;
-	uint32_t left = bout->judge->shape.num_niovs;
+	uint32_t fragments = 1U + execution->op->value % FUZZ_FRAGMENTS_MAX;
+	uint32_t niov = execution->op->pick % execution->judge->shape.num_niovs;
+	uint32_t left = execution->judge->shape.num_niovs;
 
-	if (!find_held(bout, false, &niov, &left))
+	if (!find_held(execution, false, &niov, &left))
 		return;
-	zcrx_pp_ref_get(&bout->subject->area, niov, fragments);
-	zcrx_user_ref_give(&bout->subject->area, niov, fragments);
-	judge_deliver(bout->judge, niov, fragments);
-	if (bout->op->mode == 0)
-		do_drop_one(bout, niov);
+	zcrx_pp_ref_get(&execution->subject->area, niov, fragments);
+	zcrx_user_ref_give(&execution->subject->area, niov, fragments);
+	judge_deliver(execution->judge, niov, fragments);
+	if (execution->op->mode == 0)
+		do_drop_one(execution, niov);
 }
 
-static void push_entry(struct bout *bout, const struct io_uring_zcrx_rqe *rqe)
+static void push_entry(struct execution *execution, const struct io_uring_zcrx_rqe *rqe)
 {
-	struct judge *judge = bout->judge;
+	struct judge *judge = execution->judge;
 	uint32_t slot = judge->tail & (judge->shape.rq_entries - 1);
 
 	judge->rqes[slot] = *rqe;
-	memcpy(&bout->subject->ifq.rq.rqes[slot], rqe, sizeof(*rqe));
+	memcpy(&execution->subject->ifq.rq.rqes[slot], rqe, sizeof(*rqe));
 	judge->tail++;
 }
 
 /* The user publishes what it wrote: the word is set as it stands. */
-static void publish(struct bout *bout)
+static void publish(struct execution *execution)
 {
-	shm_store_relaxed_u32(bout->subject->ifq.rq.tail, bout->judge->tail, POINT_RQ_TAIL_STORE);
+	shm_store_relaxed_u32(execution->subject->ifq.rq.tail, execution->judge->tail,
+			      POINT_RQ_TAIL_STORE);
 }
 
-static void do_return_one(struct bout *bout, uint32_t niov)
+static void do_return_one(struct execution *execution, uint32_t niov)
 {
 	struct io_uring_zcrx_rqe rqe = {.off = (uint64_t)niov << 12};
 	uint32_t times = 1;
 
-	switch ((enum fuzz_return_mode)bout->op->mode) {
+	switch ((enum fuzz_return_mode)execution->op->mode) {
 	case FUZZ_RETURN_ONE:
 		break;
 	case FUZZ_RETURN_ALL:
-		times = bout->judge->niovs[niov].user_refs;
+		times = execution->judge->niovs[niov].user_refs;
 		break;
 	case FUZZ_RETURN_INSIDE:
 		rqe.off |= 0xfff;
@@ -153,34 +155,36 @@ static void do_return_one(struct bout *bout, uint32_t niov)
 		break;
 	}
 	/* More than a ring full would only be written over itself. */
-	if (times > bout->judge->shape.rq_entries)
-		times = bout->judge->shape.rq_entries + 1;
-	for (; times > 0 && bout->returns_left > 0; times--, bout->returns_left--)
-		push_entry(bout, &rqe);
+	if (times > execution->judge->shape.rq_entries)
+		times = execution->judge->shape.rq_entries + 1;
+	for (; times > 0 && execution->returns_left > 0; times--, execution->returns_left--)
+		push_entry(execution, &rqe);
 }
 
 /* For `count` buffers that the stack or the user holds, from the picked one on. */
-static void for_held(struct bout *bout, bool by_user, void (*visit)(struct bout *, uint32_t niov))
+static void for_held(struct execution *execution, bool by_user,
+		     void (*visit)(struct execution *, uint32_t niov))
 {
-	uint32_t niovs = bout->judge->shape.num_niovs;
-	uint32_t niov = bout->op->pick % niovs;
+	uint32_t niovs = execution->judge->shape.num_niovs;
+	uint32_t niov = execution->op->pick % niovs;
 	uint32_t left = niovs;
 
-	for (uint32_t i = 0; i < bout->op->count && find_held(bout, by_user, &niov, &left); i++) {
+	for (uint32_t i = 0;
+	     i < execution->op->count && find_held(execution, by_user, &niov, &left); i++) {
 		uint32_t held = niov;
 
 		niov = niov + 1 < niovs ? niov + 1 : 0;
-		visit(bout, held);
+		visit(execution, held);
 	}
 }
 
-static bool do_copy(struct bout *bout)
+static bool do_copy(struct execution *execution)
 {
-	for (uint32_t i = 0; i < bout->op->count; i++) {
-		int64_t actual = zcrx_ifq_take_copy_buffer(&bout->subject->ifq);
-		int64_t expected = judge_copy(bout->judge);
+	for (uint32_t i = 0; i < execution->op->count; i++) {
+		int64_t actual = zcrx_ifq_take_copy_buffer(&execution->subject->ifq);
+		int64_t expected = judge_copy(execution->judge);
 
-		if (!answer(bout, expected, actual))
+		if (!answer(execution, expected, actual))
 			return false;
 		if (expected < 0)
 			break;
@@ -188,95 +192,95 @@ static bool do_copy(struct bout *bout)
 	return true;
 }
 
-static void do_tail(struct bout *bout)
+static void do_tail(struct execution *execution)
 {
-	struct judge *judge = bout->judge;
+	struct judge *judge = execution->judge;
 
-	switch ((enum fuzz_tail_mode)bout->op->mode) {
+	switch ((enum fuzz_tail_mode)execution->op->mode) {
 	case FUZZ_TAIL_MOVED:
-		judge->tail += bout->op->value;
+		judge->tail += execution->op->value;
 		break;
 	case FUZZ_TAIL_PAST_HEAD:
-		judge->tail = judge->cached_head + bout->op->value;
+		judge->tail = judge->cached_head + execution->op->value;
 		break;
 	case FUZZ_TAIL_ABSOLUTE:
-		judge->tail = bout->op->value;
+		judge->tail = execution->op->value;
 		break;
 	}
-	publish(bout);
+	publish(execution);
 }
 
-static void arm_rewrite(struct bout *bout)
+static void arm_rewrite(struct execution *execution)
 {
-	struct fuzz_watch *watch = &bout->subject->watch;
+	struct fuzz_watch *watch = &execution->subject->watch;
 
 	watch->is_armed = true;
-	watch->loads_left = bout->op->count;
-	watch->slots_ahead = bout->op->pick;
-	watch->rewrite = bout->op->rqe;
+	watch->loads_left = execution->op->count;
+	watch->slots_ahead = execution->op->pick;
+	watch->rewrite = execution->op->rqe;
 }
 
-static bool do_scrub(struct bout *bout)
+static bool do_scrub(struct execution *execution)
 {
 	uint64_t buffers = 0, wanted;
-	bool counts = bout->op->mode;
-	uint64_t actual = zcrx_ifq_scrub(&bout->subject->ifq, counts ? &buffers : NULL);
-	uint64_t expected = judge_scrub(bout->judge, &wanted);
+	bool counts = execution->op->mode;
+	uint64_t actual = zcrx_ifq_scrub(&execution->subject->ifq, counts ? &buffers : NULL);
+	uint64_t expected = judge_scrub(execution->judge, &wanted);
 
-	return answer(bout, (int64_t)expected, (int64_t)actual) &&
-	       (!counts || bout_same(bout, FUZZ_FOUND_RESULT, "buffers that came home by the scrub",
-				     wanted, buffers));
+	return answer(execution, (int64_t)expected, (int64_t)actual) &&
+	       (!counts || bout_same(execution, FUZZ_FOUND_RESULT,
+				     "buffers that came home by the scrub", wanted, buffers));
 }
 
-static bool do_refill(struct bout *bout)
+static bool do_refill(struct execution *execution)
 {
-	struct zcrx_page_pool *pool = subject_pool(bout->subject);
-	uint32_t actual = pool ? zcrx_ifq_refill_ring(&bout->subject->ifq, pool) : 0;
+	struct zcrx_page_pool *pool = subject_pool(execution->subject);
+	uint32_t actual = pool ? zcrx_ifq_refill_ring(&execution->subject->ifq, pool) : 0;
 
-	show_what_was_seen(bout);
-	return answer(bout, judge_refill(bout->judge), actual);
+	show_what_was_seen(execution);
+	return answer(execution, judge_refill(execution->judge), actual);
 }
 
-static bool do_flush(struct bout *bout)
+static bool do_flush(struct execution *execution)
 {
-	uint32_t actual = zcrx_ifq_flush(&bout->subject->ifq);
+	uint32_t actual = zcrx_ifq_flush(&execution->subject->ifq);
 
-	show_what_was_seen(bout);
-	return answer(bout, judge_flush(bout->judge), actual);
+	show_what_was_seen(execution);
+	return answer(execution, judge_flush(execution->judge), actual);
 }
 
-static bool do_retry(struct bout *bout)
+static bool do_retry(struct execution *execution)
 {
-	uint32_t slot = bout->op->pick % JUDGE_POOLS;
-	struct zcrx_page_pool *pool = &bout->subject->ifq.pools[slot];
+	uint32_t slot = execution->op->pick % JUDGE_POOLS;
+	struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
 	int destroyed;
 
-	if (bout->op->mode) {
-		zcrx_ifq_retry_release(&bout->subject->ifq);
-		judge_retry_all(bout->judge);
+	if (execution->op->mode) {
+		zcrx_ifq_retry_release(&execution->subject->ifq);
+		judge_retry_all(execution->judge);
 		return true;
 	}
-	if (bout->judge->pools[slot].phase != JUDGE_DYING)
+	if (execution->judge->pools[slot].phase != JUDGE_DYING)
 		return true;
-	return answer(bout, judge_retry(bout->judge, slot),
+	return answer(execution, judge_retry(execution->judge, slot),
 		      zcrx_pp_retry_release(pool, &destroyed));
 }
 
 /* The first unused pool gets parameters that no provider can serve, for one try. */
-static bool do_wrong_pool(struct bout *bout)
+static bool do_wrong_pool(struct execution *execution)
 {
-	struct zcrx_ifq *ifq = &bout->subject->ifq;
+	struct zcrx_ifq *ifq = &execution->subject->ifq;
 	uint32_t slot = 0;
 	int64_t expected = -EOPNOTSUPP;
 	struct zcrx_page_pool kept;
 	int actual;
 
-	while (slot < JUDGE_POOLS && bout->judge->pools[slot].phase != JUDGE_UNUSED)
+	while (slot < JUDGE_POOLS && execution->judge->pools[slot].phase != JUDGE_UNUSED)
 		slot++;
 	if (slot == JUDGE_POOLS)
-		return answer(bout, -ENOSPC, zcrx_ifq_restart(ifq));
+		return answer(execution, -ENOSPC, zcrx_ifq_restart(ifq));
 	kept = ifq->pools[slot];
-	switch ((enum fuzz_wrong_pool)bout->op->mode) {
+	switch ((enum fuzz_wrong_pool)execution->op->mode) {
 	case FUZZ_POOL_DEVICE:
 		ifq->pools[slot].params.device++;
 		expected = -EINVAL;
@@ -295,20 +299,20 @@ static bool do_wrong_pool(struct bout *bout)
 	actual = zcrx_ifq_restart(ifq);
 	ifq->pools[slot].params = kept.params;
 	ifq->pools[slot].provider = kept.provider;
-	return answer(bout, expected, actual);
+	return answer(execution, expected, actual);
 }
 
-static bool do_netlink(struct bout *bout)
+static bool do_netlink(struct execution *execution)
 {
 	static const uint8_t nests[2][4] = {{4, 0, 6, 0x80}, {4, 0, 8, 0x80}};
 	uint8_t bytes[4] = {0};
-	int actual = zcrx_nl_fill(bout->op->mode ? ZCRX_NL_PAGE_POOL_GET : ZCRX_NL_QUEUE_GET, bytes,
-				  bout->op->pick);
+	int actual = zcrx_nl_fill(execution->op->mode ? ZCRX_NL_PAGE_POOL_GET : ZCRX_NL_QUEUE_GET,
+				  bytes, execution->op->pick);
 
-	if (!answer(bout, bout->op->pick < sizeof(bytes) ? -EMSGSIZE : 4, actual))
+	if (!answer(execution, execution->op->pick < sizeof(bytes) ? -EMSGSIZE : 4, actual))
 		return false;
-	return actual < 0 || memcmp(bytes, nests[bout->op->mode], sizeof(bytes)) == 0 ||
-	       bout_found(bout, FUZZ_FOUND_RESULT, "the empty nest", "other bytes",
+	return actual < 0 || memcmp(bytes, nests[execution->op->mode], sizeof(bytes)) == 0 ||
+	       bout_found(execution, FUZZ_FOUND_RESULT, "the empty nest", "other bytes",
 			  "netlink attribute");
 }
 
@@ -317,31 +321,31 @@ static uint32_t most(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
-static bool do_control(struct bout *bout)
+static bool do_control(struct execution *execution)
 {
-	struct zcrx_ifq *ifq = &bout->subject->ifq;
-	struct judge *judge = bout->judge;
+	struct zcrx_ifq *ifq = &execution->subject->ifq;
+	struct judge *judge = execution->judge;
 
-	switch ((enum fuzz_op_kind)bout->op->kind) {
+	switch ((enum fuzz_op_kind)execution->op->kind) {
 	case FUZZ_SCRUB:
-		return do_scrub(bout);
+		return do_scrub(execution);
 	case FUZZ_REFILL:
-		return do_refill(bout);
+		return do_refill(execution);
 	case FUZZ_FLUSH:
-		return do_flush(bout);
+		return do_flush(execution);
 	case FUZZ_RESTART: {
 		int actual = zcrx_ifq_restart(ifq);
 
-		return answer(bout, judge_restart(judge), actual);
+		return answer(execution, judge_restart(judge), actual);
 	}
 	case FUZZ_RETRY:
-		return do_retry(bout);
+		return do_retry(execution);
 	case FUZZ_DESTROY:
-		return answer(bout, judge->current ? judge_destroy(judge) : -ENOENT,
+		return answer(execution, judge->current ? judge_destroy(judge) : -ENOENT,
 			      zcrx_ifq_teardown(ifq));
 	case FUZZ_DETACH:
 		judge->is_detached = ifq->detached = true;
-		return answer(bout, judge_available(judge), zcrx_ifq_available(ifq));
+		return answer(execution, judge_available(judge), zcrx_ifq_available(ifq));
 	case FUZZ_ATTACH:
 		zcrx_ifq_reset_ring(ifq);
 		judge->head = judge->tail = judge->cached_head;
@@ -350,23 +354,23 @@ static bool do_control(struct bout *bout)
 	case FUZZ_CHECK:
 		judge->checked = judge->consumed;
 		shm_store_relaxed_u64(&ifq->shared->checked, judge->consumed, POINT_LOG);
-		return answer(bout, judge_available(judge), zcrx_ifq_available(ifq));
+		return answer(execution, judge_available(judge), zcrx_ifq_available(ifq));
 	case FUZZ_HIDE:
-		zcrx_ifq_hide_freelist(ifq, bout->op->count);
-		judge->hidden = most(judge->hidden, bout->op->count);
+		zcrx_ifq_hide_freelist(ifq, execution->op->count);
+		judge->hidden = most(judge->hidden, execution->op->count);
 		return true;
 	case FUZZ_REFUSE:
 		if (judge->current) {
 			struct judge_pool *pool = &judge->pools[judge->current - 1];
 
-			zcrx_pp_refuse_ring(subject_pool(bout->subject), bout->op->count);
-			pool->refusals = most(pool->refusals, bout->op->count);
+			zcrx_pp_refuse_ring(subject_pool(execution->subject), execution->op->count);
+			pool->refusals = most(pool->refusals, execution->op->count);
 		}
 		return true;
 	case FUZZ_WRONG_POOL:
-		return do_wrong_pool(bout);
+		return do_wrong_pool(execution);
 	case FUZZ_NETLINK:
-		return do_netlink(bout);
+		return do_netlink(execution);
 	default:
 		return true;
 	}
@@ -378,59 +382,59 @@ static bool is_ours_alone(uint32_t kind)
 	return kind == FUZZ_NETLINK;
 }
 
-static bool do_subject(struct bout *bout)
+static bool do_subject(struct execution *execution)
 {
-	switch ((enum fuzz_op_kind)bout->op->kind) {
+	switch ((enum fuzz_op_kind)execution->op->kind) {
 	case FUZZ_ALLOC:
-		return !bout->judge->current || do_alloc(bout);
+		return !execution->judge->current || do_alloc(execution);
 	case FUZZ_DELIVER:
-		for_held(bout, false, do_deliver_one);
+		for_held(execution, false, do_deliver_one);
 		return true;
 	case FUZZ_DELIVER_MANY:
-		do_deliver_many(bout);
+		do_deliver_many(execution);
 		return true;
 	case FUZZ_DROP:
-		for_held(bout, false, do_drop_one);
+		for_held(execution, false, do_drop_one);
 		return true;
 	case FUZZ_COPY:
-		return do_copy(bout);
+		return do_copy(execution);
 	default:
-		return do_control(bout);
+		return do_control(execution);
 	}
 }
 
 /* What the user does on its own; false if it is not the user's to do. */
-static bool do_user(struct bout *bout)
+static bool do_user(struct execution *execution)
 {
-	struct judge *judge = bout->judge;
-	struct zcrx_rq *rq = &bout->subject->ifq.rq;
+	struct judge *judge = execution->judge;
+	struct zcrx_rq *rq = &execution->subject->ifq.rq;
 
-	switch ((enum fuzz_op_kind)bout->op->kind) {
+	switch ((enum fuzz_op_kind)execution->op->kind) {
 	case FUZZ_RETURN:
-		for_held(bout, true, do_return_one);
-		publish(bout);
+		for_held(execution, true, do_return_one);
+		publish(execution);
 		return true;
 	case FUZZ_PUSH:
-		for (uint32_t i = 0; i < bout->op->count; i++)
-			push_entry(bout, &bout->op->rqe);
-		publish(bout);
+		for (uint32_t i = 0; i < execution->op->count; i++)
+			push_entry(execution, &execution->op->rqe);
+		publish(execution);
 		return true;
 	case FUZZ_WRITE: {
-		uint32_t slot = bout->op->pick & (judge->shape.rq_entries - 1);
+		uint32_t slot = execution->op->pick & (judge->shape.rq_entries - 1);
 
-		judge->rqes[slot] = bout->op->rqe;
-		memcpy(&rq->rqes[slot], &bout->op->rqe, sizeof(bout->op->rqe));
+		judge->rqes[slot] = execution->op->rqe;
+		memcpy(&rq->rqes[slot], &execution->op->rqe, sizeof(execution->op->rqe));
 		return true;
 	}
 	case FUZZ_TAIL:
-		do_tail(bout);
+		do_tail(execution);
 		return true;
 	case FUZZ_HEAD:
-		judge->head = bout->op->value;
-		shm_store_relaxed_u32(rq->head, bout->op->value, POINT_RQ_HEAD_STORE);
+		judge->head = execution->op->value;
+		shm_store_relaxed_u32(rq->head, execution->op->value, POINT_RQ_HEAD_STORE);
 		return true;
 	case FUZZ_REWRITE:
-		arm_rewrite(bout);
+		arm_rewrite(execution);
 		return true;
 	default:
 		return false;
@@ -447,17 +451,18 @@ static void recreate(struct fuzz_runner *runner, const struct fuzz_shape *shape,
 }
 
 /* A new instance has its first pool; what came of that is compared like anything else. */
-static bool start(struct bout *bout, const struct fuzz_shape *shape)
+static bool start(struct execution *execution, const struct fuzz_shape *shape)
 {
 	int actual;
 
-	recreate(bout->runner, shape, bout->op->queue);
-	subject_enter(bout->subject);
-	actual = zcrx_ifq_restart(&bout->subject->ifq);
-	subject_leave(bout->subject);
-	if (!answer(bout, 0, actual))
+	recreate(execution->runner, shape, execution->op->queue);
+	subject_enter(execution->subject);
+	actual = zcrx_ifq_restart(&execution->subject->ifq);
+	subject_leave(execution->subject);
+	if (!answer(execution, 0, actual))
 		return false;
-	return bout->runner->is_quick ? compare_changed(bout) : compare_state(bout, false);
+	return execution->runner->is_quick ? compare_changed(execution) :
+					     compare_state(execution, false);
 }
 
 /* Detaching, attaching and looking how much there is need no lock: nobody takes anything. */
@@ -466,29 +471,31 @@ static bool takes_entries(uint32_t kind)
 	return kind == FUZZ_ALLOC || kind == FUZZ_REFILL || kind == FUZZ_FLUSH;
 }
 
-static bool step(struct bout *bout, const struct fuzz_shape *shape)
+static bool step(struct execution *execution, const struct fuzz_shape *shape)
 {
 	bool good;
 
-	bout->runner->expected.count = bout->runner->actual.count = 0;
-	judge_begin(bout->judge);
-	bout->subject->trace.count = 0;
-	if (do_user(bout))
+	execution->runner->expected.count = execution->runner->actual.count = 0;
+	judge_begin(execution->judge);
+	execution->subject->trace.count = 0;
+	if (do_user(execution))
 		return true;
-	if (bout->op->kind == FUZZ_RECREATE)
-		return (!bout->runner->is_quick || compare_state(bout, true)) && start(bout, shape);
-	if (bout->runner->ops && is_ours_alone(bout->op->kind))
+	if (execution->op->kind == FUZZ_RECREATE)
+		return (!execution->runner->is_quick || compare_state(execution, true)) &&
+		       start(execution, shape);
+	if (execution->runner->ops && is_ours_alone(execution->op->kind))
 		return true;
-	bout->subject->watch.needs_lock = takes_entries(bout->op->kind);
-	subject_enter(bout->subject);
-	good = do_subject(bout);
-	subject_leave(bout->subject);
-	if (!good || !compare_verdicts(bout))
+	execution->subject->watch.needs_lock = takes_entries(execution->op->kind);
+	subject_enter(execution->subject);
+	good = do_subject(execution);
+	subject_leave(execution->subject);
+	if (!good || !compare_verdicts(execution))
 		return false;
 	/* A round of many is looked at in passing: what it gets wrong for good shows soon. */
-	if (bout->runner->is_passing)
-		return compare_scalars(bout);
-	return bout->runner->is_quick ? compare_changed(bout) : compare_state(bout, false);
+	if (execution->runner->is_passing)
+		return compare_scalars(execution);
+	return execution->runner->is_quick ? compare_changed(execution) :
+					     compare_state(execution, false);
 }
 
 static const struct fuzz_op creation[FUZZ_QUEUES_MAX] = {
@@ -496,19 +503,19 @@ static const struct fuzz_op creation[FUZZ_QUEUES_MAX] = {
 	{.kind = FUZZ_RECREATE, .queue = 1},
 };
 
-static struct bout bout_of(struct fuzz_runner *runner, const struct fuzz_op *op)
+static struct execution bout_of(struct fuzz_runner *runner, const struct fuzz_op *op)
 {
-	return (struct bout){runner, &runner->subjects[op->queue], &runner->judges[op->queue], op,
-			     RETURNS_MAX};
+	return (struct execution){runner, &runner->subjects[op->queue], &runner->judges[op->queue],
+				  op, RETURNS_MAX};
 }
 
 /* All that there is; at the end idle pools' zones, too, and the queue that was left alone. */
 static bool good_everywhere(struct fuzz_runner *runner, uint32_t queues, bool at_end)
 {
 	for (uint32_t queue = 0; queue < queues; queue++) {
-		struct bout bout = bout_of(runner, &creation[queue]);
+		struct execution execution = bout_of(runner, &creation[queue]);
 
-		if (!compare_state(&bout, at_end))
+		if (!compare_state(&execution, at_end))
 			return false;
 	}
 	return true;
@@ -520,9 +527,9 @@ static bool good_everywhere(struct fuzz_runner *runner, uint32_t queues, bool at
 static bool do_round(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t at)
 {
 	for (uint32_t i = fuzz_stretch(program, at); i < at; i++) {
-		struct bout bout = bout_of(runner, &program->ops[i]);
+		struct execution execution = bout_of(runner, &program->ops[i]);
 
-		if (program->ops[i].kind != FUZZ_REPEAT && !step(&bout, &program->shape))
+		if (program->ops[i].kind != FUZZ_REPEAT && !step(&execution, &program->shape))
 			return false;
 	}
 	return true;
@@ -554,21 +561,21 @@ static bool repeat(struct fuzz_runner *runner, const struct fuzz_program *progra
 static bool run(struct fuzz_runner *runner, const struct fuzz_program *program)
 {
 	for (uint32_t queue = 0; queue < program->shape.queues; queue++) {
-		struct bout bout = bout_of(runner, &creation[queue]);
+		struct execution execution = bout_of(runner, &creation[queue]);
 
 		runner->expected.count = runner->actual.count = 0;
-		if (!start(&bout, &program->shape))
+		if (!start(&execution, &program->shape))
 			return false;
 	}
 	for (uint32_t i = 0; i < program->count; i++) {
-		struct bout bout = bout_of(runner, &program->ops[i]);
+		struct execution execution = bout_of(runner, &program->ops[i]);
 		bool good;
 
 		if (runner->progress)
 			*runner->progress = i;
 		runner->rounds = 1;
 		good = program->ops[i].kind == FUZZ_REPEAT ? repeat(runner, program, i) :
-							     step(&bout, &program->shape);
+							     step(&execution, &program->shape);
 		if (good && runner->is_quick && (i + 1) % LOOK_EVERY_OPS == 0 &&
 		    i + 1 < program->count)
 			good = good_everywhere(runner, program->shape.queues, false);

@@ -228,7 +228,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	shm_store_relaxed_u32(ifq->rq.head, shape->initial_index, POINT_RQ_HEAD_STORE);
 	shm_store_relaxed_u32(ifq->rq.tail, shape->initial_index, POINT_RQ_TAIL_STORE);
 	if (ops)
-		zcrx_foreign_attach(&subject->foreign, ops, ifq);
+		zcrx_plugin_attach(&subject->plugin, ops, ifq);
 	zcrx_ifq_format(ifq);
 
 	watch->ifq = ifq;
@@ -330,8 +330,8 @@ static void hold_lock(struct fuzz_watch *watch, const char *what)
 /* The word that the provider looks at: the host may look at the user's own before. */
 static const volatile void *tail_of(const struct zcrx_ifq *ifq)
 {
-	return ifq->foreign ? (const volatile void *)ifq->foreign->queue.rq_tail :
-			      (const volatile void *)ifq->rq.tail;
+	return ifq->plugin ? (const volatile void *)ifq->plugin->queue.rq_tail :
+			     (const volatile void *)ifq->rq.tail;
 }
 
 void fuzz_at_tail_load(struct fuzz_watch *watch, const volatile void *word)

@@ -6,7 +6,7 @@
 #ifndef ZCRX_FUZZ_SUBJECT_H
 #define ZCRX_FUZZ_SUBJECT_H
 
-#include "kernel/foreign.h"
+#include "kernel/plugin.h"
 #include "judge.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -71,7 +71,7 @@ struct fuzz_subject {
 	struct zcrx_ifq fresh_ifq; /* as they are before they have a shape */
 	struct zcrx_area fresh_area;
 	struct zcrx_flight flight;
-	struct zcrx_foreign foreign;
+	struct zcrx_plugin plugin;
 	struct zcrx_trace trace;
 	struct zcrx_judgement judgements[JUDGE_SAID_MAX];
 	struct fuzz_watch watch;

@@ -111,7 +111,7 @@ void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint
 		read_pools(queue, values);
 		break;
 	case ZCRX_COUNTERS_CONSUMER:
-#define CONSUMER_VALUE(name) *values++ = value_of(&queue->lab->name);
+#define CONSUMER_VALUE(name) *values++ = value_of(&queue->notes->name);
 		ZCRX_CONSUMER_COUNTERS(CONSUMER_VALUE)
 #undef CONSUMER_VALUE
 		break;
@@ -120,7 +120,7 @@ void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint
 
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 {
-	zcrx_lab_injected_read(queue, values);
+	zcrx_notes_injected_read(queue, values);
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++) {
 		if (values[rule] > ZCRX_COUNT_MAX)
 			values[rule] = 0;
@@ -129,34 +129,34 @@ void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 	}
 }
 
-void zcrx_lab_injected_read(const struct zcrx_queue *queue, uint64_t *values)
+void zcrx_notes_injected_read(const struct zcrx_queue *queue, uint64_t *values)
 {
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
-		values[rule] = value_of(&queue->lab->injected[rule]);
+		values[rule] = value_of(&queue->notes->injected[rule]);
 }
 
-uint32_t zcrx_lab_astray_rule(const struct zcrx_queue *queue)
+uint32_t zcrx_notes_astray_rule(const struct zcrx_queue *queue)
 {
-	return shm_load_relaxed_u32(&queue->lab->astray_rule, POINT_LOG);
+	return shm_load_relaxed_u32(&queue->notes->astray_rule, POINT_LOG);
 }
 
 void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values)
 {
 	for (uint32_t rule = 0; rule < ZCRX_RULES_MAX; rule++)
-		values[rule] = value_of(&queue->lab->consequences[rule]);
+		values[rule] = value_of(&queue->notes->consequences[rule]);
 }
 
 uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,
 			       uint32_t max)
 {
 	/* Pairs with the release in the consumer's blame(). */
-	uint64_t count = shm_load_acquire_u64(&queue->lab->consequence_count, POINT_COUNTER);
+	uint64_t count = shm_load_acquire_u64(&queue->notes->consequence_count, POINT_COUNTER);
 
 	if (count > ZCRX_CONSEQUENCES_MAX)
 		count = ZCRX_CONSEQUENCES_MAX;
 	if (count > max)
 		count = max;
-	memcpy(to, queue->lab->consequence, count * sizeof(*to));
+	memcpy(to, queue->notes->consequence, count * sizeof(*to));
 	return (uint32_t)count;
 }
 
@@ -179,16 +179,16 @@ uint32_t zcrx_journal_read(const struct zcrx_queue *queue, enum zcrx_journal_act
 
 void zcrx_alarms_read(const struct zcrx_queue *queue, uint64_t *values)
 {
-	values[0] = value_of(&queue->lab->integrity_errors);
-	values[1] = value_of(&queue->lab->bad_completions);
-	values[2] = value_of(&queue->lab->ownership_errors);
-	values[3] = value_of(&queue->lab->order_errors);
+	values[0] = value_of(&queue->notes->integrity_errors);
+	values[1] = value_of(&queue->notes->bad_completions);
+	values[2] = value_of(&queue->notes->ownership_errors);
+	values[3] = value_of(&queue->notes->order_errors);
 	values[4] = value_of(&queue->nic->ownership_violations);
 	values[5] = value_of(&queue->area.shared->freelist_overflows);
 	values[6] = value_of(&queue->area.shared->ref_underflows);
 	values[7] = value_of(&queue->ifq.shared->destroy_warnings);
-	values[8] = value_of(&queue->lab->own_strays);
-	values[9] = value_of(&queue->lab->own_touches);
+	values[8] = value_of(&queue->notes->own_strays);
+	values[9] = value_of(&queue->notes->own_touches);
 }
 
 uint32_t zcrx_queue_flight(const struct zcrx_queue *queue, uint32_t writer, void *to,
@@ -368,8 +368,8 @@ void zcrx_flow_read(const struct zcrx_queue *queue, uint32_t flow, uint32_t valu
 
 void zcrx_own_mistakes_read(const struct zcrx_queue *queue, uint64_t values[2])
 {
-	values[0] = value_of(&queue->lab->own_strays);
-	values[1] = value_of(&queue->lab->own_touches);
+	values[0] = value_of(&queue->notes->own_strays);
+	values[1] = value_of(&queue->notes->own_touches);
 }
 
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit)

@@ -20,11 +20,11 @@ void zcrx_counters_read(struct zcrx_queue *queue, enum zcrx_counters group, uint
 /* How often each rule of the plan fired, and what that led to; [ZCRX_RULES_MAX] each. */
 void zcrx_injected_read(const struct zcrx_queue *queue, uint64_t *values);
 /* The consumer's part of it, as it stands there: it may have written anything. */
-void zcrx_lab_injected_read(const struct zcrx_queue *queue, uint64_t *values);
+void zcrx_notes_injected_read(const struct zcrx_queue *queue, uint64_t *values);
 /* More than any counter can come to; what the consumer says beyond it counts as 0. */
 #define ZCRX_COUNT_MAX ((uint64_t)1 << 48)
 /* Rule + 1 that let the provider read beyond what was written, in the consumer's words. */
-uint32_t zcrx_lab_astray_rule(const struct zcrx_queue *queue);
+uint32_t zcrx_notes_astray_rule(const struct zcrx_queue *queue);
 void zcrx_consequences_read(const struct zcrx_queue *queue, uint64_t *values);
 /* The first consequences, at most max; how many were copied. */
 uint32_t zcrx_consequence_list(const struct zcrx_queue *queue, struct zcrx_consequence *to,

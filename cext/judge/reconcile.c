@@ -152,13 +152,13 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	/* Pairs with the release in record(): its log bytes are there. */
 	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
 	/*
-	 * Pairs with the release in zcrx_ringf_lie(): a provider that took more
+	 * Pairs with the release in zcrx_ring_faults_lie(): a provider that took more
 	 * than was written had seen the lie. And with the one in
-	 * zcrx_ringf_recover(): no lie any more, so all that was taken is written.
+	 * zcrx_ring_faults_recover(): no lie any more, so all that was taken is written.
 	 */
-	bool astray = shm_load_acquire_u32(&queue->lab->astray_rule, POINT_LOG) != 0;
+	bool astray = shm_load_acquire_u32(&queue->notes->astray_rule, POINT_LOG) != 0;
 	/* Pairs with the release in zcrx_rq_writer_note_written(): the intents are there. */
-	uint64_t written = shm_load_acquire_u64(&queue->lab->written, POINT_LOG);
+	uint64_t written = shm_load_acquire_u64(&queue->notes->written, POINT_LOG);
 	uint64_t start = reconciler->checked;
 
 	if (astray && (int64_t)(consumed - written) > 0)
@@ -182,7 +182,7 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	}
 	reconciler->checked = consumed;
 	/* Pairs with the acquire in zcrx_rq_writer_log_room(): those bytes may be reused. */
-	shm_store_release_u64(&queue->lab->checked, consumed, POINT_LOG);
+	shm_store_release_u64(&queue->notes->checked, consumed, POINT_LOG);
 	/* The same for the provider's log_room(), where no user can write. */
 	shm_store_release_u64(&queue->ifq.shared->checked, consumed, POINT_LOG);
 	return consumed - start;

@@ -89,7 +89,7 @@ struct zcrx_ifq {
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	struct zcrx_flight *flight; /* the provider's recorder, or NULL */
-	struct zcrx_foreign *foreign; /* a provider in the place of this one, or NULL */
+	struct zcrx_plugin *plugin; /* a provider in the place of this one, or NULL */
 	uint32_t device;
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */

@@ -30,7 +30,7 @@ void zcrx_run_format(struct zcrx_run_shared *run, uint32_t queues)
 void zcrx_run_set_state(struct zcrx_run_shared *run, struct zcrx_bells *bells, uint32_t state)
 {
 	/*
-	 * Pairs with the acquires in zcrx_nic_run() and zcrx_grantor_run(): what was
+	 * Pairs with the acquires in zcrx_nic_run() and zcrx_provider_loop_run(): what was
 	 * prepared for the state is there.
 	 */
 	shm_store_release_u32(&run->state, state, POINT_RUN_STATE);
@@ -70,7 +70,7 @@ void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user)
 {
 	if (user)
 		shm_store_relaxed_u32(&queue->rings->stop, 0, POINT_RUN_STATE);
-	/* Pairs with the acquires in zcrx_nq_follow_user() and the provider's follow_user(). */
+	/* Pairs with the acquires in zcrx_nic_queue_follow_user() and the provider's follow_user(). */
 	shm_store_release_u32(&queue->user->wanted, user, POINT_USER);
 	zcrx_bell_force(&queue->bells->provider);
 	zcrx_bell_force(&queue->bells->nic);
@@ -79,7 +79,7 @@ void zcrx_queue_set_user(struct zcrx_queue *queue, uint32_t user)
 bool zcrx_queue_user_is(const struct zcrx_queue *queue, uint32_t user)
 {
 	/*
-	 * Each pairs with a release, in zcrx_nq_follow_user() and follow_user(): neither
+	 * Each pairs with a release, in zcrx_nic_queue_follow_user() and follow_user(): neither
 	 * does anything for the user before any more.
 	 */
 	return shm_load_acquire_u32(&queue->user->nic, POINT_USER) == user &&
@@ -138,50 +138,51 @@ uint64_t zcrx_queue_scrub(struct zcrx_queue *queue, uint64_t *buffers)
 
 void zcrx_queue_scrub_begin(struct zcrx_queue *queue, uint32_t rule)
 {
-	struct zcrx_lab_shared *lab = queue->lab;
+	struct zcrx_notes_shared *notes = queue->notes;
 
-	shm_store_relaxed_u32(&lab->scrub_rule, rule, POINT_USER);
+	shm_store_relaxed_u32(&notes->scrub_rule, rule, POINT_USER);
 	/* Pairs with the acquire in the consumer's hidden_cause(): the rule is there. */
-	shm_store_release_u32(&lab->scrubs_begun,
-			      shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER) + 1, POINT_USER);
+	shm_store_release_u32(&notes->scrubs_begun,
+			      shm_load_relaxed_u32(&notes->scrubs_begun, POINT_USER) + 1,
+			      POINT_USER);
 }
 
 bool zcrx_queue_nic_is_quiet(const struct zcrx_queue *queue)
 {
-	/* Pairs with the release in zcrx_nq_publish(): CQEs of scrubbed fragments are out. */
+	/* Pairs with the release in zcrx_nic_queue_publish(): CQEs of scrubbed fragments are out. */
 	return shm_load_acquire_u32(&queue->nic->publishing, POINT_USER) == 0;
 }
 
 void zcrx_queue_scrub_end(struct zcrx_queue *queue)
 {
-	struct zcrx_lab_shared *lab = queue->lab;
+	struct zcrx_notes_shared *notes = queue->notes;
 
 	/* Pairs with the acquire in the consumer's follow_scrub(). */
-	shm_store_release_u32(&lab->scrubs_done,
-			      shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER), POINT_USER);
+	shm_store_release_u32(&notes->scrubs_done,
+			      shm_load_relaxed_u32(&notes->scrubs_begun, POINT_USER), POINT_USER);
 	zcrx_bell_force(&queue->bells->consumers[queue->index]);
 }
 
 bool zcrx_queue_scrub_seen(const struct zcrx_queue *queue, uint64_t *position)
 {
-	const struct zcrx_lab_shared *lab = queue->lab;
+	const struct zcrx_notes_shared *notes = queue->notes;
 	/* Pairs with the release in the consumer's follow_scrub(): the position is there. */
-	uint32_t seen = shm_load_acquire_u32(&lab->scrubs_seen, POINT_USER);
+	uint32_t seen = shm_load_acquire_u32(&notes->scrubs_seen, POINT_USER);
 
-	*position = shm_load_relaxed_u64(&lab->scrub_position, POINT_LOG);
-	return seen == shm_load_relaxed_u32(&lab->scrubs_begun, POINT_USER);
+	*position = shm_load_relaxed_u64(&notes->scrub_position, POINT_LOG);
+	return seen == shm_load_relaxed_u32(&notes->scrubs_begun, POINT_USER);
 }
 
 uint64_t zcrx_queue_claim(struct zcrx_queue *queue)
 {
-	struct zcrx_lab_shared *lab = queue->lab;
+	struct zcrx_notes_shared *notes = queue->notes;
 	/*
 	 * Pair with the releases in record(), zcrx_rq_writer_note_written() and
-	 * zcrx_ringf_lie().
+	 * zcrx_ring_faults_lie().
 	 */
 	uint64_t consumed = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG);
-	uint64_t written = shm_load_acquire_u64(&lab->written, POINT_LOG);
-	uint32_t rule = shm_load_acquire_u32(&lab->astray_rule, POINT_LOG);
+	uint64_t written = shm_load_acquire_u64(&notes->written, POINT_LOG);
+	uint32_t rule = shm_load_acquire_u32(&notes->astray_rule, POINT_LOG);
 	uint64_t mask = queue->shape.log_entries - 1;
 	uint64_t count = consumed - written;
 
@@ -204,9 +205,9 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue)
 		shm_store_relaxed_u16(&queue->intents[at & mask],
 				      ZCRX_INTENT(rule, rule ? legal.verdicts : 0), POINT_LOG);
 	}
-	shm_count(&lab->rqe_submitted, count);
+	shm_count(&notes->rqe_submitted, count);
 	/* Pairs with the acquire in zcrx_reconcile(). */
-	shm_store_release_u64(&lab->written, consumed, POINT_LOG);
+	shm_store_release_u64(&notes->written, consumed, POINT_LOG);
 	return count;
 }
 

@@ -81,7 +81,7 @@ uint32_t zcrx_stream_ends(const struct zcrx_queue *queue);
 
 uint64_t zcrx_queue_consumed(const struct zcrx_queue *queue);
 
-/* enum zcrx_foreign_call: where a provider of somebody else's is, or was when its process ended. */
+/* enum zcrx_plugin_call: where a provider of somebody else's is, or was when its process ended. */
 uint32_t zcrx_queue_call(const struct zcrx_queue *queue, uint32_t caller);
 
 #endif /* ZCRX_CONTROL_H */

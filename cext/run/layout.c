@@ -148,11 +148,11 @@ static uint64_t carve_rings(struct zcrx_queue *queue, const struct zcrx_shape *s
 	return carver.used;
 }
 
-static uint64_t carve_lab(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
+static uint64_t carve_notes(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
 {
 	struct carver carver = {.base = base};
 
-	queue->lab = carve(&carver, sizeof(*queue->lab));
+	queue->notes = carve(&carver, sizeof(*queue->notes));
 	queue->flows_received =
 		carve(&carver, sizeof(*queue->flows_received) * (uint64_t)shape->flows_max);
 	queue->ledger =
@@ -173,7 +173,7 @@ int zcrx_layout_sizes(const struct zcrx_shape *shape, struct zcrx_sizes *sizes)
 	memset(&queue, 0, sizeof(queue));
 	sizes->kern = carve_kern(&queue, shape, NULL);
 	sizes->rings = carve_rings(&queue, shape, NULL);
-	sizes->lab = carve_lab(&queue, shape, NULL);
+	sizes->notes = carve_notes(&queue, shape, NULL);
 	sizes->area = (uint64_t)shape->num_niovs << shape->niov_shift;
 	return 0;
 }
@@ -194,7 +194,7 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 		carve_rings(queue, shape, mapping->rings);
 	else
 		queue->rings = mapping->rings;
-	carve_lab(queue, shape, mapping->lab);
+	carve_notes(queue, shape, mapping->notes);
 
 	queue->area.num_niovs = shape->num_niovs;
 	queue->area.niov_shift = shape->niov_shift;
@@ -212,9 +212,9 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 		queue->ifq.pools[slot].ring_size = shape->ptr_ring_size;
 	zcrx_ifq_setup(&queue->ifq);
 	if (mapping->provider) {
-		zcrx_foreign_attach(&queue->foreign, mapping->provider, &queue->ifq);
+		zcrx_plugin_attach(&queue->plugin, mapping->provider, &queue->ifq);
 		if (mapping->caller)
-			queue->foreign.call = &queue->calls->call[mapping->caller];
+			queue->plugin.call = &queue->calls->call[mapping->caller];
 	}
 
 	queue->grants.entries = shape->grant_entries;

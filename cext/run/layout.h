@@ -10,19 +10,19 @@
  *                                                           journals and flight recorders of NIC and provider
  *   rings    queue         everyone of the queue            refill ring, completion queue
  *   area     queue         everyone of the queue            the buffers
- *   lab      queue         everyone of the queue            what the experiment itself writes down:
+ *   notes      queue         everyone of the queue            what the experiment itself writes down:
  *                                                           intents, ledger, the consumer's counters,
  *                                                           journal and flight recorder
  *
  * "Kernel side" is NIC, provider and control process. A consumer maps bells,
- * rings, area and lab of its own queue, and nothing else.
+ * rings, area and notes of its own queue, and nothing else.
  */
 #ifndef ZCRX_LAYOUT_H
 #define ZCRX_LAYOUT_H
 
 #include "wire/bell.h"
 #include "wire/flight.h"
-#include "kernel/foreign.h"
+#include "kernel/plugin.h"
 #include "wire/journal.h"
 
 #define ZCRX_LAYOUT_VERSION 1U
@@ -52,7 +52,7 @@ struct zcrx_shape {
 };
 
 struct zcrx_sizes {
-	uint64_t kern, rings, area, lab;
+	uint64_t kern, rings, area, notes;
 };
 
 /* 0 and the sizes of a queue's objects, or -EINVAL for a shape that cannot be. */
@@ -193,7 +193,7 @@ struct zcrx_flow_sent {
 	shm_u32 repeated; /* of these: fragments that had been delivered before */
 };
 
-/* ---- lab --------------------------------------------------------------------- */
+/* ---- notes --------------------------------------------------------------------- */
 
 /* What the NIC notes of each completion, at the CQE's own slot. */
 struct zcrx_ledger_entry {
@@ -256,7 +256,7 @@ struct zcrx_consequence {
 	X(hoarded)                \
 	X(pending_returns)
 
-struct zcrx_lab_shared {
+struct zcrx_notes_shared {
 #define ZCRX_CONSUMER_FIELD(name) shm_u64 name;
 	_Alignas(SHM_CACHE_LINE) ZCRX_CONSUMER_COUNTERS(ZCRX_CONSUMER_FIELD)
 #undef ZCRX_CONSUMER_FIELD
@@ -317,24 +317,24 @@ struct zcrx_queue {
 	struct zcrx_flow_sent *flows_sent;
 	struct zcrx_given *given; /* [num_niovs]; the NIC's word */
 	shm_u32 *nic_held; /* [ZCRX_NIC_HELD_MAX]: niovs, the first nic->held_count are valid */
-	/* lab */
-	struct zcrx_lab_shared *lab;
+	/* notes */
+	struct zcrx_notes_shared *notes;
 	shm_u16 *intents; /* [log_entries] */
 	shm_u16 *dues; /* [log_entries]: see ZCRX_DUE() */
 	struct zcrx_ledger_entry *ledger; /* [cq_entries] */
 	struct zcrx_flow_received *flows_received;
-	/* what fired, by actor: the consumer's in lab, the others in kern */
+	/* what fired, by actor: the consumer's in notes, the others in kern */
 	struct zcrx_journal *journals[ZCRX_JOURNAL_ACTORS];
 	/* rings */
 	struct zcrx_rings_header *rings;
-	/* kern and lab: of each writer; a process records in its own and in no other */
+	/* kern and notes: of each writer; a process records in its own and in no other */
 	struct zcrx_flight flights[ZCRX_WRITERS];
-	struct zcrx_foreign foreign; /* used when somebody else's provider serves the queue */
+	struct zcrx_plugin plugin; /* used when somebody else's provider serves the queue */
 };
 
 /* Where the objects are mapped in this process; NULL for those that are not. */
 struct zcrx_mapping {
-	void *run, *bells, *kern, *rings, *area, *lab;
+	void *run, *bells, *kern, *rings, *area, *notes;
 	const struct zcrx_provider_ops *provider; /* in the place of ours, or NULL; needs kern */
 	uint32_t caller; /* enum zcrx_caller: who calls it */
 };

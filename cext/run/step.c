@@ -9,7 +9,7 @@
 struct zcrx_step {
 	struct zcrx_queue queue;
 	struct zcrx_trace trace;
-	void *kern, *rings, *lab;
+	void *kern, *rings, *notes;
 };
 
 static void *zeroed(uint64_t size)
@@ -39,10 +39,10 @@ struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape,
 		goto out_free;
 	step->kern = mapping.kern = zeroed(sizes.kern);
 	step->rings = mapping.rings = zeroed(sizes.rings);
-	step->lab = mapping.lab = zeroed(sizes.lab);
+	step->notes = mapping.notes = zeroed(sizes.notes);
 	step->trace.entries = calloc(TRACE_START, sizeof(*step->trace.entries));
 	step->trace.capacity = TRACE_START;
-	if (!step->kern || !step->rings || !step->lab || !step->trace.entries)
+	if (!step->kern || !step->rings || !step->notes || !step->trace.entries)
 		goto out_free;
 	if (zcrx_queue_attach(&step->queue, shape, 0, &mapping) || zcrx_queue_format(&step->queue))
 		goto out_free;
@@ -60,7 +60,7 @@ void zcrx_step_free(struct zcrx_step *step)
 		return;
 	free(step->kern);
 	free(step->rings);
-	free(step->lab);
+	free(step->notes);
 	free(step->trace.entries);
 	free(step);
 }

@@ -6,7 +6,7 @@
  */
 #include "world.h"
 #include "run/control.h"
-#include "kernel/foreign.h"
+#include "kernel/plugin.h"
 #include "state.h"
 
 #include <errno.h>
@@ -178,13 +178,13 @@ static void do_deliver(struct world_view *view, uint64_t buffers, uint64_t fragm
 
 static void do_send(struct world_view *view, uint64_t fragments)
 {
-	if (zcrx_nq_room(&view->nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
+	if (zcrx_nic_queue_room(&view->nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
 		return;
-	zcrx_nq_open(&view->nq);
+	zcrx_nic_queue_open(&view->nq);
 	for (uint64_t i = 0; i < fragments; i++)
-		zcrx_nq_fragment(&view->nq, 0, 64, 0);
-	zcrx_nq_close(&view->nq);
-	zcrx_nq_publish(&view->nq);
+		zcrx_nic_queue_fragment(&view->nq, 0, 64, 0);
+	zcrx_nic_queue_close(&view->nq);
+	zcrx_nic_queue_publish(&view->nq);
 }
 
 static void do_drop(struct world_view *view, uint64_t count)
@@ -297,42 +297,42 @@ static void do_write(struct world_view *view, uint64_t slot, uint64_t off, uint6
 
 static void do_cut(struct world_view *view, uint64_t fragments)
 {
-	struct zcrx_nq *nq = &view->nq;
+	struct zcrx_nic_queue *nq = &view->nq;
 
-	if (zcrx_nq_room(nq, (uint32_t)fragments, nq->has_open ? 0 : 1) != ZCRX_OFFERED)
+	if (zcrx_nic_queue_room(nq, (uint32_t)fragments, nq->has_open ? 0 : 1) != ZCRX_OFFERED)
 		return;
 	if (!nq->has_open)
-		zcrx_nq_open(nq);
+		zcrx_nic_queue_open(nq);
 	for (uint64_t i = 0; i < fragments; i++)
-		zcrx_nq_fragment(nq, 0, 64, 0);
-	zcrx_nq_publish(nq);
+		zcrx_nic_queue_fragment(nq, 0, 64, 0);
+	zcrx_nic_queue_publish(nq);
 }
 
 static void do_close(struct world_view *view)
 {
 	if (!view->nq.has_open)
 		return;
-	zcrx_nq_close(&view->nq);
-	zcrx_nq_publish(&view->nq);
+	zcrx_nic_queue_close(&view->nq);
+	zcrx_nic_queue_publish(&view->nq);
 }
 
 /* Each payload is the index of its completion: it cannot be taken for another one's. */
 static void do_send_bytes(struct world_view *view, uint64_t fragments)
 {
-	struct zcrx_nq *nq = &view->nq;
+	struct zcrx_nic_queue *nq = &view->nq;
 	uint8_t *bytes;
 
-	if (zcrx_nq_room(nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
+	if (zcrx_nic_queue_room(nq, (uint32_t)fragments, 1) != ZCRX_OFFERED)
 		return;
-	bytes = zcrx_area_niov(&nq->queue.area, zcrx_nq_open(nq));
+	bytes = zcrx_area_niov(&nq->queue.area, zcrx_nic_queue_open(nq));
 	for (uint64_t i = 0; i < fragments; i++) {
 		uint64_t payload = nq->queue.cq.cached_tail;
 
 		shm_copy_payload(bytes + nq->open_off, &payload, sizeof(payload));
-		zcrx_nq_fragment(nq, 0, 64, 0);
+		zcrx_nic_queue_fragment(nq, 0, 64, 0);
 	}
-	zcrx_nq_close(nq);
-	zcrx_nq_publish(nq);
+	zcrx_nic_queue_close(nq);
+	zcrx_nic_queue_publish(nq);
 }
 
 static void do_take_bytes(struct world_view *view, uint64_t count)
@@ -546,7 +546,7 @@ static uint64_t held_in(const struct world_view *view, uint32_t niov)
  */
 static const char *lacks(struct world_view *view, const struct world_op *op)
 {
-	const struct zcrx_nq *nq = &view->nq;
+	const struct zcrx_nic_queue *nq = &view->nq;
 	uint64_t count = op->numbers[0];
 
 	switch (op->kind) {
@@ -559,7 +559,7 @@ static const char *lacks(struct world_view *view, const struct world_op *op)
 	case OP_SEND:
 	case OP_SEND_BYTES:
 	case OP_CUT:
-		return zcrx_nq_room(&view->nq, (uint32_t)count, nq->has_open ? 0 : 1) !=
+		return zcrx_nic_queue_room(&view->nq, (uint32_t)count, nq->has_open ? 0 : 1) !=
 				       ZCRX_OFFERED ?
 			       "no buffer is granted, or the completion queue is full" :
 			       NULL;
@@ -927,7 +927,7 @@ static bool make_memory(struct world *world)
 	uint32_t parts[6], at = 0;
 	void **const pointers[6] = {&world->mapping.run,  &world->mapping.bells,
 				    &world->mapping.kern, &world->mapping.rings,
-				    &world->mapping.area, &world->mapping.lab};
+				    &world->mapping.area, &world->mapping.notes};
 
 	if (zcrx_layout_sizes(&world->shape, &sizes))
 		return false;
@@ -936,7 +936,7 @@ static bool make_memory(struct world *world)
 	parts[2] = round_up(sizes.kern);
 	parts[3] = round_up(sizes.rings);
 	parts[4] = round_up(sizes.area);
-	parts[5] = round_up(sizes.lab);
+	parts[5] = round_up(sizes.notes);
 	for (uint32_t i = 0; i < 6; i++)
 		world->shared_size += parts[i];
 	world->memory_size = views + world->shared_size;
@@ -975,7 +975,7 @@ static void find_slots(struct world *world)
 
 bool world_has_usable_provider(char *why, size_t size)
 {
-	return zcrx_foreign_is_usable(&zcrx_provider, why, size);
+	return zcrx_plugin_is_usable(&zcrx_provider, why, size);
 }
 
 struct world *world_open(FILE *scenario, char *why, size_t size)
@@ -1097,7 +1097,7 @@ void world_name(const struct world *world, uint32_t offset, char *text, size_t s
 		{queue->grants.slots, 4U * queue->shape.grant_entries, 4, "grant slot"},
 		{queue->nic, sizeof(*queue->nic), 0, "NIC counters"},
 		{queue->ifq.shared, sizeof(*queue->ifq.shared), 0, "ifq counters"},
-		{queue->lab, sizeof(*queue->lab), 0, "consumer counters"},
+		{queue->notes, sizeof(*queue->notes), 0, "consumer counters"},
 		{queue->ledger, 16U * queue->shape.cq_entries, 16, "ledger"},
 		{queue->flows_sent, sizeof(*queue->flows_sent), 0, "flow"},
 		{&queue->bells->provider, sizeof(queue->bells->provider), 0, "provider's bell"},

@@ -37,7 +37,7 @@ struct world_script {
 
 /* One process's view, and what it holds. */
 struct world_view {
-	struct zcrx_nq nq; /* nq.queue is everybody's view of the queue */
+	struct zcrx_nic_queue nq; /* nq.queue is everybody's view of the queue */
 	uint32_t generation[64];
 	struct zcrx_cq_user cq;
 	struct zcrx_rq_user rq;

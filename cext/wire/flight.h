@@ -4,7 +4,7 @@
  * that overwrites itself. Nobody reads them in a run that finds nothing.
  *
  * One writer each, in memory that this writer may write: NIC and provider in
- * the kern object of the queue, the consumer in its lab object. The control
+ * the kern object of the queue, the consumer in its notes object. The control
  * process copies a recorder while its writer goes on; what may have been
  * overwritten meanwhile is left out, so no torn event is ever shown.
  *

@@ -53,7 +53,7 @@ def _kernel() -> Check:
 
 def _needed_by_a_queue() -> int:
     sizes = layout_sizes(RunConfig().shape(flows_max=1024))
-    return sizes.kern + sizes.rings + sizes.area + sizes.lab
+    return sizes.kern + sizes.rings + sizes.area + sizes.notes
 
 
 def _shared_memory() -> Check:

@@ -63,17 +63,17 @@ if TYPE_CHECKING:
         CounterGroup,
         FlightClock,
         FlightWriter,
-        ForeignCall,
         JournalActor,
         JournalPart,
         Places,
+        PluginCall,
         Queue,
         SlotView,
         StandingView,
         StreamAccount,
     )
     from emu.core.sigbus import MemoryGuard, watched_objects
-    from emu.core.step import Step
+    from emu.core.step import Stepper
 
 __all__ = [
     "CONSEQUENCES_MAX",
@@ -99,7 +99,6 @@ __all__ = [
     "CustomCall",
     "FlightClock",
     "FlightWriter",
-    "ForeignCall",
     "JournalActor",
     "JournalPart",
     "Mapping",
@@ -110,6 +109,7 @@ __all__ = [
     "NicLoop",
     "NicParams",
     "Places",
+    "PluginCall",
     "Poison",
     "ProviderLibrary",
     "ProviderLoop",
@@ -123,7 +123,7 @@ __all__ = [
     "Sizes",
     "SlotView",
     "StandingView",
-    "Step",
+    "Stepper",
     "StreamAccount",
     "Touch",
     "Trigger",
@@ -164,11 +164,11 @@ _HOME = {
         "poison": "Poison Touch",
         "queue": (
             "CONSEQUENCES_MAX COUNTER_NAMES Alarm AuditResult Consequence ConsequenceKind "
-            "CounterGroup FlightClock FlightWriter ForeignCall JournalActor JournalPart "
+            "CounterGroup FlightClock FlightWriter PluginCall JournalActor JournalPart "
             "Places Queue SlotView StandingView StreamAccount"
         ),
         "sigbus": "MemoryGuard watched_objects",
-        "step": "Step",
+        "step": "Stepper",
     }.items()
     for name in names.split()
 }

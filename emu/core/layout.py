@@ -75,7 +75,7 @@ class Sizes:
     kern: int
     rings: int
     area: int
-    lab: int
+    notes: int
 
 
 def layout_sizes(shape: Shape) -> Sizes:
@@ -83,7 +83,7 @@ def layout_sizes(shape: Shape) -> Sizes:
     sizes = ffi.new("struct zcrx_sizes *")
     if lib.zcrx_layout_sizes(raw_shape(shape), sizes):
         raise ConfigError.of("shape", shape, "sizes must be powers of two within their limits")
-    return Sizes(sizes.kern, sizes.rings, sizes.area, sizes.lab)
+    return Sizes(sizes.kern, sizes.rings, sizes.area, sizes.notes)
 
 
 def run_size() -> int:
@@ -105,7 +105,7 @@ class Mapping:
     kern: mmap.mmap | None = None
     rings: mmap.mmap | None = None
     area: mmap.mmap | None = None
-    lab: mmap.mmap | None = None
+    notes: mmap.mmap | None = None
     provider: ProviderLibrary | None = None  #: in the place of ours; not for a consumer
     caller: int = 0  #: of what is somebody else's: see :class:`emu.core.queue.Caller`
 

@@ -31,7 +31,7 @@ class ProviderLibrary:
         why = "there is no such file"
         if "\0" not in path and Path(self.path).exists():
             text = ffi.new("char[]", _WHY_MAX)
-            self._ops = lib.zcrx_foreign_open(os.fsencode(self.path), text, _WHY_MAX)
+            self._ops = lib.zcrx_plugin_open(os.fsencode(self.path), text, _WHY_MAX)
             why = os.fsdecode(ffi.string(text))
         if self._ops == ffi.NULL:
             raise ConfigError.of(

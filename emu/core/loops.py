@@ -98,16 +98,16 @@ class ProviderLoop(_Loop):
         self._keep: list[Any] = []
         array = raw_mappings(mappings, self._keep)
         self._own(
-            lib.zcrx_grantor_new(
+            lib.zcrx_provider_loop_new(
                 *(raw_shape(shape), len(mappings), array),
                 *(raw_rules(rules, self._keep), len(rules), seed, window),
             ),
-            lib.zcrx_grantor_free,
+            lib.zcrx_provider_loop_free,
         )
 
     def run(self, slice_ms: int) -> bool:
         """Run for a while; True when the run is over."""
-        return bool(lib.zcrx_grantor_run(self._ptr, slice_ms))
+        return bool(lib.zcrx_provider_loop_run(self._ptr, slice_ms))
 
 
 # ---- the consumer ----------------------------------------------------------------

@@ -193,7 +193,7 @@ class FlightClock(enum.IntEnum):
         return int(values[0]), int(values[1])
 
 
-class ForeignCall(enum.IntEnum):
+class PluginCall(enum.IntEnum):
     """Which of its operations such a provider is in."""
 
     NONE = 0
@@ -206,7 +206,7 @@ class ForeignCall(enum.IntEnum):
 
 
 assert len(Caller) + 1 == lib.ZCRX_CALLERS
-assert len(ForeignCall) == lib.ZCRX_CALLS
+assert len(PluginCall) == lib.ZCRX_CALLS
 
 
 class Alarm(enum.IntEnum):
@@ -282,11 +282,11 @@ class Queue:
         if result:
             raise EmuError(f"queue {self.index}: {os.strerror(-result)} while it was set up")
 
-    def foreign_call(self, caller: Caller) -> ForeignCall:
+    def plugin_call(self, caller: Caller) -> PluginCall:
         """Which operation somebody else's provider is in, in one process."""
         number = int(lib.zcrx_queue_call(self._ptr, int(caller)))
         # Whoever's code runs in that process may have written anything there.
-        return ForeignCall(number) if number < len(ForeignCall) else ForeignCall.NONE
+        return PluginCall(number) if number < len(PluginCall) else PluginCall.NONE
 
     def stop_consumer(self) -> None:
         """Ask the consumer to read what is left and leave."""
@@ -415,7 +415,7 @@ class Queue:
 
     def check_words(self, rules: Container[int]) -> None:
         """Look at the words that nothing else reads here; ``rules`` are the consumer's own."""
-        astray = int(lib.zcrx_lab_astray_rule(self._ptr))
+        astray = int(lib.zcrx_notes_astray_rule(self._ptr))
         if astray and astray - 1 not in rules:
             self._scribbled("astray_rule", astray, "no rule of the consumer has that number")
 
@@ -434,7 +434,7 @@ class Queue:
     def injected(self, rules: int) -> list[int]:
         """Malformed entries put in so far, by rule of the plan."""
         values = ffi.new("uint64_t[]", RULES_MAX)
-        lib.zcrx_lab_injected_read(self._ptr, values)
+        lib.zcrx_notes_injected_read(self._ptr, values)
         for rule in range(rules):
             self._count(f"injected[{rule}]", values[rule])
         lib.zcrx_injected_read(self._ptr, values)

@@ -13,7 +13,7 @@ from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
 
 
-class Step:
+class Stepper:
     """The provider in this process, operation by operation (``cext/run/step.h``)."""
 
     def __init__(self, shape: Shape, *, provider: ProviderLibrary | None = None) -> None:

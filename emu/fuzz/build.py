@@ -28,7 +28,7 @@ SUBJECT = (
     "kernel/page_pool.c",
     "kernel/area.c",
     "wire/flight.c",
-    "kernel/foreign.c",
+    "kernel/plugin.c",
 )
 _HARNESS = (
     "fuzz/compare.c",
@@ -36,12 +36,12 @@ _HARNESS = (
     "fuzz/mutate.c",
     "fuzz/program.c",
     "fuzz/run.c",
-    "fuzz/sink.c",
+    "fuzz/reporter.c",
     "fuzz/statics.c",
     "fuzz/subject.c",
     "ondemand/kept.c",
 )
-_MAIN = ("fuzz/main.c", "fuzz/trial.c")
+_MAIN = ("fuzz/main.c", "fuzz/sandbox.c")
 _COMMON = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")

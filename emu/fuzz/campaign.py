@@ -17,9 +17,9 @@ from typing import Self
 
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.coverage import Coverage, CoverageMeter
-from emu.fuzz.engine import BEFORE_MAX, EngineName, Order, Worker, collect_afl, prepare
+from emu.fuzz.engine import BEFORE_MAX, EngineName, EngineProcess, Order, collect_afl, prepare
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Harness, Target, Trial, unpacked
+from emu.fuzz.harness import Execution, Harness, Target, unpacked
 from emu.host.descriptors import OF_BUILD, OF_JOB, need
 from emu.host.scratch import scratch
 
@@ -43,7 +43,7 @@ _CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CampaignPlan:
     """What a campaign is to do.
 
     Attributes:
@@ -52,7 +52,7 @@ class Plan:
         corpus: Folder of programs; engines with feedback add to it.
         findings: Folder for findings.
         seconds: How long; 0 = until somebody ends it.
-        jobs: Worker processes.
+        jobs: Processes of the engine.
         seed: Of the first worker; the others follow from it.
         findings_max: End after so many different ones; 0 = go on.
     """
@@ -81,13 +81,13 @@ class _Case:
 
     program: bytes
     before: tuple[bytes, ...]
-    said: Trial
+    said: Execution
     death: str = ""
     is_foul: bool = False
 
 
 @dataclass(slots=True)
-class Progress:
+class CampaignProgress:
     """Where a campaign stands."""
 
     seconds: float = 0.0
@@ -99,7 +99,7 @@ class Progress:
     coverage: Coverage | None = None
     findings: list[tuple[Finding, Path]] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)  #: signatures of those that are as short as can be
-    deadly: list[str] = field(default_factory=list)  #: crashes and hangs that are looked at now
+    fatal: list[str] = field(default_factory=list)  #: crashes and hangs that are looked at now
     repeats: int = 0  #: programs that showed what is known already
     killed: int = 0  #: workers that somebody else ended or stopped
     deaths: int = 0  #: workers that died or hung and were replaced
@@ -115,7 +115,7 @@ class Progress:
         one only while there is none, and a hang likewise.
         """
         known = {finding.trial.outcome for finding, _ in self.findings}
-        return len(self.findings) + len(set(self.deadly) - known)
+        return len(self.findings) + len(set(self.fatal) - known)
 
 
 class Campaign:
@@ -126,11 +126,11 @@ class Campaign:
         ConfigError: The provider's library is of no use.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: CampaignPlan) -> None:
         self.plan = plan
-        self.progress = Progress()
+        self.progress = CampaignProgress()
         self._stopped = False
-        self._workers: list[Worker] = []
+        self._workers: list[EngineProcess] = []
         self._harness = Harness(plan.target)
         self._signatures: set[str] = set()
         self._seen: set[str] = set()
@@ -153,8 +153,8 @@ class Campaign:
     def _prepare(self) -> None:
         self._raw = self._scratch / "raw"
         self._raw.mkdir()
-        self._deadly = self._scratch / "deadly"
-        self._deadly.mkdir()
+        self._fatal = self._scratch / "fatal"
+        self._fatal.mkdir()
         # What was found counts at once; to cut it down takes its time.
         self._judges = concurrent.futures.ThreadPoolExecutor(1)
         self._cutters = concurrent.futures.ThreadPoolExecutor(1)
@@ -201,9 +201,9 @@ class Campaign:
             corpus=self.plan.corpus,
             scratch=self._scratch,
             folder_of_findings=self._raw,
-            folder_of_deadly=self._deadly,
+            folder_of_fatal=self._fatal,
         )
-        self._workers.append(Worker(self.plan.engine, self._started, order))
+        self._workers.append(EngineProcess(self.plan.engine, self._started, order))
         self._started += 1
 
     def _end_workers(self) -> None:
@@ -212,20 +212,20 @@ class Campaign:
             worker.stop()
         self._workers.clear()
 
-    def _replace(self, worker: Worker) -> None:
+    def _replace(self, worker: EngineProcess) -> None:
         self._spent += worker.executions
         self.progress.edges = max(self.progress.edges, worker.edges)
         worker.stop()
         self._workers.remove(worker)
         self._start_worker()
 
-    def _bury(self, worker: Worker, *, hung: bool = False) -> None:
+    def _bury(self, worker: EngineProcess, *, hung: bool = False) -> None:
         """A worker has ended: keep what it died of, start another one."""
         program = worker.program_at_work()
         self.progress.deaths += 1
         if program:
             self._silent_deaths = 0
-            (self._deadly / hashlib.sha256(program).hexdigest()).write_bytes(program)
+            (self._fatal / hashlib.sha256(program).hexdigest()).write_bytes(program)
             self._judge(self._death_of(worker, program, hung=hung))
         else:
             self._silent_deaths += 1
@@ -237,10 +237,10 @@ class Campaign:
                 )
         self._replace(worker)
 
-    def _death_of(self, worker: Worker, program: bytes, *, hung: bool) -> _Case:
+    def _death_of(self, worker: EngineProcess, program: bytes, *, hung: bool) -> _Case:
         code = worker.exit_code
         how = signal.Signals(-code).name[3:] if code is not None and code < 0 else f"exit-{code}"
-        said = Trial(
+        said = Execution(
             outcome=_HANG if hung else _CRASH,
             signature=_HANG if hung else f"crash:{how}",
             what="the worker did not come back" if hung else f"the worker ended: {how}",
@@ -250,7 +250,7 @@ class Campaign:
         before = tuple(worker.programs_before(program))
         return _Case(program, before, said, said.outcome, not hung and code == -signal.SIGKILL)
 
-    def _is_hung(self, worker: Worker, now: float) -> bool:
+    def _is_hung(self, worker: EngineProcess, now: float) -> bool:
         """Whether its program goes on for ever, or waits for ever.
 
         One that is stopped, or that gets no CPU since others have it, does neither.
@@ -296,7 +296,7 @@ class Campaign:
             before, said = path.with_suffix(".before"), path.with_suffix(".said")
             lines = said.read_text(errors="replace").splitlines()
             signature, what, expected, actual = (*lines, "", "", "", "")[:4]
-            account = Trial(
+            account = Execution(
                 outcome="finding", signature=signature, what=what, expected=expected, actual=actual
             )
             programs = tuple(unpacked(before.read_bytes())[-BEFORE_MAX:])
@@ -310,7 +310,7 @@ class Campaign:
             return
         self._seen.add(digest)
         if case.death and not case.is_foul:
-            self.progress.deadly.append(case.death)
+            self.progress.fatal.append(case.death)
         self._judging.append(self._judges.submit(self._confirm, case))
 
     def _confirm(self, case: _Case) -> None:
@@ -347,10 +347,10 @@ class Campaign:
                 self._keep(case.program, before, trial, is_shown=is_shown)
         finally:
             if case.death and not case.is_foul:
-                self.progress.deadly.remove(case.death)
+                self.progress.fatal.remove(case.death)
 
     def _keep(
-        self, program: bytes, before: tuple[bytes, ...], trial: Trial, *, is_shown: bool
+        self, program: bytes, before: tuple[bytes, ...], trial: Execution, *, is_shown: bool
     ) -> None:
         """Write a finding as it was found, and have it cut down."""
         self._signatures.add(trial.signature)
@@ -447,7 +447,7 @@ class Campaign:
             or (0 < plan.findings_max <= progress.found)
         )
 
-    def run(self, watch: Callable[[Progress], None]) -> Progress:
+    def run(self, watch: Callable[[CampaignProgress], None]) -> CampaignProgress:
         """Fuzz until the time is up; ``watch`` is called several times a second.
 
         Raises:

@@ -20,8 +20,8 @@ from emu.cli.render import compiling_shown
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
     Campaign,
-    Plan,
-    Progress,
+    CampaignPlan,
+    CampaignProgress,
     findings_folder,
     folder_for,
     fresh_seed,
@@ -104,7 +104,7 @@ def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
     }
 
 
-def _as_dict(plan: Plan, progress: Progress) -> dict[str, Any]:
+def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
     return {
         "engine": str(plan.engine),
         "seed": plan.seed,
@@ -149,7 +149,7 @@ def fuzz(
     with _gone_if_unused(corpus, findings, *([] if cover is None else [cover])):
         if cover is not None:  # it is written at the end: too late to say that it cannot be
             folder_for("cover", cover)
-        plan = Plan(
+        plan = CampaignPlan(
             target=target,
             engine=engine or default_engine(),
             corpus=folder_for("corpus", corpus),
@@ -165,14 +165,14 @@ def fuzz(
     return _as_dict(plan, progress)
 
 
-def _run(console: Console, plan: Plan, cover: Path | None) -> Progress:
+def _run(console: Console, plan: CampaignPlan, cover: Path | None) -> CampaignProgress:
     # What is built and made before the campaign runs is given back, too.
     with Campaign(plan) as campaign:
         if cover is not None:
             campaign.open_meter()
         with _interruptible(campaign), CampaignView(console, plan) as view:
 
-            def look(progress: Progress) -> None:
+            def look(progress: CampaignProgress) -> None:
                 view.update(progress)
                 if nobody_reads():
                     campaign.stop()
@@ -190,7 +190,7 @@ def _run(console: Console, plan: Plan, cover: Path | None) -> Progress:
     return progress
 
 
-def _announce(console: Console, plan: Plan, *, chosen: bool) -> None:
+def _announce(console: Console, plan: CampaignPlan, *, chosen: bool) -> None:
     console.print(f"seed {plan.seed}", highlight=False)
     if plan.engine is EngineName.GENERATE and not chosen:
         console.print(

@@ -1,7 +1,7 @@
 """The engines that make programs up: libFuzzer, AFL++ and our own generator.
 
 Each runs as worker processes; what they find, and what they were at when they died, they leave
-in files (``cext/fuzz/sink.h``), the same for all of them.
+in files (``cext/fuzz/reporter.h``), the same for all of them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Order:
         corpus: Folder of programs: read, and added to by engines with feedback.
         scratch: Folder of the campaign's own; each worker has its files in it.
         folder_of_findings: Where workers leave programs in which something was found.
-        folder_of_deadly: Programs that workers died of; they are not run again.
+        folder_of_fatal: Programs that workers died of; they are not run again.
         operations: Operations of a program that is made up; 0 = as it comes.
     """
 
@@ -76,7 +76,7 @@ class Order:
     corpus: Path
     scratch: Path
     folder_of_findings: Path
-    folder_of_deadly: Path
+    folder_of_fatal: Path
     operations: int = 0
 
 
@@ -102,7 +102,7 @@ def prepare(engine: EngineName, target: Target) -> None:
         build_mutator()
 
 
-class Worker:
+class EngineProcess:
     """One process of an engine, and the files through which it is watched."""
 
     def __init__(self, engine: EngineName, number: int, order: Order) -> None:
@@ -121,7 +121,7 @@ class Worker:
             symbolize=False,  # what it dies of is run again, for a report that somebody reads
             current=str(current),
             findings=str(order.folder_of_findings),
-            deadly=str(order.folder_of_deadly),
+            fatal=str(order.folder_of_fatal),
             **{"afl_parent" if engine is EngineName.AFL else "parent": str(os.getpid())},
         )
         self._process = subprocess.Popen(

@@ -18,7 +18,7 @@ from typing import Any
 
 from emu.bugs import CONTENT_BUGS, find_bug
 from emu.errors import ConfigError
-from emu.fuzz.harness import CODEC, Target, Trial, packed
+from emu.fuzz.harness import CODEC, Execution, Target, packed
 from emu.host.places import absolute, found_again
 from emu.verdict.finding_file import claims_format, read_content, wrong_file
 from emu.verdict.report import write_text
@@ -45,7 +45,7 @@ class Finding:
 
     program: bytes
     target: Target
-    trial: Trial
+    trial: Execution
     before: tuple[bytes, ...] = ()
     is_shown: bool = True
     found_by: dict[str, Any] = field(default_factory=dict)
@@ -138,7 +138,7 @@ def read_finding(path: Path) -> Finding:
         bug = _typed(target, "bug", str, type(None))
         provider = _typed(target, "provider", str, type(None))
         sanitize = _typed(target, "sanitize", bool)
-        trial = Trial(
+        trial = Execution(
             outcome=_typed(content, "outcome", str),
             shape=_typed(content, "shape", str),
             signature=_typed(content, "signature", str),

@@ -81,7 +81,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class OperationRun:
     """One operation of a program that was run."""
 
     number: int
@@ -91,7 +91,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Execution:
     """What came of running one program.
 
     Attributes:
@@ -103,7 +103,7 @@ class Trial:
 
     outcome: str
     shape: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[OperationRun, ...] = ()
     signature: str = ""
     step: int = 0
     meaning: str = ""
@@ -203,7 +203,7 @@ class Harness:
             raise EnvironmentProblem(f"harness: {lines[-1]}")
         return records_of(process.stdout), process.stderr
 
-    def run(self, program: bytes, before: Sequence[bytes] = ()) -> Trial:
+    def run(self, program: bytes, before: Sequence[bytes] = ()) -> Execution:
         """Run a program step by step, in a process of its own.
 
         Args:
@@ -225,7 +225,7 @@ class Harness:
         *,
         trials: int = _MINIMISE_TRIALS,
         timeout_s: int = _TRIAL_TIMEOUT_S,
-    ) -> tuple[bytes, tuple[bytes, ...], Trial]:
+    ) -> tuple[bytes, tuple[bytes, ...], Execution]:
         """Find the shortest program that does the same.
 
         A program in which nothing is found comes back as it is, in its canonical form.
@@ -279,7 +279,7 @@ def _program_file(program: bytes, before: Sequence[bytes] = ()) -> Iterator[list
 def fuzz_environment(
     library: Path | None, *, symbolize: bool = True, **more: str
 ) -> dict[str, str]:
-    """Settings of the sanitizers and of the harness (``cext/fuzz/sink.h``)."""
+    """Settings of the sanitizers and of the harness (``cext/fuzz/reporter.h``)."""
     names = f"symbolize={int(symbolize)}"
     environment = {
         **os.environ,
@@ -294,7 +294,7 @@ def fuzz_environment(
     return environment
 
 
-def _step(record: Record, shape: Shape, end: Record) -> Step:
+def _step(record: Record, shape: Shape, end: Record) -> OperationRun:
     operation = Operation.of(record)
     where = f"queue {operation.queue}: " if shape.queues > 1 else ""
     if "answers" in record.values:
@@ -304,7 +304,7 @@ def _step(record: Record, shape: Shape, end: Record) -> Step:
         )
     else:  # it did not end
         expected, actual = end.values["expected"], end.values["actual"]
-    return Step(record.number("step"), where + operation.text, expected, actual)
+    return OperationRun(record.number("step"), where + operation.text, expected, actual)
 
 
 def _without_shadow(lines: list[str]) -> list[str]:
@@ -315,13 +315,13 @@ def _without_shadow(lines: list[str]) -> list[str]:
     return lines
 
 
-def _trial_of(records: Sequence[Record], report: str) -> Trial:
+def _trial_of(records: Sequence[Record], report: str) -> Execution:
     end = records[-1]
     of_shape = [record for record in records if record.event == "shape"]
     shape = Shape.of(of_shape[0]) if of_shape else None
     lines = _without_shadow(report.strip().splitlines())
     what = end.values.get("what", "")
-    return Trial(
+    return Execution(
         outcome=end.values["outcome"],
         shape=shape.text if shape else "",
         operations=of_shape[0].number("operations") if of_shape else 0,

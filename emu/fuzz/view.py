@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from emu.cli.render import RedrawnView, short
-from emu.fuzz.campaign import Plan, Progress
+from emu.fuzz.campaign import CampaignPlan, CampaignProgress
 from emu.fuzz.coverage import Gap
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Trial
+from emu.fuzz.harness import Execution
 
 PLAIN_EVERY_S = 5.0
 #: Of a sanitizer's report, where a finding is to be read in one screen.
@@ -24,7 +24,7 @@ def _age(seconds: float) -> str:
 class CampaignView(RedrawnView):
     """The view of a running campaign: redrawn on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, plan: CampaignPlan) -> None:
         super().__init__(console)
         self._plan = plan
         self._next_plain_s = PLAIN_EVERY_S
@@ -34,7 +34,7 @@ class CampaignView(RedrawnView):
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: CampaignProgress) -> None:
         """Show where the campaign stands; a new finding is named at once."""
         for finding, path in progress.findings:
             signature, is_cut = finding.trial.signature, finding.trial.signature in progress.cut
@@ -52,7 +52,7 @@ class CampaignView(RedrawnView):
             text = ", ".join(f"{name} {value}" for name, value in self._rows(progress))
             self._console.print(text, highlight=False, soft_wrap=True)
 
-    def _rows(self, progress: Progress) -> list[tuple[str, str]]:
+    def _rows(self, progress: CampaignProgress) -> list[tuple[str, str]]:
         limit = f" of {self._plan.seconds:.0f}" if self._plan.seconds else ""
         rows = [
             ("time", f"{progress.seconds:.0f}{limit} s"),
@@ -71,14 +71,14 @@ class CampaignView(RedrawnView):
             rows.append(("workers replaced", f"{progress.deaths}"))
         return rows
 
-    def _table(self, progress: Progress) -> Table:
+    def _table(self, progress: CampaignProgress) -> Table:
         table = Table(show_header=False, title=f"{self._plan.engine}: {self._plan.target.label}")
         for name, value in self._rows(progress):
             table.add_row(name, value)
         return table
 
 
-def print_summary(console: Console, plan: Plan, progress: Progress) -> None:
+def print_summary(console: Console, plan: CampaignPlan, progress: CampaignProgress) -> None:
     """Say what a campaign came to."""
     rate = progress.executions / progress.seconds if progress.seconds else 0.0
     console.print(
@@ -110,7 +110,7 @@ def _shortened(report: str) -> str:
     return "\n".join([*kept, more, lines[-1]])
 
 
-def print_trial(console: Console, trial: Trial, *, in_full: bool = True) -> None:
+def print_trial(console: Console, trial: Execution, *, in_full: bool = True) -> None:
     """Show a program step by step: what each operation must answer, and what it answered.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.errors import ConfigError
 from emu.host.places import absolute, found_again
-from emu.race.runner import Found, Memory, Step
+from emu.race.runner import Found, Memory, TimelineStep
 from emu.race.scenario import Scenario
 from emu.verdict.finding_file import claims_format, read_content, wrong_file
 from emu.verdict.report import write_text
@@ -125,7 +125,7 @@ def read_artifact(path: Path) -> Artifact:
             bug=find_bug(str(bug), RACING_BUGS) if bug is not None else None,
             provider=Path(provider) if provider is not None else None,
             found=Found(
-                **content["finding"], steps=tuple(Step(**step) for step in content["steps"])
+                **content["finding"], steps=tuple(TimelineStep(**step) for step in content["steps"])
             ),
             found_by=dict(content["found_by"]),
         )

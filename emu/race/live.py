@@ -28,8 +28,8 @@ from emu.errors import ConfigError, EnvironmentProblem
 from emu.race.delays import Dawdled, DelayFile, build_delayed_core
 from emu.race.library import SCENARIOS
 from emu.race.setups import NOT_LIVE, SETUPS
-from emu.runtime.crew import worker_environment
 from emu.runtime.keeper import look_at
+from emu.runtime.processes import worker_environment
 
 #: A run that says nothing for so long hangs; each wait within it ends long before.
 _SILENCE_S = 90.0
@@ -286,16 +286,16 @@ def run_live(
     check_live(scenario, seconds, seed)
     if bug is not None and not delays:
         raise ConfigError.of("bug", bug.name, "it needs a core of its own, so delays too")
-    foreign = None if provider is None else look_at(str(check_provider(provider)))
+    plugin = None if provider is None else look_at(str(check_provider(provider)))
     core = build_delayed_core(bug) if delays else None
     result = LiveResult(
         scenario,
         seed,
         None if bug is None else bug.name,
-        None if foreign is None else foreign.given,
+        None if plugin is None else plugin.given,
     )
     with DelayFile() as file:
-        live = _Live(result, core, file, None if foreign is None else foreign.path)
+        live = _Live(result, core, file, None if plugin is None else plugin.path)
         deadline = time.monotonic() + seconds
 
         def is_over() -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emu.race.runner import Found, Memory, Step
+from emu.race.runner import Found, Memory, TimelineStep
 from emu.race.timeline import Place, newest_values, step_text
 
 _STEP_US = 10
 _PROCESS = 1
 
 
-def seen_stores(steps: Sequence[Step]) -> dict[int, int]:
+def seen_stores(steps: Sequence[TimelineStep]) -> dict[int, int]:
     """For each step that read, the step whose store it saw, if one of them did it."""
     stores: dict[int, list[int]] = {}  # of a word, in the order in which they reached memory
     waiting: dict[tuple[str, int], list[int]] = {}  # TSO: by actor and word, not there yet

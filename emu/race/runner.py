@@ -125,7 +125,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """One step of an execution: an access of a shared word, a fence, a sleep or a wake-up."""
 
     actor: int
@@ -157,7 +157,7 @@ class Found:
     switches: int
     hash: str  #: of the trace; empty when the program died of it
     schedule: str
-    steps: tuple[Step, ...]
+    steps: tuple[TimelineStep, ...]
     place: int = 0  #: of a plain access in a race: it has no step
     other_place: int = 0  #: of the plain access that it races with
 
@@ -210,7 +210,7 @@ class _Answer:
     progress: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] | None = None
     finding: dict[str, Any] | None = None
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TimelineStep] = field(default_factory=list)
 
     def take(self, line: str) -> bool:
         """Take a line; True if it was one of progress."""
@@ -228,7 +228,7 @@ class _Answer:
                     values["text"] += _NOT_AGAIN
                 self.finding = values
             case "step":
-                self.steps.append(Step(name=self.actors[values["actor"]], **values))
+                self.steps.append(TimelineStep(name=self.actors[values["actor"]], **values))
         return record.event == "progress"
 
 
@@ -289,7 +289,7 @@ class Runner:
 
     def replay(
         self, scenario: str, memory: Memory, schedule: str
-    ) -> tuple[Found | None, list[Step]]:
+    ) -> tuple[Found | None, list[TimelineStep]]:
         """Follow a schedule; what it shows, and its steps.
 
         Raises:

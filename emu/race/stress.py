@@ -52,7 +52,7 @@ class _Disturber:
 
     def __call__(self, sample: Sample) -> None:
         """Disturb all that live; those that end meanwhile are not missed."""
-        pids = [worker.pid for worker in self._session.crew.live()]
+        pids = [worker.pid for worker in self._session.processes.live()]
         for pid in (os.getpid(), *pids):
             with contextlib.suppress(OSError):  # it has ended, or a cgroup has taken cores away
                 self._place(pid)

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from emu.race.runner import Found, Memory, Step
+from emu.race.runner import Found, Memory, TimelineStep
 
 #: They are how something is accessed, never why: their callers are shown.
 _ACCESSORS = ("shm.h", "lock.h", "zcrx_provider.h")
@@ -111,7 +111,7 @@ def _value(value: int) -> str:
     return str(value) if value < 10**6 else f"{value:#x}"
 
 
-def step_text(step: Step, newest: int | None, memory: Memory) -> str:
+def step_text(step: TimelineStep, newest: int | None, memory: Memory) -> str:
     """What was done to which word: ``user refs of niov 0: 1 → 0``."""
     before, after = _value(step.before), _value(step.after)
     word = f"{step.word}: "
@@ -139,7 +139,7 @@ def step_text(step: Step, newest: int | None, memory: Memory) -> str:
     return "fence (all before it is visible)" if step.kind == "fence" else step.kind
 
 
-def shared_steps(steps: Sequence[Step]) -> list[int]:
+def shared_steps(steps: Sequence[TimelineStep]) -> list[int]:
     """Steps of words that more than one actor touched, fences, and the last step."""
     who: dict[int, set[str]] = {}
     actors = {step.name for step in steps}
@@ -156,7 +156,7 @@ def shared_steps(steps: Sequence[Step]) -> list[int]:
     ]
 
 
-def newest_values(steps: Sequence[Step]) -> list[int | None]:
+def newest_values(steps: Sequence[TimelineStep]) -> list[int | None]:
     """What stood in each step's word before it, as far as the steps tell."""
     newest: dict[int, int] = {}
     values = []

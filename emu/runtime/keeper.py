@@ -48,7 +48,7 @@ def look_at(given: str) -> ForeignProvider:
         EnvironmentProblem: The source does not compile.
     """
     from emu.compile.provider_file import library_of
-    from emu.runtime.crew import worker_environment
+    from emu.runtime.processes import worker_environment
 
     path = str(library_of(Path(given)))
     channel, theirs = Channel.pair()

@@ -30,10 +30,10 @@ _SHARED = {
     "consumer": ("bells",),
 }
 _OF_QUEUE = {
-    "nic": ("kern", "rings", "area", "lab"),
-    "provider": ("kern", "rings", "lab"),
+    "nic": ("kern", "rings", "area", "notes"),
+    "provider": ("kern", "rings", "notes"),
     "keeper": ("kern", "rings"),
-    "consumer": ("rings", "area", "lab"),
+    "consumer": ("rings", "area", "notes"),
 }
 
 
@@ -63,7 +63,7 @@ class RunMemory:
         queues: How many queues.
         arena: The traffic to replay, or None.
         setup: Asked before each step; it may refuse one.
-        is_foreign: Somebody else's provider is behind the page pools: the first ones are not
+        has_plugin: Somebody else's provider is behind the page pools: the first ones are not
             made here.
 
     Raises:
@@ -78,10 +78,10 @@ class RunMemory:
         arena: bytearray | None,
         setup: SetupSteps,
         *,
-        is_foreign: bool = False,
+        has_plugin: bool = False,
     ) -> None:
         self.shape = shape
-        self._is_foreign = is_foreign
+        self._is_foreign = has_plugin
         self._setup = setup
         self._segments: list[Segment] = []
         self._guard = MemoryGuard()
@@ -90,7 +90,7 @@ class RunMemory:
             "kern": sizes.kern,
             "rings": sizes.rings,
             "area": sizes.area,
-            "lab": sizes.lab,
+            "notes": sizes.notes,
         }
         total = queues * sum(of_queue.values()) + len(arena or b"")
         check_room("area_buffers", shape.num_niovs, total)
@@ -148,7 +148,7 @@ class RunMemory:
                 bells=self._bells,
                 kern=self._map(objects["kern"], f"kern of queue {index}"),
                 rings=self._map(objects["rings"], f"rings of queue {index}"),
-                lab=self._map(objects["lab"], f"lab of queue {index}"),
+                notes=self._map(objects["notes"], f"notes of queue {index}"),
             )
             assert mapping.rings is not None
             self._setup.fill_rings(self.shape, index, mapping.rings)

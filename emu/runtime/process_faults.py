@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from emu.core import JOURNAL_MAX, Trigger
-from emu.runtime.crew import Crew, Worker
+from emu.runtime.processes import Processes, Worker
 from emu.runtime.role import rules_of
 from emu.runtime.starvation import Starvation
 from faults import Actor, Plan, PlanRule
@@ -38,7 +38,7 @@ _ROLES = {
 class _Run(Protocol):
     """What a process fault needs of a session."""
 
-    crew: Crew
+    processes: Processes
 
     def stop_consumer(self, queue: int) -> None:
         """Ask a queue's consumer to finish."""
@@ -107,8 +107,8 @@ class ProcessFaults:
         starved = self._pids_starved if lane.name.startswith("starve-") else frozenset()
         candidates = [
             worker
-            for worker in run.crew.live(_ROLES[lane.name])
-            if run.crew.has_joined(worker)
+            for worker in run.processes.live(_ROLES[lane.name])
+            if run.processes.has_joined(worker)
             and worker.pid not in starved
             and worker.pid not in self._stopped
             and worker.pid not in self._expected
@@ -125,9 +125,9 @@ class ProcessFaults:
         ms, nice, *_ = lane.rule.params
         others = [
             other
-            for other in run.crew.live()
+            for other in run.processes.live()
             if other is not worker
-            and run.crew.has_joined(other)
+            and run.processes.has_joined(other)
             and other.pid not in self._pids_starved
         ]
         if not others:
@@ -148,7 +148,7 @@ class ProcessFaults:
 
     def _restart(self, queue: int, run: _Run) -> bool:
         """Restart a queue; not while the provider, who does it, is stopped."""
-        if any(worker.pid in self._stopped for worker in run.crew.live("provider")):
+        if any(worker.pid in self._stopped for worker in run.processes.live("provider")):
             return False
         return run.restart_queue(queue)
 

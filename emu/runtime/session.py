@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, RunConfig
-from emu.core import Caller, CounterGroup, ForeignCall, Queue, Reconciler, RunState
+from emu.core import Caller, CounterGroup, PluginCall, Queue, Reconciler, RunState
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.host.descriptors import OF_QUEUE, OF_RUN, need
 from emu.host.ending import ended_by_signals
@@ -28,11 +28,11 @@ from emu.host.streams import hold_descriptors
 from emu.runtime import netlink
 from emu.runtime.arena import Arena, make_arena
 from emu.runtime.channel import Word
-from emu.runtime.crew import Crew, Worker, place
 from emu.runtime.guard import Hidden
 from emu.runtime.keeper import CALL_TIMEOUT_S, look_at
 from emu.runtime.memory import RunMemory
 from emu.runtime.process_faults import ProcessFaults
+from emu.runtime.processes import Processes, Worker, place
 from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from emu.runtime.sample import QueueSample, Sample
 from emu.runtime.segment import sweep
@@ -42,7 +42,7 @@ from emu.verdict.flight import EventKind, FlightRecorder
 from emu.verdict.progress import Movement, Progress
 from emu.verdict.received import Output
 from emu.verdict.report import SETUP_FAILED, Report
-from emu.verdict.watch import Finding, Watch
+from emu.verdict.watch import Noticed, Watch
 from faults import Actor, Plan
 
 if TYPE_CHECKING:  # what judges is loaded while the workers are
@@ -99,8 +99,8 @@ class Session:
         self.provider = None if config.provider is None else look_at(config.provider)
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
-        self.crew = Crew(self._setup)
-        self.crew.place_of = self._place_of
+        self.processes = Processes(self._setup)
+        self.processes.place_of = self._place_of
         self._keeper: Worker | None = None  # calls somebody else's provider for us
         self._keeper_is_lost = False  # it did not come back from a call
         self._being_scrubbed: int | None = None  # by the keeper, at this moment
@@ -168,7 +168,7 @@ class Session:
             self.config.queues,
             data,
             self._setup,
-            is_foreign=self.provider is not None,
+            has_plugin=self.provider is not None,
         )
         self._replays = arena is not None
         if arena is not None:
@@ -200,7 +200,7 @@ class Session:
         # be refused, and of a set-up that fails on purpose each step has its turn.
         if isinstance(source, SyntheticSource) and not (self.provider or self._setup.may_refuse):
             for role, queue in self._roles():
-                self.crew.begin(role, queue)
+                self.processes.begin(role, queue)
         arena = make_arena(
             source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
         )
@@ -224,7 +224,7 @@ class Session:
             self._start_worker(role, queue)
         # Now, while they load as well: nothing is to be loaded while there is traffic.
         importlib.import_module("emu.verdict.judgement")
-        self.crew.wait_attached()
+        self.processes.wait_attached()
         self._memory.close_kernel_side()
         if self.listener is not None:
             host, port = self.listener.getsockname()[:2]
@@ -243,12 +243,12 @@ class Session:
             EnvironmentProblem: The provider refused, or did not come back.
         """
         self._start_worker("keeper", None)
-        self.crew.wait_attached()
+        self.processes.wait_attached()
         for queue in self._queues:
             self._setup.step(f"create the page pool of queue {queue.index}")
             answer = self._ask_keeper("init", queue.index)
             if answer is None:
-                why = [*(worker.death() for worker in self.crew.deaths), *self._extra_problems]
+                why = [*(worker.death() for worker in self.processes.deaths), *self._extra_problems]
                 raise EnvironmentProblem(f"provider: {why[0]}")
             if answer.number:
                 said = os.strerror(-answer.number) if answer.number > -4096 else answer.number
@@ -263,7 +263,7 @@ class Session:
         if queue == 0 and self._output_fd >= 0:
             extra["output"] = self._output_fd
         queues = range(self.config.queues) if queue is None else [queue]
-        worker = self.crew.start(
+        worker = self.processes.start(
             role,
             queue,
             {
@@ -319,7 +319,7 @@ class Session:
         for worker in self._deaths:
             if worker.pid not in self._dead_since:
                 self._dead_since[worker.pid] = self._now_ms / 1000
-                self._watch.found(Finding("death", worker.queue, worker.death()))
+                self._watch.found(Noticed("death", worker.queue, worker.death()))
 
     def _notice_lost_memory(self) -> None:
         """What somebody took away under us (SIGBUS) is a finding, and the end of the run."""
@@ -336,7 +336,7 @@ class Session:
         """Something took too long."""
         self._extra_problems.append(text)
         with contextlib.suppress(AttributeError):  # there is nothing to watch yet
-            self._watch.found(Finding("timeout", None, text))
+            self._watch.found(Noticed("timeout", None, text))
 
     def _act_process_faults(self) -> None:
         fired = list(self._process_faults.fired)
@@ -358,7 +358,7 @@ class Session:
     @property
     def pids(self) -> dict[str, int]:
         """Process label: pid."""
-        return self.crew.pids
+        return self.processes.pids
 
     def sample(self) -> Sample:
         """Read the live counters."""
@@ -367,7 +367,7 @@ class Session:
         return Sample(
             elapsed_s=end - self._started_at if self._started_at else 0.0,
             queues=tuple(QueueSample.of(queue, rules) for queue in self._queues),
-            cpu_s={worker.label: worker.sample_cpu() for worker in self.crew.workers},
+            cpu_s={worker.label: worker.sample_cpu() for worker in self.processes.workers},
         )
 
     def _end_of_traffic(self, progress: Progress) -> str | None:
@@ -376,7 +376,7 @@ class Session:
             return "died"
         if self._interrupted is not None:
             return self._interrupted
-        if not self.crew.live("consumer") or self._all_ended():
+        if not self.processes.live("consumer") or self._all_ended():
             return "finished"
         if self._control.nic_ack >= RunState.QUIESCE:
             return "packets"
@@ -385,7 +385,7 @@ class Session:
             return "duration"
         if progress.is_stalled():
             self._stalled = True
-            self._watch.found(Finding("progress", None, "progress: nothing moves any more"))
+            self._watch.found(Noticed("progress", None, "progress: nothing moves any more"))
             return "stalled"
         return None
 
@@ -402,7 +402,7 @@ class Session:
             f"asked to; it had taken {counters['fragments']} fragments"
         )
         self._left_early.append(text)
-        self._watch.found(Finding("substance", worker.queue, f"substance: {text}"))
+        self._watch.found(Noticed("substance", worker.queue, f"substance: {text}"))
 
     def _all_ended(self) -> bool:
         """Have as many connections ended as were waited for, and was all that came read?"""
@@ -448,7 +448,7 @@ class Session:
         """The run cannot go on: end it, and say so in a report like any other."""
         with contextlib.suppress(Exception):
             self._abort()
-        self.crew.kill_all()
+        self.processes.kill_all()
         self._is_over = True
         from emu.verdict.judgement import unjudged
 
@@ -463,7 +463,7 @@ class Session:
         progress = Progress(
             self._queues,
             config=self.config,
-            crew=_Service(self),
+            processes=_Service(self),
             stall_s=self._stall_s,
             started_at=self._started_at,
             need=self._need,
@@ -474,14 +474,14 @@ class Session:
             "emu.verdict.judgement"
         )  # now, so that the end needs not wait for it
         while True:
-            self.crew.wait_event(self._tick_s)
-            self.crew.reap()
-            for worker in self.crew.take_ended():
+            self.processes.wait_event(self._tick_s)
+            self.processes.reap()
+            for worker in self.processes.take_ended():
                 self._flight.note(EventKind.END, _end_of(worker), worker.queue)
                 if worker.role == "consumer":
                     self._note_leaving(worker)
                     self._user_is_gone(worker)
-            self.crew.look_who_joined()
+            self.processes.look_who_joined()
             self._act_process_faults()
             self._reconcile()
             self._notice_deaths()
@@ -514,7 +514,8 @@ class Session:
     @property
     def _deaths(self) -> list[Worker]:
         """Ends that nobody wanted."""
-        return [worker for worker in self.crew.deaths if not self._process_faults.expected(worker)]
+        expected = self._process_faults.expected
+        return [worker for worker in self.processes.deaths if not expected(worker)]
 
     @property
     def _kernel_side_died(self) -> bool:
@@ -525,16 +526,16 @@ class Session:
         if self.provider is None or worker.role == "consumer":
             return ""
         for queue in self._queues:
-            call = queue.foreign_call(Caller[worker.role.upper()])
-            if call is not ForeignCall.NONE:
+            call = queue.plugin_call(Caller[worker.role.upper()])
+            if call is not PluginCall.NONE:
                 return f" in {call.name.lower()}() of queue {queue.index}"
         return ""
 
-    def _stuck_in_foreign_code(self) -> str:
+    def _stuck_in_plugin(self) -> str:
         """Which processes are in somebody else's provider now, as the end of a sentence."""
         found = [
             f"{worker.label} is{place}"
-            for worker in self.crew.live()
+            for worker in self.processes.live()
             if (place := self._place_of(worker))
         ]
         return f" ({', '.join(found)})" if found else ""
@@ -542,7 +543,7 @@ class Session:
     def _ask_keeper(self, what: str, queue: int) -> Word | None:
         """Let the keeper call somebody else's provider; None if it did not come back from there.
 
-        What it did instead is in the crew's deaths or among the problems.
+        What it did instead is among the deaths or among the problems.
         """
         keeper = self._keeper
         assert keeper is not None
@@ -551,10 +552,10 @@ class Session:
         with contextlib.suppress(OSError):  # it is gone: noticed at once
             keeper.channel.send({"do": what, "queue": queue})
         while not keeper.answers:
-            self.crew.wait_event(TICK_S, keeper)
+            self.processes.wait_event(TICK_S, keeper)
             if self._started_at:
                 self._process_faults.resume(self._now_ms)
-            self.crew.reap()
+            self.processes.reap()
             if self._reconcilers:
                 self._reconcile()
             if keeper.answers:
@@ -564,7 +565,7 @@ class Session:
             if time.monotonic() > deadline:
                 self._problem(f"{what}() of queue {queue} took longer than {CALL_TIMEOUT_S:.0f} s")
                 self._keeper_is_lost = True
-                self.crew.kill(keeper)
+                self.processes.kill(keeper)
                 return None
         return keeper.answers.popleft()
 
@@ -601,8 +602,8 @@ class Session:
         assert worker.queue is not None
         on_purpose = self._process_faults.expected(worker)
         is_survived = on_purpose or (worker.was_killed and self.config.respawn)
-        if is_survived and worker in self.crew.deaths:
-            self.crew.deaths.remove(worker)
+        if is_survived and worker in self.processes.deaths:
+            self.processes.deaths.remove(worker)
         if worker is not self._consumers[worker.queue]:
             return  # detached before its end was noticed: the queue is another one's, or nobody's
         if not is_survived:
@@ -655,10 +656,10 @@ class Session:
         if not is_on:
             return 0, 0
         self._consumers[queue] = None
-        for worker in self.crew.live("consumer"):
+        for worker in self.processes.live("consumer"):
             if worker.queue == queue:
                 self._flight.note(EventKind.KILL, f"kills the {worker.label}", queue)
-                self.crew.kill(worker)
+                self.processes.kill(worker)
         self._replaced.add(queue)
         self._change_user(queue, 0)
         if self._output is not None and queue == 0:
@@ -759,12 +760,12 @@ class Session:
                 return True
             self._control.sleep(seq, 0.02)
             self._process_faults.resume(self._now_ms)
-            self.crew.reap()
+            self.processes.reap()
             self._reconcile()
             if self._kernel_side_died:
                 return False
             if time.monotonic() > deadline:
-                where = self._stuck_in_foreign_code()
+                where = self._stuck_in_plugin()
                 self._problem(f"{what} took longer than {timeout_s:.0f} s{where}")
                 return False
         return True
@@ -774,13 +775,13 @@ class Session:
             queue.stop_consumer()
         began = time.monotonic()
         seen: dict[int, tuple[object, float]] = {}  # queue: how far its consumer was, and when
-        while self.crew.live("consumer"):
-            self.crew.wait_event(TICK_S)
-            self.crew.reap()
+        while self.processes.live("consumer"):
+            self.processes.wait_event(TICK_S)
+            self.processes.reap()
             self._reconcile()
             self._notice_deaths()
             now = time.monotonic()
-            for worker in self.crew.live("consumer"):
+            for worker in self.processes.live("consumer"):
                 assert worker.queue is not None
                 far = self._how_far(worker)
                 if seen.setdefault(worker.queue, (far, now))[0] != far:
@@ -790,7 +791,7 @@ class Session:
                     self._problem(
                         f"{worker.label} did not leave within {now - began:.0f} s; killed"
                     )
-                    self.crew.kill(worker)
+                    self.processes.kill(worker)
 
     def _how_far(self, worker: Worker) -> object:
         """What changes while a consumer does anything: one that hangs is not waited for long."""
@@ -817,12 +818,12 @@ class Session:
         if not quiet or self._kernel_side_died:
             self._abort()
             return
-        self.crew.may_leave = True
+        self.processes.may_leave = True
         if self._keeper is not None:
             with contextlib.suppress(OSError):
                 self._keeper.channel.send({"do": "exit"})
         self._set_state(RunState.EXIT)
-        for worker in self.crew.wait_exit(ACK_TIMEOUT_S):
+        for worker in self.processes.wait_exit(ACK_TIMEOUT_S):
             self._problem(f"{worker.label} did not exit; killed")
 
     def _drain(self) -> bool:
@@ -856,7 +857,7 @@ class Session:
         self._notice_deaths()
         self._flight.note(EventKind.KILL, "kills every process")
         self._control.abort()
-        self.crew.kill_all()
+        self.processes.kill_all()
         self._reconcile()
 
     def _finished(self, ended: str) -> FinishedRun:
@@ -874,7 +875,7 @@ class Session:
             elapsed_s=self._stopped_at - self._started_at,
             queues=tuple(self._queues),
             reconcilers=tuple(self._reconcilers),
-            workers=tuple(self.crew.workers),
+            workers=tuple(self.processes.workers),
             deaths=tuple(
                 Death(
                     worker.label,
@@ -889,7 +890,7 @@ class Session:
             timeouts=tuple(self._extra_problems),
             scribbles=tuple(
                 f"{worker.label} wrote {worker.nonsense} into its control channel"
-                for worker in self.crew.workers
+                for worker in self.processes.workers
                 if worker.nonsense is not None
             ),
             stalled=self._stalled,
@@ -909,7 +910,7 @@ class Session:
                 *(
                     f"{worker.label} left {worker.swept} processes that it had started; they were "
                     "ended"
-                    for worker in self.crew.workers
+                    for worker in self.processes.workers
                     if worker.swept
                 ),
             ),
@@ -922,7 +923,7 @@ class Session:
             self._close()
 
     def _close(self) -> None:
-        self.crew.close()
+        self.processes.close()
         with contextlib.suppress(AttributeError):  # they were never set up
             self._flight.close()
             self._watch.close()
@@ -945,9 +946,9 @@ class _Service:
 
     def at_work(self, role: str, queue: int) -> Worker | None:
         """Who serves a queue in a role, has attached and was not asked to leave; or None."""
-        crew, process_faults = self._session.crew, self._session._process_faults
-        for worker in crew.live(role):
-            if worker.queue in (None, queue) and crew.has_joined(worker):
+        processes, process_faults = self._session.processes, self._session._process_faults
+        for worker in processes.live(role):
+            if worker.queue in (None, queue) and processes.has_joined(worker):
                 return None if process_faults.expected(worker) else worker
         return None
 

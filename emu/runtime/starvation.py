@@ -11,7 +11,7 @@ import os
 import resource
 from pathlib import Path
 
-from emu.runtime.crew import Worker
+from emu.runtime.processes import Worker
 
 _CAP_SYS_NICE = 23
 _LEAST_NICE = 20  #: RLIMIT_NICE counts down from here

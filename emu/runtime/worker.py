@@ -52,7 +52,7 @@ _SLICE_MS = 50
 
 
 @dataclass(slots=True)
-class Setup:
+class Assignment:
     """What the control process sent."""
 
     message: dict[str, Any]
@@ -96,7 +96,7 @@ def _receive(channel: Channel) -> tuple[dict[str, Any], list[int]]:
     return received
 
 
-def receive_setup(channel: Channel, role: str) -> Setup:
+def receive_setup(channel: Channel, role: str) -> Assignment:
     """Receive the setup message and one message with memory for each queue."""
     message, fds = _receive(channel)
     guard = MemoryGuard() if role != "consumer" else None  # a consumer's death is its own
@@ -114,7 +114,7 @@ def receive_setup(channel: Channel, role: str) -> Setup:
         mapped = _map_all(part["names"], part["sizes"], part_fds)
         _look_after(mapped, guard, f" of queue {queue}")
         mappings.append(Mapping(**shared, **mapped, provider=provider, caller=caller))
-    return Setup(message, mappings, arena, extra, guard)
+    return Assignment(message, mappings, arena, extra, guard)
 
 
 def _tie_to_parent(role: str, parent: int) -> None:
@@ -135,7 +135,7 @@ def _pin(cpu: int | None) -> None:
             os.sched_setaffinity(0, {cpu})
 
 
-def _run_nic(setup: Setup, channel: Channel) -> None:
+def _run_nic(setup: Assignment, channel: Channel) -> None:
     params = NicParams(**setup.message["nic"], listen_fd=setup.fds.get("listen", -1))
     loop = NicLoop(setup.shape, setup.mappings, setup.arena, params, setup.message["rules"])
     channel.say(Event.ATTACHED)
@@ -144,7 +144,7 @@ def _run_nic(setup: Setup, channel: Channel) -> None:
         _check(setup.guard)
 
 
-def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
+def _run_provider(setup: Assignment, channel: Channel, parent: int) -> None:
     orphaned = False
 
     def on_term(_signum: int, _frame: FrameType | None) -> None:
@@ -170,7 +170,7 @@ def _run_provider(setup: Setup, channel: Channel, parent: int) -> None:
             return
 
 
-def _run_keeper(setup: Setup, channel: Channel) -> None:
+def _run_keeper(setup: Assignment, channel: Channel) -> None:
     """Call what is told; each call is answered, if the provider lets it come back."""
     from emu.core import Queue  # here: what it is told by is large, and no other role's
 
@@ -195,7 +195,7 @@ def _look(channel: Channel) -> None:
     channel.say(Event.ANSWER, number=0, text=name)
 
 
-def _consumer_loop(setup: Setup) -> ConsumerLoop:
+def _consumer_loop(setup: Assignment) -> ConsumerLoop:
     message = setup.message
     params = ConsumerParams(**message["consumer"], output_fd=setup.fds.get("output", -1))
     ask = None
@@ -212,7 +212,7 @@ def _consumer_loop(setup: Setup) -> ConsumerLoop:
     )
 
 
-def _run_consumer(setup: Setup, channel: Channel) -> None:
+def _run_consumer(setup: Assignment, channel: Channel) -> None:
     function = setup.message["function"]
     if function != "builtin" or setup.message["custom"]:  # a user's code is to be imported
         sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]

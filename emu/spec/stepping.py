@@ -21,7 +21,7 @@ from pathlib import Path
 
 from emu.compile.provider_file import library_of
 from emu.contract import SEED, Contract
-from emu.core import ProviderLibrary, Shape, Step
+from emu.core import ProviderLibrary, Shape, Stepper
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, ProviderState
 
@@ -75,7 +75,7 @@ class StepProvider:
         self._num_niovs = num_niovs
         self._rq_entries = rq_entries
         self._stack_refs = [0] * num_niovs
-        self._step = Step(
+        self._step = Stepper(
             Shape(
                 num_niovs=num_niovs,
                 niov_shift=12,

@@ -17,7 +17,7 @@ from emu.verdict.audit import OwnMistakes
 from emu.verdict.flight import Event, EventError
 from emu.verdict.progress import Movement
 from emu.verdict.report import Explanation, QueueReport
-from emu.verdict.watch import Finding, error_events
+from emu.verdict.watch import Noticed, error_events
 from faults import Plan, Reconciliation
 
 _TAKEN = frozenset({Verdict.ACCEPTED, Verdict.STILL_REFERENCED, Verdict.OTHER_POOL})
@@ -51,7 +51,7 @@ class Case:
 
     config: RunConfig
     run_dir: str | None
-    findings: Mapping[str, Finding]  #: noticed while the run was on, by kind
+    findings: Mapping[str, Noticed]  #: noticed while the run was on, by kind
     broken: Sequence[str]  #: statements of the audit that do not hold
     movement: Movement = field(default_factory=Movement)  #: how the queues moved
     left_early: Sequence[str] = ()  #: consumers that nobody had asked to leave

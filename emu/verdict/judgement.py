@@ -16,8 +16,8 @@ from emu.config import RunConfig
 from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
 from emu.errors import EmuError, EnvironmentProblem
 from emu.runtime.channel import printable
-from emu.runtime.crew import Worker
 from emu.runtime.process_faults import ProcessFaults
+from emu.runtime.processes import Worker
 from emu.runtime.setup_faults import SetupFaults
 from emu.spec.state import Verdict
 from emu.verdict.audit import Evidence, OwnMistakes, audit, by_its_word
@@ -35,7 +35,7 @@ from emu.verdict.report import (
     versions,
 )
 from emu.verdict.rundir import FLIGHT, TRACEBACKS, write_run
-from emu.verdict.watch import Finding, Watch
+from emu.verdict.watch import Noticed, Watch
 from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
 from faults.journal import Journal
 
@@ -496,7 +496,7 @@ def _flight_log(watch: Watch, statements: Sequence[Statement]) -> FlightLog:
     for statement in statements:
         if statement.holds is False:
             text = f"{statement.name}: {statement.text}"
-            watch.found(Finding(statement.name, None, text))
+            watch.found(Noticed(statement.name, None, text))
     log = watch.log()
     assert log is not None, statements
     return log

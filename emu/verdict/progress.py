@@ -341,7 +341,7 @@ class Progress:
     Args:
         queues: The control process's views.
         config: The run's.
-        crew: Its processes.
+        processes: Its processes.
         stall_s: Seconds without a delivery on any queue after which a run is over.
         started_at: When its traffic began, by ``time.monotonic()``.
         need: Buffers that its largest packet takes.
@@ -352,14 +352,14 @@ class Progress:
         queues: Sequence[Queue],
         *,
         config: RunConfig,
-        crew: Service,
+        processes: Service,
         stall_s: float,
         started_at: float,
         need: int = FRAGMENTS_MAX,
     ) -> None:
         self._queues = queues
         self._config = config
-        self._crew = crew
+        self._processes = processes
         self._stall_s = stall_s
         self._started_at = started_at
         self._need = need
@@ -418,9 +418,9 @@ class Progress:
             self.recovered[queue] = replace(found, went_on=True)
 
     def _look_at(self, queue: Queue, now: float) -> None:
-        consumer = self._crew.at_work("consumer", queue.index)
+        consumer = self._processes.at_work("consumer", queue.index)
         view = queue.standing()
-        if not view.has_user or consumer is None or self._crew.is_stopped_on_purpose():
+        if not view.has_user or consumer is None or self._processes.is_stopped_on_purpose():
             self._clear(queue.index)
             return
         if view.since == 0 and view.last_since == 0:
@@ -441,8 +441,8 @@ class Progress:
         if suspect is None:
             workers = {
                 "consumer": consumer,
-                "provider": self._crew.at_work("provider", queue.index),
-                "nic": self._crew.at_work("nic", queue.index),
+                "provider": self._processes.at_work("provider", queue.index),
+                "nic": self._processes.at_work("nic", queue.index),
             }
             chances = {role: _Chance.of(one) for role, one in workers.items() if one is not None}
             delivered = _delivered(queue)
@@ -509,7 +509,7 @@ class Progress:
             oldest=oldest if view.kept else None,
             excused_by=excuses(
                 self._config.plan,
-                self._crew.fired(queue.index),
+                self._processes.fired(queue.index),
                 kept=view.kept,
                 kept_rightly=self._kept_rightly,
                 for_s=for_s,
@@ -544,9 +544,9 @@ class Progress:
         )
 
     def _is_queue_undecided(self, queue: Queue, waited_s: float) -> bool:
-        if queue.index in self.standing or self._crew.at_work("consumer", queue.index) is None:
+        if queue.index in self.standing or self._processes.at_work("consumer", queue.index) is None:
             return False
-        if self._crew.is_stopped_on_purpose():
+        if self._processes.is_stopped_on_purpose():
             return False
         passed = _delivered(queue) - self._delivered[queue.index]
         if passed > TRICKLE + TRICKLE_PER_S * waited_s:
@@ -557,7 +557,7 @@ class Progress:
         """Nothing delivered on any queue for long, and no fault explains it. To be asked often."""
         now = time.monotonic()
         dealt_with = sum(_dealt_with(queue.counters(CounterGroup.NIC)) for queue in self._queues)
-        if self._crew.is_stopped_on_purpose():
+        if self._processes.is_stopped_on_purpose():
             self._moved.count = -1
         if not self._moved.is_stuck(dealt_with, now):
             return False
@@ -585,7 +585,7 @@ class Progress:
                 for_s=now - self._moved.since,
                 waits_for="nothing",
                 blame=Blame.NIC,
-                why=f"the NIC does not take what it is granted{_how(self._crew, queue.index)}",
+                why=f"the NIC does not take what it is granted{_how(self._processes, queue.index)}",
                 where={name: getattr(view, name) for name in _WHERE},
                 oldest=None,
             )
@@ -607,14 +607,14 @@ class Progress:
             if is_open:
                 length, since = now - view.since, view.since
             since_s = since / 1e9 - self._started_at if since else 0.0
-            fired = self._crew.fired(queue.index)
+            fired = self._processes.fired(queue.index)
             said = slow(self._config, fired, queue.counters(CounterGroup.NIC), view)
             queues.append(QueueMovement(length / 1e9, since_s, standing, said, is_open))
         return Movement(tuple(queues))
 
 
-def _how(crew: Service, queue: int) -> str:
-    worker = crew.at_work("nic", queue)
+def _how(processes: Service, queue: int) -> str:
+    worker = processes.at_work("nic", queue)
     return " (its process is stopped)" if worker is not None and _state(worker.pid) == "T" else ""
 
 

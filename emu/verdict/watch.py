@@ -51,7 +51,7 @@ _ERRORS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Noticed:
     """The first finding of a kind."""
 
     kind: str  #: a statement of the audit, ``death``, or ``timeout``
@@ -86,7 +86,7 @@ def refill_event(events: Sequence[Event], mismatch: Mismatch) -> Event | None:
     return None
 
 
-def origin_of(events: Sequence[Event], finding: Finding) -> Origin:
+def origin_of(events: Sequence[Event], finding: Noticed) -> Origin:
     """When a finding came about: the recorded event that it is about, else when it was noticed."""
     event: Event | None = None
     if finding.mismatch is not None:
@@ -118,7 +118,7 @@ class Watch:
         self._watched = list(zip(queues, reconcilers, strict=True))
         self._flight = flight
         self._alarms = [(0,) * len(Alarm)] * len(self._watched)
-        self.findings: dict[str, Finding] = {}  #: by kind, in the order of noticing
+        self.findings: dict[str, Noticed] = {}  #: by kind, in the order of noticing
 
     def look(self) -> None:
         """Look at the counters of all queues."""
@@ -134,7 +134,7 @@ class Watch:
         mismatch = reconciler.mismatches[0]
         verdict = "no verdict" if mismatch.verdict is None else mismatch.verdict.label
         self.found(
-            Finding(
+            Noticed(
                 "exactness",
                 queue.index,
                 f"exactness: RQE {mismatch.position} of queue {queue.index} earned {verdict}, "
@@ -149,9 +149,9 @@ class Watch:
             if count and _BREAKS[alarm] not in self.findings:
                 kind = _BREAKS[alarm]
                 text = f"{kind}: queue {queue}: {_WORDS[alarm]}"
-                self.found(Finding(kind, queue, text, alarm=alarm))
+                self.found(Noticed(kind, queue, text, alarm=alarm))
 
-    def found(self, finding: Finding) -> None:
+    def found(self, finding: Noticed) -> None:
         """Keep a finding if it is the first of its kind; copy the recorders if it is the first."""
         if finding.kind in self.findings:
             return

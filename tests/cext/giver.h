@@ -143,7 +143,7 @@ static inline void take_all(struct giver *giver)
 		taken(giver);
 }
 
-#define LAB(giver, name) count_of(&(giver)->queue->lab->name)
+#define NOTES(giver, name) count_of(&(giver)->queue->notes->name)
 #define CHECK_MEANT(giver, position, rule, legal) \
 	CHECK_EQ((giver)->queue->intents[position], ZCRX_INTENT(rule, legal))
 

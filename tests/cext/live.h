@@ -9,7 +9,7 @@
 
 #include "judge/audit.h"
 #include "actors/consumer.h"
-#include "actors/grantor.h"
+#include "actors/provider_loop.h"
 #include "queue_memory.h"
 #include "judge/reconcile.h"
 #include "rules.h"
@@ -52,7 +52,7 @@ struct live {
 	struct zcrx_reconciler reconcilers[LIVE_QUEUES_MAX];
 	struct live_consumer consumers[LIVE_QUEUES_MAX];
 	struct zcrx_nic *nic;
-	struct zcrx_grantor *grantor;
+	struct zcrx_provider_loop *loop;
 	struct threads kernel_side;
 };
 
@@ -65,9 +65,9 @@ static inline void *live_nic(void *context)
 	return NULL;
 }
 
-static inline void *live_grantor(void *context)
+static inline void *live_provider_loop(void *context)
 {
-	while (zcrx_grantor_run(context, 20) == 0)
+	while (zcrx_provider_loop_run(context, 20) == 0)
 		;
 	return NULL;
 }
@@ -139,10 +139,10 @@ static inline void live_start(struct live *live, const struct live_config *confi
 	}
 	live->nic = zcrx_nic_new(&config->shape, live->queue_count, live->mappings, live->arena,
 				 &config->nic, NULL, 0);
-	live->grantor =
-		zcrx_grantor_new(&config->shape, live->queue_count, live->mappings, NULL, 0, 0, 0);
-	REQUIRE(live->nic && live->grantor);
-	threads_start(&live->kernel_side, live_grantor, live->grantor);
+	live->loop = zcrx_provider_loop_new(&config->shape, live->queue_count, live->mappings, NULL,
+					    0, 0, 0);
+	REQUIRE(live->nic && live->loop);
+	threads_start(&live->kernel_side, live_provider_loop, live->loop);
 	threads_start(&live->kernel_side, live_nic, live->nic);
 	for (uint32_t i = 0; i < live->queue_count; i++)
 		live_start_consumer(live, i);
@@ -152,7 +152,7 @@ static inline void live_start(struct live *live, const struct live_config *confi
 static inline void live_free(struct live *live)
 {
 	zcrx_nic_free(live->nic);
-	zcrx_grantor_free(live->grantor);
+	zcrx_provider_loop_free(live->loop);
 	for (uint32_t i = 0; i < live->queue_count; i++) {
 		queue_objects_free(&live->mappings[i]);
 		zcrx_reconciler_destroy(&live->reconcilers[i]);
@@ -261,10 +261,10 @@ static inline void live_check_buffers(struct live *live, uint32_t number)
 	CHECK_EQ(LIVE_COUNT(queue, ifq.shared, destroy_warnings), 0);
 	CHECK_EQ(word_of(&queue->ifq.shared->refs), 1);
 	CHECK_EQ(LIVE_COUNT(queue, nic, ownership_violations), 0);
-	CHECK_EQ(LIVE_COUNT(queue, lab, integrity_errors), 0);
-	CHECK_EQ(LIVE_COUNT(queue, lab, order_errors), 0);
-	CHECK_EQ(LIVE_COUNT(queue, lab, ownership_errors), 0);
-	CHECK_EQ(LIVE_COUNT(queue, lab, bad_completions), 0);
+	CHECK_EQ(LIVE_COUNT(queue, notes, integrity_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, notes, order_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, notes, ownership_errors), 0);
+	CHECK_EQ(LIVE_COUNT(queue, notes, bad_completions), 0);
 	CHECK_EQ(reconciler->mismatch_count, 0);
 	CHECK_EQ(reconciler->lost, 0);
 	if (!live->config->impostor)
@@ -285,12 +285,12 @@ static inline void live_check_flows(struct live *live, uint32_t number)
 	CHECK_EQ(audit.flows_wrong, 0);
 	CHECK_EQ(audit.fragments_missing, 0);
 	CHECK_EQ(audit.places.in_flight, 0);
-	CHECK_EQ(LIVE_COUNT(queue, lab, bytes), LIVE_COUNT(queue, nic, bytes_delivered));
-	CHECK_EQ(LIVE_COUNT(queue, lab, fragments), LIVE_COUNT(queue, nic, fragments_delivered));
+	CHECK_EQ(LIVE_COUNT(queue, notes, bytes), LIVE_COUNT(queue, nic, bytes_delivered));
+	CHECK_EQ(LIVE_COUNT(queue, notes, fragments), LIVE_COUNT(queue, nic, fragments_delivered));
 	CHECK_EQ(LIVE_COUNT(queue, nic, packets_delivered) +
 			 LIVE_COUNT(queue, nic, packets_dropped),
 		 LIVE_COUNT(queue, nic, packets_offered));
-	CHECK(LIVE_COUNT(queue, lab, order_gaps) <= LIVE_COUNT(queue, nic, fragments_dropped));
+	CHECK(LIVE_COUNT(queue, notes, order_gaps) <= LIVE_COUNT(queue, nic, fragments_dropped));
 }
 
 /* The one verdict that a malformed entry earns, whatever the core says of its own intent. */
@@ -318,7 +318,7 @@ static inline void live_check_faults(struct live *live, uint32_t number)
 	uint64_t injected[ZCRX_RULES_MAX];
 
 	zcrx_injected_read(queue, injected);
-	CHECK_EQ(reconciler->checked, LIVE_COUNT(queue, lab, rqe_submitted));
+	CHECK_EQ(reconciler->checked, LIVE_COUNT(queue, notes, rqe_submitted));
 	CHECK_EQ(reconciler->table[ZCRX_INTENT_VALID][ZCRX_BAD_PAD], 0);
 	CHECK_EQ(reconciler->table[ZCRX_INTENT_VALID][ZCRX_BAD_AREA], 0);
 	CHECK_EQ(reconciler->table[ZCRX_INTENT_VALID][ZCRX_BAD_INDEX], 0);
@@ -330,7 +330,7 @@ static inline void live_check_faults(struct live *live, uint32_t number)
 		for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
 			all += judged[verdict];
 		/* Fired for a return that waits for room still: not written, so not judged. */
-		if (LIVE_COUNT(queue, lab, pending_returns))
+		if (LIVE_COUNT(queue, notes, pending_returns))
 			CHECK(injected[rule] - all <= 1);
 		else
 			CHECK_EQ(all, injected[rule]);

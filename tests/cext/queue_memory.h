@@ -53,7 +53,7 @@ static inline struct zcrx_mapping queue_objects(const struct zcrx_shape *shape, 
 		.kern = zeroed(sizes.kern),
 		.rings = zeroed(sizes.rings),
 		.area = zeroed(sizes.area),
-		.lab = zeroed(sizes.lab),
+		.notes = zeroed(sizes.notes),
 	};
 }
 
@@ -62,7 +62,7 @@ static inline void queue_objects_free(struct zcrx_mapping *mapping)
 	free(mapping->kern);
 	free(mapping->rings);
 	free(mapping->area);
-	free(mapping->lab);
+	free(mapping->notes);
 }
 
 static inline void queue_memory_init(struct queue_memory *memory, const struct zcrx_shape *shape)

@@ -311,8 +311,8 @@ static void counters_are_read_under_their_names(void)
 	shm_count(&queue->ifq.shared->verdicts[ZCRX_ACCEPTED], 4);
 	shm_count(&queue->ifq.shared->verdicts[ZCRX_NO_USER_REF], 5);
 	shm_count(&queue->area.shared->ref_underflows, 6);
-	shm_count(&queue->lab->fragments, 7);
-	shm_count(&queue->lab->pending_returns, 8);
+	shm_count(&queue->notes->fragments, 7);
+	shm_count(&queue->notes->pending_returns, 8);
 	/* Pools are added up, those that are gone included. */
 	shm_count(&queue->ifq.pools[0].shared->counters.alloc_fast, 9);
 	shm_count(&queue->ifq.pools[7].shared->counters.alloc_fast, 10);
@@ -341,8 +341,8 @@ static void injected_entries_are_read_by_rule(void)
 	uint64_t injected[ZCRX_RULES_MAX];
 
 	scene_init(&scene);
-	shm_count(&scene.queue->lab->injected[0], 11);
-	shm_count(&scene.queue->lab->injected[ZCRX_RULES_MAX - 1], 12);
+	shm_count(&scene.queue->notes->injected[0], 11);
+	shm_count(&scene.queue->notes->injected[ZCRX_RULES_MAX - 1], 12);
 	shm_count(&scene.queue->nic->injected[2], 13);
 	shm_count(&scene.queue->provider->injected[3], 14);
 	zcrx_injected_read(scene.queue, injected);

@@ -113,7 +113,7 @@ static uint32_t taken_niov(struct user *user)
 	return (uint32_t)(rqe.off >> user->shape.niov_shift);
 }
 
-#define LAB(user, name) count_of(&(user)->queue->lab->name)
+#define NOTES(user, name) count_of(&(user)->queue->notes->name)
 
 /* ---- what is checked of a fragment --------------------------------------------------- */
 
@@ -133,9 +133,9 @@ static void a_fragment_arrives_as_it_was_sent(void)
 	CHECK_EQ(fragment.seq, 0);
 	CHECK_EQ(fragment.crc, zcrx_crc32c(bytes_of(&user, 3) + 128, 64));
 	CHECK_EQ(zcrx_consumer_take(user.consumer, &fragment, 1), 0);
-	CHECK_EQ(LAB(&user, fragments), 1);
-	CHECK_EQ(LAB(&user, bytes), 64);
-	CHECK_EQ(LAB(&user, integrity_errors), 0);
+	CHECK_EQ(NOTES(&user, fragments), 1);
+	CHECK_EQ(NOTES(&user, bytes), 64);
+	CHECK_EQ(NOTES(&user, integrity_errors), 0);
 	CHECK_EQ(word_of(&user.queue->flows_received[2].received), 1);
 	CHECK_EQ(word_of(user.queue->cq.head), user.shape.initial_index + 1);
 	user_free(&user);
@@ -169,7 +169,7 @@ static void bytes_that_are_not_what_was_sent_are_found(void)
 		bytes_of(&user, 2)[63] ^= 1;
 		bytes_of(&user, 1)[64] ^= 1; /* not of the fragment */
 		CHECK_EQ(take_and_give_back(&user), 2);
-		CHECK_EQ(LAB(&user, integrity_errors), verifies[i] == ZCRX_VERIFY_CRC);
+		CHECK_EQ(NOTES(&user, integrity_errors), verifies[i] == ZCRX_VERIFY_CRC);
 		user_free(&user);
 	}
 }
@@ -187,11 +187,11 @@ static void bytes_that_change_while_they_are_held_are_found_on_return(void)
 	for (uint32_t seq = 0; seq < 6; seq++)
 		send_plain(&user, seq, seq);
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 6), 6);
-	CHECK_EQ(LAB(&user, integrity_errors), 0);
+	CHECK_EQ(NOTES(&user, integrity_errors), 0);
 	for (uint32_t niov = 0; niov < 6; niov++)
 		bytes_of(&user, niov)[7] = 0xff;
 	zcrx_consumer_give_back(user.consumer, fragments, 6);
-	CHECK_EQ(LAB(&user, integrity_errors), 2);
+	CHECK_EQ(NOTES(&user, integrity_errors), 2);
 	user_free(&user);
 }
 
@@ -207,8 +207,8 @@ static void gaps_are_counted_and_steps_back_are_errors(void)
 		send(&user, &(struct sent){.flow = 3, .seq = (uint32_t)i, .niov = 7, .res = 64});
 	}
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 2);
-	CHECK_EQ(LAB(&user, order_errors), 2); /* 5 again, and 3 after it */
+	CHECK_EQ(NOTES(&user, order_gaps), 2);
+	CHECK_EQ(NOTES(&user, order_errors), 2); /* 5 again, and 3 after it */
 	CHECK_EQ(word_of(&user.queue->flows_received[0].received), 7);
 	CHECK_EQ(word_of(&user.queue->flows_received[0].gaps), 2);
 	CHECK_EQ(word_of(&user.queue->flows_received[3].received), 7);
@@ -223,7 +223,7 @@ static void a_flow_that_starts_late_has_a_gap_at_its_start(void)
 	user_init_plain(&user, ZCRX_VERIFY_NONE);
 	send_plain(&user, 0, 3);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 3);
+	CHECK_EQ(NOTES(&user, order_gaps), 3);
 	user_free(&user);
 }
 
@@ -237,7 +237,7 @@ static void user_init_marked(struct user *user, uint32_t verify)
 
 	user_init_plain(user, verify);
 	for (uint32_t i = 0; i < COUNT_OF(kinds); i++)
-		shm_store_relaxed_u32(&user->queue->lab->mark_kinds[i], kinds[i], POINT_LOG);
+		shm_store_relaxed_u32(&user->queue->notes->mark_kinds[i], kinds[i], POINT_LOG);
 }
 
 /* 64 bytes of flow 0, in a buffer that was granted twice as often as its number says. */
@@ -251,7 +251,7 @@ static void send_marked(struct user *user, uint32_t niov, uint32_t seq, uint32_t
 static void check_found(struct user *user, uint64_t number, uint32_t kind, uint32_t rule,
 			uint32_t niov, uint32_t seq)
 {
-	struct zcrx_consequence *found = &user->queue->lab->consequence[number];
+	struct zcrx_consequence *found = &user->queue->notes->consequence[number];
 
 	CHECK_EQ(found->kind, kind);
 	CHECK_EQ(found->rule, rule - 1);
@@ -272,14 +272,14 @@ static void a_copy_is_found_and_is_no_step_back(void)
 	send_marked(&user, 3, 1, COPY);
 	send_marked(&user, 4, 2, 0);
 	CHECK_EQ(take_and_give_back(&user), 5);
-	CHECK_EQ(LAB(&user, order_errors) + LAB(&user, order_gaps), 0);
-	CHECK_EQ(LAB(&user, integrity_errors), 0);
+	CHECK_EQ(NOTES(&user, order_errors) + NOTES(&user, order_gaps), 0);
+	CHECK_EQ(NOTES(&user, integrity_errors), 0);
 	CHECK_EQ(word_of(&user.queue->flows_received[0].received), 5);
-	CHECK_EQ(LAB(&user, consequence_count), 2);
-	CHECK_EQ(LAB(&user, consequences[COPY - 1]), 2);
+	CHECK_EQ(NOTES(&user, consequence_count), 2);
+	CHECK_EQ(NOTES(&user, consequences[COPY - 1]), 2);
 	check_found(&user, 0, ZCRX_DUPLICATE_FOUND, COPY, 2, 0);
 	check_found(&user, 1, ZCRX_DUPLICATE_FOUND, COPY, 3, 1);
-	CHECK_EQ(LAB(&user, rqe_valid), 5); /* each is returned */
+	CHECK_EQ(NOTES(&user, rqe_valid), 5); /* each is returned */
 	user_free(&user);
 }
 
@@ -290,8 +290,8 @@ static void a_copy_of_what_never_came_is_an_error(void)
 	user_init_marked(&user, ZCRX_VERIFY_NONE);
 	send_marked(&user, 0, 0, COPY);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_errors), 1);
-	CHECK_EQ(LAB(&user, consequence_count), 0);
+	CHECK_EQ(NOTES(&user, order_errors), 1);
+	CHECK_EQ(NOTES(&user, consequence_count), 0);
 	user_free(&user);
 }
 
@@ -303,8 +303,8 @@ static void a_copy_that_is_not_marked_is_an_error(void)
 	send_marked(&user, 0, 0, 0);
 	send_marked(&user, 1, 0, CUT); /* another mark is none for this */
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_errors), 1);
-	CHECK_EQ(LAB(&user, consequence_count), 0);
+	CHECK_EQ(NOTES(&user, order_errors), 1);
+	CHECK_EQ(NOTES(&user, consequence_count), 0);
 	user_free(&user);
 }
 
@@ -319,7 +319,7 @@ static void bytes_of_a_copy_are_checked_like_any(void)
 	bytes_of(&user, 1)[9] = 1;
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 2), 2);
 	CHECK_EQ(fragments[1].mark, 0); /* no word about its bytes */
-	CHECK_EQ(LAB(&user, integrity_errors), 1);
+	CHECK_EQ(NOTES(&user, integrity_errors), 1);
 	user_free(&user);
 }
 
@@ -331,16 +331,16 @@ static void a_late_fragment_closes_its_gap(void)
 	send_marked(&user, 0, 0, 0);
 	send_marked(&user, 1, 4, 0); /* 1 to 3 are missing */
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 3);
+	CHECK_EQ(NOTES(&user, order_gaps), 3);
 	send_marked(&user, 2, 1, LATE);
 	send_marked(&user, 3, 3, LATE);
 	send_marked(&user, 4, 5, 0);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 1);
+	CHECK_EQ(NOTES(&user, order_gaps), 1);
 	CHECK_EQ(word_of(&user.queue->flows_received[0].gaps), 1);
 	CHECK_EQ(word_of(&user.queue->flows_received[0].received), 5);
-	CHECK_EQ(LAB(&user, order_errors), 0);
-	CHECK_EQ(LAB(&user, consequence_count), 2);
+	CHECK_EQ(NOTES(&user, order_errors), 0);
+	CHECK_EQ(NOTES(&user, consequence_count), 2);
 	check_found(&user, 0, ZCRX_LATE_FOUND, LATE, 2, 1);
 	check_found(&user, 1, ZCRX_LATE_FOUND, LATE, 3, 3);
 	user_free(&user);
@@ -356,9 +356,9 @@ static void a_late_fragment_may_be_in_the_order_of_its_flow(void)
 	send_marked(&user, 1, 2, LATE); /* behind a real gap */
 	send_marked(&user, 2, 3, 0);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 1);
-	CHECK_EQ(LAB(&user, order_errors), 0);
-	CHECK_EQ(LAB(&user, consequence_count), 2);
+	CHECK_EQ(NOTES(&user, order_gaps), 1);
+	CHECK_EQ(NOTES(&user, order_errors), 0);
+	CHECK_EQ(NOTES(&user, consequence_count), 2);
 	user_free(&user);
 }
 
@@ -376,10 +376,10 @@ static void a_gap_that_was_not_counted_is_not_closed(void)
 	send_marked(&user, 1, 7, 0);
 	send_marked(&user, 2, 6, LATE);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 0);
+	CHECK_EQ(NOTES(&user, order_gaps), 0);
 	CHECK_EQ(word_of(&user.queue->flows_received[0].gaps), 0);
-	CHECK_EQ(LAB(&user, order_errors), 0);
-	CHECK_EQ(LAB(&user, consequence_count), 1);
+	CHECK_EQ(NOTES(&user, order_errors), 0);
+	CHECK_EQ(NOTES(&user, consequence_count), 1);
 	user_free(&user);
 }
 
@@ -391,13 +391,13 @@ static void what_was_cut_short_is_found_once(void)
 	send_marked(&user, 3, 0, CUT);
 	bytes_of(&user, 3)[5] = 1; /* its checksum is not that of these bytes */
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, integrity_errors), 0);
-	CHECK_EQ(LAB(&user, consequence_count), 1);
+	CHECK_EQ(NOTES(&user, integrity_errors), 0);
+	CHECK_EQ(NOTES(&user, consequence_count), 1);
 	check_found(&user, 0, ZCRX_TRUNCATED_FOUND, CUT, 3, 0);
 	send_marked(&user, 4, 1, CUT);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, integrity_errors), 1); /* not noticed: the error */
-	CHECK_EQ(LAB(&user, consequence_count), 1);
+	CHECK_EQ(NOTES(&user, integrity_errors), 1); /* not noticed: the error */
+	CHECK_EQ(NOTES(&user, consequence_count), 1);
 	user_free(&user);
 }
 
@@ -410,15 +410,15 @@ static void a_buffer_filled_again_while_it_is_held_is_found(void)
 	send(&user, &(struct sent){.niov = 1, .generation = 5, .res = 64});
 	send(&user, &(struct sent){.niov = 1, .in_niov = 64, .seq = 1, .generation = 5, .res = 64});
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 4), 2);
-	CHECK_EQ(LAB(&user, ownership_errors), 0); /* two fragments of one filling */
+	CHECK_EQ(NOTES(&user, ownership_errors), 0); /* two fragments of one filling */
 	zcrx_consumer_give_back(user.consumer, fragments, 1);
 	send(&user, &(struct sent){.niov = 1, .seq = 2, .generation = 6, .res = 64});
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments + 2, 4), 1);
-	CHECK_EQ(LAB(&user, ownership_errors), 1);
+	CHECK_EQ(NOTES(&user, ownership_errors), 1);
 	zcrx_consumer_give_back(user.consumer, fragments + 1, 2);
 	send(&user, &(struct sent){.niov = 1, .seq = 3, .generation = 7, .res = 64});
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 4), 1);
-	CHECK_EQ(LAB(&user, ownership_errors), 1);
+	CHECK_EQ(NOTES(&user, ownership_errors), 1);
 	user_free(&user);
 }
 
@@ -442,8 +442,8 @@ static void completions_that_cannot_be_are_counted_and_dropped(void)
 	send(&user, &(struct sent){.niov = 7, .in_niov = 4032, .res = 64});
 	CHECK_EQ(zcrx_consumer_take(user.consumer, fragments, 8), 1);
 	CHECK_EQ(fragments[0].off, (7 << 12) + 4032);
-	CHECK_EQ(LAB(&user, bad_completions), COUNT_OF(bad));
-	CHECK_EQ(LAB(&user, fragments), 1);
+	CHECK_EQ(NOTES(&user, bad_completions), COUNT_OF(bad));
+	CHECK_EQ(NOTES(&user, fragments), 1);
 	user_free(&user);
 }
 
@@ -454,7 +454,7 @@ static void a_flow_beyond_the_table_is_counted(void)
 	user_init_plain(&user, ZCRX_VERIFY_NONE);
 	send(&user, &(struct sent){.flow = 4, .niov = 1, .res = 64});
 	CHECK_EQ(take_and_give_back(&user), 1);
-	CHECK_EQ(LAB(&user, bad_completions), 1);
+	CHECK_EQ(NOTES(&user, bad_completions), 1);
 	CHECK_EQ(taken_niov(&user), 1); /* its buffer is returned all the same */
 	user_free(&user);
 }
@@ -472,9 +472,9 @@ static void the_end_of_a_flow_brings_no_buffer(void)
 	CHECK_EQ(fragments[2].res, -104);
 	CHECK_EQ(fragments[2].flags, 0);
 	zcrx_consumer_give_back(user.consumer, fragments, 3);
-	CHECK_EQ(LAB(&user, ends), 2);
-	CHECK_EQ(LAB(&user, fragments), 1);
-	CHECK_EQ(LAB(&user, rqe_submitted), 1);
+	CHECK_EQ(NOTES(&user, ends), 2);
+	CHECK_EQ(NOTES(&user, fragments), 1);
+	CHECK_EQ(NOTES(&user, rqe_submitted), 1);
 	user_free(&user);
 }
 
@@ -560,9 +560,9 @@ static void returns_that_find_the_ring_full_wait_and_lose_nothing(void)
 	for (uint32_t seq = 0; seq < 5; seq++)
 		send_plain(&user, seq, seq);
 	CHECK_EQ(take_and_give_back(&user), 5);
-	CHECK_EQ(LAB(&user, pending_returns), 3);
+	CHECK_EQ(NOTES(&user, pending_returns), 3);
 	CHECK_EQ(zcrx_consumer_flush(user.consumer), 3);
-	CHECK(LAB(&user, waits_rq_full) > 0);
+	CHECK(NOTES(&user, waits_rq_full) > 0);
 	CHECK_EQ(taken_niov(&user), 0);
 	CHECK_EQ(zcrx_consumer_flush(user.consumer), 2);
 	CHECK_EQ(taken_niov(&user), 1);
@@ -570,8 +570,8 @@ static void returns_that_find_the_ring_full_wait_and_lose_nothing(void)
 	CHECK_EQ(zcrx_consumer_flush(user.consumer), 0);
 	CHECK_EQ(taken_niov(&user), 3);
 	CHECK_EQ(taken_niov(&user), 4);
-	CHECK_EQ(LAB(&user, rqe_submitted), 5);
-	CHECK_EQ(LAB(&user, pending_returns), 0);
+	CHECK_EQ(NOTES(&user, rqe_submitted), 5);
+	CHECK_EQ(NOTES(&user, pending_returns), 0);
 	user_free(&user);
 }
 
@@ -585,12 +585,12 @@ static void the_user_never_runs_ahead_of_the_reconciler(void)
 	for (uint32_t seq = 0; seq < 8; seq++)
 		send_plain(&user, seq, seq);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, rqe_submitted), 4);
+	CHECK_EQ(NOTES(&user, rqe_submitted), 4);
 	CHECK_EQ(zcrx_consumer_flush(user.consumer), 4);
-	CHECK(LAB(&user, waits_log_full) > 0);
-	shm_store_release_u64(&user.queue->lab->checked, 3, POINT_LOG);
+	CHECK(NOTES(&user, waits_log_full) > 0);
+	shm_store_release_u64(&user.queue->notes->checked, 3, POINT_LOG);
 	CHECK_EQ(zcrx_consumer_flush(user.consumer), 1);
-	CHECK_EQ(LAB(&user, rqe_submitted), 7);
+	CHECK_EQ(NOTES(&user, rqe_submitted), 7);
 	user_free(&user);
 }
 
@@ -629,10 +629,10 @@ static void malformed_entries_stand_before_the_valid_one_with_their_intents(void
 		CHECK_EQ(rqe.__pad, 0);
 		CHECK_BYTES(user.queue->intents + 3 * niov, meant, sizeof(meant));
 	}
-	CHECK_EQ(LAB(&user, rqe_submitted), 24);
-	CHECK_EQ(LAB(&user, rqe_valid), 8);
-	CHECK_EQ(LAB(&user, injected[0]), 8);
-	CHECK_EQ(LAB(&user, injected[1]), 8);
+	CHECK_EQ(NOTES(&user, rqe_submitted), 24);
+	CHECK_EQ(NOTES(&user, rqe_valid), 8);
+	CHECK_EQ(NOTES(&user, injected[0]), 8);
+	CHECK_EQ(NOTES(&user, injected[1]), 8);
 	user_free(&user);
 }
 
@@ -671,8 +671,8 @@ static void faults_are_not_lost_when_the_ring_is_full_between_them(void)
 		zcrx_consumer_flush(user.consumer);
 	}
 	CHECK_EQ(zcrx_rq_available(rq), 0);
-	CHECK_EQ(LAB(&user, injected[0]), 5);
-	CHECK_EQ(LAB(&user, injected[1]), 5);
+	CHECK_EQ(NOTES(&user, injected[0]), 5);
+	CHECK_EQ(NOTES(&user, injected[1]), 5);
 	user_free(&user);
 }
 
@@ -708,7 +708,7 @@ static void the_loop_ends_when_it_is_asked_and_has_read_everything(void)
 	zcrx_queue_stop_consumer(user.queue);
 	CHECK(zcrx_consumer_should_stop(user.consumer));
 	CHECK_EQ(zcrx_consumer_run(user.consumer, 1000), 1);
-	CHECK_EQ(LAB(&user, fragments), 1);
+	CHECK_EQ(NOTES(&user, fragments), 1);
 	CHECK_EQ(taken_niov(&user), 1);
 	user_free(&user);
 }
@@ -811,10 +811,10 @@ static void a_new_consumer_takes_over_in_the_middle_of_the_flows(void)
 	send_plain(&user, 6, 9);
 	send_plain(&user, 7, 11);
 	take_and_give_back(&user);
-	CHECK_EQ(LAB(&user, order_gaps), 1);
-	CHECK_EQ(LAB(&user, order_errors), 0);
+	CHECK_EQ(NOTES(&user, order_gaps), 1);
+	CHECK_EQ(NOTES(&user, order_errors), 0);
 	CHECK_EQ(taken_niov(&user), 6);
-	CHECK_EQ(LAB(&user, rqe_valid), 7);
+	CHECK_EQ(NOTES(&user, rqe_valid), 7);
 	CHECK_BYTES(user.queue->intents + 4,
 		    ((uint16_t[]){0xeeee, valid_return, valid_return, 0xeeee}), 8);
 	user_free(&user);
@@ -860,7 +860,7 @@ static void rings_are_found_through_the_header_alone(void)
 		for (uint32_t niov = 0; niov < 6; niov++)
 			CHECK_EQ(taken_niov(&user), niov);
 		CHECK_EQ(zcrx_rq_available(&user.queue->ifq.rq), 0);
-		CHECK_EQ(LAB(&user, bad_completions), 0);
+		CHECK_EQ(NOTES(&user, bad_completions), 0);
 		user_free(&user);
 	}
 }

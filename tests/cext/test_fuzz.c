@@ -7,7 +7,7 @@
 #include "check.h"
 #include "mutate.h"
 #include "run.h"
-#include "trial.h"
+#include "sandbox.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -546,7 +546,7 @@ static void a_trial_survives_what_the_program_does(void)
 		{crash, FUZZ_CRASHED, "crash:ABRT"},
 		{hang, FUZZ_HUNG, "hang"},
 	};
-	struct fuzz_court *court = fuzz_court_open(NULL, 1, -1);
+	struct fuzz_sandbox *sandbox = fuzz_sandbox_open(NULL, 1, -1);
 	struct fuzz_program program = {
 		.shape = {.num_niovs = 4, .rq_entries = 4, .ptr_ring_size = 4, .queues = 1},
 		.count = 3,
@@ -555,18 +555,18 @@ static void a_trial_survives_what_the_program_does(void)
 			{.kind = FUZZ_ALLOC, .count = 1}},
 	};
 
-	REQUIRE(court != NULL);
+	REQUIRE(sandbox != NULL);
 	misreading = zcrx_mp_ops;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct fuzz_trial trial;
 
 		misreading.alloc_netmems = cases[i].alloc;
-		fuzz_try(court, &program, misdirect, &trial);
+		fuzz_try(sandbox, &program, misdirect, &trial);
 		CHECK_EQ(trial.outcome, cases[i].outcome);
 		CHECK(strcmp(trial.finding.signature, cases[i].signature) == 0);
 		CHECK_EQ(trial.finding.step, 2);
 	}
-	fuzz_court_close(court);
+	fuzz_sandbox_close(sandbox);
 }
 
 /* ---- programs of a folder ------------------------------------------------------------------------ */

@@ -179,8 +179,8 @@ static void check_objects(const struct zcrx_shape *shape)
 
 	check_extents(rings, COUNT_OF(rings), memory.mapping.rings, sizes.rings);
 
-	struct extent lab[] = {
-		{queue->lab, sizeof(*queue->lab)},
+	struct extent notes[] = {
+		{queue->notes, sizeof(*queue->notes)},
 		{queue->flows_received, 8 * (uint64_t)shape->flows_max},
 		{queue->ledger, 16 * (uint64_t)shape->cq_entries},
 		{queue->intents, 2 * (uint64_t)shape->log_entries},
@@ -188,8 +188,8 @@ static void check_objects(const struct zcrx_shape *shape)
 		recorder(queue, ZCRX_WRITER_CONSUMER),
 	};
 
-	check_extents(lab, COUNT_OF(lab) - (shape->flight_entries == 0), memory.mapping.lab,
-		      sizes.lab);
+	check_extents(notes, COUNT_OF(notes) - (shape->flight_entries == 0), memory.mapping.notes,
+		      sizes.notes);
 	CHECK_EQ(sizes.area, (uint64_t)shape->num_niovs << shape->niov_shift);
 	CHECK(queue->area.bytes == memory.mapping.area);
 	queue_memory_free(&memory);
@@ -271,7 +271,7 @@ static void a_drawn_layout_has_one_size_for_all_queues(void)
 		CHECK_EQ(zcrx_layout_sizes(&shape, &drawn), 0);
 		CHECK_EQ(drawn.rings, usual.rings + 6 * 8 * SHM_CACHE_LINE);
 		CHECK_EQ(drawn.kern, usual.kern);
-		CHECK_EQ(drawn.lab, usual.lab);
+		CHECK_EQ(drawn.notes, usual.notes);
 	}
 }
 

@@ -88,12 +88,12 @@ static uint64_t run_all(const struct live_config *config)
 		struct zcrx_queue *queue = &live.queues[i];
 
 		CHECK_EQ(LIVE_COUNT(queue, nic, packets_delivered), laps * config->traffic.packets);
-		CHECK_EQ(LIVE_COUNT(queue, lab, bytes), laps * traffic_bytes(&config->traffic));
-		CHECK_EQ(LIVE_COUNT(queue, lab, fragments),
+		CHECK_EQ(LIVE_COUNT(queue, notes, bytes), laps * traffic_bytes(&config->traffic));
+		CHECK_EQ(LIVE_COUNT(queue, notes, fragments),
 			 laps * traffic_fragments(&config->traffic));
 		CHECK_EQ(LIVE_COUNT(queue, nic, packets_dropped), 0);
 		for (uint32_t rule = 0; rule < config->rule_count; rule++)
-			injected += count_of(&queue->lab->injected[rule]);
+			injected += count_of(&queue->notes->injected[rule]);
 	}
 	live_free(&live);
 	return injected;
@@ -199,8 +199,8 @@ static void what_the_consumer_keeps_comes_home_by_the_scrub(void)
 	live_shut_down(&live);
 	live_check_buffers(&live, 0);
 	live_check_flows(&live, 0);
-	CHECK_EQ(LIVE_COUNT(&live.queues[0], lab, rqe_submitted), 0);
-	CHECK_EQ(LIVE_COUNT(&live.queues[0], lab, fragments), 500);
+	CHECK_EQ(LIVE_COUNT(&live.queues[0], notes, rqe_submitted), 0);
+	CHECK_EQ(LIVE_COUNT(&live.queues[0], notes, fragments), 500);
 	live_free(&live);
 }
 
@@ -248,7 +248,7 @@ static void overload_without_patience_drops_and_accounts(void)
 	live_wait(&live, some_were_delivered_and_some_dropped, 0);
 	live_shut_down(&live);
 	check_all(&live);
-	CHECK(LIVE_COUNT(&live.queues[0], lab, order_gaps) > 0);
+	CHECK(LIVE_COUNT(&live.queues[0], notes, order_gaps) > 0);
 	live_free(&live);
 }
 
@@ -276,7 +276,7 @@ static void copied_packets_arrive_like_any_others(void)
 
 static bool some_fragments_were_read(const struct live *live, uint32_t queue)
 {
-	return count_of(&live->queues[queue].lab->fragments) > 0;
+	return count_of(&live->queues[queue].notes->fragments) > 0;
 }
 
 static void a_run_may_be_ended_in_the_middle_of_the_traffic(void)
@@ -305,7 +305,7 @@ static bool user_was_followed(const struct live *live, uint32_t user)
 
 static bool fragments_were_read_since(const struct live *live, uint32_t before)
 {
-	return count_of(&live->queues[0].lab->fragments) - before >= 200;
+	return count_of(&live->queues[0].notes->fragments) - before >= 200;
 }
 
 /* The consumer of queue 0 is gone at once, whatever it holds and has not read; another follows. */
@@ -336,7 +336,7 @@ static void a_new_consumer_takes_over_while_the_run_goes_on(void)
 	live_start(&live, &config);
 	for (uint32_t user = 2; user < 6; user++) {
 		live_wait(&live, fragments_were_read_since,
-			  (uint32_t)count_of(&live.queues[0].lab->fragments));
+			  (uint32_t)count_of(&live.queues[0].notes->fragments));
 		replace_consumer(&live, user);
 	}
 	live_shut_down(&live);
@@ -384,7 +384,7 @@ static void scribble_once(struct live_consumer *consumer, struct zcrx_rng *rng)
 		shm_store_relaxed_u32(&consumer->bells->nic.seq, (uint32_t)number, POINT_BELL_SEQ);
 		break;
 	case 7:
-		shm_store_relaxed_u64(&queue->lab->checked, number, POINT_LOG);
+		shm_store_relaxed_u64(&queue->notes->checked, number, POINT_LOG);
 		break;
 	default: /* now and then what an honest one might write, so that traffic flows */
 		shm_store_relaxed_u64(&slot->off, niov << 12, POINT_RQE_STORE);

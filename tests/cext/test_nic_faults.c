@@ -134,8 +134,8 @@ static void the_consumer_is_told_what_a_mark_stands_for(void)
 	struct wire wire;
 
 	init(&wire, LENS(100), rules, 2);
-	CHECK_EQ(word_of(&wire.queue->lab->mark_kinds[0]), ZCRX_FAULT_NONE);
-	CHECK_EQ(word_of(&wire.queue->lab->mark_kinds[1]), ZCRX_FAULT_NIC_REORDER);
+	CHECK_EQ(word_of(&wire.queue->notes->mark_kinds[0]), ZCRX_FAULT_NONE);
+	CHECK_EQ(word_of(&wire.queue->notes->mark_kinds[1]), ZCRX_FAULT_NIC_REORDER);
 	wire_free(&wire);
 }
 

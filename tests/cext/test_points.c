@@ -551,7 +551,7 @@ static void a_post_is_seen_or_rung_wherever_it_falls(void)
 
 struct delivery {
 	struct queue_memory memory;
-	struct zcrx_nq nq;
+	struct zcrx_nic_queue nq;
 	uint32_t generation[NIOVS];
 	bool made;
 };
@@ -571,22 +571,22 @@ static void set_delivery(void *scene)
 	delivery->nq.queue = delivery->memory.queue;
 	delivery->nq.generation = delivery->generation;
 	grant(&delivery->memory.queue, 1);
-	REQUIRE(zcrx_nq_room(&delivery->nq, 1, 1) == ZCRX_OFFERED);
-	zcrx_nq_open(&delivery->nq);
-	zcrx_nq_fragment(&delivery->nq, 0, 64, 0);
-	zcrx_nq_fragment(&delivery->nq, 0, 64, 0);
-	zcrx_nq_publish(&delivery->nq);
+	REQUIRE(zcrx_nic_queue_room(&delivery->nq, 1, 1) == ZCRX_OFFERED);
+	zcrx_nic_queue_open(&delivery->nq);
+	zcrx_nic_queue_fragment(&delivery->nq, 0, 64, 0);
+	zcrx_nic_queue_fragment(&delivery->nq, 0, 64, 0);
+	zcrx_nic_queue_publish(&delivery->nq);
 }
 
 static void deliver_the_rest(void *scene)
 {
-	struct zcrx_nq *nq = &((struct delivery *)scene)->nq;
+	struct zcrx_nic_queue *nq = &((struct delivery *)scene)->nq;
 
-	zcrx_nq_fragment(nq, 0, 64, 0);
-	zcrx_nq_publish(nq);
-	zcrx_nq_fragment(nq, 0, 64, 0);
-	zcrx_nq_close(nq);
-	zcrx_nq_publish(nq);
+	zcrx_nic_queue_fragment(nq, 0, 64, 0);
+	zcrx_nic_queue_publish(nq);
+	zcrx_nic_queue_fragment(nq, 0, 64, 0);
+	zcrx_nic_queue_close(nq);
+	zcrx_nic_queue_publish(nq);
 }
 
 static void scrub_delivery(void *scene)
@@ -672,7 +672,7 @@ static void judge_leaving(void *scene)
 	struct leaving *leaving = scene;
 
 	CHECK_EQ(leaving->result, 1);
-	CHECK_EQ(count_of(&leaving->memory.queue.lab->fragments), 1);
+	CHECK_EQ(count_of(&leaving->memory.queue.notes->fragments), 1);
 }
 
 static void a_consumer_reads_everything_whenever_it_is_asked_to_leave(void)

@@ -615,12 +615,12 @@ static void a_checked_log_is_never_overtaken_whatever_the_user_says(void)
 	rig.ifq->is_checked = true;
 	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head - 1, POINT_RQ_TAIL_STORE);
 	/* The user's own word for how far it was looked at counts for nothing. */
-	shm_store_release_u64(&rig.queue->lab->checked, UINT64_MAX, POINT_LOG);
+	shm_store_release_u64(&rig.queue->notes->checked, UINT64_MAX, POINT_LOG);
 	CHECK_EQ(zcrx_ifq_available(rig.ifq), 8);
 	CHECK_EQ(refill(&rig), 8);
 	CHECK_EQ(zcrx_ifq_available(rig.ifq), 0);
 	CHECK_EQ(refill(&rig), 0);
-	shm_store_release_u64(&rig.queue->lab->checked, 0, POINT_LOG);
+	shm_store_release_u64(&rig.queue->notes->checked, 0, POINT_LOG);
 	shm_store_release_u64(&rig.ifq->shared->checked, 3, POINT_LOG);
 	CHECK_EQ(zcrx_ifq_available(rig.ifq), 3);
 	CHECK_EQ(refill(&rig), 3);

@@ -50,7 +50,7 @@ static void consume_of(struct desk *desk, uint16_t intent, uint32_t due, uint32_
 	desk->queue->intents[slot] = intent;
 	desk->queue->dues[slot] = (uint16_t)due;
 	desk->queue->ifq.niov_log[slot] = (uint16_t)niov;
-	shm_store_release_u64(&desk->queue->lab->written, desk->written, POINT_LOG);
+	shm_store_release_u64(&desk->queue->notes->written, desk->written, POINT_LOG);
 	shm_log_put(desk->queue->ifq.verdict_log, slot, verdict);
 	shm_store_release_u64(&desk->queue->ifq.shared->consumed, desk->written, POINT_LOG);
 }
@@ -97,7 +97,7 @@ static void what_must_be_is_tabulated_without_complaint(void)
 	CHECK_EQ(desk.reconciler.table[ZCRX_INTENT_VALID][ZCRX_STILL_REFERENCED], 1);
 	CHECK_EQ(desk.reconciler.table[RULE][ZCRX_BAD_PAD], 1);
 	CHECK_EQ(desk.reconciler.table[RULE][ZCRX_ACCEPTED], 0);
-	CHECK_EQ(count_of(&desk.queue->lab->checked), 5); /* the user may write on */
+	CHECK_EQ(count_of(&desk.queue->notes->checked), 5); /* the user may write on */
 	desk_free(&desk);
 }
 
@@ -117,7 +117,7 @@ static void a_real_refill_reconciles(void)
 	desk.queue->intents[0] = bad_pad;
 	zcrx_rq_user_put(&user, 0, 0, 9);
 	desk.queue->intents[1] = valid;
-	shm_store_release_u64(&desk.queue->lab->written, 2, POINT_LOG);
+	shm_store_release_u64(&desk.queue->notes->written, 2, POINT_LOG);
 	zcrx_rq_user_put(&user, (uint64_t)niov << 12 | UINT64_C(1) << 44, 0, 0);
 	zcrx_rq_user_publish(&user);
 	CHECK_EQ(zcrx_ifq_refill_ring(&desk.queue->ifq, pool), 2);
@@ -155,7 +155,7 @@ static void a_wrong_verdict_is_found_with_its_ring_index(void)
 	desk_free(&desk);
 }
 
-/* The lab is the user's to write: an intent can be any two bytes. */
+/* The notes is the user's to write: an intent can be any two bytes. */
 static void an_intent_that_no_rule_has_is_a_mismatch(void)
 {
 	struct desk desk;

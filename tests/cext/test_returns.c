@@ -20,8 +20,8 @@ static void a_return_of_what_was_received_must_succeed(void)
 		CHECK_MEANT(&giver, niov, VALID, SUCCEEDS);
 		CHECK_EQ(taken(&giver).off, niov << 12);
 	}
-	CHECK_EQ(LAB(&giver, rqe_submitted), 8);
-	CHECK_EQ(LAB(&giver, rqe_valid), 8);
+	CHECK_EQ(NOTES(&giver, rqe_submitted), 8);
+	CHECK_EQ(NOTES(&giver, rqe_valid), 8);
 	giver_free(&giver);
 }
 
@@ -48,7 +48,7 @@ static void a_stray_return_must_succeed_while_more_was_received_than_written(voi
 			CHECK_EQ(taken(&giver).off, 4 << 12);
 			CHECK_EQ(taken(&giver).off, 3 << 12);
 		}
-		CHECK_EQ(LAB(&giver, injected[0]), 3);
+		CHECK_EQ(NOTES(&giver, injected[0]), 3);
 		giver_free(&giver);
 	}
 }
@@ -298,8 +298,8 @@ static void both_ways_write_the_same_when_no_rule_writes_anything(void)
 		CHECK_BYTES(other.queue->ifq.rq.rqes, quick.queue->ifq.rq.rqes, 16 * 128);
 		CHECK_BYTES(other.returns.holdings.known, quick.returns.holdings.known,
 			    8 * sizeof(struct zcrx_known));
-		CHECK_EQ(LAB(&other, rqe_submitted), LAB(&quick, rqe_submitted));
-		CHECK_EQ(LAB(&other, rqe_valid), LAB(&quick, rqe_valid));
+		CHECK_EQ(NOTES(&other, rqe_submitted), NOTES(&quick, rqe_submitted));
+		CHECK_EQ(NOTES(&other, rqe_valid), NOTES(&quick, rqe_valid));
 		giver_free(&other);
 	}
 	giver_free(&quick);
@@ -333,7 +333,7 @@ static void staged_entries_survive_a_ring_with_room_for_one(void)
 		struct io_uring_zcrx_rqe got, expected = taken(&wide);
 
 		zcrx_returns_flush(&narrow.returns);
-		CHECK_EQ(LAB(&narrow, rqe_submitted), i + 1);
+		CHECK_EQ(NOTES(&narrow, rqe_submitted), i + 1);
 		got = taken(&narrow);
 		CHECK_BYTES(&got, &expected, sizeof(got));
 		CHECK_EQ(narrow.queue->intents[i], wide.queue->intents[i]);
@@ -341,8 +341,8 @@ static void staged_entries_survive_a_ring_with_room_for_one(void)
 	CHECK_EQ(zcrx_returns_flush(&narrow.returns), 0);
 	CHECK_EQ(written(&narrow), 0);
 	for (size_t i = 0; i < COUNT_OF(rules); i++)
-		CHECK_EQ(LAB(&narrow, injected[i]), LAB(&wide, injected[i]));
-	CHECK_EQ(LAB(&narrow, rqe_valid), 6);
+		CHECK_EQ(NOTES(&narrow, injected[i]), NOTES(&wide, injected[i]));
+	CHECK_EQ(NOTES(&narrow, rqe_valid), 6);
 	giver_free(&narrow);
 	giver_free(&wide);
 }
@@ -362,9 +362,9 @@ static void hoarded_fragments_are_never_written_and_no_more_than_asked_for(void)
 	CHECK_EQ(taken(&giver).off, 1 << 12); /* 0 and 2 stay */
 	for (uint32_t niov = 3; niov < 8; niov++)
 		CHECK_EQ(taken(&giver).off, niov << 12);
-	CHECK_EQ(LAB(&giver, hoarded), 2);
-	CHECK_EQ(LAB(&giver, rqe_submitted), 6);
-	CHECK_EQ(LAB(&giver, pending_returns), 0);
+	CHECK_EQ(NOTES(&giver, hoarded), 2);
+	CHECK_EQ(NOTES(&giver, rqe_submitted), 6);
+	CHECK_EQ(NOTES(&giver, pending_returns), 0);
 	CHECK_EQ(giver.returns.ordinal, 8); /* they were returns that came up */
 	CHECK_EQ(giver.returns.holdings.known[0].balance,
 		 1); /* a stray return of it must succeed */
@@ -385,17 +385,17 @@ static void check_early(bool changes, uint32_t consequences)
 	struct giver giver;
 
 	giver_init_small(&giver, &checking, rules, 2);
-	found = giver.queue->lab->consequence;
+	found = giver.queue->notes->consequence;
 	receive_and_give(&giver, 2, 1);
 	receive_and_give(&giver, 3, 1);
 	CHECK_MEANT(&giver, 1, SECOND, SUCCEEDS);
 	bytes_of(&giver, 3)[9] ^= changes;
 	receive_and_give(&giver, 4, 1);
 	zcrx_returns_flush(&giver.returns);
-	CHECK_EQ(LAB(&giver, consequence_count), consequences);
-	CHECK_EQ(LAB(&giver, consequences[1]), consequences);
-	CHECK_EQ(LAB(&giver, consequences[0]), 0);
-	CHECK_EQ(LAB(&giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequence_count), consequences);
+	CHECK_EQ(NOTES(&giver, consequences[1]), consequences);
+	CHECK_EQ(NOTES(&giver, consequences[0]), 0);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 0);
 	if (consequences) {
 		CHECK_EQ(found->rule, 1);
 		CHECK_EQ(found->kind, ZCRX_BYTES_CHANGED);
@@ -405,7 +405,7 @@ static void check_early(bool changes, uint32_t consequences)
 		CHECK_EQ(found->position, 1);
 	}
 	zcrx_returns_flush(&giver.returns);
-	CHECK_EQ(LAB(&giver, consequence_count), consequences); /* looked at once */
+	CHECK_EQ(NOTES(&giver, consequence_count), consequences); /* looked at once */
 	giver_free(&giver);
 }
 
@@ -426,10 +426,10 @@ static void an_early_return_is_not_looked_at_before_its_time(void)
 	receive_and_give(&giver, 4, 1);
 	receive_and_give(&giver, 5, 1);
 	zcrx_returns_flush(&giver.returns);
-	CHECK_EQ(LAB(&giver, consequence_count), 0);
+	CHECK_EQ(NOTES(&giver, consequence_count), 0);
 	receive_and_give(&giver, 6, 1);
 	zcrx_returns_flush(&giver.returns);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
 	giver_free(&giver);
 }
 
@@ -448,8 +448,8 @@ static void an_early_return_is_blamed_at_its_own_position(void)
 	CHECK_MEANT(&giver, 2, SECOND, SUCCEEDS);
 	bytes_of(&giver, 3)[9] ^= 1;
 	zcrx_returns_flush(&giver.returns);
-	REQUIRE(LAB(&giver, consequence_count) == 1);
-	CHECK_EQ(giver.queue->lab->consequence[0].position, 2);
+	REQUIRE(NOTES(&giver, consequence_count) == 1);
+	CHECK_EQ(giver.queue->notes->consequence[0].position, 2);
 	giver_free(&giver);
 }
 
@@ -471,8 +471,8 @@ static void a_tail_ahead_publishes_as_many_more_and_says_what_they_mean(void)
 	receive(&giver, 3, 2);
 	receive_and_give(&giver, 6, 1);
 	CHECK_EQ(word_of(giver.queue->ifq.rq.tail), shape.initial_index + 4 + 5);
-	CHECK_EQ(LAB(&giver, rqe_submitted), 4 + 5);
-	CHECK_EQ(LAB(&giver, rqe_valid), 4);
+	CHECK_EQ(NOTES(&giver, rqe_submitted), 4 + 5);
+	CHECK_EQ(NOTES(&giver, rqe_valid), 4);
 	REQUIRE(written(&giver) == 6);
 	CHECK_EQ(taken(&giver).off, 6 << 12);
 	for (uint32_t i = 0; i < 4; i++)
@@ -559,7 +559,7 @@ static void a_head_that_was_scribbled_on_loses_no_return(void)
 		}
 	}
 	CHECK_EQ(written(&giver), 0);
-	CHECK_EQ(LAB(&giver, injected[0]), 64);
+	CHECK_EQ(NOTES(&giver, injected[0]), 64);
 	giver_free(&giver);
 }
 
@@ -591,20 +591,20 @@ static void bytes_that_are_wrong_are_blamed_on_the_stray_that_named_their_buffer
 	struct giver giver;
 
 	init_stray(&giver);
-	found = giver.queue->lab->consequence;
+	found = giver.queue->notes->consequence;
 	commit_stray(&giver);
 	receive_changed(&giver, 4, 7);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
-	CHECK_EQ(LAB(&giver, consequences[1]), 1);
-	CHECK_EQ(LAB(&giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, consequences[1]), 1);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 0);
 	CHECK_EQ(found->rule, 1);
 	CHECK_EQ(found->kind, ZCRX_BYTES_CHANGED);
 	CHECK_EQ(found->niov, 4);
 	CHECK_EQ(found->seq, 107);
 	CHECK_EQ(found->position, 3);
 	receive_changed(&giver, 5, 1); /* no rule had to do with that one */
-	CHECK_EQ(LAB(&giver, integrity_errors), 1);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 1);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
 	giver_free(&giver);
 }
 
@@ -639,15 +639,15 @@ static void a_fault_of_the_nic_that_is_not_found_is_recorded_as_what_it_is(void)
 
 		shape.flight_entries = 16;
 		giver_init(&giver, &shape, &checking, &rule, 1);
-		shm_store_relaxed_u32(&giver.queue->lab->mark_kinds[FIRST - 1], missed[i].kind,
+		shm_store_relaxed_u32(&giver.queue->notes->mark_kinds[FIRST - 1], missed[i].kind,
 				      POINT_LOG);
 		held = fragment_of(&giver, 4, 1);
 		held.mark = FIRST;
 		zcrx_findings_received(&giver.returns.findings, &held, 0);
 		CHECK_EQ(error_recorded(&giver), missed[i].error);
-		CHECK_EQ(LAB(&giver, integrity_errors), 1);
+		CHECK_EQ(NOTES(&giver, integrity_errors), 1);
 		receive_changed(&giver, 5, 1);
-		CHECK_EQ(LAB(&giver, integrity_errors), 2);
+		CHECK_EQ(NOTES(&giver, integrity_errors), 2);
 		CHECK_EQ(error_recorded(&giver), ZCRX_ERROR_BYTES_CHANGED);
 		giver_free(&giver);
 	}
@@ -659,12 +659,12 @@ static void a_buffer_given_again_is_blamed_on_the_stray_that_freed_it(void)
 	struct giver giver;
 
 	init_stray(&giver);
-	found = giver.queue->lab->consequence;
+	found = giver.queue->notes->consequence;
 	receive(&giver, 4, 6);
 	commit_stray(&giver);
 	receive(&giver, 4, 7);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
-	CHECK_EQ(LAB(&giver, ownership_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, ownership_errors), 0);
 	CHECK_EQ(found->rule, 1);
 	CHECK_EQ(found->kind, ZCRX_GIVEN_AGAIN);
 	CHECK_EQ(found->niov, 4);
@@ -673,8 +673,8 @@ static void a_buffer_given_again_is_blamed_on_the_stray_that_freed_it(void)
 	CHECK_EQ(found->position, 3);
 	receive(&giver, 5, 1);
 	receive(&giver, 5, 2); /* no rule had to do with that one */
-	CHECK_EQ(LAB(&giver, ownership_errors), 1);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, ownership_errors), 1);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
 	giver_free(&giver);
 }
 
@@ -694,16 +694,16 @@ static void a_corruption_on_purpose_must_be_found(void)
 	held.crc ^= 1;
 	zcrx_findings_received(&giver.returns.findings, &held, 0);
 	give(&giver, held); /* not found a second time */
-	CHECK_EQ(LAB(&giver, integrity_errors), 0);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
-	CHECK_EQ(LAB(&giver, consequences[1]), 1);
-	CHECK_EQ(giver.queue->lab->consequence[0].kind, ZCRX_CORRUPT_FOUND);
-	CHECK_EQ(giver.queue->lab->consequence[0].niov, 3);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, consequences[1]), 1);
+	CHECK_EQ(giver.queue->notes->consequence[0].kind, ZCRX_CORRUPT_FOUND);
+	CHECK_EQ(giver.queue->notes->consequence[0].niov, 3);
 	held = fragment_of(&giver, 4, 1);
 	held.mark = SECOND;
 	zcrx_findings_received(&giver.returns.findings, &held, 0);
-	CHECK_EQ(LAB(&giver, integrity_errors), 1);
-	CHECK_EQ(LAB(&giver, consequence_count), 1);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 1);
+	CHECK_EQ(NOTES(&giver, consequence_count), 1);
 	giver_free(&giver);
 }
 
@@ -716,10 +716,10 @@ static void all_consequences_are_counted_and_the_first_are_kept(void)
 	commit_stray(&giver);
 	for (uint32_t i = 0; i < count; i++)
 		receive_changed(&giver, 4, 1);
-	CHECK_EQ(LAB(&giver, consequence_count), count);
-	CHECK_EQ(LAB(&giver, consequences[1]), count);
-	CHECK_EQ(giver.queue->lab->consequence[ZCRX_CONSEQUENCES_MAX - 1].niov, 4);
-	CHECK_EQ(count_of(&giver.queue->lab->checked), 0); /* what lies behind them */
+	CHECK_EQ(NOTES(&giver, consequence_count), count);
+	CHECK_EQ(NOTES(&giver, consequences[1]), count);
+	CHECK_EQ(giver.queue->notes->consequence[ZCRX_CONSEQUENCES_MAX - 1].niov, 4);
+	CHECK_EQ(count_of(&giver.queue->notes->checked), 0); /* what lies behind them */
 	giver_free(&giver);
 }
 
@@ -789,8 +789,8 @@ static void a_foreign_write_is_suspected_until_its_bytes_are_over(void)
 	niov = suspect_of(&giver);
 	take_all(&giver);
 	receive_changed(&giver, niov, 1);
-	CHECK_EQ(LAB(&giver, consequences[0]), 1);
-	CHECK_EQ(LAB(&giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequences[0]), 1);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 0);
 	giver_free(&giver);
 
 	init_foreign(&giver);
@@ -798,8 +798,8 @@ static void a_foreign_write_is_suspected_until_its_bytes_are_over(void)
 	generations = generations_under_suspicion(&giver, niov);
 	CHECK(generations > 2 && generations < 6);
 	receive_changed(&giver, niov, 100);
-	CHECK_EQ(LAB(&giver, consequences[0]), 0);
-	CHECK_EQ(LAB(&giver, integrity_errors), 1);
+	CHECK_EQ(NOTES(&giver, consequences[0]), 0);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 1);
 	giver_free(&giver);
 }
 
@@ -831,8 +831,8 @@ static void a_stray_is_suspected_for_ever(void)
 	CHECK_EQ(suspect_of(&giver), 4);
 	CHECK_EQ(generations_under_suspicion(&giver, 4), 20);
 	receive_changed(&giver, 4, 100);
-	CHECK_EQ(LAB(&giver, consequences[1]), 1);
-	CHECK_EQ(LAB(&giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequences[1]), 1);
+	CHECK_EQ(NOTES(&giver, integrity_errors), 0);
 	giver_free(&giver);
 }
 
@@ -861,7 +861,7 @@ static uint32_t rqes_of(const struct zcrx_fault_rule *rules, uint32_t count,
 
 			to[found++] = (struct written_rqe){.rqe = taken(&giver), .intent = intent};
 		}
-		shm_store_release_u64(&giver.queue->lab->checked, found, POINT_LOG);
+		shm_store_release_u64(&giver.queue->notes->checked, found, POINT_LOG);
 	}
 	*journal = *giver.queue->journals[ZCRX_JOURNAL_CONSUMER];
 	giver_free(&giver);
@@ -968,7 +968,7 @@ static void a_users_fault_is_told_where_it_stands(void)
 	CHECK_EQ(custom.told.valid.off, 2 << 12);
 	CHECK_EQ(custom.told.history_count, 2);
 	CHECK_EQ(custom.told.history[1].off, 1 << 12);
-	CHECK_EQ(LAB(&custom.giver, injected[0]), 1);
+	CHECK_EQ(NOTES(&custom.giver, injected[0]), 1);
 	CHECK_EQ(written(&custom.giver), 4); /* it answered with nothing */
 	giver_free(&custom.giver);
 }
@@ -1012,8 +1012,8 @@ static void a_users_stray_is_suspected_like_any_other(void)
 	CHECK(custom.giver.returns.holdings.known[4].strayed);
 	CHECK(!custom.giver.returns.holdings.known[3].strayed);
 	receive(&custom.giver, 4, 2); /* while its first life is held */
-	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
-	CHECK_EQ(LAB(&custom.giver, ownership_errors), 0);
+	CHECK_EQ(NOTES(&custom.giver, consequences[0]), 1);
+	CHECK_EQ(NOTES(&custom.giver, ownership_errors), 0);
 	giver_free(&custom.giver);
 }
 
@@ -1064,7 +1064,7 @@ static void no_entry_in_place_of_a_return_keeps_the_fragment(void)
 	custom.in_place = 1;
 	receive_and_give(&custom.giver, 3, 1);
 	CHECK_EQ(written(&custom.giver), 0);
-	CHECK_EQ(LAB(&custom.giver, hoarded), 1);
+	CHECK_EQ(NOTES(&custom.giver, hoarded), 1);
 	receive_and_give(&custom.giver, 4, 1);
 	CHECK_EQ(written(&custom.giver), 1);
 	giver_free(&custom.giver);
@@ -1145,8 +1145,8 @@ static void what_a_users_fault_wrote_is_put_down_to_it(void)
 	for (uint32_t niov = 0; niov < 8; niov++)
 		CHECK_EQ(custom.giver.returns.holdings.known[niov].suspect, niov == 2 || niov == 5);
 	give(&custom.giver, held);
-	CHECK_EQ(LAB(&custom.giver, consequences[0]), 1);
-	CHECK_EQ(LAB(&custom.giver, integrity_errors), 0);
+	CHECK_EQ(NOTES(&custom.giver, consequences[0]), 1);
+	CHECK_EQ(NOTES(&custom.giver, integrity_errors), 0);
 	giver_free(&custom.giver);
 }
 

@@ -76,7 +76,7 @@ static void init_liar(struct giver *giver, struct zcrx_reconciler *reconciler, u
 	settle(giver, reconciler);
 	give(giver, deliver_one(giver, 1));
 	CHECK_EQ(giver->returns.ring_faults.astray, FIRST);
-	CHECK_EQ(word_of(&giver->queue->lab->astray_rule), FIRST);
+	CHECK_EQ(word_of(&giver->queue->notes->astray_rule), FIRST);
 }
 
 static void check_claimed(struct giver *giver, uint64_t from)
@@ -93,12 +93,12 @@ static void check_recovered(struct giver *giver)
 	uint32_t entries = giver->queue->shape.rq_entries;
 
 	CHECK_EQ(giver->returns.ring_faults.astray, 0);
-	CHECK_EQ(word_of(&giver->queue->lab->astray_rule), 0);
+	CHECK_EQ(word_of(&giver->queue->notes->astray_rule), 0);
 	CHECK_EQ(tail, giver->returns.writer.rq.cached_tail);
 	CHECK_EQ(tail - giver->queue->shape.initial_index,
 		 (uint32_t)giver->returns.writer.position);
 	CHECK(tail - word_of(giver->queue->ifq.rq.head) >= (entries < 64 ? entries : 64));
-	CHECK_EQ(count_of(&giver->queue->lab->written), giver->returns.writer.position);
+	CHECK_EQ(count_of(&giver->queue->notes->written), giver->returns.writer.position);
 }
 
 static void what_was_taken_beyond_the_tail_is_claimed_by_its_bytes(void)
@@ -188,7 +188,7 @@ static void a_scribbled_head_is_never_near_the_true_one(void)
 	for (uint32_t i = 0; i < 100000; i++) {
 		uint32_t index = (uint32_t)zcrx_rng_next(&rng);
 		uint32_t random = i == 0 ? 0 : i == 1 ? UINT32_MAX : (uint32_t)zcrx_rng_next(&rng);
-		uint32_t apart = zcrx_ringf_scribble(index, random) - index;
+		uint32_t apart = zcrx_ring_faults_scribble(index, random) - index;
 
 		CHECK(apart >= 1U << 24 && apart <= UINT32_MAX - (1U << 24));
 	}
@@ -204,12 +204,12 @@ static void the_last_head_is_not_lost_under_a_scribble(void)
 		receive_and_give(&giver, niov, 1);
 	taken(&giver);
 	taken(&giver);
-	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 5);
+	zcrx_ring_faults_scribble_head(&giver.returns.ring_faults, 5);
 	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 2);
-	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 77); /* over the first */
+	zcrx_ring_faults_scribble_head(&giver.returns.ring_faults, 77); /* over the first */
 	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 2);
 	taken(&giver);
-	zcrx_ringf_scribble_head(&giver.returns.ring_faults, 78);
+	zcrx_ring_faults_scribble_head(&giver.returns.ring_faults, 78);
 	CHECK_EQ(giver.returns.writer.rq.cached_head, giver.queue->shape.initial_index + 3);
 	giver_free(&giver);
 }
@@ -300,7 +300,7 @@ static void a_return_over_another_is_found_twice_and_may_rob_those_between(void)
 
 	init_overrun(&giver, 1024);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 1);
-	CHECK_EQ(LAB(&giver, injected[0]), 1);
+	CHECK_EQ(NOTES(&giver, injected[0]), 1);
 	CHECK_EQ(giver.returns.writer.position, 10);
 	CHECK_EQ(word_of(giver.queue->ifq.rq.tail), giver.queue->shape.initial_index + 10);
 	/* At their first place they are what was there, or what is there now. */
@@ -312,7 +312,7 @@ static void a_return_over_another_is_found_twice_and_may_rob_those_between(void)
 	CHECK_MEANT(&giver, 9, FIRST, MAY_FIND_NOTHING);
 	CHECK_EQ(slot_of(&giver, 0).off, 6 << 12);
 	CHECK_EQ(slot_of(&giver, 1).off, 1 << 12);
-	CHECK_EQ(LAB(&giver, rqe_valid), 10);
+	CHECK_EQ(NOTES(&giver, rqe_valid), 10);
 	giver_free(&giver);
 }
 
@@ -329,13 +329,13 @@ static void an_overrun_waits_for_a_full_ring_and_for_the_other_rules(void)
 	giver_init(&giver, &shape, &plain, rules, 2);
 	for (uint32_t niov = 0; niov < 7; niov++)
 		receive_and_give(&giver, niov, 1);
-	CHECK_EQ(LAB(&giver, injected[0]), 0);
+	CHECK_EQ(NOTES(&giver, injected[0]), 0);
 	for (uint32_t i = 0; i < 8; i++)
 		zcrx_returns_give(&giver.returns, receive(&giver, i, 2));
 	zcrx_returns_flush(&giver.returns);
-	CHECK_EQ(LAB(&giver, injected[0]), 1);
+	CHECK_EQ(NOTES(&giver, injected[0]), 1);
 	CHECK_EQ(giver.returns.ordinal, 10); /* the eleventh has a malformed entry before it */
-	CHECK_EQ(LAB(&giver, injected[1]), 0);
+	CHECK_EQ(NOTES(&giver, injected[1]), 0);
 	giver_free(&giver);
 }
 
@@ -353,22 +353,22 @@ static void returns_are_forgotten_when_the_ring_is_full_and_not_before(void)
 	giver_init(&giver, &shape, &plain, rules, 2);
 	for (uint32_t niov = 0; niov < 8; niov++)
 		receive_and_give(&giver, niov, 1);
-	CHECK_EQ(LAB(&giver, injected[0]), 0);
-	CHECK_EQ(LAB(&giver, hoarded), 0);
+	CHECK_EQ(NOTES(&giver, injected[0]), 0);
+	CHECK_EQ(NOTES(&giver, hoarded), 0);
 	for (uint32_t niov = 0; niov < 4; niov++)
 		zcrx_returns_give(&giver.returns, receive(&giver, niov, 2));
 	/* Two go before the other rule's turn; it and what follows wait for room. */
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2);
-	CHECK_EQ(LAB(&giver, injected[0]), 1);
-	CHECK_EQ(LAB(&giver, hoarded), 2);
-	CHECK_EQ(LAB(&giver, injected[1]), 0);
+	CHECK_EQ(NOTES(&giver, injected[0]), 1);
+	CHECK_EQ(NOTES(&giver, hoarded), 2);
+	CHECK_EQ(NOTES(&giver, injected[1]), 0);
 	CHECK_EQ(giver.returns.writer.position, 8);
 	CHECK_EQ(giver.returns.ordinal, 10);
 	CHECK_EQ(giver.returns.holdings.known[0].held, 0);
 	CHECK_EQ(giver.returns.holdings.known[0].balance, 1); /* its reference is still out */
 	CHECK_EQ(giver.returns.holdings.known[2].held, 1);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 2); /* once is all */
-	CHECK_EQ(LAB(&giver, hoarded), 2);
+	CHECK_EQ(NOTES(&giver, hoarded), 2);
 	giver_free(&giver);
 }
 
@@ -379,7 +379,7 @@ static void an_overrun_ends_where_the_log_does(void)
 	init_overrun(&giver, 8);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
 	CHECK_EQ(giver.returns.writer.position, 8);
-	CHECK_EQ(LAB(&giver, injected[0]), 0);
+	CHECK_EQ(NOTES(&giver, injected[0]), 0);
 	for (uint32_t position = 0; position < 8; position++)
 		CHECK_MEANT(&giver, position, VALID, SUCCEEDS);
 	giver_free(&giver);
@@ -402,8 +402,8 @@ static void a_stalled_tail_publishes_nothing_before_its_time_and_then_everything
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
 	CHECK_EQ(written(&giver), 1); /* as the provider sees it */
-	CHECK_EQ(LAB(&giver, rqe_submitted), 8);
-	CHECK_EQ(count_of(&giver.queue->lab->written), 8);
+	CHECK_EQ(NOTES(&giver, rqe_submitted), 8);
+	CHECK_EQ(count_of(&giver.queue->notes->written), 8);
 	giver.returns.writer.withheld_until = 0;
 	CHECK_EQ(zcrx_returns_flush(&giver.returns), 3);
 	CHECK_EQ(written(&giver), 8);
@@ -425,7 +425,7 @@ static void a_buffer_comes_again_before_the_copies_of_its_return_find_room(void)
 	receive_and_give(&giver, 3, 1);
 	taken(&giver);
 	receive(&giver, 3, 2);
-	CHECK_EQ(LAB(&giver, ownership_errors), 0);
+	CHECK_EQ(NOTES(&giver, ownership_errors), 0);
 	CHECK_EQ(giver.returns.holdings.known[3].held, 1);
 	for (uint32_t i = 0; i < 4; i++) {
 		zcrx_returns_flush(&giver.returns);
@@ -450,7 +450,7 @@ static void as_many_returns_wait_as_there_are_and_in_their_order(void)
 			taken(&giver);
 	}
 	for (uint64_t i = 1; i < count; i++) {
-		shm_store_release_u64(&giver.queue->lab->checked, giver.returns.writer.position,
+		shm_store_release_u64(&giver.queue->notes->checked, giver.returns.writer.position,
 				      POINT_LOG);
 		zcrx_returns_flush(&giver.returns);
 		CHECK_EQ(taken(&giver).off, (i % 8) << 12);
@@ -512,7 +512,7 @@ static void a_return_goes_through_the_other_ring_one_at_a_time(void)
 		pair_init(&pair, &rule);
 		receive_and_give(&pair.first, 3, 1);
 		CHECK_EQ(written(&pair.first), 0);
-		CHECK_EQ(LAB(&pair.first, hoarded), 1);
+		CHECK_EQ(NOTES(&pair.first, hoarded), 1);
 		receive_and_give(&pair.first, 4, 1); /* the other is still on its way */
 		CHECK_EQ(taken(&pair.first).off, 4 << 12);
 		CHECK_EQ(zcrx_returns_flush(&pair.returns), 0);
@@ -676,9 +676,9 @@ static void a_consequence_of_a_lie_is_its_own_before_it_is_put_right(void)
 	refill(&giver); /* stale entries: the zeros name buffer 0 */
 	refill(&giver);
 	receive(&giver, 0, 6); /* given again while it is held */
-	CHECK_EQ(LAB(&giver, ownership_errors), 0);
-	CHECK_EQ(LAB(&giver, consequences[0]), 1);
-	CHECK_EQ(giver.queue->lab->consequence[0].niov, 0);
+	CHECK_EQ(NOTES(&giver, ownership_errors), 0);
+	CHECK_EQ(NOTES(&giver, consequences[0]), 1);
+	CHECK_EQ(giver.queue->notes->consequence[0].niov, 0);
 	giver_free(&giver);
 }
 
@@ -689,11 +689,11 @@ static void a_consequence_of_a_scrub_is_its_own_before_the_user_knows(void)
 	init_scrubbed(&giver, NULL, 0);
 	receive(&giver, 3, 1);
 	receive(&giver, 3, 2);
-	CHECK_EQ(LAB(&giver, ownership_errors), 1); /* nothing explains that */
+	CHECK_EQ(NOTES(&giver, ownership_errors), 1); /* nothing explains that */
 	zcrx_queue_scrub_begin(giver.queue, SECOND);
 	receive(&giver, 1, 2);
-	CHECK_EQ(LAB(&giver, ownership_errors), 1);
-	CHECK_EQ(LAB(&giver, consequences[1]), 1);
+	CHECK_EQ(NOTES(&giver, ownership_errors), 1);
+	CHECK_EQ(NOTES(&giver, consequences[1]), 1);
 	giver_free(&giver);
 }
 
@@ -716,7 +716,7 @@ static void what_a_dead_liar_did_not_claim_is_claimed_for_it(void)
 	for (uint64_t at = written; at < written + count; at++)
 		CHECK_MEANT(&giver, at, FIRST,
 			    slot_of(&giver, at).__pad ? BAD_PAD : MAY_FIND_NOTHING);
-	CHECK_EQ(LAB(&giver, rqe_submitted), consumed(&giver));
+	CHECK_EQ(NOTES(&giver, rqe_submitted), consumed(&giver));
 	CHECK_EQ(zcrx_queue_claim(giver.queue), 0);
 	zcrx_reconcile(&reconciler, giver.queue);
 	CHECK_EQ(reconciler.checked, consumed(&giver));
@@ -735,17 +735,17 @@ static void what_no_rule_explains_is_legal_in_no_way(void)
 
 		init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
 		refill(&giver);
-		shm_store_relaxed_u32(&giver.queue->lab->astray_rule, rules[i], POINT_LOG);
+		shm_store_relaxed_u32(&giver.queue->notes->astray_rule, rules[i], POINT_LOG);
 		count = zcrx_queue_claim(giver.queue);
 		CHECK(count > 0);
-		shm_store_relaxed_u32(&giver.queue->lab->astray_rule, 0, POINT_LOG);
+		shm_store_relaxed_u32(&giver.queue->notes->astray_rule, 0, POINT_LOG);
 		zcrx_reconcile(&reconciler, giver.queue);
 		CHECK_EQ(reconciler.mismatch_count, count);
 		giver_free(&giver);
 	}
 }
 
-/* The user can write any number of RQEs into its lab. */
+/* The user can write any number of RQEs into its notes. */
 static void a_count_that_cannot_be_leads_out_of_no_log(void)
 {
 	const uint64_t written[] = {UINT64_MAX, (uint64_t)INT64_MAX + 1, NEVER / 2, 1000000};
@@ -755,7 +755,7 @@ static void a_count_that_cannot_be_leads_out_of_no_log(void)
 	init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
 	refill(&giver);
 	for (size_t i = 0; i < COUNT_OF(written); i++) {
-		shm_store_relaxed_u64(&giver.queue->lab->written, written[i], POINT_LOG);
+		shm_store_relaxed_u64(&giver.queue->notes->written, written[i], POINT_LOG);
 		zcrx_queue_claim(giver.queue);
 	}
 	giver_free(&giver);
@@ -764,7 +764,7 @@ static void a_count_that_cannot_be_leads_out_of_no_log(void)
 	init_liar(&giver, &reconciler, 64, ZCRX_FAULT_TAIL_RANDOM, 0);
 	refill(&giver);
 	shm_store_relaxed_u64(&giver.queue->ifq.shared->consumed, 100000, POINT_LOG);
-	shm_store_relaxed_u64(&giver.queue->lab->written, 7, POINT_LOG);
+	shm_store_relaxed_u64(&giver.queue->notes->written, 7, POINT_LOG);
 	CHECK_EQ(zcrx_queue_claim(giver.queue), 100000 - 7);
 	for (uint32_t i = 0; i < 16384; i++)
 		CHECK_EQ(giver.queue->intents[i], 0);

@@ -33,7 +33,7 @@
 struct site {
 	struct zcrx_mapping mapping;
 	struct zcrx_queue provider, control, user;
-	struct zcrx_nq nq;
+	struct zcrx_nic_queue nq;
 	uint32_t generation[NIOVS_MAX];
 	struct zcrx_reconciler reconciler;
 	struct zcrx_returns returns;
@@ -231,7 +231,7 @@ static void set_user(struct site *site, uint32_t user)
 {
 	zcrx_queue_set_user(&site->control, user);
 	provider_follows(site);
-	zcrx_nq_follow_user(&site->nq, NULL);
+	zcrx_nic_queue_follow_user(&site->nq, NULL);
 	CHECK(zcrx_queue_user_is(&site->control, user));
 }
 
@@ -289,7 +289,7 @@ static bool is_noticed(struct strictness *strictness, const struct site *site, u
 	desk->ifq.verdict_log[slot] = verdict;
 	desk->ifq.niov_log[slot] = queue->ifq.niov_log[from];
 	desk->area.scrubbed = queue->area.scrubbed;
-	shm_store_release_u64(&desk->lab->written, at + 1, POINT_LOG);
+	shm_store_release_u64(&desk->notes->written, at + 1, POINT_LOG);
 	shm_store_release_u64(&desk->ifq.shared->consumed, at + 1, POINT_LOG);
 	REQUIRE(zcrx_reconcile(reconciler, desk) == 1);
 	return reconciler->mismatch_count != 0;
@@ -300,12 +300,12 @@ static void measure(struct strictness *strictness, const struct site *site)
 {
 	const struct zcrx_queue *queue = &site->control;
 	uint64_t consumed = zcrx_queue_consumed(queue);
-	uint64_t written = count_of(&queue->lab->written);
+	uint64_t written = count_of(&queue->notes->written);
 	struct zcrx_account accounts[NIOVS_MAX], other[NIOVS_MAX];
 
 	memcpy(accounts, site->reconciler.accounts,
 	       sizeof(*accounts) * site->reconciler.account_count);
-	if (word_of(&queue->lab->astray_rule) && consumed > written)
+	if (word_of(&queue->notes->astray_rule) && consumed > written)
 		consumed = written;
 	for (uint64_t at = site->reconciler.checked; at < consumed; at++) {
 		uint8_t logged = queue->ifq.verdict_log[at & queue->ifq.log_mask];
@@ -354,9 +354,9 @@ static void scrub_living(struct site *site)
 
 static void end_scrub(struct site *site)
 {
-	const struct zcrx_lab_shared *lab = site->control.lab;
+	const struct zcrx_notes_shared *notes = site->control.notes;
 
-	if (site->is_scrubbing && word_of(&lab->scrubs_done) != word_of(&lab->scrubs_begun) &&
+	if (site->is_scrubbing && word_of(&notes->scrubs_done) != word_of(&notes->scrubs_begun) &&
 	    zcrx_queue_nic_is_quiet(&site->control))
 		zcrx_queue_scrub_end(&site->control);
 }
@@ -374,29 +374,29 @@ static void control_acts(void)
 
 /* ---- the NIC ------------------------------------------------------------------------------------- */
 
-static bool open_some_buffer(struct zcrx_nq *nq)
+static bool open_some_buffer(struct zcrx_nic_queue *nq)
 {
 	int64_t niov;
 
 	if (nq->has_open)
-		return zcrx_nq_room(nq, 1, 0) == ZCRX_OFFERED;
-	if (below(16) == 0 && zcrx_nq_room(nq, 1, 0) == ZCRX_OFFERED) {
+		return zcrx_nic_queue_room(nq, 1, 0) == ZCRX_OFFERED;
+	if (below(16) == 0 && zcrx_nic_queue_room(nq, 1, 0) == ZCRX_OFFERED) {
 		niov = zcrx_ifq_take_copy_buffer(&nq->queue.ifq);
 		if (niov < 0)
 			return false;
-		zcrx_nq_open_copy(nq, (uint32_t)niov);
+		zcrx_nic_queue_open_copy(nq, (uint32_t)niov);
 		return true;
 	}
-	if (zcrx_nq_room(nq, 1, 1) != ZCRX_OFFERED)
+	if (zcrx_nic_queue_room(nq, 1, 1) != ZCRX_OFFERED)
 		return false;
-	zcrx_nq_open(nq);
+	zcrx_nic_queue_open(nq);
 	return true;
 }
 
 static void nic_acts(void)
 {
 	struct site *site = any_site();
-	struct zcrx_nq *nq = &site->nq;
+	struct zcrx_nic_queue *nq = &site->nq;
 	uint32_t fragments = 1 + below(6);
 	uint8_t payload[1U << NIOV_SHIFT];
 
@@ -409,11 +409,12 @@ static void nic_acts(void)
 			payload[i] = (uint8_t)zcrx_rng_next(&world->rng);
 		shm_copy_payload(zcrx_area_niov(&nq->queue.area, nq->open_niov) + nq->open_off,
 				 payload, len);
-		zcrx_nq_fragment(nq, below(world->shape.flows_max), len, zcrx_crc32c(payload, len));
+		zcrx_nic_queue_fragment(nq, below(world->shape.flows_max), len,
+					zcrx_crc32c(payload, len));
 		if (nq->open_off >= 1U << NIOV_SHIFT || below(2))
-			zcrx_nq_close(nq);
+			zcrx_nic_queue_close(nq);
 	}
-	zcrx_nq_publish(nq);
+	zcrx_nic_queue_publish(nq);
 }
 
 /* ---- the provider ---------------------------------------------------------------------------------- */
@@ -702,8 +703,8 @@ static void drain(struct site *site)
 	uint32_t left = world->shape.rq_entries;
 
 	if (site->nq.has_open)
-		zcrx_nq_close(&site->nq);
-	zcrx_nq_publish(&site->nq);
+		zcrx_nic_queue_close(&site->nq);
+	zcrx_nic_queue_publish(&site->nq);
 	scrub(site);
 	while (left) {
 		uint32_t consumed;
@@ -737,12 +738,12 @@ static void judge(struct site *site)
 	}
 	CHECK_EQ(reconciler->lost, 0);
 	CHECK_EQ(reconciler->checked, zcrx_queue_consumed(control));
-	CHECK_EQ(count_of(&control->lab->integrity_errors), 0);
-	CHECK_EQ(count_of(&control->lab->ownership_errors), 0);
+	CHECK_EQ(count_of(&control->notes->integrity_errors), 0);
+	CHECK_EQ(count_of(&control->notes->ownership_errors), 0);
 	CHECK_EQ(count_of(&control->nic->ownership_violations), 0);
 	CHECK_EQ(count_of(&control->area.shared->ref_underflows), 0);
 	CHECK_EQ(count_of(&control->area.shared->freelist_overflows), 0);
-	zcrx_nq_return_grants(&site->nq);
+	zcrx_nic_queue_return_grants(&site->nq);
 	CHECK_EQ(zcrx_ifq_teardown(&site->provider.ifq), 0);
 	CHECK_EQ(zcrx_area_free_count(&site->provider.area), world->shape.num_niovs);
 }

@@ -14,7 +14,7 @@
 struct race {
 	struct giver giver; /* its view of the queue is the user's */
 	struct zcrx_queue provider, control;
-	struct zcrx_nq nq;
+	struct zcrx_nic_queue nq;
 	uint32_t generation[NIOVS];
 	struct zcrx_reconciler reconciler;
 	atomic_bool over;
@@ -52,13 +52,13 @@ static void *refill_and_deliver(void *context)
 		if (zcrx_ifq_refill_ring(ifq, zcrx_ifq_pool(ifq)) == 0)
 			sched_yield();
 		grant(&race->provider, 4);
-		while (zcrx_nq_room(&race->nq, 2, 1) == ZCRX_OFFERED) {
-			zcrx_nq_open(&race->nq);
-			zcrx_nq_fragment(&race->nq, 0, 64, 0);
-			zcrx_nq_fragment(&race->nq, 0, 64, 0);
-			zcrx_nq_close(&race->nq);
+		while (zcrx_nic_queue_room(&race->nq, 2, 1) == ZCRX_OFFERED) {
+			zcrx_nic_queue_open(&race->nq);
+			zcrx_nic_queue_fragment(&race->nq, 0, 64, 0);
+			zcrx_nic_queue_fragment(&race->nq, 0, 64, 0);
+			zcrx_nic_queue_close(&race->nq);
 		}
-		zcrx_nq_publish(&race->nq);
+		zcrx_nic_queue_publish(&race->nq);
 	}
 	return NULL;
 }
@@ -121,7 +121,7 @@ static void judge(struct race *race)
 	CHECK_EQ(reconciler->checked, zcrx_queue_consumed(&race->control));
 	CHECK_EQ(count_of(&race->control.nic->ownership_violations), 0);
 	zcrx_queue_scrub(&race->control, NULL);
-	zcrx_nq_return_grants(&race->nq);
+	zcrx_nic_queue_return_grants(&race->nq);
 	CHECK_EQ(zcrx_ifq_teardown(&race->provider.ifq), 0);
 }
 

@@ -230,7 +230,7 @@ def test_replaced_consumers_leave_no_descriptors_behind() -> None:
 
         def count(_sample: Sample) -> None:
             counts.append(len(os.listdir("/proc/self/fd")))
-            if len(session.crew.workers) > 6:  # however long it takes to replace one here
+            if len(session.processes.workers) > 6:  # however long it takes to replace one here
                 session.interrupt()
 
         report = session.run(count)

@@ -88,9 +88,9 @@ class Forger(Session):
         recorder = 64 + 32 * FLIGHT_ENTRIES
         sizes = layout_sizes(shape)
         self._kern: mmap.mmap = self._memory._queues[0]["kern"].map()
-        self._lab: mmap.mmap = self._memory._queues[0]["lab"].map()
+        self._lab: mmap.mmap = self._memory._queues[0]["notes"].map()
         self._verdicts_at = sizes.kern - 2 * recorder - shape.log_entries
-        self._intents_at = sizes.lab - recorder - 2 * shape.log_entries
+        self._intents_at = sizes.notes - recorder - 2 * shape.log_entries
         super()._start_workers()
 
     def _intent_of(self, position: int) -> int:

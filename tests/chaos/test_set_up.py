@@ -15,7 +15,7 @@ import pytest
 
 from emu.config import RunConfig
 from emu.consumer import Consumer
-from emu.runtime.crew import Crew
+from emu.runtime.processes import Processes
 from emu.runtime.session import Session
 from emu.verdict.report import Report, Statement
 from faults import parse_plan
@@ -150,7 +150,7 @@ def fail_at_each_step(*problems: str, **fields: Any) -> list[str]:
         names.append(found[2])
 
 
-OBJECTS = ("kern", "rings", "area", "lab")
+OBJECTS = ("kern", "rings", "area", "notes")
 WORKERS = ("provider", "nic", "consumer of queue 0", "consumer of queue 1")
 
 
@@ -163,7 +163,7 @@ def steps_of(workers: tuple[str, ...]) -> list[str]:
             step
             for queue in queues
             for step in (
-                *(f"map {name} of queue {queue}" for name in ("kern", "rings", "lab")),
+                *(f"map {name} of queue {queue}" for name in ("kern", "rings", "notes")),
                 f"format queue {queue}",
                 f"create the page pool of queue {queue}",
             )
@@ -217,15 +217,15 @@ def test_replaced_consumers_take_no_steps(survive: Callable[..., Report]) -> Non
 
 def test_figures_are_what_was_held_when_the_step_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[tuple[int, ...]] = []
-    close = Crew.close
+    close = Processes.close
 
-    def look_and_close(crew: Crew) -> None:
+    def look_and_close(processes: Processes) -> None:
         descriptors, mappings, children, _ = held()
         found.append((len(descriptors), len(mappings), len(children.split())))
-        close(crew)
+        close(processes)
 
     before = held()
-    monkeypatch.setattr(Crew, "close", look_and_close)
+    monkeypatch.setattr(Processes, "close", look_and_close)
     unwind = unwind_of(attempt(32, queues=2))
     assert unwind is not None
     figures = re.search(
@@ -245,15 +245,15 @@ def test_figures_are_what_was_held_when_the_step_failed(monkeypatch: pytest.Monk
 def leave(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the end of a run do something more; what it returns undoes that after the test."""
     undo: list[Callable[[], object]] = []
-    close = Crew.close
+    close = Processes.close
 
     def arrange(leak: Callable[[], Callable[[], object]]) -> None:
-        def close_and_leak(crew: Crew) -> None:
-            close(crew)
+        def close_and_leak(processes: Processes) -> None:
+            close(processes)
             if not undo:
                 undo.append(leak())
 
-        monkeypatch.setattr(Crew, "close", close_and_leak)
+        monkeypatch.setattr(Processes, "close", close_and_leak)
 
     yield arrange
     for function in undo:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from emu.cli.render import short
-from emu.runtime.crew import worker_environment
+from emu.runtime.processes import worker_environment
 
 CAPTURE = Path(__file__).parents[1] / "data" / "loopback.pcap"
 QUICK = ("stress", "--packets", "2000", "--seed", "1")

@@ -13,7 +13,7 @@ from emu.cli.render import LiveView
 from emu.config import RunConfig
 from emu.core import Places
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Step, Target, Trial
+from emu.fuzz.harness import Execution, OperationRun, Target
 from emu.fuzz.view import print_finding, print_trial
 from emu.race.live import LiveResult
 from emu.race.view import RunsView
@@ -82,8 +82,8 @@ def test_queues_that_have_no_row_are_summed_up() -> None:
 def test_finding_of_the_fuzzer_fits_a_screen() -> None:
     """A sanitizer says much; its first lines and the last one are enough to go on from."""
     said = ["==1==ERROR: it", *(f"    #{n} frame" for n in range(60)), "", "SUMMARY: it"]
-    steps = tuple(Step(n, "alloc 1", "0", "0") for n in range(3))
-    trial = Trial(outcome="crash", steps=steps, signature="asan:it", report="\n".join(said))
+    steps = tuple(OperationRun(n, "alloc 1", "0", "0") for n in range(3))
+    trial = Execution(outcome="crash", steps=steps, signature="asan:it", report="\n".join(said))
     console = terminal()
     with console.capture() as capture:
         print_finding(console, Finding(b"", Target(), trial))

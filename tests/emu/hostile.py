@@ -39,7 +39,7 @@ def _mapped() -> dict[str, tuple[int, int]]:
             first, last = found.get(number, (start, end))
             found[number] = min(first, start), max(last, end)
     places = [(first, last - first) for _, (first, last) in sorted(found.items())]
-    return dict(zip(("bells", "rings", "area", "lab"), places, strict=True))
+    return dict(zip(("bells", "rings", "area", "notes"), places, strict=True))
 
 
 def _after(consumer: Consumer, count: int, deed: Callable[[], object]) -> None:
@@ -55,7 +55,7 @@ def _after(consumer: Consumer, count: int, deed: Callable[[], object]) -> None:
 
 def _word(at: int, raw: bytes) -> Callable[[], object]:
     def write() -> None:
-        start, _ = _mapped()["lab"]
+        start, _ = _mapped()["notes"]
         ctypes.memmove(start + at, raw, len(raw))
 
     return write
@@ -90,7 +90,7 @@ def _garbage(name: str, seconds: float = 0.2) -> None:
 
 
 def scribble_lab(consumer: Consumer) -> None:
-    _after(consumer, 50, lambda: _garbage("lab"))
+    _after(consumer, 50, lambda: _garbage("notes"))
 
 
 def scribble_rings(consumer: Consumer) -> None:

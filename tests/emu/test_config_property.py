@@ -235,7 +235,7 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
         assert getattr(again, name) == getattr(config, name)
     sizes = layout_sizes(config.shape(flows_max=1))
     assert sizes.area == config.area_buffers * 4096
-    assert min(sizes.kern, sizes.rings, sizes.lab) > 0
+    assert min(sizes.kern, sizes.rings, sizes.notes) > 0
 
 
 def check_line(message: str) -> None:

@@ -524,7 +524,7 @@ def test_faults_in_buffers_that_are_not_out_are_no_touches(run_own: RunIt) -> No
 
 
 def test_consumer_cannot_reach_kernel_side_memory(run_own: RunIt, said: Path) -> None:
-    """It maps doorbells, rings, area and lab, four different objects, and can map no others."""
+    """It maps doorbells, rings, area and notes, four different objects, and can map no others."""
     report = run_own(looks_around, area_buffers=100, rq_entries=1024, poison=False)
     assert report.problems == ()
     mapped, descriptors = (part.split() for part in said.read_text().split("--"))
@@ -537,7 +537,7 @@ def test_consumer_cannot_reach_kernel_side_memory(run_own: RunIt, said: Path) ->
             "bells": bells_size(),
             "rings": sizes.rings,
             "area": sizes.area,
-            "lab": sizes.lab,
+            "notes": sizes.notes,
         }.items()
     }
     names = {entry.partition("=")[0] for entry in mapped}

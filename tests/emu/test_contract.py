@@ -8,7 +8,7 @@ import pytest
 
 from emu.config import RunConfig
 from emu.contract import SEED, Contract
-from emu.core import LEVELS, Step
+from emu.core import LEVELS, Stepper
 from emu.errors import ConfigError
 from emu.spec import model
 from emu.spec.model import ModelProvider
@@ -39,7 +39,7 @@ def test_core_goes_by_the_contract_of_the_shape() -> None:
     shape = RunConfig(area_buffers=32).shape(flows_max=1)
     labels = []
     for strict in (False, True):
-        step = Step(replace(shape, contract=Contract(strict_alias=strict)))
+        step = Stepper(replace(shape, contract=Contract(strict_alias=strict)))
         step.write_rqe(0, 1 << 44, 0, 0)
         step.set_tail(1)
         step.alloc()

@@ -308,13 +308,13 @@ def test_mutation_is_decided_by_its_seed() -> None:
 def test_sizes_are_whole_cache_lines_and_grow_with_the_shape() -> None:
     sizes = layout_sizes(SHAPE)
     assert sizes.area == 40 * 4096
-    for size in (sizes.kern, sizes.rings, sizes.lab, run_size(), bells_size()):
+    for size in (sizes.kern, sizes.rings, sizes.notes, run_size(), bells_size()):
         assert size > 0
         assert size % 64 == 0
     larger = layout_sizes(replace(SHAPE, rq_entries=16, flows_max=100, num_niovs=80))
     assert larger.kern > sizes.kern
     assert larger.rings == sizes.rings + 8 * 16
-    assert larger.lab > sizes.lab
+    assert larger.notes > sizes.notes
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_impossible_shape_is_refused(change: dict[str, Any]) -> None:
         Queue(replace(SHAPE, **change), 0, Mapping())
 
 
-def fresh_queue(shape: Shape = SHAPE, lab: mmap.mmap | None = None) -> Queue:
+def fresh_queue(shape: Shape = SHAPE, notes: mmap.mmap | None = None) -> Queue:
     """A queue in memory of this process alone."""
     sizes = layout_sizes(shape)
     queue = Queue(
@@ -351,7 +351,7 @@ def fresh_queue(shape: Shape = SHAPE, lab: mmap.mmap | None = None) -> Queue:
             bells=mmap.mmap(-1, bells_size()),
             kern=mmap.mmap(-1, sizes.kern),
             rings=mmap.mmap(-1, sizes.rings),
-            lab=lab or mmap.mmap(-1, sizes.lab),
+            notes=notes or mmap.mmap(-1, sizes.notes),
         ),
     )
     queue.format()
@@ -397,9 +397,9 @@ ASTRAY = -(-(LIST + 256 * CONSEQUENCE.size + 4 * RULES_MAX) // 64) * 64 + 8
 
 def scribbled(at: int, raw: bytes) -> Queue:
     """A queue whose consumer has written a few bytes into its records."""
-    lab = mmap.mmap(-1, layout_sizes(SHAPE).lab)
-    queue = fresh_queue(lab=lab)
-    lab[at : at + len(raw)] = raw
+    notes = mmap.mmap(-1, layout_sizes(SHAPE).notes)
+    queue = fresh_queue(notes=notes)
+    notes[at : at + len(raw)] = raw
     return queue
 
 
@@ -465,27 +465,27 @@ def test_rule_that_led_astray_must_be_one_of_the_consumers() -> None:
 
 def test_journal_leaves_out_rules_that_are_not_its_actors() -> None:
     sizes = layout_sizes(SHAPE)
-    lab = mmap.mmap(-1, sizes.lab)
-    queue = fresh_queue(lab=lab)
-    at = _journal_in(queue, lab)
-    lab[at : at + 8] = struct.pack("<Q", 3)
-    lab[at + 16 : at + 40] = struct.pack("<3Q", 200 << 56 | 5, 1 << 56 | 6, 2**64 - 1)
+    notes = mmap.mmap(-1, sizes.notes)
+    queue = fresh_queue(notes=notes)
+    at = _journal_in(queue, notes)
+    notes[at : at + 8] = struct.pack("<Q", 3)
+    notes[at + 16 : at + 40] = struct.pack("<3Q", 200 << 56 | 5, 1 << 56 | 6, 2**64 - 1)
     assert queue.journal(JournalActor.CONSUMER, {1}).firings == ((1, 6),)
     assert list(queue.scribbles) == ["journal[0].rule", "journal[2].rule"]
-    lab[at : at + 8] = b"\xff" * 8
+    notes[at : at + 8] = b"\xff" * 8
     assert queue.journal(JournalActor.CONSUMER, {1}).count == 0
     assert "journal.count" in queue.scribbles
 
 
-def _journal_in(queue: Queue, lab: mmap.mmap) -> int:
+def _journal_in(queue: Queue, notes: mmap.mmap) -> int:
     """Where the consumer's journal stands: its first word is how much it holds."""
-    for at in range(ASTRAY, len(lab) - 8, 8):
-        before = lab[at : at + 8]
-        lab[at : at + 8] = struct.pack("<Q", 3)
+    for at in range(ASTRAY, len(notes) - 8, 8):
+        before = notes[at : at + 8]
+        notes[at : at + 8] = struct.pack("<Q", 3)
         if queue.journal(JournalActor.CONSUMER).count == 3:
             return at
-        lab[at : at + 8] = before
-    raise AssertionError("it is not in lab")
+        notes[at : at + 8] = before
+    raise AssertionError("it is not in notes")
 
 
 def test_fresh_queue_has_nothing_to_reconcile() -> None:

@@ -18,7 +18,7 @@ from emu.bugs import CONTENT_BUGS
 from emu.compile.toolchain import afl_compiler, libfuzzer_compiler
 from emu.errors import EnvironmentProblem
 from emu.fuzz import campaign as campaign_module
-from emu.fuzz.campaign import Campaign, Plan, Progress
+from emu.fuzz.campaign import Campaign, CampaignPlan, CampaignProgress
 from emu.fuzz.engine import EngineName
 from emu.fuzz.finding import read_finding
 from emu.fuzz.harness import Harness, Target
@@ -59,10 +59,10 @@ def engine(request: pytest.FixtureRequest) -> EngineName:
 
 
 @pytest.fixture
-def make_plan(tmp_path: Path, corpus_of: Callable[..., Path]) -> Callable[..., Plan]:
+def make_plan(tmp_path: Path, corpus_of: Callable[..., Path]) -> Callable[..., CampaignPlan]:
     """A plan in folders of the test's own."""
 
-    def make(**fields: Any) -> Plan:
+    def make(**fields: Any) -> CampaignPlan:
         findings = tmp_path / "findings"
         findings.mkdir()
         given = {
@@ -74,14 +74,16 @@ def make_plan(tmp_path: Path, corpus_of: Callable[..., Path]) -> Callable[..., P
             "jobs": 1,
             "seed": 1,
         }
-        plan = Plan(**{**given, **fields})
+        plan = CampaignPlan(**{**given, **fields})
         print(plan)
         return plan
 
     return make
 
 
-def run(plan: Plan, watch: Callable[[Campaign, Progress], None] | None = None) -> Progress:
+def run(
+    plan: CampaignPlan, watch: Callable[[Campaign, CampaignProgress], None] | None = None
+) -> CampaignProgress:
     """Run a campaign to its end."""
     with Campaign(plan) as campaign:
         progress = campaign.run(lambda now: watch(campaign, now) if watch else None)
@@ -89,7 +91,7 @@ def run(plan: Plan, watch: Callable[[Campaign, Progress], None] | None = None) -
     return progress
 
 
-def signatures(progress: Progress) -> set[str]:
+def signatures(progress: CampaignProgress) -> set[str]:
     """The kinds of what was found: the first word of each signature."""
     return {finding.trial.signature.split(":")[0] for finding, _ in progress.findings}
 
@@ -223,7 +225,7 @@ def test_what_a_provider_keeps_is_put_back_before_each_program(
 
 
 def test_finding_that_needs_programs_before_it_is_kept_with_them(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan], script: Any
+    provider: Callable[..., Path], make_plan: Callable[..., CampaignPlan], script: Any
 ) -> None:
     """What a constructor has allocated is not put back: only a row of programs shows it."""
     source = provider(_fifth(CONSTRUCTED, 12), scrub="more")
@@ -285,7 +287,7 @@ def test_what_shows_only_once_is_a_finding_and_says_so(
 )
 def test_provider_that_dies_is_a_finding_beside_others(
     what: str, signature: str, engine: EngineName, provider: Callable[..., Path],
-    make_plan: Callable[..., Plan],
+    make_plan: Callable[..., CampaignPlan],
 ) -> None:  # fmt: skip
     """The worker dies with it and is replaced; the other mistake is found all the same."""
     if engine is EngineName.AFL and signature != "crash:SEGV":
@@ -306,12 +308,12 @@ def test_provider_that_dies_is_a_finding_beside_others(
         assert progress.deaths >= 1
 
 
-def test_deadly_program_in_the_corpus_does_not_block_the_campaign(
-    engine: EngineName, provider: Callable[..., Path], make_plan: Callable[..., Plan],
+def test_fatal_program_in_the_corpus_does_not_block_the_campaign(
+    engine: EngineName, provider: Callable[..., Path], make_plan: Callable[..., CampaignPlan],
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """A corpus that was made with one provider is used for another, which dies of some of it."""
-    corpus = tmp_path / "deadly"
+    corpus = tmp_path / "fatal"
     corpus.mkdir()
     # 16 buffers, a ring of 16; 12 entries and an allocation; and the same with a scrub before.
     shape = bytes([15, 4, 7, 0, 0, 0, 0, 0])
@@ -334,7 +336,9 @@ def test_deadly_program_in_the_corpus_does_not_block_the_campaign(
 
 
 def test_provider_that_hangs_is_a_finding_beside_others(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    provider: Callable[..., Path],
+    make_plan: Callable[..., CampaignPlan],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(campaign_module, "HANG_S", 1.5)
     monkeypatch.setattr(campaign_module, "_HANG_TRIALS", 4)
@@ -350,7 +354,7 @@ def test_provider_that_hangs_is_a_finding_beside_others(
 
 
 def test_provider_that_dies_at_once_does_not_end_the_campaign(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan]
+    provider: Callable[..., Path], make_plan: Callable[..., CampaignPlan]
 ) -> None:
     """Not one program comes to its end; the finding is made nevertheless, and only once."""
     source = provider("static int dead(struct zcrx_provider_queue *q, uint32_t p)\n"
@@ -365,7 +369,7 @@ def test_provider_that_dies_at_once_does_not_end_the_campaign(
     ("what", "outcome"), [("abort()", "crash"), ("for (;;)\n\t\tpause()", "hang")]
 )
 def test_what_ends_a_worker_counts_at_once(
-    what: str, outcome: str, provider: Callable[..., Path], make_plan: Callable[..., Plan],
+    what: str, outcome: str, provider: Callable[..., Path], make_plan: Callable[..., CampaignPlan],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Before anybody has run it again: the first death is a finding, and ends what ends at one."""
@@ -384,7 +388,9 @@ def test_what_ends_a_worker_counts_at_once(
 
 
 def test_worker_that_stands_still_when_the_time_is_up_is_tried_again(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    provider: Callable[..., Path],
+    make_plan: Callable[..., CampaignPlan],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A campaign may be shorter than what it takes to see a hang."""
     monkeypatch.setattr(campaign_module, "_HANG_TRIALS", 4)
@@ -401,7 +407,7 @@ def test_worker_that_stands_still_when_the_time_is_up_is_tried_again(
 
 @pytest.mark.usefixtures("needs_clang")
 def test_sanitizers_find_what_a_fast_build_does_not(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan]
+    provider: Callable[..., Path], make_plan: Callable[..., CampaignPlan]
 ) -> None:
     """A provider given as source is sanitized, too: its own array, read one too far."""
     body = (
@@ -422,10 +428,10 @@ def test_sanitizers_find_what_a_fast_build_does_not(
     assert trial.operations <= 3
 
 
-def test_killed_worker_is_replaced(make_plan: Callable[..., Plan]) -> None:
+def test_killed_worker_is_replaced(make_plan: Callable[..., CampaignPlan]) -> None:
     killed: list[int] = []
 
-    def kill_one(campaign: Campaign, progress: Progress) -> None:
+    def kill_one(campaign: Campaign, progress: CampaignProgress) -> None:
         fuzzers = fuzzers_of(os.getpid())
         if not killed and progress.executions:
             killed.extend(fuzzers)
@@ -442,7 +448,7 @@ def test_killed_worker_is_replaced(make_plan: Callable[..., Plan]) -> None:
 
 
 def test_workers_that_cannot_run_end_the_campaign_in_a_line(
-    make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    make_plan: Callable[..., CampaignPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "emu.fuzz.engine.Worker._command", lambda *_: ["/bin/sh", "-c", "echo why >&2; exit 7"]
@@ -453,7 +459,9 @@ def test_workers_that_cannot_run_end_the_campaign_in_a_line(
 
 
 def test_failure_while_a_finding_is_judged_ends_the_campaign(
-    provider: Callable[..., Path], make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    provider: Callable[..., Path],
+    make_plan: Callable[..., CampaignPlan],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What happens in the thread that judges must not be lost there."""
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from emu.bugs import CONTENT_BUGS
 from emu.errors import ConfigError
 from emu.fuzz.finding import Finding, emitted_test, is_finding, read_finding, read_program
-from emu.fuzz.harness import Harness, Step, Target, Trial
+from emu.fuzz.harness import Execution, Harness, OperationRun, Target
 
 BUG = CONTENT_BUGS["bound-off-by-one"]
 BUGGY = Target(bug=BUG, sanitize=False)
@@ -87,17 +87,19 @@ def test_finding_comes_back_as_it_was_written(finding: Finding, path: Path) -> N
         sanitize=st.booleans(),
     ),
     trial=st.builds(
-        Trial,
+        Execution,
         outcome=st.sampled_from(["finding", "crash", "hang"]),
         shape=st.text(),
         signature=st.text(min_size=1),
         what=st.text(),
         operations=st.integers(0, 128),
-        steps=st.tuples(st.builds(Step, st.integers(0, 127), st.text(), st.text(), st.text())),
+        steps=st.tuples(
+            st.builds(OperationRun, st.integers(0, 127), st.text(), st.text(), st.text())
+        ),
     ),
 )
 def test_any_finding_comes_back(
-    program: bytes, before: tuple[bytes, ...], target: Target, trial: Trial, tmp_path: Path
+    program: bytes, before: tuple[bytes, ...], target: Target, trial: Execution, tmp_path: Path
 ) -> None:
     finding = Finding(program, target, trial, before, bool(before))
     back = read_finding(finding.write(tmp_path))
@@ -301,11 +303,11 @@ def test_emitted_test_fails_with_the_bug_and_passes_without(
     assert "1 passed" in passed.stdout
 
 
-AWKWARD = Trial(
+AWKWARD = Execution(
     outcome="crash",
     shape="2 queue(s) of 256 buffer(s), " + "refill ring of 256 from index 4294967295, " * 3,
-    steps=(Step(0, "push 12 times off=0xffffffffffffffff len=4294967295 " * 3, "", ""),
-           Step(1, 'a """ and a \\ and a "', "", "")),
+    steps=(OperationRun(0, "push 12 times off=0xffffffffffffffff len=4294967295 " * 3, "", ""),
+           OperationRun(1, 'a """ and a \\ and a "', "", "")),
     signature="crash:SEGV",
     meaning="the process was killed by SIGSEGV",
     what='it said "no" ' * 12,

@@ -12,8 +12,8 @@ import pytest
 
 from emu.config import RunConfig
 from emu.consumer import Consumer
-from emu.runtime.crew import worker_environment
 from emu.runtime.guard import Hidden
+from emu.runtime.processes import worker_environment
 from emu.runtime.session import Session
 from emu.verdict.report import Report
 

@@ -1,6 +1,6 @@
 """Process faults: when they are due, whom they meet, and what is expected afterwards.
 
-The crew is made up, and signals are noted instead of sent.
+The processes is made up, and signals are noted instead of sent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def worker(role: str, queue: int | None, pid: int) -> FakeWorker:
 
 @dataclass
 class FakeRun:
-    """A crew of two queues; it is its own crew."""
+    """The processes of two queues; it is its own processes."""
 
     workers: list[FakeWorker] = field(
         default_factory=lambda: [
@@ -51,7 +51,7 @@ class FakeRun:
     restarts_possible: bool = True
 
     @property
-    def crew(self) -> Any:
+    def processes(self) -> Any:
         return self
 
     def live(self, role: str | None = None) -> list[FakeWorker]:

@@ -526,7 +526,7 @@ def test_workers_load_while_the_traffic_is_made_unless_a_step_may_fail(
     found: list[str] = []
 
     def look(*args: Any, **more: Any) -> Any:
-        found.extend(worker.role for worker in running.crew.workers)
+        found.extend(worker.role for worker in running.processes.workers)
         return make_arena(*args, **more)
 
     monkeypatch.setattr(session, "make_arena", look)
@@ -542,7 +542,7 @@ def test_workers_that_were_begun_end_with_the_set_up(monkeypatch: pytest.MonkeyP
     pids: list[int] = []
 
     def fails(*_args: object, **_more: object) -> NoReturn:
-        pids.extend(running.crew.pids.values())
+        pids.extend(running.processes.pids.values())
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "make_arena", fails)

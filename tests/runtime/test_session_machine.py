@@ -32,8 +32,8 @@ from hypothesis.stateful import (
 
 from emu.config import Overload, RunConfig
 from emu.errors import ConfigError, EmuError, StateError
-from emu.runtime.crew import Worker
 from emu.runtime.memory import RunMemory
+from emu.runtime.processes import Worker
 from emu.runtime.sample import QueueSample, Sample
 from emu.runtime.session import Session
 from emu.spec.state import POOLS_MAX
@@ -577,12 +577,12 @@ class LetsASecondConsumerIn(Session):
 
 class LetsADetachedConsumerLive(Session):
     def detach_consumer(self, queue: int) -> tuple[int, int]:
-        crew: Any = self.crew
-        kill, crew.kill = crew.kill, lambda _worker: None
+        processes: Any = self.processes
+        kill, processes.kill = processes.kill, lambda _worker: None
         try:
             return super().detach_consumer(queue)
         finally:
-            crew.kill = kill
+            processes.kill = kill
 
 
 class ClaimsARestartThatItDidNotAskFor(Session):

@@ -67,7 +67,7 @@ def test_memory_that_is_not_looked_after_is_still_a_death(faulthandler: str) -> 
     assert ("Fatal Python error: Bus error" in ended.stderr) is bool(faulthandler)
 
 
-@pytest.mark.parametrize("name", ["run", "kern", "rings", "lab", "area"])
+@pytest.mark.parametrize("name", ["run", "kern", "rings", "notes", "area"])
 def test_object_that_is_cut_short_while_the_run_is_on_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -88,7 +88,11 @@ def test_object_that_is_cut_short_while_the_run_is_on_is_named(
         report = session.run(cut, 0.02)
     assert not report.ok
     named = [name if name == "run" else f"{name} of queue 0"]
-    if name in ("rings", "lab", "area"):  # a consumer maps it too, and may be the first to touch it
+    if name in (
+        "rings",
+        "notes",
+        "area",
+    ):  # a consumer maps it too, and may be the first to touch it
         named.append("consumer of queue 0 was killed by SIGBUS")
     assert any(words in problem for problem in report.problems for words in named), report.problems
 

@@ -25,7 +25,7 @@ from emu.verdict.audit import OwnMistakes
 from emu.verdict.explain import Case, Death, explain, first_sentence, judge_bytes, writer_words
 from emu.verdict.flight import Event, EventError, EventKind
 from emu.verdict.report import QueueReport
-from emu.verdict.watch import Finding
+from emu.verdict.watch import Noticed
 from faults import Plan, ReconciledConsequence, parse_plan, reconcile
 from faults.catalogue import CATALOGUE
 
@@ -117,7 +117,7 @@ def wrong(
         case(
             config=made,
             findings={
-                "exactness": Finding("exactness", 1, "", mismatch=mismatch, slot=seen or slot())
+                "exactness": Noticed("exactness", 1, "", mismatch=mismatch, slot=seen or slot())
             },
             broken=["exactness"],
             reconciliation=reconciliation(made, mismatch_count=3),
@@ -202,7 +202,7 @@ def test_return_without_a_credit_is_explained_by_its_buffers_account() -> None:
         *(MismatchWhy.NO_CREDIT, 5, 3, 3),
     )
     given = case(
-        findings={"exactness": Finding("exactness", 1, "", mismatch=mismatch, slot=slot())},
+        findings={"exactness": Noticed("exactness", 1, "", mismatch=mismatch, slot=slot())},
         broken=["exactness"],
         reconciliation=reconciliation(RunConfig(), mismatch_count=1),
     )
@@ -266,7 +266,7 @@ def test_counters_that_contradict_the_log_are_told() -> None:
     given = case(
         broken=["exactness"],
         queues=queues,
-        findings={"exactness": Finding("exactness", 0, "", mismatch=mismatch)},
+        findings={"exactness": Noticed("exactness", 0, "", mismatch=mismatch)},
     )
     assert "(accepted 4, in the log 0)" in text_of("exactness", given)
     same = replace(given, queues=[queue_report(), queue_report()])
@@ -347,7 +347,7 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
             "ownership",
             {
                 "queues": [queue_report(), queue_report(nic={"ownership_violations": 8})],
-                "findings": {"ownership": Finding("ownership", 1, "", 0, Alarm.GRANTED_HELD)},
+                "findings": {"ownership": Noticed("ownership", 1, "", 0, Alarm.GRANTED_HELD)},
                 "events": [error(EventError.GRANTED_HELD, 0, 77 << 32 | 2)],
             },
             "first one recorded: queue 1, buffer 77 with 2 user references",
@@ -361,7 +361,7 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
             "ownership",
             {
                 "queues": [queue_report(), queue_report(consumer={"ownership_errors": 9})],
-                "findings": {"ownership": Finding("ownership", 1, "", 0, Alarm.OWNERSHIP)},
+                "findings": {"ownership": Noticed("ownership", 1, "", 0, Alarm.OWNERSHIP)},
                 "events": [error(EventError.GIVEN_AGAIN, 3 << 32 | 9, 77 << 32 | 2)],
             },
             "queue 1, fragment 9 of flow 3 in buffer 77, grant 2 of that buffer",
@@ -370,7 +370,7 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
             "integrity",
             {
                 "queues": [queue_report(), queue_report(consumer={"integrity_errors": 6})],
-                "findings": {"integrity": Finding("integrity", 1, "", 0, Alarm.INTEGRITY)},
+                "findings": {"integrity": Noticed("integrity", 1, "", 0, Alarm.INTEGRITY)},
                 "events": [error(EventError.BYTES_CHANGED, 3 << 32 | 9, 77 << 32 | 2)],
             },
             "queue 1, fragment 9 of flow 3 in buffer 77",
@@ -384,7 +384,7 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
             "integrity",
             {
                 "queues": [queue_report(), queue_report(consumer={"bad_completions": 1})],
-                "findings": {"integrity": Finding("integrity", 1, "", 0, Alarm.OUTSIDE)},
+                "findings": {"integrity": Noticed("integrity", 1, "", 0, Alarm.OUTSIDE)},
                 "events": [error(EventError.OUTSIDE, 0x1000, 12)],
             },
             "queue 1, 12 bytes at offset 0x1000",
@@ -393,7 +393,7 @@ def error(kind: EventError, b: int, c: int, queue: int = 1) -> Event:
             "order",
             {
                 "queues": [queue_report(), queue_report(consumer={"order_errors": 1})],
-                "findings": {"order": Finding("order", 1, "", 0, Alarm.ORDER)},
+                "findings": {"order": Noticed("order", 1, "", 0, Alarm.ORDER)},
                 "events": [error(EventError.ORDER, 3 << 32 | 9, 11)],
             },
             "queue 1, fragment 9 of flow 3, when 11 was due",
@@ -480,7 +480,7 @@ def test_timeout_says_what_each_process_did_last() -> None:
 def test_what_was_noticed_first_is_explained_first_and_says_what_to_do() -> None:
     given = case(
         broken=["integrity", "ownership", "all_home"],
-        findings={"ownership": Finding("ownership", 0, ""), "integrity": Finding("x", 0, "")},
+        findings={"ownership": Noticed("ownership", 0, ""), "integrity": Noticed("x", 0, "")},
     )
     told = explain(given)
     assert [item.kind for item in told] == ["ownership", "integrity", "all_home"]
@@ -503,8 +503,8 @@ def test_entry_that_its_bytes_decide_is_explained_before_what_came_of_it() -> No
     """Ownership was noticed first, but it is a consequence: an entry was judged by nothing else."""
     mismatch = Mismatch(0, 7, 7, 1, frozenset({Verdict.BAD_PAD}), Verdict.ACCEPTED)
     found = {
-        "ownership": Finding("ownership", 0, ""),
-        "exactness": Finding("exactness", 0, "", mismatch=mismatch, slot=slot()),
+        "ownership": Noticed("ownership", 0, ""),
+        "exactness": Noticed("exactness", 0, "", mismatch=mismatch, slot=slot()),
     }
     given = case(findings=found, broken=["ownership", "exactness"])
     assert [item.kind for item in explain(given)] == ["exactness", "ownership"]
@@ -514,7 +514,7 @@ def test_entry_that_its_bytes_decide_is_explained_before_what_came_of_it() -> No
 def test_reference_that_never_was_is_explained_before_what_came_of_it() -> None:
     """A return that found none was noticed first; somebody else had taken its reference."""
     mismatch = Mismatch(0, 7, 7, 0, TAKEN, Verdict.NO_USER_REF)
-    found = {"exactness": Finding("exactness", 0, "", mismatch=mismatch, slot=slot())}
+    found = {"exactness": Noticed("exactness", 0, "", mismatch=mismatch, slot=slot())}
     result = replace(
         reconciliation(RunConfig(seed=9)),
         consequences=(

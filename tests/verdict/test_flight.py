@@ -24,7 +24,7 @@ from emu.core import (
 from emu.spec.state import Verdict
 from emu.verdict import flight
 from emu.verdict.flight import Event, EventError, EventKind, FlightLog, FlightRecorder, Origin
-from emu.verdict.watch import Finding, Watch, origin_of
+from emu.verdict.watch import Noticed, Watch, origin_of
 
 RULES = ("bad-pad", "nic-drop")
 CONTROL = {kind for kind in EventKind if kind >= 64}
@@ -219,16 +219,16 @@ class Memory:
     def __init__(self) -> None:
         sizes = layout_sizes(SHAPE)
         self.kern = mmap.mmap(-1, sizes.kern)
-        self.lab = mmap.mmap(-1, sizes.lab)
+        self.notes = mmap.mmap(-1, sizes.notes)
         self.queue = Queue(
-            SHAPE, 0, Mapping(kern=self.kern, rings=mmap.mmap(-1, sizes.rings), lab=self.lab)
+            SHAPE, 0, Mapping(kern=self.kern, rings=mmap.mmap(-1, sizes.rings), notes=self.notes)
         )
         self.queue.format()
         self._recorder_size = RECORDER_SIZE
         self._ends = {
             FlightWriter.NIC: (self.kern, sizes.kern - 2 * self._recorder_size),
             FlightWriter.PROVIDER: (self.kern, sizes.kern - self._recorder_size),
-            FlightWriter.CONSUMER: (self.lab, sizes.lab - self._recorder_size),
+            FlightWriter.CONSUMER: (self.notes, sizes.notes - self._recorder_size),
         }
 
     def write(self, writer: FlightWriter, ticks: int, kind: int, a: int, b: int, c: int) -> None:
@@ -333,7 +333,7 @@ def test_counter_of_the_cpu_is_taken_only_where_the_kernel_keeps_time_by_it(
 
 def test_time_0_is_the_refill_that_judged_the_entry() -> None:
     mismatch = Mismatch(0, 20, 20, 0, frozenset({Verdict.ACCEPTED}), Verdict.BAD_PAD)
-    finding = Finding("exactness", 0, "wrong", 9_000, mismatch=mismatch)
+    finding = Noticed("exactness", 0, "wrong", 9_000, mismatch=mismatch)
     events = [
         event(1, EventKind.REFILL, 4, 16, 0),
         event(2, EventKind.REFILL, 4, 20, 0, queue=1),
@@ -347,7 +347,7 @@ def test_time_0_is_the_refill_that_judged_the_entry() -> None:
 
 
 def test_time_0_is_the_first_error_of_the_alarm() -> None:
-    finding = Finding("ownership", 1, "given again", 9_000, alarm=Alarm.OWNERSHIP)
+    finding = Noticed("ownership", 1, "given again", 9_000, alarm=Alarm.OWNERSHIP)
     events = [
         event(1, EventKind.ERROR, EventError.GIVEN_AGAIN, process="consumer", queue=0),
         event(2, EventKind.ERROR, EventError.BYTES_CHANGED, process="consumer", queue=1),
@@ -364,10 +364,10 @@ def test_watch_keeps_the_first_of_each_kind_and_copies_once(memory: Memory) -> N
     assert watch.findings == {}
     assert watch.log() is None
     memory.write(FlightWriter.NIC, 1, EventKind.BURST, 1, 1, 1)
-    watch.found(Finding("death", 0, "the first"))
+    watch.found(Noticed("death", 0, "the first"))
     memory.write(FlightWriter.NIC, 2, EventKind.BURST, 2, 2, 2)
-    watch.found(Finding("death", 0, "the second"))
-    watch.found(Finding("order", None, "another"))
+    watch.found(Noticed("death", 0, "the second"))
+    watch.found(Noticed("order", None, "another"))
     assert [(item.kind, item.text) for item in watch.findings.values()] == [
         ("death", "the first"),
         ("order", "another"),

@@ -148,7 +148,7 @@ class _Consumer:
     cpu_s = 0.0
 
 
-class _Crew:
+class _Processes:
     """One consumer, and a plan that never fired."""
 
     def __init__(self, fired: list[int]) -> None:
@@ -209,17 +209,21 @@ def test_time_without_a_delivery_that_ends_is_a_finding_if_it_was_too_long(
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     monkeypatch.setattr("time.monotonic_ns", lambda: round(clock[0] * 1e9))
     config = RunConfig(area_buffers=100, hold=8, plan=parse_plan(plan), consumer="its:own")
-    queue, crew = _Queue(), _Crew([fired])
+    queue, processes = _Queue(), _Processes([fired])
     watch = Progress(
-        cast("Any", [queue]), config=config, crew=cast("Any", crew), stall_s=99.0, started_at=0.0
+        cast("Any", [queue]),
+        config=config,
+        processes=cast("Any", processes),
+        stall_s=99.0,
+        started_at=0.0,
     )
     while clock[0] < until_s:
-        assert crew.consumer is not None
-        crew.consumer.cpu_s += 0.05
+        assert processes.consumer is not None
+        processes.consumer.cpu_s += 0.05
         watch.look()
         clock[0] += 0.0625
     if leaves:
-        crew.consumer = None
+        processes.consumer = None
         watch.look()
         clock[0] += 0.0625
     queue.go_on(clock[0])

@@ -28,7 +28,7 @@ REFILL_SOURCES = (
     "kernel/area.c",
     "run/layout.c",
     "wire/flight.c",
-    "kernel/foreign.c",
+    "kernel/plugin.c",
 )
 ARENA_BYTES = 16 << 20  #: of traffic, as in the bare loop
 PACKETS_MAX = 4096

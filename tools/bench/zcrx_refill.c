@@ -39,7 +39,7 @@ static void attach(struct bench *bench)
 		die("shape");
 	mapping.kern = shared_bytes(sizes.kern);
 	mapping.rings = shared_bytes(sizes.rings);
-	mapping.lab = shared_bytes(sizes.lab);
+	mapping.notes = shared_bytes(sizes.notes);
 	if (zcrx_queue_attach(&bench->queue, &shape, 0, &mapping) ||
 	    zcrx_queue_format(&bench->queue))
 		die("queue");

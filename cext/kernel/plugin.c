@@ -4,7 +4,7 @@
  * functions that serve ours, and those count what must not happen. Nothing that
  * it says of an index is used to reach memory before it was bounded.
  */
-#include "foreign.h"
+#include "plugin.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ _Static_assert((int)ZCRX_PROVIDER_ACCEPTED == (int)ZCRX_ACCEPTED &&
 	       "verdicts");
 _Static_assert(ZCRX_PROVIDER_REFILL == ZCRX_PP_REFILL, "refill");
 
-static struct zcrx_foreign *foreign_of(struct zcrx_provider_queue *queue)
+static struct zcrx_plugin *foreign_of(struct zcrx_provider_queue *queue)
 {
 	return queue->host;
 }
@@ -149,28 +149,28 @@ static void rq_unlock(struct zcrx_provider_queue *queue)
 	zcrx_unlock(&foreign_of(queue)->ifq->shared->rq_lock);
 }
 
-static void record(struct zcrx_foreign *foreign)
+static void record(struct zcrx_plugin *plugin)
 {
-	if (foreign->count)
-		zcrx_ifq_record(foreign->ifq, &foreign->batch, foreign->count, foreign->index);
-	foreign->count = 0;
+	if (plugin->count)
+		zcrx_ifq_record(plugin->ifq, &plugin->batch, plugin->count, plugin->index);
+	plugin->count = 0;
 }
 
 static void judged(struct zcrx_provider_queue *queue, uint32_t index,
 		   enum zcrx_provider_verdict verdict, uint32_t niov, bool alias)
 {
-	struct zcrx_foreign *foreign = foreign_of(queue);
+	struct zcrx_plugin *plugin = foreign_of(queue);
 
 	require((uint32_t)verdict < ZCRX_VERDICT_COUNT, "judged", (uint32_t)verdict);
 	/* A batch is of entries in a row: whoever reports others gets them noted as they are. */
-	if (foreign->count == ZCRX_PP_REFILL ||
-	    (foreign->count && index != foreign->index + foreign->count))
-		record(foreign);
-	if (foreign->count == 0)
-		foreign->index = index;
-	foreign->batch.niovs[foreign->count] = niov;
-	foreign->batch.verdicts[foreign->count] = (uint32_t)verdict | (alias ? ZCRX_LOG_ALIAS : 0);
-	foreign->count++;
+	if (plugin->count == ZCRX_PP_REFILL ||
+	    (plugin->count && index != plugin->index + plugin->count))
+		record(plugin);
+	if (plugin->count == 0)
+		plugin->index = index;
+	plugin->batch.niovs[plugin->count] = niov;
+	plugin->batch.verdicts[plugin->count] = (uint32_t)verdict | (alias ? ZCRX_LOG_ALIAS : 0);
+	plugin->count++;
 }
 
 #ifdef SHM_HAS_POINTS
@@ -226,14 +226,14 @@ static const struct zcrx_provider_services services = {
  * looks there. Relaxed: the word stands for itself, and a dead process's stores
  * are all there. Returns what it was in, to be said again afterwards.
  */
-static uint32_t say_call(struct zcrx_foreign *foreign, uint32_t call)
+static uint32_t say_call(struct zcrx_plugin *plugin, uint32_t call)
 {
 	uint32_t before;
 
-	if (!foreign->call)
+	if (!plugin->call)
 		return ZCRX_CALL_NONE;
-	before = shm_load_relaxed_u32(foreign->call, POINT_COUNTER);
-	shm_store_relaxed_u32(foreign->call, call, POINT_COUNTER);
+	before = shm_load_relaxed_u32(plugin->call, POINT_COUNTER);
+	shm_store_relaxed_u32(plugin->call, call, POINT_COUNTER);
 	return before;
 }
 
@@ -244,30 +244,30 @@ static uint32_t say_call(struct zcrx_foreign *foreign, uint32_t call)
  * for, or nothing when the ring has no user. It loads the tail itself, so that
  * what it must not see is kept from it by another word in the tail's place.
  */
-static void show_ring(struct zcrx_foreign *foreign)
+static void show_ring(struct zcrx_plugin *plugin)
 {
-	struct zcrx_ifq *ifq = foreign->ifq;
+	struct zcrx_ifq *ifq = plugin->ifq;
 
 	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries) {
-		foreign->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
+		plugin->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
 		return;
 	}
-	foreign->queue.rq_tail = &foreign->shown_tail;
-	foreign->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
+	plugin->queue.rq_tail = &plugin->shown_tail;
+	plugin->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
 }
 
-static bool fill_cache(struct zcrx_foreign *foreign, struct zcrx_page_pool *pool,
+static bool fill_cache(struct zcrx_plugin *plugin, struct zcrx_page_pool *pool,
 		       bool is_freelist_shut)
 {
-	uint32_t before = say_call(foreign, ZCRX_CALL_ALLOC_NETMEMS);
+	uint32_t before = say_call(plugin, ZCRX_CALL_ALLOC_NETMEMS);
 	bool filled;
 
-	show_ring(foreign);
-	foreign->is_freelist_shut = is_freelist_shut;
-	filled = foreign->ops->alloc_netmems(&foreign->queue, pool->slot);
-	foreign->is_freelist_shut = false;
-	say_call(foreign, before);
-	record(foreign);
+	show_ring(plugin);
+	plugin->is_freelist_shut = is_freelist_shut;
+	filled = plugin->ops->alloc_netmems(&plugin->queue, pool->slot);
+	plugin->is_freelist_shut = false;
+	say_call(plugin, before);
+	record(plugin);
 	return filled && zcrx_pp_cache_count(pool) > 0;
 }
 
@@ -276,7 +276,7 @@ static int64_t foreign_alloc_netmems(struct zcrx_page_pool *pool, void *provider
 	struct zcrx_ifq *ifq = provider;
 	uint32_t count;
 
-	if (!fill_cache(ifq->foreign, pool, zcrx_ifq_pass_hidden(ifq))) {
+	if (!fill_cache(ifq->plugin, pool, zcrx_ifq_pass_hidden(ifq))) {
 		shm_count(&ifq->shared->alloc_failures, 1);
 		return -ENOMEM;
 	}
@@ -287,12 +287,12 @@ static int64_t foreign_alloc_netmems(struct zcrx_page_pool *pool, void *provider
 
 static void foreign_release_netmem(struct zcrx_page_pool *pool, void *provider, uint32_t niov)
 {
-	struct zcrx_foreign *foreign = ((struct zcrx_ifq *)provider)->foreign;
+	struct zcrx_plugin *plugin = ((struct zcrx_ifq *)provider)->plugin;
 
-	uint32_t before = say_call(foreign, ZCRX_CALL_RELEASE_NETMEM);
+	uint32_t before = say_call(plugin, ZCRX_CALL_RELEASE_NETMEM);
 
-	foreign->ops->release_netmem(&foreign->queue, pool->slot, niov);
-	say_call(foreign, before);
+	plugin->ops->release_netmem(&plugin->queue, pool->slot, niov);
+	say_call(plugin, before);
 }
 
 static int foreign_init(struct zcrx_page_pool *pool, void *provider)
@@ -305,9 +305,9 @@ static int foreign_init(struct zcrx_page_pool *pool, void *provider)
 		return -EINVAL;
 	if (pool->params.dma_map || pool->params.order != 0)
 		return -EOPNOTSUPP;
-	before = say_call(ifq->foreign, ZCRX_CALL_INIT);
-	error = ifq->foreign->ops->init(&ifq->foreign->queue, pool->slot);
-	say_call(ifq->foreign, before);
+	before = say_call(ifq->plugin, ZCRX_CALL_INIT);
+	error = ifq->plugin->ops->init(&ifq->plugin->queue, pool->slot);
+	say_call(ifq->plugin, before);
 	/* An answer above 0 is none; taken as it is it would pass for a pool's slot. */
 	return error > 0 ? -EPROTO : error;
 }
@@ -315,16 +315,16 @@ static int foreign_init(struct zcrx_page_pool *pool, void *provider)
 static int foreign_destroy(struct zcrx_page_pool *pool, void *provider)
 {
 	struct zcrx_ifq *ifq = provider;
-	uint32_t before = say_call(ifq->foreign, ZCRX_CALL_DESTROY);
-	int error = ifq->foreign->ops->destroy(&ifq->foreign->queue, pool->slot);
+	uint32_t before = say_call(ifq->plugin, ZCRX_CALL_DESTROY);
+	int error = ifq->plugin->ops->destroy(&ifq->plugin->queue, pool->slot);
 
-	say_call(ifq->foreign, before);
+	say_call(ifq->plugin, before);
 	if (error)
 		shm_count(&ifq->shared->destroy_warnings, 1);
 	return error;
 }
 
-const struct zcrx_mp_ops zcrx_foreign_mp_ops = {
+const struct zcrx_mp_ops zcrx_plugin_mp_ops = {
 	.alloc_netmems = foreign_alloc_netmems,
 	.release_netmem = foreign_release_netmem,
 	.init = foreign_init,
@@ -336,41 +336,41 @@ static uint32_t foreign_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool 
 {
 	uint32_t before = ifq->rq.cached_head;
 
-	fill_cache(ifq->foreign, pool, true);
+	fill_cache(ifq->plugin, pool, true);
 	return ifq->rq.cached_head - before;
 }
 
 static uint64_t foreign_scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 {
-	struct zcrx_foreign *foreign = ifq->foreign;
-	uint32_t outer = say_call(foreign, ZCRX_CALL_SCRUB);
-	uint64_t before = foreign->returned;
+	struct zcrx_plugin *plugin = ifq->plugin;
+	uint32_t outer = say_call(plugin, ZCRX_CALL_SCRUB);
+	uint64_t before = plugin->returned;
 	uint64_t references;
 
-	foreign->is_scrubbing = true;
-	references = foreign->ops->scrub(&foreign->queue);
-	foreign->is_scrubbing = false;
-	say_call(foreign, outer);
+	plugin->is_scrubbing = true;
+	references = plugin->ops->scrub(&plugin->queue);
+	plugin->is_scrubbing = false;
+	say_call(plugin, outer);
 
 	/* Only return_niov() brings one home, and a process does nothing else meanwhile. */
 	if (buffers)
-		*buffers += foreign->returned - before;
+		*buffers += plugin->returned - before;
 	return references;
 }
 
 static int64_t foreign_take_copy_buffer(struct zcrx_ifq *ifq)
 {
-	struct zcrx_foreign *foreign = ifq->foreign;
+	struct zcrx_plugin *plugin = ifq->plugin;
 	uint32_t before;
 	int64_t niov;
 
 	if (zcrx_ifq_is_hidden(ifq))
 		return -ENOMEM;
-	before = say_call(foreign, ZCRX_CALL_COPY_BUFFER);
-	niov = foreign->ops->copy_buffer(&foreign->queue);
+	before = say_call(plugin, ZCRX_CALL_COPY_BUFFER);
+	niov = plugin->ops->copy_buffer(&plugin->queue);
 	if (niov >= 0)
-		require(niov < foreign->queue.num_niovs, "copy_buffer", (uint32_t)niov);
-	say_call(foreign, before);
+		require(niov < plugin->queue.num_niovs, "copy_buffer", (uint32_t)niov);
+	say_call(plugin, before);
 	return niov;
 }
 
@@ -397,7 +397,7 @@ static const char *missing_operation(const struct zcrx_provider_ops *ops)
 	return ops->copy_buffer ? NULL : "copy_buffer";
 }
 
-bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size)
+bool zcrx_plugin_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size)
 {
 	const char *missing;
 
@@ -417,7 +417,7 @@ bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size
 	return false;
 }
 
-const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size)
+const struct zcrx_provider_ops *zcrx_plugin_open(const char *path, char *why, size_t size)
 {
 	const struct zcrx_provider_ops *ops;
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -427,21 +427,21 @@ const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, s
 		return NULL;
 	}
 	ops = dlsym(library, ZCRX_PROVIDER_SYMBOL);
-	if (zcrx_foreign_is_usable(ops, why, size))
+	if (zcrx_plugin_is_usable(ops, why, size))
 		return ops;
 	dlclose(library);
 	return NULL;
 }
 
-void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provider_ops *ops,
-			 struct zcrx_ifq *ifq)
+void zcrx_plugin_attach(struct zcrx_plugin *plugin, const struct zcrx_provider_ops *ops,
+			struct zcrx_ifq *ifq)
 {
-	memset(foreign, 0, sizeof(*foreign));
-	foreign->ops = ops;
-	foreign->ifq = ifq;
-	foreign->queue = (struct zcrx_provider_queue){
+	memset(plugin, 0, sizeof(*plugin));
+	plugin->ops = ops;
+	plugin->ifq = ifq;
+	plugin->queue = (struct zcrx_provider_queue){
 		.services = &services,
-		.host = foreign,
+		.host = plugin,
 		.num_niovs = ifq->area->num_niovs,
 		.niov_shift = ifq->area->niov_shift,
 		.rq_entries = ifq->rq.entries,
@@ -452,8 +452,8 @@ void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provide
 		.cached_rq_head = &ifq->rq.cached_head,
 		.niovs = (struct zcrx_provider_niov *)ifq->area->niovs,
 	};
-	ifq->foreign = foreign;
+	ifq->plugin = plugin;
 	ifq->ops = &foreign_ifq_ops;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
-		ifq->pools[slot].ops = &zcrx_foreign_mp_ops;
+		ifq->pools[slot].ops = &zcrx_plugin_mp_ops;
 }

@@ -15,23 +15,24 @@ struct fuzz_trial {
 	struct fuzz_finding finding; /* a crash and a hang have a signature too */
 };
 
-struct fuzz_court; /* where trials are held */
+struct fuzz_sandbox; /* where trials are held */
 
 /* NULL without memory. What the child prints goes to quiet_fd, or nowhere if that is -1. */
-struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
-				   int quiet_fd);
-void fuzz_court_close(struct fuzz_court *court);
+struct fuzz_sandbox *fuzz_sandbox_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
+				       int quiet_fd);
+void fuzz_sandbox_close(struct fuzz_sandbox *sandbox);
 
 /*
  * Programs that each trial runs first, in the same process; theirs to change while a
  * search goes on. They stay the caller's.
  */
-void fuzz_court_begin_with(struct fuzz_court *court, struct fuzz_program *before, uint32_t count);
+void fuzz_sandbox_begin_with(struct fuzz_sandbox *sandbox, struct fuzz_program *before,
+			     uint32_t count);
 /* How many are left of them. */
-uint32_t fuzz_court_before(const struct fuzz_court *court);
+uint32_t fuzz_sandbox_before(const struct fuzz_sandbox *sandbox);
 
 /* Run it in a child. `after` is called there, after each operation, if not NULL. */
-void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
+void fuzz_try(struct fuzz_sandbox *sandbox, const struct fuzz_program *program,
 	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
 			    uint32_t step),
 	      struct fuzz_trial *trial);
@@ -41,7 +42,7 @@ void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
  * signature, in at most `trials_max` trials; how many there were. So are those that
  * run before it, and as few of them are left as can be.
  */
-uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
+uint32_t fuzz_minimise(struct fuzz_sandbox *sandbox, struct fuzz_program *program,
 		       const char *signature, uint32_t trials_max);
 
 #endif /* ZCRX_FUZZ_TRIAL_H */

@@ -4,8 +4,8 @@
  * pools by the interface of zcrx_provider.h, and what it says of each RQE goes
  * into the same log and the same counters.
  */
-#ifndef ZCRX_FOREIGN_H
-#define ZCRX_FOREIGN_H
+#ifndef ZCRX_PLUGIN_H
+#define ZCRX_PLUGIN_H
 
 #include "provider.h"
 #include "zcrx_provider.h"
@@ -20,7 +20,7 @@ enum zcrx_caller {
 };
 
 /* Which of its operations it is in. */
-enum zcrx_foreign_call {
+enum zcrx_plugin_call {
 	ZCRX_CALL_NONE,
 	ZCRX_CALL_INIT,
 	ZCRX_CALL_ALLOC_NETMEMS,
@@ -36,7 +36,7 @@ struct zcrx_calls_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u32 call[ZCRX_CALLERS];
 };
 
-struct zcrx_foreign {
+struct zcrx_plugin {
 	struct zcrx_provider_queue queue; /* as it sees us */
 	const struct zcrx_provider_ops *ops;
 	struct zcrx_ifq *ifq;
@@ -50,23 +50,23 @@ struct zcrx_foreign {
 	bool is_scrubbing; /* what is dropped in this call was the user's */
 };
 
-extern const struct zcrx_mp_ops zcrx_foreign_mp_ops;
+extern const struct zcrx_mp_ops zcrx_plugin_mp_ops;
 
 /*
  * Can this program call it? One that was opened, and one that is linked in; NULL: the
  * symbol is missing. False: `why` (at most `size` bytes) says in a line what is wrong.
  */
-bool zcrx_foreign_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size);
+bool zcrx_plugin_is_usable(const struct zcrx_provider_ops *ops, char *why, size_t size);
 
 /*
  * Open a library. NULL and a line in `why` (at most `size` bytes) when it cannot
  * be opened, lacks the symbol or one of the operations, or has another ABI. Never
  * closed: its code may be running in a signal handler or a sanitizer's report.
  */
-const struct zcrx_provider_ops *zcrx_foreign_open(const char *path, char *why, size_t size);
+const struct zcrx_provider_ops *zcrx_plugin_open(const char *path, char *why, size_t size);
 
-/* Put it in the place of ours in an ifq that zcrx_ifq_setup() has seen. `foreign` stays the ifq's. */
-void zcrx_foreign_attach(struct zcrx_foreign *foreign, const struct zcrx_provider_ops *ops,
-			 struct zcrx_ifq *ifq);
+/* Put it in the place of ours in an ifq that zcrx_ifq_setup() has seen. `plugin` stays the ifq's. */
+void zcrx_plugin_attach(struct zcrx_plugin *plugin, const struct zcrx_provider_ops *ops,
+			struct zcrx_ifq *ifq);
 
-#endif /* ZCRX_FOREIGN_H */
+#endif /* ZCRX_PLUGIN_H */

@@ -402,7 +402,7 @@ static void check_refused(const char *path, const char *expected)
 {
 	char why[256] = "";
 
-	CHECK(zcrx_foreign_open(path, why, sizeof(why)) == NULL);
+	CHECK(zcrx_plugin_open(path, why, sizeof(why)) == NULL);
 	if (!CHECK(strstr(why, expected) == why))
 		fprintf(stderr, "%s: %s\n", path, why);
 }
@@ -424,7 +424,7 @@ static void what_is_no_provider_is_not_opened(void)
 	check_refused(LIBRARIES "/foreign_destroy.so", "it has no destroy()");
 	check_refused(LIBRARIES "/foreign_scrub.so", "it has no scrub()");
 	check_refused(LIBRARIES "/foreign_copy.so", "it has no copy_buffer()");
-	CHECK(zcrx_foreign_open(LIBRARIES "/nothing.so", why, sizeof(why)) == NULL);
+	CHECK(zcrx_plugin_open(LIBRARIES "/nothing.so", why, sizeof(why)) == NULL);
 	CHECK_EQ(strlen(why), sizeof(why) - 1); /* cut, not overrun */
 }
 
@@ -433,7 +433,7 @@ static void a_library_serves_a_queue(void)
 	struct zcrx_shape shape = small_shape();
 	char why[256] = "";
 	const struct zcrx_provider_ops *ops =
-		zcrx_foreign_open(LIBRARIES "/foreign_good.so", why, sizeof(why));
+		zcrx_plugin_open(LIBRARIES "/foreign_good.so", why, sizeof(why));
 	struct rig rig;
 
 	if (!ops)

@@ -5,7 +5,7 @@
  * is empty. So that nobody has to wake it, it stays awake for a while, on the core of
  * whoever has least to do where there is not one for each.
  */
-#include "grantor.h"
+#include "provider_loop.h"
 #include "placement.h"
 
 #include <assert.h>
@@ -31,7 +31,7 @@ struct served {
 	uint64_t dry_since; /* when the NIC was first seen short of grants meanwhile; 0 = not */
 };
 
-struct zcrx_grantor {
+struct zcrx_provider_loop {
 	struct zcrx_run_shared *run;
 	struct zcrx_bells *bells;
 	struct zcrx_waiter waiter;
@@ -41,43 +41,44 @@ struct zcrx_grantor {
 	struct served queues[];
 };
 
-struct zcrx_grantor *zcrx_grantor_new(const struct zcrx_shape *shape, uint32_t queues,
-				      const struct zcrx_mapping *mappings,
-				      const struct zcrx_fault_rule *rules, uint32_t rule_count,
-				      uint64_t seed, uint32_t window)
+struct zcrx_provider_loop *zcrx_provider_loop_new(const struct zcrx_shape *shape, uint32_t queues,
+						  const struct zcrx_mapping *mappings,
+						  const struct zcrx_fault_rule *rules,
+						  uint32_t rule_count, uint64_t seed,
+						  uint32_t window)
 {
 	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
-	struct zcrx_grantor *grantor =
-		calloc(1, sizeof(*grantor) + queues * sizeof(grantor->queues[0]));
+	struct zcrx_provider_loop *loop =
+		calloc(1, sizeof(*loop) + queues * sizeof(loop->queues[0]));
 
-	if (!grantor)
+	if (!loop)
 		return NULL;
-	grantor->run = mappings[0].run;
-	grantor->bells = mappings[0].bells;
-	grantor->queue_count = queues;
-	zcrx_waiter_init(&grantor->waiter, &grantor->bells->provider, ZCRX_BUSY_PROCESSES(queues));
-	grantor->placement = zcrx_placement_new(grantor->bells, queues);
+	loop->run = mappings[0].run;
+	loop->bells = mappings[0].bells;
+	loop->queue_count = queues;
+	zcrx_waiter_init(&loop->waiter, &loop->bells->provider, ZCRX_BUSY_PROCESSES(queues));
+	loop->placement = zcrx_placement_new(loop->bells, queues);
 	for (uint32_t i = 0; i < queues; i++) {
-		struct served *served = &grantor->queues[i];
+		struct served *served = &loop->queues[i];
 
 		if (zcrx_queue_attach(&served->queue, shape, i, &mappings[i]) ||
 		    zcrx_fault_compile(&served->plan, rules, rule_count, seed, i, &area)) {
-			zcrx_grantor_free(grantor);
+			zcrx_provider_loop_free(loop);
 			return NULL;
 		}
 		served->queue.ifq.is_checked = true;
 		served->window = window && !mappings[i].provider ? window : UINT32_MAX;
 		served->plan.journal = served->queue.journals[ZCRX_JOURNAL_PROVIDER];
 	}
-	return grantor;
+	return loop;
 }
 
-void zcrx_grantor_free(struct zcrx_grantor *grantor)
+void zcrx_provider_loop_free(struct zcrx_provider_loop *loop)
 {
-	if (!grantor)
+	if (!loop)
 		return;
-	zcrx_placement_free(grantor->placement);
-	free(grantor);
+	zcrx_placement_free(loop->placement);
+	free(loop);
 }
 
 /* Follow the control process's word on who the queue's user is. */
@@ -264,13 +265,13 @@ static uint32_t grant(struct served *served, uint32_t *reasons)
 	return granted;
 }
 
-static void acknowledge(struct zcrx_grantor *grantor, uint32_t state)
+static void acknowledge(struct zcrx_provider_loop *loop, uint32_t state)
 {
-	grantor->acked = state;
+	loop->acked = state;
 	/* Pairs with the acquires in zcrx_run_provider_ack() and, of the NIC, round_of(). */
-	shm_store_release_u32(&grantor->run->provider_ack, state, POINT_ACK);
-	zcrx_bell_ring(&grantor->bells->control, ZCRX_BELL_WORK);
-	zcrx_bell_ring(&grantor->bells->nic, UINT32_MAX);
+	shm_store_release_u32(&loop->run->provider_ack, state, POINT_ACK);
+	zcrx_bell_ring(&loop->bells->control, ZCRX_BELL_WORK);
+	zcrx_bell_ring(&loop->bells->nic, UINT32_MAX);
 }
 
 /* The queue goes down: judge what still waits in the refill ring, so that each entry has its verdict. */
@@ -281,10 +282,10 @@ static void drain_ring(struct zcrx_queue *queue)
 			   shm_load_relaxed_u64(&queue->ifq.shared->consumed, POINT_LOG), 0);
 }
 
-static void for_each_queue(struct zcrx_grantor *grantor, void (*visit)(struct zcrx_queue *queue))
+static void for_each_queue(struct zcrx_provider_loop *loop, void (*visit)(struct zcrx_queue *queue))
 {
-	for (uint32_t i = 0; i < grantor->queue_count; i++)
-		visit(&grantor->queues[i].queue);
+	for (uint32_t i = 0; i < loop->queue_count; i++)
+		visit(&loop->queues[i].queue);
 }
 
 /* Those that a restart left behind go first: the last check finds every buffer home. */
@@ -299,7 +300,7 @@ static void teardown(struct zcrx_queue *queue)
 }
 
 /* One round; the bell reasons to sleep for when it found nothing to do, 0 if it did. */
-static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
+static uint32_t round_of(struct zcrx_provider_loop *loop, uint32_t state)
 {
 	uint32_t reasons = ZCRX_BELL_WORK;
 	uint32_t granted = 0;
@@ -307,21 +308,21 @@ static uint32_t round_of(struct zcrx_grantor *grantor, uint32_t state)
 	switch ((enum zcrx_run_state)state) {
 	case ZCRX_RUN_TRAFFIC:
 	case ZCRX_RUN_QUIESCE:
-		for (uint32_t i = 0; i < grantor->queue_count; i++)
-			granted += grant(&grantor->queues[i], &reasons);
+		for (uint32_t i = 0; i < loop->queue_count; i++)
+			granted += grant(&loop->queues[i], &reasons);
 		return granted ? 0 : reasons;
 	case ZCRX_RUN_DRAIN:
-		if (grantor->acked >= ZCRX_RUN_DRAIN)
+		if (loop->acked >= ZCRX_RUN_DRAIN)
 			break;
-		acknowledge(grantor, ZCRX_RUN_DRAIN); /* no grant after this */
-		for_each_queue(grantor, drain_ring); /* while the control process scrubs */
+		acknowledge(loop, ZCRX_RUN_DRAIN); /* no grant after this */
+		for_each_queue(loop, drain_ring); /* while the control process scrubs */
 		return 0;
 	case ZCRX_RUN_DESTROY:
-		if (grantor->acked >= ZCRX_RUN_DESTROY)
+		if (loop->acked >= ZCRX_RUN_DESTROY)
 			break;
-		for_each_queue(grantor, drain_ring);
-		for_each_queue(grantor, teardown);
-		acknowledge(grantor, ZCRX_RUN_DESTROY);
+		for_each_queue(loop, drain_ring);
+		for_each_queue(loop, teardown);
+		acknowledge(loop, ZCRX_RUN_DESTROY);
 		return 0;
 	case ZCRX_RUN_STARTING:
 	case ZCRX_RUN_EXIT:
@@ -373,82 +374,82 @@ static bool serves(uint32_t state)
 }
 
 /* Is there something to do, seen from why we are idle? */
-static bool is_wanted(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+static bool is_wanted(struct zcrx_provider_loop *loop, uint32_t state, uint32_t reasons)
 {
 	/* Pairs with the release in zcrx_run_set_state(). */
-	if (shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE) != state)
+	if (shm_load_acquire_u32(&loop->run->state, POINT_RUN_STATE) != state)
 		return true;
-	for (uint32_t i = 0; i < grantor->queue_count && serves(state); i++) {
-		if (wants_us(&grantor->queues[i], reasons))
+	for (uint32_t i = 0; i < loop->queue_count && serves(state); i++) {
+		if (wants_us(&loop->queues[i], reasons))
 			return true;
 	}
 	return false;
 }
 
 /* Is there a queue that a fault keeps short? Nobody rings when that is over. */
-static bool is_any_kept_short(const struct zcrx_grantor *grantor, uint32_t state)
+static bool is_any_kept_short(const struct zcrx_provider_loop *loop, uint32_t state)
 {
-	for (uint32_t i = 0; i < grantor->queue_count && serves(state); i++) {
-		if (is_kept_short(&grantor->queues[i]))
+	for (uint32_t i = 0; i < loop->queue_count && serves(state); i++) {
+		if (is_kept_short(&loop->queues[i]))
 			return true;
 	}
 	return false;
 }
 
-static bool is_any_held_back(const struct zcrx_grantor *grantor)
+static bool is_any_held_back(const struct zcrx_provider_loop *loop)
 {
-	for (uint32_t i = 0; i < grantor->queue_count; i++) {
-		if (grantor->queues[i].held_back)
+	for (uint32_t i = 0; i < loop->queue_count; i++) {
+		if (loop->queues[i].held_back)
 			return true;
 	}
 	return false;
 }
 
-static void sleep_until_rung(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+static void sleep_until_rung(struct zcrx_provider_loop *loop, uint32_t state, uint32_t reasons)
 {
-	struct zcrx_bell *bell = &grantor->bells->provider;
-	uint32_t timeout_us = is_any_kept_short(grantor, state) ? RETRY_US :
-			      is_any_held_back(grantor)		? DRY_NS / 1000 :
-								  SLEEP_US;
+	struct zcrx_bell *bell = &loop->bells->provider;
+	uint32_t timeout_us = is_any_kept_short(loop, state) ? RETRY_US :
+			      is_any_held_back(loop)	     ? DRY_NS / 1000 :
+							       SLEEP_US;
 	uint32_t seq = zcrx_bell_prepare(bell, reasons);
 
 	/* Looked at again after the announcement: see zcrx_bell_prepare(). */
-	if (is_wanted(grantor, state, reasons))
+	if (is_wanted(loop, state, reasons))
 		zcrx_bell_cancel(bell);
 	else
 		zcrx_bell_sleep(bell, seq, timeout_us);
 }
 
 /* Nothing to do: stay awake for a while, and then sleep until there is. */
-static void wait(struct zcrx_grantor *grantor, uint32_t state, uint32_t reasons)
+static void wait(struct zcrx_provider_loop *loop, uint32_t state, uint32_t reasons)
 {
-	while (!is_any_kept_short(grantor, state) && !zcrx_waiter_idle(&grantor->waiter)) {
-		if (is_wanted(grantor, state, reasons))
+	while (!is_any_kept_short(loop, state) && !zcrx_waiter_idle(&loop->waiter)) {
+		if (is_wanted(loop, state, reasons))
 			return;
-		if (grantor->placement)
-			zcrx_placement_follow(grantor->placement);
+		if (loop->placement)
+			zcrx_placement_follow(loop->placement);
 	}
-	if (grantor->placement)
-		zcrx_placement_release(grantor->placement);
-	sleep_until_rung(grantor, state, reasons);
+	if (loop->placement)
+		zcrx_placement_release(loop->placement);
+	sleep_until_rung(loop, state, reasons);
 }
 
-int zcrx_grantor_run(struct zcrx_grantor *grantor, uint32_t slice_ms)
+int zcrx_provider_loop_run(struct zcrx_provider_loop *loop, uint32_t slice_ms)
 {
 	uint64_t deadline = zcrx_now_ns() + (uint64_t)slice_ms * 1000000;
 
 	do {
 		/* Pairs with the release in zcrx_run_set_state(): what was prepared for it is there. */
-		uint32_t state = shm_load_acquire_u32(&grantor->run->state, POINT_RUN_STATE);
+		uint32_t state = shm_load_acquire_u32(&loop->run->state, POINT_RUN_STATE);
 		uint32_t reasons;
 
 		if (state == ZCRX_RUN_EXIT)
 			return 1;
-		reasons = round_of(grantor, state);
+		reasons = round_of(loop, state);
 		if (reasons)
-			wait(grantor, state, reasons);
+			wait(loop, state, reasons);
 		else
-			zcrx_waiter_worked(&grantor->waiter);
+			zcrx_waiter_worked(&loop->waiter);
 	} while (zcrx_now_ns() < deadline);
 	return 0;
 }

@@ -7,7 +7,7 @@
  * until one ends it; a fork for each would take most of a search's time.
  */
 #define _GNU_SOURCE /* sigabbrev_np */
-#include "trial.h"
+#include "sandbox.h"
 #include "ondemand/usage.h"
 #include "statics.h"
 
@@ -30,7 +30,7 @@ struct report {
 	uint32_t patience_ms;
 };
 
-struct fuzz_court {
+struct fuzz_sandbox {
 	struct fuzz_runner runner;
 	struct report *report;
 	uint32_t timeout_s;
@@ -42,59 +42,60 @@ struct fuzz_court {
 	int line; /* to it: a byte for each trial, and one back when it is over */
 };
 
-struct fuzz_court *fuzz_court_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
-				   int quiet_fd)
+struct fuzz_sandbox *fuzz_sandbox_open(const struct zcrx_provider_ops *ops, uint32_t timeout_s,
+				       int quiet_fd)
 {
 	/* Mapped, not allocated: most of it is for large instances, and is never touched. */
-	struct fuzz_court *court = mmap(NULL, sizeof(*court), PROT_READ | PROT_WRITE,
-					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct fuzz_sandbox *sandbox = mmap(NULL, sizeof(*sandbox), PROT_READ | PROT_WRITE,
+					    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (court == MAP_FAILED)
+	if (sandbox == MAP_FAILED)
 		return NULL;
-	court->report = mmap(NULL, sizeof(*court->report), PROT_READ | PROT_WRITE,
-			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (court->report == MAP_FAILED) {
-		munmap(court, sizeof(*court));
+	sandbox->report = mmap(NULL, sizeof(*sandbox->report), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sandbox->report == MAP_FAILED) {
+		munmap(sandbox, sizeof(*sandbox));
 		return NULL;
 	}
-	court->runner.ops = ops;
-	court->runner.progress = &court->report->progress;
-	court->timeout_s = timeout_s;
-	court->quiet_fd = quiet_fd;
-	return court;
+	sandbox->runner.ops = ops;
+	sandbox->runner.progress = &sandbox->report->progress;
+	sandbox->timeout_s = timeout_s;
+	sandbox->quiet_fd = quiet_fd;
+	return sandbox;
 }
 
 /* How a clerk ended, if it did so by itself. */
-static int dismiss(struct fuzz_court *court)
+static int dismiss(struct fuzz_sandbox *sandbox)
 {
 	int status = 0;
 
-	if (court->clerk == 0)
+	if (sandbox->clerk == 0)
 		return 0;
-	close(court->line);
-	waitpid(court->clerk, &status, 0);
-	court->clerk = 0;
+	close(sandbox->line);
+	waitpid(sandbox->clerk, &status, 0);
+	sandbox->clerk = 0;
 	return status;
 }
 
-void fuzz_court_close(struct fuzz_court *court)
+void fuzz_sandbox_close(struct fuzz_sandbox *sandbox)
 {
-	if (!court)
+	if (!sandbox)
 		return;
-	dismiss(court);
-	munmap(court->report, sizeof(*court->report));
-	munmap(court, sizeof(*court));
+	dismiss(sandbox);
+	munmap(sandbox->report, sizeof(*sandbox->report));
+	munmap(sandbox, sizeof(*sandbox));
 }
 
-void fuzz_court_begin_with(struct fuzz_court *court, struct fuzz_program *before, uint32_t count)
+void fuzz_sandbox_begin_with(struct fuzz_sandbox *sandbox, struct fuzz_program *before,
+			     uint32_t count)
 {
-	court->before = before;
-	court->before_count = count;
+	sandbox->before = before;
+	sandbox->before_count = count;
 }
 
-uint32_t fuzz_court_before(const struct fuzz_court *court)
+uint32_t fuzz_sandbox_before(const struct fuzz_sandbox *sandbox)
 {
-	return court->before_count;
+	return sandbox->before_count;
 }
 
 #ifdef HAS_ASAN
@@ -109,23 +110,23 @@ static void note_report(const char *text)
 #endif
 
 /* What they show themselves is of no interest: somebody ran them already. */
-static void run_before(struct fuzz_court *court)
+static void run_before(struct fuzz_sandbox *sandbox)
 {
 	void (*after)(struct fuzz_runner *, const struct fuzz_program *, uint32_t) =
-		court->runner.after;
+		sandbox->runner.after;
 
-	court->runner.after = NULL;
-	for (uint32_t i = 0; i < court->before_count; i++) {
-		fuzz_run(&court->runner, &court->before[i]);
+	sandbox->runner.after = NULL;
+	for (uint32_t i = 0; i < sandbox->before_count; i++) {
+		fuzz_run(&sandbox->runner, &sandbox->before[i]);
 		statics_put_back();
 	}
-	court->runner.after = after;
+	sandbox->runner.after = after;
 }
 
 /* A child is silent, and dies of what others die of. */
-static void become_child(const struct fuzz_court *court)
+static void become_child(const struct fuzz_sandbox *sandbox)
 {
-	int quiet = court->quiet_fd;
+	int quiet = sandbox->quiet_fd;
 
 	if (quiet < 0)
 		quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -135,7 +136,7 @@ static void become_child(const struct fuzz_court *court)
 	for (int number = 1; number < 32; number++)
 		signal(number, SIG_DFL);
 #ifdef HAS_ASAN
-	reported = court->report;
+	reported = sandbox->report;
 	__asan_set_error_report_callback(note_report);
 #endif
 }
@@ -152,31 +153,31 @@ static void limit(uint32_t timeout_s, uint32_t patience_ms)
 	setitimer(ITIMER_PROF, &patience, NULL);
 }
 
-static void run_here(struct fuzz_court *court, const struct fuzz_program *program)
+static void run_here(struct fuzz_sandbox *sandbox, const struct fuzz_program *program)
 {
-	fuzz_run(&court->runner, program);
-	court->report->finding = court->runner.finding;
-	court->report->is_over = true;
+	fuzz_run(&sandbox->runner, program);
+	sandbox->report->finding = sandbox->runner.finding;
+	sandbox->report->is_over = true;
 }
 
-static void hold_trial(struct fuzz_court *court, const struct fuzz_program *program)
+static void hold_trial(struct fuzz_sandbox *sandbox, const struct fuzz_program *program)
 {
-	become_child(court);
-	limit(court->timeout_s, court->patience_ms);
-	run_before(court);
-	run_here(court, program);
+	become_child(sandbox);
+	limit(sandbox->timeout_s, sandbox->patience_ms);
+	run_before(sandbox);
+	run_here(sandbox, program);
 	fflush(stdout);
 	_exit(0);
 }
 
-static void hold_trials(struct fuzz_court *court, int line)
+static void hold_trials(struct fuzz_sandbox *sandbox, int line)
 {
 	char byte;
 
-	become_child(court);
+	become_child(sandbox);
 	while (read(line, &byte, 1) == 1) {
-		limit(court->timeout_s, court->report->patience_ms);
-		run_here(court, &court->report->program);
+		limit(sandbox->timeout_s, sandbox->report->patience_ms);
+		run_here(sandbox, &sandbox->report->program);
 		limit(0, 0);
 		if (send(line, &byte, 1, MSG_NOSIGNAL) != 1)
 			break;
@@ -225,40 +226,40 @@ static void end_without_child(void)
 	exit(2);
 }
 
-static void engage(struct fuzz_court *court)
+static void engage(struct fuzz_sandbox *sandbox)
 {
 	int lines[2];
 
-	if (court->clerk)
+	if (sandbox->clerk)
 		return;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lines))
 		end_without_child();
 	fflush(stdout);
-	court->clerk = fork();
-	if (court->clerk < 0)
+	sandbox->clerk = fork();
+	if (sandbox->clerk < 0)
 		end_without_child();
-	if (court->clerk == 0) {
+	if (sandbox->clerk == 0) {
 		close(lines[0]);
-		hold_trials(court, lines[1]);
+		hold_trials(sandbox, lines[1]);
 	}
 	close(lines[1]);
-	court->line = lines[0];
+	sandbox->line = lines[0];
 }
 
 /* The status of the child that it ended, if it did. */
-static int try_by_clerk(struct fuzz_court *court, const struct fuzz_program *program)
+static int try_by_clerk(struct fuzz_sandbox *sandbox, const struct fuzz_program *program)
 {
 	char byte = 0;
 
-	engage(court);
-	court->report->program = *program;
-	court->report->patience_ms = court->patience_ms;
-	if (send(court->line, &byte, 1, MSG_NOSIGNAL) == 1 && read(court->line, &byte, 1) == 1)
+	engage(sandbox);
+	sandbox->report->program = *program;
+	sandbox->report->patience_ms = sandbox->patience_ms;
+	if (send(sandbox->line, &byte, 1, MSG_NOSIGNAL) == 1 && read(sandbox->line, &byte, 1) == 1)
 		return 0;
-	return dismiss(court);
+	return dismiss(sandbox);
 }
 
-static int try_in_child(struct fuzz_court *court, const struct fuzz_program *program)
+static int try_in_child(struct fuzz_sandbox *sandbox, const struct fuzz_program *program)
 {
 	int status = 0;
 	pid_t child;
@@ -266,30 +267,31 @@ static int try_in_child(struct fuzz_court *court, const struct fuzz_program *pro
 	fflush(stdout);
 	child = fork();
 	if (child == 0)
-		hold_trial(court, program);
+		hold_trial(sandbox, program);
 	if (child < 0 || waitpid(child, &status, 0) < 0)
 		end_without_child();
 	return status;
 }
 
-void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
+void fuzz_try(struct fuzz_sandbox *sandbox, const struct fuzz_program *program,
 	      void (*after)(struct fuzz_runner *runner, const struct fuzz_program *program,
 			    uint32_t step),
 	      struct fuzz_trial *trial)
 {
 	/* A clerk prints nothing and knows of no program before. */
-	bool by_clerk = !after && !court->runner.ops && !court->before_count && court->quiet_fd < 0;
+	bool by_clerk = !after && !sandbox->runner.ops && !sandbox->before_count &&
+			sandbox->quiet_fd < 0;
 	int status;
 
-	memset(court->report, 0, offsetof(struct report, program));
-	court->runner.after = after;
-	status = by_clerk ? try_by_clerk(court, program) : try_in_child(court, program);
+	memset(sandbox->report, 0, offsetof(struct report, program));
+	sandbox->runner.after = after;
+	status = by_clerk ? try_by_clerk(sandbox, program) : try_in_child(sandbox, program);
 	memset(trial, 0, sizeof(*trial));
-	if (!court->report->is_over) {
-		name_end(trial, court->report, status);
+	if (!sandbox->report->is_over) {
+		name_end(trial, sandbox->report, status);
 		return;
 	}
-	trial->finding = court->report->finding;
+	trial->finding = sandbox->report->finding;
 	trial->outcome = trial->finding.kind == FUZZ_NOTHING ? FUZZ_CLEAN : FUZZ_FOUND;
 }
 
@@ -308,7 +310,7 @@ void fuzz_try(struct fuzz_court *court, const struct fuzz_program *program,
 /* ---- the shortest program --------------------------------------------------------- */
 
 struct search {
-	struct fuzz_court *court;
+	struct fuzz_sandbox *sandbox;
 	struct fuzz_program *best; /* the one that is cut down now */
 	const struct fuzz_program *last; /* the one that shows it */
 	const char *signature;
@@ -335,9 +337,9 @@ static bool is_shown(struct search *search, const struct fuzz_program *last,
 {
 	/* A long program counts as many: the search ends in bounded time, at the same place each time. */
 	search->trials += 1 + (uint32_t)(fuzz_work(last) / WORK_OF_A_TRIAL);
-	search->court->patience_ms =
+	search->sandbox->patience_ms =
 		search->is_hang ? HANG_PATIENCE_MS + (uint32_t)(fuzz_work(last) / WORK_PER_MS) : 0;
-	fuzz_try(search->court, last, NULL, trial);
+	fuzz_try(search->sandbox, last, NULL, trial);
 	return trial->outcome != FUZZ_CLEAN &&
 	       strcmp(trial->finding.signature, search->signature) == 0;
 }
@@ -683,9 +685,9 @@ static void simplify_operation(struct search *search, uint32_t at)
 
 static bool remove_before(struct search *search, uint32_t at, uint32_t count)
 {
-	struct fuzz_court *court = search->court;
-	uint32_t left = court->before_count - count;
-	struct fuzz_program *all = court->before;
+	struct fuzz_sandbox *sandbox = search->sandbox;
+	uint32_t left = sandbox->before_count - count;
+	struct fuzz_program *all = sandbox->before;
 	struct fuzz_program *fewer = malloc(sizeof(*fewer) * (left ? left : 1));
 	struct fuzz_trial trial;
 	bool same = false;
@@ -694,11 +696,11 @@ static bool remove_before(struct search *search, uint32_t at, uint32_t count)
 		return false;
 	memcpy(fewer, all, sizeof(*fewer) * at);
 	memcpy(fewer + at, all + at + count, sizeof(*fewer) * (left - at));
-	fuzz_court_begin_with(court, fewer, left);
+	fuzz_sandbox_begin_with(sandbox, fewer, left);
 	same = is_shown(search, search->last, &trial);
 	if (same)
 		memcpy(all, fewer, sizeof(*fewer) * left);
-	fuzz_court_begin_with(court, all, same ? left : left + count);
+	fuzz_sandbox_begin_with(sandbox, all, same ? left : left + count);
 	free(fewer);
 	return same;
 }
@@ -706,10 +708,10 @@ static bool remove_before(struct search *search, uint32_t at, uint32_t count)
 /* All of them, then halves, quarters …: the oldest first, since they matter least. */
 static void remove_programs(struct search *search)
 {
-	struct fuzz_court *court = search->court;
+	struct fuzz_sandbox *sandbox = search->sandbox;
 
-	for (uint32_t size = court->before_count; size > 0; size /= 2) {
-		for (uint32_t at = 0; at + size <= court->before_count;) {
+	for (uint32_t size = sandbox->before_count; size > 0; size /= 2) {
+		for (uint32_t at = 0; at + size <= sandbox->before_count;) {
 			if (is_over(search))
 				return;
 			if (!remove_before(search, at, size))
@@ -723,21 +725,21 @@ static void remove_programs(struct search *search)
 
 static void shorten_before(struct search *search)
 {
-	struct fuzz_court *court = search->court;
+	struct fuzz_sandbox *sandbox = search->sandbox;
 	struct fuzz_program *best = search->best;
 
-	for (uint32_t i = 0; i < court->before_count && i < BEFORE_CUT_MAX; i++) {
-		search->best = &court->before[i];
+	for (uint32_t i = 0; i < sandbox->before_count && i < BEFORE_CUT_MAX; i++) {
+		search->best = &sandbox->before[i];
 		remove_operations(search);
 	}
 	search->best = best;
 }
 
-uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
+uint32_t fuzz_minimise(struct fuzz_sandbox *sandbox, struct fuzz_program *program,
 		       const char *signature, uint32_t trials_max)
 {
 	struct search search = {
-		.court = court,
+		.sandbox = sandbox,
 		.best = program,
 		.last = program,
 		.signature = signature,
@@ -746,7 +748,7 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 	};
 
 	search.is_hang = strcmp(signature, "hang") == 0;
-	if (court->before_count)
+	if (sandbox->before_count)
 		remove_programs(&search);
 	do {
 		search.has_improved = false;
@@ -760,6 +762,6 @@ uint32_t fuzz_minimise(struct fuzz_court *court, struct fuzz_program *program,
 		for (uint32_t at = 0; at < program->count; at++)
 			simplify_operation(&search, at);
 	} while (search.has_improved && !is_over(&search));
-	court->patience_ms = 0;
+	sandbox->patience_ms = 0;
 	return search.trials;
 }

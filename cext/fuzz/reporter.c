@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "sink.h"
+#include "reporter.h"
 #include "ondemand/usage.h"
 #include "statics.h"
 
@@ -57,15 +57,15 @@ static void die_with_parent(void)
  * An engine starts with its whole corpus. A program of it that kills its process
  * would kill each one that comes after, and none would get any further.
  */
-static void read_deadly(struct fuzz_sink *sink, const char *folder)
+static void read_fatal(struct fuzz_reporter *reporter, const char *folder)
 {
 	DIR *entries = opendir(folder);
 	const struct dirent *entry;
 
 	if (!entries)
-		wrong_use("deadly", folder, strerror(errno));
-	while (sink->deadly_count < SINK_DEADLY_MAX && (entry = readdir(entries))) {
-		struct fuzz_deadly *deadly = &sink->deadly[sink->deadly_count];
+		wrong_use("fatal", folder, strerror(errno));
+	while (reporter->fatal_count < REPORTER_DEADLY_MAX && (entry = readdir(entries))) {
+		struct fuzz_fatal *fatal = &reporter->fatal[reporter->fatal_count];
 		char path[4096];
 		FILE *file;
 
@@ -74,43 +74,43 @@ static void read_deadly(struct fuzz_sink *sink, const char *folder)
 		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
 		file = fopen(path, "rb");
 		if (!file)
-			wrong_use("deadly", path, strerror(errno));
-		deadly->size = (uint32_t)fread(deadly->bytes, 1, sizeof(deadly->bytes), file);
+			wrong_use("fatal", path, strerror(errno));
+		fatal->size = (uint32_t)fread(fatal->bytes, 1, sizeof(fatal->bytes), file);
 		fclose(file);
-		sink->deadly_count++;
+		reporter->fatal_count++;
 	}
 	closedir(entries);
 }
 
-static bool is_deadly(const struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
+static bool is_fatal(const struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
 {
-	for (uint32_t i = 0; i < sink->deadly_count; i++) {
-		const struct fuzz_deadly *deadly = &sink->deadly[i];
+	for (uint32_t i = 0; i < reporter->fatal_count; i++) {
+		const struct fuzz_fatal *fatal = &reporter->fatal[i];
 
-		if (deadly->size == size && memcmp(deadly->bytes, bytes, size) == 0)
+		if (fatal->size == size && memcmp(fatal->bytes, bytes, size) == 0)
 			return true;
 	}
 	return false;
 }
 
-void sink_open(struct fuzz_sink *sink)
+void sink_open(struct fuzz_reporter *reporter)
 {
 	const char *library = getenv("ZCRX_FUZZ_PROVIDER");
 	const char *current = getenv("ZCRX_FUZZ_CURRENT");
-	const char *deadly = getenv("ZCRX_FUZZ_DEADLY");
+	const char *fatal = getenv("ZCRX_FUZZ_DEADLY");
 	char why[512];
 
 	die_with_parent();
 	if (library) {
-		sink->runner.ops = zcrx_foreign_open(library, why, sizeof(why));
-		if (!sink->runner.ops)
+		reporter->runner.ops = zcrx_plugin_open(library, why, sizeof(why));
+		if (!reporter->runner.ops)
 			wrong_use("provider", library, why);
-		statics_keep(sink->runner.ops);
+		statics_keep(reporter->runner.ops);
 	}
-	if (deadly)
-		read_deadly(sink, deadly);
-	sink->folder = getenv("ZCRX_FUZZ_FINDINGS");
-	sink->current = current ? share(current) : &sink->own;
+	if (fatal)
+		read_fatal(reporter, fatal);
+	reporter->folder = getenv("ZCRX_FUZZ_FINDINGS");
+	reporter->current = current ? share(current) : &reporter->own;
 }
 
 /*
@@ -123,7 +123,7 @@ static bool take_mark(const char *folder, const char *signature)
 
 	for (const char *at = signature; *at; at++)
 		hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
-	for (uint32_t i = 0; i < SINK_KEPT_MAX; i++) {
+	for (uint32_t i = 0; i < REPORTER_KEPT_MAX; i++) {
 		char path[4096];
 		int fd;
 
@@ -143,19 +143,19 @@ static bool take_mark(const char *folder, const char *signature)
  * Worth keeping? The first one, and now and then another one: the first may need what
  * no other process has, and a later one not.
  */
-static bool is_wanted(struct fuzz_sink *sink, const char *signature)
+static bool is_wanted(struct fuzz_reporter *reporter, const char *signature)
 {
 	uint32_t at = 0;
 
-	while (at < sink->signature_count && strcmp(sink->signatures[at], signature) != 0)
+	while (at < reporter->signature_count && strcmp(reporter->signatures[at], signature) != 0)
 		at++;
-	if (at == SINK_SIGNATURES_MAX)
+	if (at == REPORTER_SIGNATURES_MAX)
 		return false;
-	if (at == sink->signature_count)
-		snprintf(sink->signatures[sink->signature_count++], FUZZ_SIGNATURE, "%s",
+	if (at == reporter->signature_count)
+		snprintf(reporter->signatures[reporter->signature_count++], FUZZ_SIGNATURE, "%s",
 			 signature);
-	sink->seen[at]++;
-	return (sink->seen[at] & (sink->seen[at] - 1)) == 0;
+	reporter->seen[at]++;
+	return (reporter->seen[at] & (reporter->seen[at] - 1)) == 0;
 }
 
 /* ---- what ran before ----------------------------------------------------------------- */
@@ -166,7 +166,7 @@ static void remember(struct fuzz_current *current)
 	uint8_t *half = current->history[current->half];
 	uint32_t *used = &current->used[current->half];
 
-	if (*used + sizeof(size) + size > SINK_HISTORY_BYTES) {
+	if (*used + sizeof(size) + size > REPORTER_HISTORY_BYTES) {
 		current->half = !current->half;
 		half = current->history[current->half];
 		used = &current->used[current->half];
@@ -190,12 +190,13 @@ static bool write_before(const struct fuzz_current *current, FILE *file)
 
 /* ---- what is kept ----------------------------------------------------------------------- */
 
-static FILE *begin(const struct fuzz_sink *sink, const char *suffix, char *path, size_t size)
+static FILE *begin(const struct fuzz_reporter *reporter, const char *suffix, char *path,
+		   size_t size)
 {
 	FILE *file;
 
-	snprintf(path, size, "%s/%s%ld-%u.%s", sink->folder, suffix[0] == 'p' ? "." : "",
-		 (long)getpid(), sink->kept_count, suffix);
+	snprintf(path, size, "%s/%s%ld-%u.%s", reporter->folder, suffix[0] == 'p' ? "." : "",
+		 (long)getpid(), reporter->kept_count, suffix);
 	file = fopen(path, "wb");
 	if (!file)
 		wrong_use("findings", path, strerror(errno));
@@ -203,80 +204,81 @@ static FILE *begin(const struct fuzz_sink *sink, const char *suffix, char *path,
 }
 
 /* The program comes last, and in one piece: whoever looks into the folder sees whole files only. */
-static void keep(struct fuzz_sink *sink)
+static void keep(struct fuzz_reporter *reporter)
 {
-	const struct fuzz_finding *finding = &sink->runner.finding;
+	const struct fuzz_finding *finding = &reporter->runner.finding;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
-	size_t size = fuzz_encode(&sink->program, bytes, sizeof(bytes));
+	size_t size = fuzz_encode(&reporter->program, bytes, sizeof(bytes));
 	char part[4096], whole[4096];
 	bool good;
 	FILE *file;
 
-	sink->kept_count++;
-	file = begin(sink, "before", part, sizeof(part));
-	good = write_before(sink->current, file);
+	reporter->kept_count++;
+	file = begin(reporter, "before", part, sizeof(part));
+	good = write_before(reporter->current, file);
 	good = fclose(file) == 0 && good;
-	file = begin(sink, "said", part, sizeof(part));
+	file = begin(reporter, "said", part, sizeof(part));
 	fprintf(file, "%s\n%s\n%s\n%s\n", finding->signature, finding->what, finding->expected,
 		finding->actual);
 	good = fclose(file) == 0 && good;
-	file = begin(sink, "part", part, sizeof(part));
+	file = begin(reporter, "part", part, sizeof(part));
 	good = fwrite(bytes, 1, size, file) == size && good;
 	good = fclose(file) == 0 && good;
-	snprintf(whole, sizeof(whole), "%s/%ld-%u.program", sink->folder, (long)getpid(),
-		 sink->kept_count);
+	snprintf(whole, sizeof(whole), "%s/%ld-%u.program", reporter->folder, (long)getpid(),
+		 reporter->kept_count);
 	if (!good || rename(part, whole))
-		wrong_use("findings", sink->folder, strerror(errno));
+		wrong_use("findings", reporter->folder, strerror(errno));
 }
 
 /* As a rule nothing is found. What is, is looked at closely: after which operation does it show? */
-static bool is_clean(struct fuzz_sink *sink)
+static bool is_clean(struct fuzz_reporter *reporter)
 {
-	struct fuzz_runner *runner = &sink->runner;
+	struct fuzz_runner *runner = &reporter->runner;
 	struct fuzz_finding found;
 	bool good;
 
 	runner->is_quick = true;
-	good = fuzz_run(runner, &sink->program);
+	good = fuzz_run(runner, &reporter->program);
 	runner->is_quick = false;
 	if (good)
 		return true;
 	found = runner->finding;
 	statics_put_back();
-	if (fuzz_run(runner, &sink->program)) /* a provider that does not do the same twice */
+	if (fuzz_run(runner, &reporter->program)) /* a provider that does not do the same twice */
 		runner->finding = found;
 	return false;
 }
 
-bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size)
+bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
 {
-	struct fuzz_current *current = sink->current;
-	const struct fuzz_finding *finding = &sink->runner.finding;
+	struct fuzz_current *current = reporter->current;
+	const struct fuzz_finding *finding = &reporter->runner.finding;
 
 	if (size > sizeof(current->bytes))
 		size = sizeof(current->bytes);
-	if (size && is_deadly(sink, bytes, size))
+	if (size && is_fatal(reporter, bytes, size))
 		return true;
 	if (size)
 		memcpy(current->bytes, bytes, size);
 	current->size = (uint32_t)size;
 	remember(current);
 	statics_put_back();
-	fuzz_decode(&sink->program, bytes, size);
-	if (is_clean(sink)) {
+	fuzz_decode(&reporter->program, bytes, size);
+	if (is_clean(reporter)) {
 		current->executions++;
 		current->size = 0;
 		return true;
 	}
 	current->findings++;
-	if (!sink->folder) {
+	if (!reporter->folder) {
 		fprintf(stderr, "finding %s after operation %u: %s: expected %s, got %s\n",
 			finding->signature, finding->step, finding->what, finding->expected,
 			finding->actual);
 		abort();
 	}
-	if (is_wanted(sink, finding->signature) && take_mark(sink->folder, finding->signature))
-		keep(sink);
+	if (is_wanted(reporter, finding->signature) &&
+	    take_mark(reporter->folder, finding->signature))
+		keep(reporter);
 	current->executions++;
 	current->size = 0;
 	return false;

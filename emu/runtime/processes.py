@@ -154,7 +154,7 @@ def worker_environment() -> dict[str, str]:
     return environment
 
 
-class Crew:
+class Processes:
     """All workers of a run. Close it to end every one of them.
 
     Args:

@@ -3,7 +3,7 @@
  * The provider's loop, step by step in one thread: what it grants, whom it
  * wakes, what it does with entries that wait when the queue goes down.
  */
-#include "actors/grantor.h"
+#include "actors/provider_loop.h"
 #include <errno.h>
 
 #include "judge/audit.h"
@@ -13,7 +13,7 @@
 struct post {
 	struct queue_memory memory;
 	struct zcrx_queue *queue;
-	struct zcrx_grantor *grantor;
+	struct zcrx_provider_loop *loop;
 	struct zcrx_rq_user user;
 };
 
@@ -24,8 +24,9 @@ static void post_init_faulty(struct post *post, const struct zcrx_shape *shape,
 	queue_memory_init(&post->memory, shape);
 	post->queue = &post->memory.queue;
 	post->user = user_of(post->queue);
-	post->grantor = zcrx_grantor_new(shape, 1, &post->memory.mapping, rules, rule_count, 1, 0);
-	REQUIRE(post->grantor);
+	post->loop =
+		zcrx_provider_loop_new(shape, 1, &post->memory.mapping, rules, rule_count, 1, 0);
+	REQUIRE(post->loop);
 	zcrx_run_set_state(post->queue->run, post->queue->bells, ZCRX_RUN_TRAFFIC);
 }
 
@@ -43,13 +44,13 @@ static void post_init(struct post *post)
 
 static void post_free(struct post *post)
 {
-	zcrx_grantor_free(post->grantor);
+	zcrx_provider_loop_free(post->loop);
 	queue_memory_free(&post->memory);
 }
 
 static void run(struct post *post)
 {
-	CHECK_EQ(zcrx_grantor_run(post->grantor, 0), 0);
+	CHECK_EQ(zcrx_provider_loop_run(post->loop, 0), 0);
 }
 
 static void set_state(struct post *post, uint32_t state)
@@ -151,8 +152,8 @@ static void no_more_than_the_window_circulate_while_they_come_back(void)
 	queue_memory_init(&post.memory, &shape);
 	post.queue = &post.memory.queue;
 	post.user = user_of(post.queue);
-	post.grantor = zcrx_grantor_new(&shape, 1, &post.memory.mapping, NULL, 0, 1, 64);
-	REQUIRE(post.grantor);
+	post.loop = zcrx_provider_loop_new(&shape, 1, &post.memory.mapping, NULL, 0, 1, 64);
+	REQUIRE(post.loop);
 	zcrx_run_set_state(post.queue->run, post.queue->bells, ZCRX_RUN_TRAFFIC);
 	run(&post);
 	CHECK_EQ(granted(&post), 64);
@@ -530,7 +531,7 @@ static void draining_judges_what_waits_and_grants_no_more(void)
 	CHECK_EQ(word_of(&post.queue->ifq.shared->refs), 1);
 	CHECK_EQ(count_of(&post.queue->ifq.shared->destroy_warnings), 0);
 	zcrx_run_set_state(post.queue->run, post.queue->bells, ZCRX_RUN_EXIT);
-	CHECK_EQ(zcrx_grantor_run(post.grantor, 1000), 1);
+	CHECK_EQ(zcrx_provider_loop_run(post.loop, 1000), 1);
 	post_free(&post);
 }
 
@@ -582,8 +583,8 @@ static void an_impossible_shape_is_refused(void)
 	struct zcrx_mapping nothing = {0};
 
 	shape.grant_entries = 3;
-	CHECK(!zcrx_grantor_new(&shape, 1, &nothing, NULL, 0, 0, 0));
-	zcrx_grantor_free(NULL);
+	CHECK(!zcrx_provider_loop_new(&shape, 1, &nothing, NULL, 0, 0, 0));
+	zcrx_provider_loop_free(NULL);
 }
 
 static void impossible_rules_are_refused(void)
@@ -593,7 +594,7 @@ static void impossible_rules_are_refused(void)
 	struct queue_memory memory;
 
 	queue_memory_init(&memory, &shape);
-	CHECK(!zcrx_grantor_new(&shape, 1, &memory.mapping, &rule, 1, 1, 0));
+	CHECK(!zcrx_provider_loop_new(&shape, 1, &memory.mapping, &rule, 1, 1, 0));
 	queue_memory_free(&memory);
 }
 

@@ -9,12 +9,12 @@
 
 #include "run.h"
 
-#define SINK_SIGNATURES_MAX 256U
+#define REPORTER_SIGNATURES_MAX 256U
 /* Programs of one signature that a folder takes. */
-#define SINK_KEPT_MAX 8U
-#define SINK_DEADLY_MAX 1024U
+#define REPORTER_KEPT_MAX 8U
+#define REPORTER_DEADLY_MAX 1024U
 
-#define SINK_HISTORY_BYTES (1U << 18)
+#define REPORTER_HISTORY_BYTES (1U << 18)
 
 /*
  * The file of the program that is being run, and of those before it: as many as
@@ -28,31 +28,31 @@ struct fuzz_current {
 	uint32_t half; /* of the history, that is written now */
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 	uint32_t used[2]; /* bytes of each half */
-	uint8_t history[2][SINK_HISTORY_BYTES];
+	uint8_t history[2][REPORTER_HISTORY_BYTES];
 };
 
 /* A program that ended a process like us. */
-struct fuzz_deadly {
+struct fuzz_fatal {
 	uint32_t size;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 };
 
-struct fuzz_sink {
+struct fuzz_reporter {
 	struct fuzz_runner runner;
 	struct fuzz_program program;
 	const char *folder; /* for findings; NULL = a finding ends the process */
 	struct fuzz_current *current;
 	struct fuzz_current own; /* when nobody shares it */
-	char signatures[SINK_SIGNATURES_MAX][FUZZ_SIGNATURE];
-	uint32_t seen[SINK_SIGNATURES_MAX]; /* how often each was */
+	char signatures[REPORTER_SIGNATURES_MAX][FUZZ_SIGNATURE];
+	uint32_t seen[REPORTER_SIGNATURES_MAX]; /* how often each was */
 	uint32_t signature_count;
 	uint32_t kept_count;
-	struct fuzz_deadly deadly[SINK_DEADLY_MAX];
-	uint32_t deadly_count;
+	struct fuzz_fatal fatal[REPORTER_DEADLY_MAX];
+	uint32_t fatal_count;
 };
 
 /*
- * The sink is zeros so far: it has room for large instances, which is not touched for nothing.
+ * The reporter is zeros so far: it has room for large instances, which is not touched for nothing.
  *
  * A finding is kept as three files: NAME.program, NAME.before with the programs that
  * ran before it in this process, as in the history, and NAME.said, in lines: the
@@ -64,9 +64,9 @@ struct fuzz_sink {
  * ZCRX_FUZZ_PARENT the pid of our parent, with whom we are to die.
  * Ends the process with a line and code 2 when something of that is no use.
  */
-void sink_open(struct fuzz_sink *sink);
+void sink_open(struct fuzz_reporter *reporter);
 
 /* Run one program, in bytes; true if nothing was found. */
-bool sink_run(struct fuzz_sink *sink, const uint8_t *bytes, size_t size);
+bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size);
 
 #endif /* ZCRX_FUZZ_SINK_H */
