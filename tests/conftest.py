@@ -71,7 +71,7 @@ def workers_of(pids: set[int]) -> dict[int, str]:
             continue
         try:
             words = (entry / "cmdline").read_text(errors="replace").split("\0")
-            name, _, fields = (entry / "stat").read_text().rpartition(")")
+            name, _, fields = (entry / "stat").read_text(errors="replace").rpartition(")")
         except OSError:  # gone meanwhile
             continue
         # The command line ends in: emu.runtime.worker ROLE FD PARENT [queue=N]

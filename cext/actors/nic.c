@@ -46,7 +46,6 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 	nic->arena = arena;
 	nic->run = mappings[0].run;
 	nic->bells = mappings[0].bells;
-	zcrx_waiter_init(&nic->waiter, &nic->bells->nic, ZCRX_BUSY_PROCESSES(queues));
 	nic->queue_count = queues;
 	for (uint32_t i = 0; i < queues; i++) {
 		struct zcrx_nic_queue *nq = &nic->queues[i];
@@ -75,6 +74,7 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 		if (!nic->tcp)
 			goto out_free;
 	}
+	zcrx_waiter_init(&nic->waiter, &nic->bells->nic, ZCRX_BUSY_PROCESSES(queues));
 	return nic;
 
 out_free:

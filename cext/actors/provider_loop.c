@@ -56,8 +56,6 @@ struct zcrx_provider_loop *zcrx_provider_loop_new(const struct zcrx_shape *shape
 	loop->run = mappings[0].run;
 	loop->bells = mappings[0].bells;
 	loop->queue_count = queues;
-	zcrx_waiter_init(&loop->waiter, &loop->bells->provider, ZCRX_BUSY_PROCESSES(queues));
-	loop->placement = zcrx_placement_new(loop->bells, queues);
 	for (uint32_t i = 0; i < queues; i++) {
 		struct served *served = &loop->queues[i];
 
@@ -70,6 +68,9 @@ struct zcrx_provider_loop *zcrx_provider_loop_new(const struct zcrx_shape *shape
 		served->window = window && !mappings[i].provider ? window : UINT32_MAX;
 		served->plan.journal = served->queue.journals[ZCRX_JOURNAL_PROVIDER];
 	}
+	/* Only now: whatever attached has bells. */
+	zcrx_waiter_init(&loop->waiter, &loop->bells->provider, ZCRX_BUSY_PROCESSES(queues));
+	loop->placement = zcrx_placement_new(loop->bells, queues);
 	return loop;
 }
 

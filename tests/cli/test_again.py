@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "cq_entries": 128,
     "ptr_ring_size": 5,
     "grant_entries": 16,
+    "in_flight": 7,
     "initial_index": 2**32 - 5,
     "pace": Pace.ORIGINAL,
     "overload": Overload.DROP,

@@ -24,6 +24,7 @@ BOUNDS = {
     "cq_entries": (16, 32768),
     "ptr_ring_size": (1, 32768),
     "grant_entries": (16, 4096),
+    "in_flight": (0, 2**20),
     "log_entries": (65536, 2**30),
     "initial_index": (0, 2**32 - 1),
     "wait_ms": (0, 60000),

@@ -108,7 +108,7 @@ def children() -> set[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 if int(fields[1]) == os.getpid():
                     found.add(int(entry.name))
     return found
