@@ -64,7 +64,7 @@ static void read_fatal(struct fuzz_reporter *reporter, const char *folder)
 
 	if (!entries)
 		wrong_use("fatal", folder, strerror(errno));
-	while (reporter->fatal_count < REPORTER_DEADLY_MAX && (entry = readdir(entries))) {
+	while (reporter->fatal_count < REPORTER_FATAL_MAX && (entry = readdir(entries))) {
 		struct fuzz_fatal *fatal = &reporter->fatal[reporter->fatal_count];
 		char path[4096];
 		FILE *file;
@@ -97,7 +97,7 @@ void sink_open(struct fuzz_reporter *reporter)
 {
 	const char *library = getenv("ZCRX_FUZZ_PROVIDER");
 	const char *current = getenv("ZCRX_FUZZ_CURRENT");
-	const char *fatal = getenv("ZCRX_FUZZ_DEADLY");
+	const char *fatal = getenv("ZCRX_FUZZ_FATAL");
 	char why[512];
 
 	die_with_parent();

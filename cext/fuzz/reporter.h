@@ -4,15 +4,15 @@
  * process goes on afterwards; what it cannot survive stands in a file that it
  * shares with whoever watches it: the program that it was running.
  */
-#ifndef ZCRX_FUZZ_SINK_H
-#define ZCRX_FUZZ_SINK_H
+#ifndef ZCRX_FUZZ_REPORTER_H
+#define ZCRX_FUZZ_REPORTER_H
 
 #include "run.h"
 
 #define REPORTER_SIGNATURES_MAX 256U
 /* Programs of one signature that a folder takes. */
 #define REPORTER_KEPT_MAX 8U
-#define REPORTER_DEADLY_MAX 1024U
+#define REPORTER_FATAL_MAX 1024U
 
 #define REPORTER_HISTORY_BYTES (1U << 18)
 
@@ -47,7 +47,7 @@ struct fuzz_reporter {
 	uint32_t seen[REPORTER_SIGNATURES_MAX]; /* how often each was */
 	uint32_t signature_count;
 	uint32_t kept_count;
-	struct fuzz_fatal fatal[REPORTER_DEADLY_MAX];
+	struct fuzz_fatal fatal[REPORTER_FATAL_MAX];
 	uint32_t fatal_count;
 };
 
@@ -60,7 +60,7 @@ struct fuzz_reporter {
  *
  * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
  * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file,
- * ZCRX_FUZZ_DEADLY a folder of programs that are not to be run,
+ * ZCRX_FUZZ_FATAL a folder of programs that are not to be run,
  * ZCRX_FUZZ_PARENT the pid of our parent, with whom we are to die.
  * Ends the process with a line and code 2 when something of that is no use.
  */
@@ -69,4 +69,4 @@ void sink_open(struct fuzz_reporter *reporter);
 /* Run one program, in bytes; true if nothing was found. */
 bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size);
 
-#endif /* ZCRX_FUZZ_SINK_H */
+#endif /* ZCRX_FUZZ_REPORTER_H */

@@ -451,7 +451,8 @@ def test_workers_that_cannot_run_end_the_campaign_in_a_line(
     make_plan: Callable[..., CampaignPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "emu.fuzz.engine.Worker._command", lambda *_: ["/bin/sh", "-c", "echo why >&2; exit 7"]
+        "emu.fuzz.engine.EngineProcess._command",
+        lambda *_: ["/bin/sh", "-c", "echo why >&2; exit 7"],
     )
     with pytest.raises(EnvironmentProblem) as error:
         run(make_plan())
