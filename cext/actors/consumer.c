@@ -328,24 +328,25 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 			shm_expect_read(consumer->queue.area.bytes + fragments[i].off);
 	}
 	for (uint32_t i = 0; i < available; i++) {
-		struct zcrx_fragment fragment = fragments[i];
+		struct zcrx_fragment *fragment = &fragments[i];
 
-		if (!(fragment.flags & IORING_CQE_F_MORE)) {
+		if (!(fragment->flags & IORING_CQE_F_MORE)) {
 			/* The end of a flow, or an error: no buffer comes with it. */
 			tally.ends++;
-			fragments[kept++] = fragment;
+		} else if (lies_in_area(consumer, fragment)) {
+			receive(consumer, fragment, first + i, &tally);
+			if (consumer->poison)
+				zcrx_poison_hand_out(consumer->poison,
+						     niov_of(consumer, fragment->off));
+			tally.fragments++;
+			tally.bytes += (uint32_t)fragment->res;
+		} else {
+			count_outside(consumer, fragment);
 			continue;
 		}
-		if (!lies_in_area(consumer, &fragment)) {
-			count_outside(consumer, &fragment);
-			continue;
-		}
-		receive(consumer, &fragment, first + i, &tally);
-		if (consumer->poison)
-			zcrx_poison_hand_out(consumer->poison, niov_of(consumer, fragment.off));
-		tally.fragments++;
-		tally.bytes += (uint32_t)fragment.res;
-		fragments[kept++] = fragment;
+		if (kept != i)
+			fragments[kept] = *fragment;
+		kept++;
 	}
 	/* A NIC that found the scribble waits for the true head, and we for the NIC. */
 	if (available == 0 && !consumer->returns.ring_faults.has_scribbled_cq)
@@ -370,7 +371,14 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 
 static void give(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
 {
-	if (fragment->flags & IORING_CQE_F_MORE)
+	struct zcrx_held *place;
+
+	if (!(fragment->flags & IORING_CQE_F_MORE))
+		return;
+	place = zcrx_returns_place(&consumer->returns);
+	if (place)
+		*place = held_of(fragment);
+	else
 		zcrx_returns_give(&consumer->returns, held_of(fragment));
 }
 

@@ -49,6 +49,20 @@ void zcrx_returns_attach(struct zcrx_returns *returns, const struct zcrx_rq_user
 
 /* A fragment may go back (the hold window permitting). */
 void zcrx_returns_give(struct zcrx_returns *returns, struct zcrx_held held);
+
+/*
+ * Where a fragment that goes back at once is noted in place, for zcrx_returns_flush(); NULL
+ * if it may have to wait or to be looked at again: zcrx_returns_give() sees to that.
+ */
+static inline struct zcrx_held *zcrx_returns_place(struct zcrx_returns *returns)
+{
+	const struct zcrx_consumer_params *params = &returns->params;
+
+	if (params->hold || (params->recheck_every && params->verify == ZCRX_VERIFY_CRC) ||
+	    returns->pending_tail - returns->pending_head > returns->pending_mask)
+		return NULL;
+	return &returns->pending[returns->pending_tail++ & returns->pending_mask];
+}
 /* Write and publish what there is room for; how many returns still wait. */
 uint64_t zcrx_returns_flush(struct zcrx_returns *returns);
 
