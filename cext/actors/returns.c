@@ -334,6 +334,9 @@ uint64_t zcrx_returns_flush(struct zcrx_returns *returns)
 	if (returns->ring_faults.lies)
 		zcrx_ring_faults_lie(&returns->ring_faults);
 	waiting = returns->pending_tail - returns->pending_head;
+	/* It has room for everything that may ever be out, of which no cache holds much. */
+	if (waiting == 0)
+		returns->pending_head = returns->pending_tail = 0;
 	shm_store_relaxed_u64(&notes->pending_returns, waiting, POINT_COUNTER);
 	/* A lie is to be put right soon: until then the provider runs in circles. */
 	return waiting + (returns->ring_faults.astray != 0);
