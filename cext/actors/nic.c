@@ -405,6 +405,8 @@ static void sleep_until_rung(struct zcrx_nic *nic, uint32_t state)
 	uint32_t reasons = blocked_on(nic);
 	uint32_t seq;
 
+	for (uint32_t i = 0; i < nic->queue_count && reasons; i++)
+		zcrx_nic_queue_sleeps(&nic->queues[i]);
 	if (nic->tcp && state == ZCRX_RUN_TRAFFIC && reasons == 0) {
 		zcrx_tcp_source_wait(nic->tcp, 10);
 		return;

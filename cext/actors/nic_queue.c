@@ -279,6 +279,15 @@ static void look_in_vain(struct zcrx_nic_queue *nq, enum zcrx_offer why)
 		shm_store_relaxed_u64(&shared->still_since, zcrx_now_ns(), POINT_COUNTER);
 }
 
+void zcrx_nic_queue_sleeps(struct zcrx_nic_queue *nq)
+{
+	if (!nq->blocked_on)
+		return;
+	/* However few looks it took: on a busy machine each may take a scheduler's slice. */
+	nq->looks = STILL_AFTER;
+	look_in_vain(nq, nq->blocked_on & ZCRX_BELL_ROOM ? ZCRX_BLOCKED_CQ : ZCRX_BLOCKED_BUFFER);
+}
+
 /* Something was delivered, or is not offered any more; since and until when it stood still. */
 static uint64_t still_over(struct zcrx_nic_queue *nq, uint64_t *until)
 {

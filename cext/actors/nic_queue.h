@@ -92,6 +92,8 @@ void zcrx_nic_queue_blocked(struct zcrx_nic_queue *nq, enum zcrx_offer why);
 void zcrx_nic_queue_record_drop(struct zcrx_nic_queue *nq, enum zcrx_offer why, uint32_t flow);
 /* Nothing more is offered, so nothing is waited for: the traffic is over. */
 void zcrx_nic_queue_no_more(struct zcrx_nic_queue *nq);
+/* The process goes to sleep: a queue that is blocked stands still from here on, at the latest. */
+void zcrx_nic_queue_sleeps(struct zcrx_nic_queue *nq);
 /* Is there more of it now? */
 bool zcrx_nic_queue_may_proceed(struct zcrx_nic_queue *nq);
 /*
