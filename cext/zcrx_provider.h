@@ -42,6 +42,16 @@ enum zcrx_provider_verdict {
 	ZCRX_PROVIDER_NO_USER_REF = 6, /* not the user's to return */
 };
 
+/* Levels of the kernel, see docs/levels.md; a host may know later ones. */
+enum zcrx_provider_level {
+	ZCRX_PROVIDER_SEED = 0, /* 6.15 with its known bugs fixed; what a host means unless told */
+	ZCRX_PROVIDER_6_15 = 1,
+	ZCRX_PROVIDER_6_18 = 2,
+	ZCRX_PROVIDER_7_1 = 3,
+	ZCRX_PROVIDER_7_2 = 4,
+	ZCRX_PROVIDER_7_3 = 5,
+};
+
 /* Accesses at which the user, or a scheduler, may come in between. */
 enum zcrx_provider_point {
 	ZCRX_PROVIDER_TAIL_LOAD,
@@ -120,6 +130,8 @@ struct zcrx_provider_queue {
 	/* Kernel-side memory: the user cannot reach it. */
 	uint32_t *cached_rq_head; /* how far you have consumed; only the provider process */
 	struct zcrx_provider_niov *niovs; /* [num_niovs] */
+	/* Which kernel's provider to play; a host that is older than this ends before it. */
+	uint32_t level; /* enum zcrx_provider_level */
 };
 
 struct zcrx_provider_ops {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from emu.contract import Contract
+from emu.contract import HAS_RX_BUF_LEN, LEVELS, SEED, Contract
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
 from emu.host.places import absolute
@@ -20,7 +20,8 @@ RQ_ENTRIES_MAX = 32768  #: IO_RQ_MAX_ENTRIES
 AREA_BUFFERS_MAX = 2**20
 DURATION_MAX_S = 86400 * 366
 FRAGMENTS_MAX = 16  #: buffers of 4096 bytes that the largest payload needs
-NIOV_SHIFT = 12
+NIOV_SIZE = 4096  #: bytes of a buffer, unless they are larger
+RX_BUF_LEN_MAX = 32768
 
 
 class Default(int):
@@ -111,7 +112,7 @@ class RunConfig:
     packets: int = 0  #: packets to offer, over all queues; 0 = no limit
     laps: int = 0  #: how often the traffic is replayed; 0 = no limit
     queues: int = 1  #: receive queues, each with a consumer process; 1 to 64
-    #: buffers (niovs) of 4096 bytes of each queue's area; left alone, more where packets are copied
+    #: buffers (niovs) of each queue's area; left alone, more where packets are copied
     area_buffers: int = AREA_BUFFERS
     rq_entries: int = 4096  #: refill ring, power of two, 1 to 32768
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
@@ -131,6 +132,8 @@ class RunConfig:
     #: has buffers; left alone, fewer where the area or the traffic is small
     hold: int = HOLD
     recheck_every: int = 16  #: verify every n-th fragment again when it goes back; 0 = none
+    kernel: str = SEED  #: level whose provider is played, see docs/levels.md
+    rx_buf_len: int = NIOV_SIZE  #: bytes of a buffer, a power of two up to 32768; since 7.1
     strict_alias: bool = False  #: reject an index whose upper bits would vanish
     pin: bool = True  #: bind the processes to cores
     plan: Plan = field(default_factory=Plan)  #: faults to inject
@@ -169,6 +172,15 @@ class RunConfig:
         self._choose("overload", Overload)
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
+        if self.kernel not in LEVELS:
+            raise ConfigError.of("kernel", self.kernel, f"it must be one of {', '.join(LEVELS)}")
+        _check("rx_buf_len", self.rx_buf_len, NIOV_SIZE, RX_BUF_LEN_MAX)
+        if self.rx_buf_len & (self.rx_buf_len - 1):
+            raise ConfigError.of("rx_buf_len", self.rx_buf_len, "it must be a power of two")
+        if self.rx_buf_len != NIOV_SIZE and self.kernel not in HAS_RX_BUF_LEN:
+            raise ConfigError.of(
+                "rx_buf_len", self.rx_buf_len, f"with the kernel {self.kernel} it is {NIOV_SIZE}"
+            )
         for name, kind, allowed in _KINDS:
             if not isinstance(getattr(self, name), kind):
                 raise ConfigError.of(name, getattr(self, name), f"it must be {allowed}")
@@ -312,15 +324,20 @@ class RunConfig:
         object.__setattr__(self, "modules_from", None if folder is None else absolute(folder))
 
     @property
+    def niov_shift(self) -> int:
+        """log2 of a buffer's size."""
+        return self.rx_buf_len.bit_length() - 1
+
+    @property
     def contract(self) -> Contract:
         """What the provider is obliged to do."""
-        return Contract(strict_alias=self.strict_alias)
+        return Contract(level=self.kernel, strict_alias=self.strict_alias)
 
     def shape(self, flows_max: int) -> Shape:
         """Each queue's sizes, for traffic of ``flows_max`` flows a queue, and its contract."""
         return Shape(
             num_niovs=self.area_buffers,
-            niov_shift=NIOV_SHIFT,
+            niov_shift=self.niov_shift,
             rq_entries=self.rq_entries,
             cq_entries=self.cq_entries,
             ptr_ring_size=self.ptr_ring_size,

@@ -6,6 +6,8 @@
 #include "nic_offer.h"
 #include "wire/crc32c.h"
 
+#define COPY_MAX 4096U
+
 static void put_payload(struct zcrx_nic_queue *nq, const uint8_t *payload, uint32_t flow,
 			uint32_t len, uint32_t crc)
 {
@@ -132,7 +134,9 @@ static enum zcrx_offer offer(struct zcrx_nic_queue *nq, const struct zcrx_packet
 
 	if (packet->len > zcrx_nic_queue_niov_size(nq))
 		return offer_large(nq, packet, payload, crcs);
-	result = copied ? offer_copied(nq, packet, payload, crcs) : ZCRX_BLOCKED_BUFFER;
+	/* Of a larger buffer the stack fills the first page; what needs more it would cut. */
+	result = copied && packet->len <= COPY_MAX ? offer_copied(nq, packet, payload, crcs) :
+						     ZCRX_BLOCKED_BUFFER;
 	if (result != ZCRX_BLOCKED_BUFFER)
 		return result;
 	result = offer_small(nq, packet, payload, crcs);

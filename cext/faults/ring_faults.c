@@ -8,7 +8,8 @@
  * again only when it knows that the provider cannot be reading there.
  *
  * A refill that is under way may have seen the lie. It takes ZCRX_PP_REFILL
- * entries at most, counted from a head that was published before it began.
+ * entries at most, counted from a head that was published before it began; one
+ * of 7.3 a look's worth, and then up to a ring full that it was promised.
  * Once the true tail stands in the ring and the head read after that leaves so
  * much room in front of it, nobody can get beyond the tail any more.
  */
@@ -126,10 +127,20 @@ static bool catch_up(struct zcrx_ring_faults *faults, uint32_t count)
 	return claimed == count;
 }
 
+/* How many entries the provider may take from its head on before it reads the tail again. */
+static uint32_t reach_of(const struct zcrx_ring_faults *faults)
+{
+	uint32_t entries = faults->writer->rq.entries;
+
+	if (zcrx_contract_goes_by_runs(faults->holdings->contract))
+		return entries + ZCRX_REFILL_ENTRIES_MAX / 2;
+	return entries < ZCRX_PP_REFILL ? entries : ZCRX_PP_REFILL;
+}
+
 bool zcrx_ring_faults_recover(struct zcrx_ring_faults *faults)
 {
 	struct zcrx_rq_writer *writer = faults->writer;
-	uint32_t enough = writer->rq.entries < ZCRX_PP_REFILL ? writer->rq.entries : ZCRX_PP_REFILL;
+	uint32_t enough = reach_of(faults);
 
 	/* Nor does a refill take more than the logs are long. */
 	if (enough > writer->queue->shape.log_entries)

@@ -9,6 +9,7 @@
 
 struct mutator {
 	struct zcrx_rng rng;
+	uint32_t level; /* of the kernel, of every program */
 	struct fuzz_program program, other, child;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 };
@@ -34,7 +35,7 @@ void *afl_custom_init(void *afl, unsigned int seed)
 			exit(2);
 	}
 	if (mutator)
-		mutator->rng = zcrx_rng_for(seed, 3);
+		mutator->rng = zcrx_rng_for(seed, 3), mutator->level = fuzz_level_asked();
 	return mutator;
 }
 
@@ -60,6 +61,7 @@ size_t afl_custom_fuzz(void *data, uint8_t *bytes, size_t size, uint8_t **out, u
 	} else {
 		fuzz_mutate(result, &mutator->rng);
 	}
+	result->shape.contract.level = mutator->level;
 	*out = mutator->bytes;
 	return fuzz_encode(result, mutator->bytes, max);
 }

@@ -10,6 +10,7 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	judge->shape = *shape;
 	memset(judge->rqes, 0, sizeof(judge->rqes[0]) * shape->rq_entries);
 	judge->head = judge->tail = judge->cached_head = shape->initial_index;
+	judge->claimed = 0;
 	judge->is_detached = false;
 	memset(judge->niovs, 0, sizeof(judge->niovs[0]) * shape->num_niovs);
 	memset(judge->stack_refs, 0, sizeof(judge->stack_refs[0]) * shape->num_niovs);
@@ -159,10 +160,10 @@ static struct io_uring_zcrx_rqe entry_at(struct judge *judge, uint32_t slot)
 	return rqe;
 }
 
-static enum judge_verdict verdict_of(struct judge *judge, uint32_t slot,
-				     const struct io_uring_zcrx_rqe *rqe, struct judge_said *said)
+/* What its bytes decide; JUDGE_ACCEPTED: the references have the last word. */
+static enum judge_verdict bytes_say(const struct judge *judge, const struct io_uring_zcrx_rqe *rqe,
+				    struct judge_said *said)
 {
-	struct judge_pool *pool = change_pool(judge, slot);
 	uint64_t page = (rqe->off % ((uint64_t)1 << 48)) / 4096;
 
 	said->alias = false;
@@ -176,17 +177,46 @@ static enum judge_verdict verdict_of(struct judge *judge, uint32_t slot,
 	said->alias = page != said->niov;
 	if (said->alias && zcrx_contract_is_strict(judge->shape.contract))
 		return JUDGE_BAD_INDEX;
-	if (judge->niovs[said->niov].user_refs == 0)
+	return JUDGE_ACCEPTED;
+}
+
+/* For an allocation from a pool, or for JUDGE_POOLS, which is none. */
+static enum judge_verdict take_back(struct judge *judge, uint32_t slot, uint32_t niov)
+{
+	struct judge_pool *pool;
+
+	if (judge->niovs[niov].user_refs == 0)
 		return JUDGE_NO_USER_REF;
-	judge->niovs[said->niov].user_refs--;
-	if (!drop_refs(judge, said->niov, 1))
+	judge->niovs[niov].user_refs--;
+	if (!drop_refs(judge, niov, 1))
 		return JUDGE_STILL_REFERENCED;
-	if (judge->niovs[said->niov].pool != slot + 1) {
-		go_home(judge, said->niov);
+	if (slot == JUDGE_POOLS || judge->niovs[niov].pool != slot + 1) {
+		go_home(judge, niov);
 		return JUDGE_OTHER_POOL;
 	}
-	pool->cache[pool->cache_count++] = said->niov;
+	pool = change_pool(judge, slot);
+	pool->cache[pool->cache_count++] = niov;
 	return JUDGE_ACCEPTED;
+}
+
+/* The entry at the head is consumed: what its bytes say. */
+static struct judge_said *next_entry(struct judge *judge)
+{
+	struct judge_said *said = &judge->said[judge->said_count++];
+	struct io_uring_zcrx_rqe rqe =
+		entry_at(judge, judge->cached_head % judge->shape.rq_entries);
+
+	said->index = judge->cached_head++;
+	said->verdict = bytes_say(judge, &rqe, said);
+	said->waits = false;
+	judge->consumed++;
+	return said;
+}
+
+static void count(struct judge *judge, const struct judge_said *said)
+{
+	judge->verdicts[said->verdict]++;
+	judge->aliases += said->alias;
 }
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -194,38 +224,107 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+static uint32_t log_room(const struct judge *judge)
+{
+	return judge->shape.is_checked ? (uint32_t)(judge->checked + JUDGE_LOG - judge->consumed) :
+					 UINT32_MAX;
+}
+
+static uint32_t claimed_by_tail(const struct judge *judge)
+{
+	return least(judge->tail - judge->cached_head, judge->shape.rq_entries);
+}
+
 uint32_t judge_available(const struct judge *judge)
 {
-	uint32_t count = least(judge->tail - judge->cached_head, judge->shape.rq_entries);
+	return judge->is_detached ? 0 : least(claimed_by_tail(judge), log_room(judge));
+}
 
-	if (judge->is_detached)
-		return 0;
-	if (judge->shape.is_checked)
-		count = least(count, (uint32_t)(judge->checked + JUDGE_LOG - judge->consumed));
-	return count;
+/* Those that wait all name one buffer: all of them count, or none. */
+static void end_run(struct judge *judge, uint32_t slot, uint32_t first)
+{
+	uint32_t niov = 0, length = 0;
+	bool is_enough;
+
+	for (uint32_t i = first; i < judge->said_count; i++) {
+		if (judge->said[i].waits)
+			niov = judge->said[i].niov, length++;
+	}
+	is_enough = length && judge->niovs[niov].user_refs >= length;
+	for (uint32_t i = first; length && i < judge->said_count; i++) {
+		struct judge_said *said = &judge->said[i];
+
+		if (said->waits)
+			said->verdict = is_enough ? take_back(judge, slot, niov) :
+						    JUDGE_NO_USER_REF;
+		said->waits = false;
+	}
+}
+
+/* One refill of 7.3: until 63 buffers are there, what the tail claimed before it is read again. */
+static uint32_t consume_by_runs(struct judge *judge, uint32_t slot)
+{
+	const struct judge_pool *pool = &judge->pools[slot];
+	uint32_t first = judge->said_count, run = first;
+
+	for (uint32_t look = 0; look < 2; look++) {
+		uint32_t left;
+
+		if (look && (judge->claimed || pool->cache_count >= JUDGE_BATCH - 1))
+			break;
+		if (look)
+			judge->claimed = claimed_by_tail(judge);
+		left = least(least(judge->claimed, JUDGE_LOOK), log_room(judge));
+		for (; left && pool->cache_count < JUDGE_BATCH - 1; left--) {
+			struct judge_said *said = next_entry(judge);
+			bool names = said->verdict == JUDGE_ACCEPTED;
+
+			judge->claimed--;
+			if (names && judge->said[run].waits && judge->said[run].niov != said->niov)
+				end_run(judge, slot, run);
+			if (names && !judge->said[run].waits)
+				run = judge->said_count - 1;
+			said->waits = names;
+		}
+	}
+	if (judge->said_count > first)
+		end_run(judge, slot, run);
+	for (uint32_t i = first; i < judge->said_count; i++)
+		count(judge, &judge->said[i]);
+	judge->head = judge->cached_head;
+	return judge->said_count - first;
 }
 
 /* One refill on behalf of a pool; how many entries were consumed. */
 static uint32_t consume(struct judge *judge, uint32_t slot)
 {
-	uint32_t count =
-		least(judge_available(judge), JUDGE_BATCH - judge->pools[slot].cache_count);
+	uint32_t cached = judge->pools[slot].cache_count;
+	uint32_t entries;
 
-	if (count == 0)
+	change_pool(judge, slot);
+	if (judge->is_detached || (cached && judge->shape.contract.level >= ZCRX_LEVEL_7_1))
 		return 0;
-	for (uint32_t i = 0; i < count; i++) {
-		struct judge_said *said = &judge->said[judge->said_count++];
-		uint32_t at = judge->cached_head % judge->shape.rq_entries;
-		struct io_uring_zcrx_rqe rqe = entry_at(judge, at);
+	if (judge->shape.contract.level >= ZCRX_LEVEL_7_3)
+		return consume_by_runs(judge, slot);
+	entries = least(judge_available(judge), JUDGE_BATCH - cached);
+	if (entries == 0)
+		return 0;
+	for (uint32_t i = 0; i < entries; i++) {
+		struct judge_said *said = next_entry(judge);
 
-		said->index = judge->cached_head++;
-		said->verdict = verdict_of(judge, slot, &rqe, said);
-		judge->verdicts[said->verdict]++;
-		judge->aliases += said->alias;
+		if (said->verdict == JUDGE_ACCEPTED)
+			said->verdict = take_back(judge, slot, said->niov);
+		count(judge, said);
 	}
-	judge->consumed += count;
 	judge->head = judge->cached_head;
-	return count;
+	return entries;
+}
+
+void judge_attach(struct judge *judge)
+{
+	judge->head = judge->tail = judge->cached_head;
+	judge->claimed = 0;
+	judge->is_detached = false;
 }
 
 /* ---- NIC and stack ------------------------------------------------------------------ */
@@ -325,18 +424,51 @@ static void drain(struct judge *judge, uint32_t slot)
 		release(judge, leave_ring(&judge->pools[slot]));
 }
 
+/* By batches of 32, published before the references are looked at; what is malformed ends it. */
+static uint32_t flush_by_user(struct judge *judge)
+{
+	uint32_t begin = judge->said_count;
+
+	while (!judge->is_detached && judge->said_count - begin < judge->shape.rq_entries) {
+		uint32_t first = judge->said_count;
+		uint32_t most = least(judge_available(judge), 32);
+		bool ends = most < 32;
+
+		for (uint32_t i = 0; i < most; i++) {
+			if (next_entry(judge)->verdict != JUDGE_ACCEPTED) {
+				ends = true;
+				break;
+			}
+		}
+		judge->claimed = 0;
+		judge->head = judge->cached_head;
+		for (uint32_t i = first; i < judge->said_count; i++) {
+			struct judge_said *said = &judge->said[i];
+
+			if (said->verdict == JUDGE_ACCEPTED)
+				said->verdict = take_back(judge, JUDGE_POOLS, said->niov);
+			count(judge, said);
+		}
+		if (ends)
+			break;
+	}
+	return judge->said_count - begin;
+}
+
 uint32_t judge_flush(struct judge *judge)
 {
 	uint32_t slot = judge->current - 1;
-	uint32_t flushed = 0, count;
+	uint32_t flushed = 0, consumed;
 
+	if (judge->shape.contract.level >= ZCRX_LEVEL_7_1)
+		return flush_by_user(judge);
 	if (judge->current == 0)
 		return 0;
 	do {
 		empty_cache(judge, slot);
-		count = consume(judge, slot);
-		flushed += count;
-	} while (count && flushed < judge->shape.rq_entries);
+		consumed = consume(judge, slot);
+		flushed += consumed;
+	} while (consumed && flushed < judge->shape.rq_entries);
 	empty_cache(judge, slot);
 	return flushed;
 }
@@ -345,7 +477,9 @@ uint32_t judge_flush(struct judge *judge)
 static int64_t end_pool(struct judge *judge, uint32_t slot)
 {
 	change_pool(judge, slot)->phase = JUDGE_UNUSED;
-	if (judge->free_count != judge->shape.num_niovs) {
+	/* 6.16 has given the check up. */
+	if (judge->free_count != judge->shape.num_niovs &&
+	    judge->shape.contract.level < ZCRX_LEVEL_6_18) {
 		judge->destroy_warnings++;
 		return -EBUSY;
 	}

@@ -15,6 +15,7 @@
 
 #define JUDGE_POOLS 8U
 #define JUDGE_BATCH 64U /* what the alloc cache is filled up to */
+#define JUDGE_LOOK 256U /* entries by one look at the tail; 7.3 */
 #define JUDGE_LOG 64U /* verdicts that wait to be looked at, at most */
 #define JUDGE_SAID_MAX (FUZZ_RQ_ENTRIES_MAX + 512U) /* entries judged in one operation */
 #define JUDGE_CHANGED_MAX 64U
@@ -56,6 +57,7 @@ struct judge_said {
 	uint32_t niov;
 	uint8_t verdict;
 	uint8_t alias;
+	bool waits; /* for the end of its run; 7.3 */
 };
 
 /* A load of the ring that the provider made while the user was writing: what it saw. */
@@ -70,6 +72,7 @@ struct judge {
 	/* The ring: the user's words, and the provider's own head. */
 	struct io_uring_zcrx_rqe rqes[FUZZ_RQ_ENTRIES_MAX];
 	uint32_t head, tail, cached_head;
+	uint32_t claimed; /* of a tail that was read before: entries not taken yet; 7.3 */
 	bool is_detached;
 	/* The area. */
 	struct judge_niov niovs[FUZZ_NIOVS_MAX];
@@ -111,7 +114,8 @@ int64_t judge_copy(struct judge *judge);
 uint64_t judge_scrub(struct judge *judge, uint64_t *buffers); /* how many came home by it */
 uint32_t judge_refill(struct judge *judge); /* whatever the cache holds */
 uint32_t judge_available(const struct judge *judge);
-uint32_t judge_flush(struct judge *judge);
+uint32_t judge_flush(struct judge *judge); /* the provider's own, or from 7.1 on its user's */
+void judge_attach(struct judge *judge); /* a new user: its ring is empty */
 int64_t judge_restart(struct judge *judge);
 int64_t judge_destroy(struct judge *judge);
 bool judge_retry(struct judge *judge, uint32_t slot); /* a dying one; is it gone? */

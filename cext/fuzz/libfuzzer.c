@@ -10,6 +10,7 @@
 #include <string.h>
 
 static struct fuzz_reporter reporter;
+static uint32_t level; /* of the kernel, of every program */
 static uint32_t operations; /* of every program, to compare speeds; 0 = as it comes */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -24,6 +25,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc, (void)argv;
 	sink_open(&reporter);
+	level = fuzz_level_asked();
 	operations = wanted ? (uint32_t)strtoul(wanted, NULL, 10) % (FUZZ_OPS_MAX + 1) : 0;
 	return 0;
 }
@@ -124,6 +126,7 @@ static size_t write_out(struct fuzz_program *program, uint8_t *to, size_t max_si
 {
 	size_t size;
 
+	program->shape.contract.level = level;
 	if (operations)
 		bring_to_length(program);
 	size = fuzz_encode(program, to, max_size);

@@ -7,6 +7,7 @@
  */
 #include "mutate.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint32_t below(struct zcrx_rng *rng, uint32_t bound)
@@ -104,6 +105,13 @@ static struct io_uring_zcrx_rqe rqe_drawn(struct zcrx_rng *rng, uint32_t num_nio
 }
 
 /* ---- shapes and operations ----------------------------------------------------------- */
+
+uint32_t fuzz_level_asked(void)
+{
+	const char *asked = getenv("ZCRX_FUZZ_KERNEL");
+
+	return asked ? (uint32_t)strtoul(asked, NULL, 10) % ZCRX_LEVELS : ZCRX_LEVEL_SEED;
+}
 
 static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 {

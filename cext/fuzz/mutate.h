@@ -9,6 +9,9 @@
 #include "wire/rng.h"
 #include "program.h"
 
+/* The kernel level that is asked for (ZCRX_FUZZ_KERNEL): that of all programs that are made. */
+uint32_t fuzz_level_asked(void);
+
 /* A whole program of `count` operations. */
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng);
 

@@ -27,7 +27,7 @@ const char *const fuzz_words[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_WORD)};
 #define FLAG_LARGE 0xa0U
 #define LARGE_MARK 0x4cU
 
-#define RQ_ORDERS 9U /* 2^0 .. 2^8 entries */
+#define RQ_ORDERS 9U /* 2^0 .. 2^8 entries; the byte has the level above: 0 = seed */
 #define RQ_ORDERS_LARGE 16U
 
 struct large {
@@ -79,15 +79,17 @@ static void decode_large(struct fuzz_shape *shape, struct reader *reader)
 
 static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 {
-	uint8_t flags;
+	uint8_t flags, orders;
 
 	shape->num_niovs = 1U + take_byte(reader);
-	shape->rq_entries = 1U << take_byte(reader) % RQ_ORDERS;
+	orders = take_byte(reader);
+	shape->rq_entries = 1U << orders % RQ_ORDERS;
 	shape->ptr_ring_size = 1U + take_byte(reader);
 	flags = take_byte(reader);
 	take(reader, &shape->initial_index, sizeof(shape->initial_index));
 	shape->queues = flags & FLAG_TWO_QUEUES ? 2 : 1;
 	shape->contract = (struct zcrx_contract){
+		.level = orders / RQ_ORDERS % ZCRX_LEVELS,
 		.deviations = flags & FLAG_STRICT ? ZCRX_CONTRACT_STRICT_ALIAS : 0,
 	};
 	shape->is_checked = flags & FLAG_CHECKED;
@@ -160,7 +162,7 @@ static void encode_shape(const struct fuzz_shape *shape, uint8_t **at)
 			shape->ptr_ring_size > FUZZ_SMALL_MAX;
 
 	put_byte(at, is_large ? 0 : large.niovs_less_one);
-	put_byte(at, is_large ? 0 : large.rq_order);
+	put_byte(at, (is_large ? 0 : large.rq_order) + RQ_ORDERS * shape->contract.level);
 	put_byte(at, is_large ? 0 : large.ptr_ring_less_one);
 	put_byte(at, (is_large ? FLAG_LARGE : 0) |
 			     (zcrx_contract_is_strict(shape->contract) ? FLAG_STRICT : 0) |

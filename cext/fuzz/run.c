@@ -243,8 +243,15 @@ static bool do_refill(struct execution *execution)
 
 static bool do_flush(struct execution *execution)
 {
-	uint32_t actual = zcrx_ifq_flush(&execution->subject->ifq);
+	struct zcrx_ifq *ifq = &execution->subject->ifq;
+	int64_t actual;
 
+	if (execution->judge->shape.contract.level < ZCRX_LEVEL_7_1)
+		actual = zcrx_ifq_flush(ifq);
+	else if (ifq->plugin)
+		return true; /* no operation of somebody else's provider */
+	else
+		actual = zcrx_ifq_flush_rq(ifq);
 	show_what_was_seen(execution);
 	return answer(execution, judge_flush(execution->judge), actual);
 }
@@ -348,8 +355,8 @@ static bool do_control(struct execution *execution)
 		return answer(execution, judge_available(judge), zcrx_ifq_available(ifq));
 	case FUZZ_ATTACH:
 		zcrx_ifq_reset_ring(ifq);
-		judge->head = judge->tail = judge->cached_head;
-		judge->is_detached = ifq->detached = false;
+		judge_attach(judge);
+		ifq->detached = false;
 		return true;
 	case FUZZ_CHECK:
 		judge->checked = judge->consumed;

@@ -631,6 +631,9 @@ static void simplify_shape(struct search *search)
 	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
+	candidate.shape.contract.level = ZCRX_LEVEL_SEED;
+	consider(search, &candidate);
+	candidate = *search->best;
 	candidate.shape.contract.deviations = 0;
 	candidate.shape.is_checked = candidate.shape.records = false;
 	consider(search, &candidate);

@@ -222,6 +222,8 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	ifq->rq.mask = shape->rq_entries - 1;
 	ifq->rq.cached_head = shape->initial_index;
 	subject->area.contract = shape->contract;
+	if (shape->contract.level != ZCRX_LEVEL_SEED) /* it was made as that */
+		zcrx_ifq_setup(ifq);
 	ifq->is_checked = shape->is_checked;
 	ifq->flight = shape->records ? &subject->flight : NULL;
 	zcrx_area_format(&subject->area);
@@ -368,6 +370,11 @@ void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
 	if (offset >= watch->rqes_size)
 		return; /* not a word of the ring: what is read there is found out elsewhere */
 	hold_lock(watch, "load of an entry");
+	/* A refill of 7.3 may begin without a look at the tail. */
+	if (watch->has_published && zcrx_contract_goes_by_runs(watch->ifq->area->contract)) {
+		watch->has_published = false;
+		watch->epoch++;
+	}
 	if (*loaded == watch->epoch && !watch->read_twice) {
 		watch->read_twice = true;
 		watch->offence_slot = slot;

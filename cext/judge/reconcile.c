@@ -6,15 +6,6 @@
 
 #define NO_USER_REF_BIT (1U << ZCRX_NO_USER_REF)
 
-/* One entry, as it was meant and as it was judged. */
-struct entry {
-	uint64_t position;
-	uint16_t intent;
-	uint16_t due; /* see ZCRX_DUE() */
-	uint8_t logged; /* the verdict log's byte */
-	uint32_t account; /* of the buffer that the provider found in it */
-};
-
 int zcrx_reconciler_init(struct zcrx_reconciler *reconciler, uint32_t num_niovs)
 {
 	memset(reconciler, 0, sizeof(*reconciler));
@@ -46,7 +37,7 @@ static uint32_t scrubbed_of(const struct zcrx_queue *queue, const struct zcrx_ac
 
 /* A return found nothing: F + 1 <= S + X. */
 static bool spend(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-		  const struct entry *entry)
+		  const struct zcrx_compared *entry)
 {
 	struct zcrx_account *account = &reconciler->accounts[entry->account];
 	uint32_t scrubbed = scrubbed_of(queue, account, entry->account);
@@ -65,7 +56,7 @@ static bool spend(struct zcrx_reconciler *reconciler, const struct zcrx_queue *q
 
 /* The same of an entry that was sure of a reference: only a scrub can have had it. */
 static bool spend_scrubbed(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-			   const struct entry *entry, bool is_return)
+			   const struct zcrx_compared *entry, bool is_return)
 {
 	struct zcrx_account *account = &reconciler->accounts[entry->account];
 	uint32_t scrubbed = scrubbed_of(queue, account, entry->account);
@@ -83,7 +74,7 @@ static bool spend_scrubbed(struct zcrx_reconciler *reconciler, const struct zcrx
 /* ---- one entry ------------------------------------------------------------------------------ */
 
 static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-		     const struct entry *entry, enum zcrx_mismatch_why why)
+		     const struct zcrx_compared *entry, enum zcrx_mismatch_why why)
 {
 	struct zcrx_mismatch found = {
 		.position = entry->position,
@@ -109,8 +100,65 @@ static void mismatch(struct zcrx_reconciler *reconciler, const struct zcrx_queue
 		reconciler->wrong[ZCRX_INTENT_RULE(entry->intent)]++;
 }
 
+/* ---- runs that failed (7.3) --------------------------------------------------------------- */
+
+/* See reconcile.h. Buffers that share an account cannot be told apart, nor their failures. */
+static void end_failed_run(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue)
+{
+	struct zcrx_failed_run run = reconciler->failed;
+	struct zcrx_account *account = &reconciler->accounts[run.last.account];
+	bool is_sure = !(ZCRX_INTENT_LEGAL(run.last.intent) & NO_USER_REF_BIT);
+	bool is_shared = queue->area.num_niovs > reconciler->account_count;
+	uint32_t scrubbed;
+
+	if (run.returns + run.strays == 0)
+		return;
+	reconciler->failed.returns = reconciler->failed.strays = 0;
+	scrubbed = scrubbed_of(queue, account, run.last.account);
+	if (is_sure && account->excused >= scrubbed && !is_shared) {
+		mismatch(reconciler, queue, &run.last, ZCRX_WHY_ILLEGAL);
+		return;
+	}
+	if (is_sure)
+		account->excused += run.returns + run.strays;
+	if (run.returns == 0)
+		return;
+	if (account->spent >= (uint64_t)account->strays + scrubbed + run.strays && !is_shared) {
+		mismatch(reconciler, queue, &run.last, ZCRX_WHY_NO_CREDIT);
+		return;
+	}
+	account->spent += run.returns;
+	if (run.strays || account->strays)
+		reconciler->after_stray += run.returns;
+	else
+		reconciler->after_scrub += run.returns;
+}
+
+/* An entry that may end a run of those that failed, or is of one; true if it is. */
+static bool add_to_failed_run(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
+			      const struct zcrx_compared *entry)
+{
+	struct zcrx_failed_run *run = &reconciler->failed;
+	uint8_t verdict = entry->logged & 7U;
+	bool names = verdict <= ZCRX_OTHER_POOL || verdict == ZCRX_NO_USER_REF;
+
+	if (!names)
+		return false; /* what is malformed ends none */
+	if (verdict != ZCRX_NO_USER_REF || entry->account != run->last.account)
+		end_failed_run(reconciler, queue);
+	if (verdict != ZCRX_NO_USER_REF ||
+	    !(ZCRX_INTENT_LEGAL(entry->intent) & (NO_USER_REF_BIT | 1U << ZCRX_ACCEPTED)))
+		return false;
+	run->last = *entry;
+	if (entry->due == ZCRX_DUE(entry->account))
+		run->returns++;
+	else
+		run->strays++;
+	return true;
+}
+
 static void compare(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue,
-		    const struct entry *entry)
+		    const struct zcrx_compared *entry)
 {
 	uint32_t rule = ZCRX_INTENT_RULE(entry->intent);
 	uint32_t legal = ZCRX_INTENT_LEGAL(entry->intent);
@@ -127,6 +175,12 @@ static void compare(struct zcrx_reconciler *reconciler, const struct zcrx_queue 
 	reconciler->aliases += entry->logged >> 7;
 	if (names && entry->account >= reconciler->account_count) {
 		mismatch(reconciler, queue, entry, ZCRX_WHY_OTHER_BUFFER);
+		return;
+	}
+	if (zcrx_contract_goes_by_runs(queue->shape.contract) &&
+	    add_to_failed_run(reconciler, queue, entry)) {
+		if (rule == ZCRX_INTENT_VALID && entry->due && !is_return)
+			mismatch(reconciler, queue, entry, ZCRX_WHY_OTHER_BUFFER);
 		return;
 	}
 	if (took) {
@@ -161,7 +215,9 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	uint64_t written = shm_load_acquire_u64(&queue->notes->written, POINT_LOG);
 	uint64_t start = reconciler->checked;
 
-	if (astray && (int64_t)(consumed - written) > 0)
+	bool is_cut = astray && (int64_t)(consumed - written) > 0;
+
+	if (is_cut)
 		consumed = written;
 	if ((int64_t)(consumed - start) <= 0)
 		return 0;
@@ -170,7 +226,7 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 		reconciler->checked = consumed - queue->shape.log_entries;
 	}
 	for (uint64_t at = reconciler->checked; at < consumed; at++) {
-		const struct entry entry = {
+		const struct zcrx_compared entry = {
 			.position = at,
 			.intent = shm_load_relaxed_u16(&queue->intents[at & mask], POINT_LOG),
 			.due = shm_load_relaxed_u16(&queue->dues[at & mask], POINT_LOG),
@@ -180,6 +236,9 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 
 		compare(reconciler, queue, &entry);
 	}
+	/* A refill's entries are said to be there together: its last run is over. */
+	if (!is_cut)
+		end_failed_run(reconciler, queue);
 	reconciler->checked = consumed;
 	/* Pairs with the acquire in zcrx_rq_writer_log_room(): those bytes may be reused. */
 	shm_store_release_u64(&queue->notes->checked, consumed, POINT_LOG);
@@ -190,6 +249,7 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 
 void zcrx_reconcile_new_user(struct zcrx_reconciler *reconciler, const struct zcrx_queue *queue)
 {
+	end_failed_run(reconciler, queue);
 	for (uint32_t number = 0; number < reconciler->account_count; number++)
 		reconciler->accounts[number] = (struct zcrx_account){
 			.taken = reconciler->accounts[number].taken,

@@ -28,10 +28,18 @@
  * When a user has gone and every reference was scrubbed, D = V - F + S + X for all
  * of it: the next one starts with an account of its own.
  *
+ * Where the provider takes entries in a row that name the same buffer all or none
+ * (7.3), such a run is judged as one. Let it have n returns and k strays. It fails if
+ * there are fewer than n + k references: D - (V - F) - S - X < n + k. Its n are of the
+ * D fragments, too: D >= V + n. Hence F + 1 <= S + X + k, and then F grows by n. So a
+ * stray that fails may take good returns with it, whose references stay where they are;
+ * and that they stay is in F.
+ *
  * What the consumer is sure of (see holdings.c) is more: then only a scrub that it
  * did not know of can be the reason. It counts each entry that it writes as if it
  * took a reference, those that found nothing too; so by the same reasoning such
- * failures are X at most.
+ * failures are X at most. Of a run it is sure if it is of its last entry: that one had
+ * a reference left with all those before it taken, so there was one for each.
  */
 #ifndef ZCRX_RECONCILE_H
 #define ZCRX_RECONCILE_H
@@ -68,6 +76,21 @@ struct zcrx_account {
 	uint32_t excused; /* entries that were sure of a reference, and a scrub had taken it */
 };
 
+/* One entry, as it was meant and as it was judged. */
+struct zcrx_compared {
+	uint64_t position;
+	uint16_t intent;
+	uint16_t due; /* see ZCRX_DUE() */
+	uint8_t logged; /* the verdict log's byte */
+	uint32_t account; /* of the buffer that the provider found in it */
+};
+
+/* Entries in a row that found nothing in the same buffer. */
+struct zcrx_failed_run {
+	struct zcrx_compared last;
+	uint32_t returns, strays; /* both 0: there is none */
+};
+
 struct zcrx_reconciler {
 	uint64_t checked;
 	uint64_t mismatch_count;
@@ -81,6 +104,7 @@ struct zcrx_reconciler {
 	struct zcrx_mismatch mismatches[ZCRX_MISMATCHES_MAX];
 	struct zcrx_account *accounts; /* [account_count] */
 	uint32_t account_count;
+	struct zcrx_failed_run failed; /* which may go on with the next entry; 7.3 */
 };
 
 /* The references of one account, when all is over; they balance if both sides are the same. */

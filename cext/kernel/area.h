@@ -133,6 +133,23 @@ static inline uint32_t zcrx_user_ref_take(struct zcrx_area *area, uint32_t niov,
 	return count;
 }
 
+/*
+ * Take `count` user references back, or none if there are fewer.
+ *
+ * Ordering: pairs with the release in zcrx_user_ref_give().
+ */
+static inline bool zcrx_user_ref_take_run(struct zcrx_area *area, uint32_t niov, uint32_t count)
+{
+	shm_u32 *refs = &area->niovs[niov].user_refs;
+	uint32_t now = shm_load_relaxed_u32(refs, POINT_USER_REF_LOAD);
+
+	do {
+		if (now < count)
+			return false;
+	} while (!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS));
+	return true;
+}
+
 /* Scrub: take all of them. Ordering: pairs with zcrx_user_ref_give(). */
 static inline uint32_t zcrx_user_ref_take_all(struct zcrx_area *area, uint32_t niov)
 {

@@ -29,6 +29,13 @@ _Static_assert((int)ZCRX_PROVIDER_ACCEPTED == (int)ZCRX_ACCEPTED &&
 		       (int)ZCRX_PROVIDER_NO_USER_REF == (int)ZCRX_NO_USER_REF,
 	       "verdicts");
 _Static_assert(ZCRX_PROVIDER_REFILL == ZCRX_PP_REFILL, "refill");
+_Static_assert((int)ZCRX_PROVIDER_SEED == (int)ZCRX_LEVEL_SEED &&
+		       (int)ZCRX_PROVIDER_6_15 == (int)ZCRX_LEVEL_6_15 &&
+		       (int)ZCRX_PROVIDER_6_18 == (int)ZCRX_LEVEL_6_18 &&
+		       (int)ZCRX_PROVIDER_7_1 == (int)ZCRX_LEVEL_7_1 &&
+		       (int)ZCRX_PROVIDER_7_2 == (int)ZCRX_LEVEL_7_2 &&
+		       (int)ZCRX_PROVIDER_7_3 == (int)ZCRX_LEVEL_7_3,
+	       "levels");
 
 static struct zcrx_plugin *foreign_of(struct zcrx_provider_queue *queue)
 {
@@ -152,7 +159,7 @@ static void rq_unlock(struct zcrx_provider_queue *queue)
 static void record(struct zcrx_plugin *plugin)
 {
 	if (plugin->count)
-		zcrx_ifq_record(plugin->ifq, &plugin->batch, plugin->count, plugin->index);
+		zcrx_ifq_record(plugin->ifq, plugin->batches, plugin->count, plugin->index);
 	plugin->count = 0;
 }
 
@@ -160,16 +167,23 @@ static void judged(struct zcrx_provider_queue *queue, uint32_t index,
 		   enum zcrx_provider_verdict verdict, uint32_t niov, bool alias)
 {
 	struct zcrx_plugin *plugin = foreign_of(queue);
+	struct zcrx_batch *batch = &plugin->batches[plugin->count / ZCRX_PP_REFILL];
+	/* What is judged as one is said to be there at once. */
+	uint32_t most = zcrx_contract_goes_by_runs(area_of(queue)->contract) ?
+				ZCRX_REFILL_ENTRIES_MAX :
+				ZCRX_PP_REFILL;
 
 	require((uint32_t)verdict < ZCRX_VERDICT_COUNT, "judged", (uint32_t)verdict);
 	/* A batch is of entries in a row: whoever reports others gets them noted as they are. */
-	if (plugin->count == ZCRX_PP_REFILL ||
-	    (plugin->count && index != plugin->index + plugin->count))
+	if (plugin->count == most || (plugin->count && index != plugin->index + plugin->count))
 		record(plugin);
-	if (plugin->count == 0)
+	if (plugin->count == 0) {
 		plugin->index = index;
-	plugin->batch.niovs[plugin->count] = niov;
-	plugin->batch.verdicts[plugin->count] = (uint32_t)verdict | (alias ? ZCRX_LOG_ALIAS : 0);
+		batch = plugin->batches;
+	}
+	batch->niovs[plugin->count % ZCRX_PP_REFILL] = niov;
+	batch->verdicts[plugin->count % ZCRX_PP_REFILL] = (uint32_t)verdict |
+							  (alias ? ZCRX_LOG_ALIAS : 0);
 	plugin->count++;
 }
 
@@ -451,6 +465,7 @@ void zcrx_plugin_attach(struct zcrx_plugin *plugin, const struct zcrx_provider_o
 		.rqes = (const struct zcrx_provider_rqe *)ifq->rq.rqes,
 		.cached_rq_head = &ifq->rq.cached_head,
 		.niovs = (struct zcrx_provider_niov *)ifq->area->niovs,
+		.level = ifq->area->contract.level,
 	};
 	ifq->plugin = plugin;
 	ifq->ops = &foreign_ifq_ops;

@@ -41,7 +41,8 @@ struct zcrx_plugin {
 	const struct zcrx_provider_ops *ops;
 	struct zcrx_ifq *ifq;
 	shm_u32 *call; /* says which operation it is in, or NULL */
-	struct zcrx_batch batch; /* what it said in this call and is not recorded yet */
+	/* What it said in this call and is not recorded yet. */
+	struct zcrx_batch batches[ZCRX_REFILL_ENTRIES_MAX / ZCRX_PP_REFILL];
 	uint32_t count; /* of the batch */
 	uint32_t index; /* ring index of the batch's first */
 	uint32_t shown_tail; /* stands for the user's tail when not all of it may be read */

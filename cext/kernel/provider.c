@@ -115,16 +115,16 @@ static inline void log_niovs(struct zcrx_ifq *ifq, const struct zcrx_batch *batc
 	}
 }
 
-static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint32_t count,
-			  uint32_t index)
+/* Log and count a batch whose first entry is the `consumed`-th; how many were rejected. */
+static inline uint32_t note_batch(struct zcrx_ifq *ifq, const struct zcrx_batch *batch,
+				  uint32_t count, uint32_t index, uint64_t consumed)
 {
 	struct zcrx_ifq_shared *shared = ifq->shared;
-	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
 	uint64_t log_mask = ifq->log_mask;
 	uint8_t *log = ifq->verdict_log;
 	uint32_t aliases = 0, rejected = 0;
 	/*
-	 * Eight bits for each verdict: a call judges fewer than 256 entries, and
+	 * Eight bits for each verdict: a batch has fewer than 256 entries, and
 	 * an array of counters would make each entry wait for the one before.
 	 */
 	uint64_t tallied = 0;
@@ -147,10 +147,28 @@ static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, 
 	}
 	if (aliases)
 		shm_count(&shared->aliases, aliases);
-	shm_count(&shared->ring_refills, 1);
-	shm_store_relaxed_u32(&shared->cached_rq_head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
 	if (ifq->trace)
 		trace_all(ifq->trace, batch, count, index);
+	return rejected;
+}
+
+/* What was noted is said to be there: all that one call has judged at once. */
+static inline void record(struct zcrx_ifq *ifq, const struct zcrx_batch *batches, uint32_t count,
+			  uint32_t index)
+{
+	struct zcrx_ifq_shared *shared = ifq->shared;
+	uint64_t consumed = shm_load_relaxed_u64(&shared->consumed, POINT_LOG);
+	uint32_t rejected = 0;
+
+	for (uint32_t done = 0; done < count; done += ZCRX_PP_REFILL) {
+		uint32_t left = count - done;
+
+		rejected += note_batch(ifq, batches++,
+				       left < ZCRX_PP_REFILL ? left : ZCRX_PP_REFILL, index + done,
+				       consumed + done);
+	}
+	shm_count(&shared->ring_refills, 1);
+	shm_store_relaxed_u32(&shared->cached_rq_head, ifq->rq.cached_head, POINT_RQ_HEAD_STORE);
 	if (ifq->flight)
 		zcrx_flight_record(ifq->flight, ZCRX_EVENT_REFILL, count, consumed,
 				   rejected | (uint64_t)index << 32);
@@ -251,6 +269,149 @@ static uint32_t refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	return count;
 }
 
+/* From 7.1 on: whoever asks while it has buffers is wrong, and is given nothing. */
+static uint32_t refill_ring_of_empty(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	return zcrx_pp_cache_count(pool) ? 0 : refill_ring(ifq, pool);
+}
+
+/* ---- the refill by runs (7.3) ----------------------------------------------------- */
+
+#define RUN_CAP (ZCRX_REFILL_ENTRIES_MAX / 2) /* entries by one look at the tail; 4 KiB pages */
+#define RUN_BATCHES (ZCRX_REFILL_ENTRIES_MAX / ZCRX_PP_REFILL)
+
+/* Entries that name the same buffer, the first and the last of a stretch; see judge_by_runs(). */
+struct stretch {
+	uint32_t first, end;
+	uint32_t niov;
+	uint32_t count; /* 0: there is none */
+};
+
+static inline uint32_t *verdict_at(struct zcrx_batch *batches, uint32_t at)
+{
+	return &batches[at / ZCRX_PP_REFILL].verdicts[at % ZCRX_PP_REFILL];
+}
+
+/*
+ * All entries of a run, or none: they are taken back by one subtraction, and with fewer
+ * references than that not one is. What lies malformed in between has its verdict already,
+ * and does not end the run. True if the buffer is the pool's again.
+ */
+static bool judge_stretch(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
+			  struct zcrx_batch *batches, struct stretch *run)
+{
+	struct zcrx_area *area = ifq->area;
+	bool taken, last;
+	uint32_t *verdict = NULL;
+
+	if (run->count == 0)
+		return false;
+	taken = zcrx_user_ref_take_run(area, run->niov, run->count);
+	last = taken && zcrx_pp_ref_put(area, run->niov, run->count);
+	run->count = 0;
+	for (uint32_t at = run->first; at < run->end; at++) {
+		if (!(*verdict_at(batches, at) & WELL_FORMED))
+			continue;
+		verdict = verdict_at(batches, at);
+		*verdict = (*verdict & ~WELL_FORMED) +
+			   (taken ? ZCRX_STILL_REFERENCED : ZCRX_NO_USER_REF);
+	}
+	if (!last)
+		return false;
+	*verdict -= ZCRX_STILL_REFERENCED; /* ZCRX_ACCEPTED is 0 */
+	if (shm_load_relaxed_u32(&area->niovs[run->niov].pool, POINT_NIOV_POOL) == pool->slot + 1)
+		return true;
+	*verdict += ZCRX_OTHER_POOL;
+	zcrx_ifq_return_niov(ifq, run->niov);
+	return false;
+}
+
+/* Judge up to `count` entries, and no more once 63 buffers are there; how many. */
+static uint32_t judge_by_runs(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
+			      struct zcrx_batch *batches, struct stretch *run, uint32_t done,
+			      uint32_t count)
+{
+	struct zcrx_area *area = ifq->area;
+	uint32_t cached = zcrx_pp_cache_count(pool);
+	uint32_t i;
+
+	for (i = done; i < done + count && cached < ZCRX_PP_REFILL - 1; i++) {
+		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
+		uint32_t verdict =
+			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);
+		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
+
+		batches[i / ZCRX_PP_REFILL].niovs[i % ZCRX_PP_REFILL] = niov;
+		*verdict_at(batches, i) = verdict;
+		if (verdict < WELL_FORMED)
+			continue;
+		if (run->count && niov != run->niov) {
+			uint32_t before = run->niov;
+
+			if (judge_stretch(ifq, pool, batches, run))
+				pool->shared->cache[cached++] = before;
+		}
+		if (run->count++ == 0) {
+			run->niov = niov;
+			run->first = i;
+		}
+		run->end = i + 1;
+	}
+	zcrx_pp_cache_set_count(pool, cached);
+	return i - done;
+}
+
+/*
+ * What the tail promised when it was last read is taken first, whatever stands there now;
+ * only when nothing of that is left is it read again, once. The head is published whether
+ * or not there was anything.
+ */
+static uint32_t refill_by_runs_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	struct zcrx_batch batches[RUN_BATCHES];
+	struct stretch run = {.count = 0};
+	uint32_t index = ifq->rq.cached_head;
+	uint64_t room = log_room(ifq);
+	uint32_t done = 0, cached;
+
+	for (uint32_t looks = 0; looks < 2; looks++) {
+		uint64_t most = room - done < RUN_CAP ? room - done : RUN_CAP;
+		uint32_t count;
+
+		if (looks && (ifq->rq.claimed || zcrx_pp_cache_count(pool) == ZCRX_PP_REFILL - 1))
+			break;
+		if (looks)
+			ifq->rq.claimed = zcrx_rq_available(&ifq->rq);
+		count = ifq->rq.claimed < most ? ifq->rq.claimed : (uint32_t)most;
+		count = judge_by_runs(ifq, pool, batches, &run, done, count);
+		ifq->rq.claimed -= count;
+		done += count;
+	}
+	cached = zcrx_pp_cache_count(pool);
+	if (judge_stretch(ifq, pool, batches, &run)) {
+		pool->shared->cache[cached] = run.niov;
+		zcrx_pp_cache_set_count(pool, cached + 1);
+	}
+	zcrx_rq_release(&ifq->rq);
+	if (done)
+		record(ifq, batches, done, index);
+	return done;
+}
+
+static uint32_t refill_by_runs(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	uint32_t count;
+
+	if (zcrx_pp_cache_count(pool) || ifq->detached ||
+	    !zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
+		return 0;
+	count = refill_by_runs_locked(ifq, pool);
+	zcrx_unlock(&ifq->shared->rq_lock);
+	return count;
+}
+
+/* ---- all that waits ----------------------------------------------------------------- */
+
 uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	return ifq->ops->refill_ring(ifq, pool);
@@ -272,6 +433,69 @@ uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq)
 	}
 	if (pool)
 		zcrx_pp_empty_cache(pool);
+	return flushed;
+}
+
+#define FLUSH_BATCH 32U
+
+/*
+ * Entries of one batch of a flush; how many, the one that ended it included. Published before
+ * the references are looked at, as there.
+ */
+static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
+{
+	struct zcrx_area *area = ifq->area;
+	struct zcrx_batch batch;
+	uint32_t index = ifq->rq.cached_head;
+	uint32_t available = zcrx_ifq_available(ifq);
+	uint32_t most = available < FLUSH_BATCH ? available : FLUSH_BATCH;
+	uint32_t count = 0;
+
+	*ended = most < FLUSH_BATCH;
+	while (count < most) {
+		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
+
+		batch.niovs[count] = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
+		batch.verdicts[count] =
+			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);
+		if (batch.verdicts[count++] < WELL_FORMED) {
+			*ended = true;
+			break;
+		}
+	}
+	ifq->rq.claimed = 0;
+	zcrx_rq_release(&ifq->rq);
+	for (uint32_t i = 0; i < count; i++) {
+		if (batch.verdicts[i] < WELL_FORMED)
+			break;
+		batch.verdicts[i] &= ~WELL_FORMED;
+		if (zcrx_user_ref_take(area, batch.niovs[i], 1) == 0) {
+			batch.verdicts[i] += ZCRX_NO_USER_REF;
+		} else if (!zcrx_pp_ref_put(area, batch.niovs[i], 1)) {
+			batch.verdicts[i] += ZCRX_STILL_REFERENCED;
+		} else {
+			batch.verdicts[i] += ZCRX_OTHER_POOL;
+			zcrx_ifq_return_niov(ifq, batch.niovs[i]);
+		}
+	}
+	if (count)
+		record(ifq, &batch, count, index);
+	return count;
+}
+
+int64_t zcrx_ifq_flush_rq(struct zcrx_ifq *ifq)
+{
+	uint32_t flushed = 0;
+	bool ended = false;
+
+	if (!zcrx_level_of(ifq->area->contract.level)->has_flush || ifq->plugin)
+		return -EOPNOTSUPP;
+	while (!ended && flushed < ifq->rq.entries && !ifq->detached) {
+		if (!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
+			break;
+		flushed += flush_batch(ifq, &ended);
+		zcrx_unlock(&ifq->shared->rq_lock);
+	}
 	return flushed;
 }
 
@@ -361,6 +585,23 @@ static int mp_destroy(struct zcrx_page_pool *pool, void *provider)
 	return 0;
 }
 
+/* From 6.16 on: with several pools one may go while another has buffers. */
+static int mp_destroy_unchecked(struct zcrx_page_pool *pool, void *provider)
+{
+	struct zcrx_ifq *ifq = provider;
+
+	(void)pool;
+	shm_sub_relaxed_u32(&ifq->shared->refs, 1, POINT_COUNTER);
+	return 0;
+}
+
+static const struct zcrx_mp_ops unchecked_mp_ops = {
+	.alloc_netmems = mp_alloc_netmems,
+	.release_netmem = mp_release_netmem,
+	.init = mp_init,
+	.destroy = mp_destroy_unchecked,
+};
+
 const struct zcrx_mp_ops zcrx_mp_ops = {
 	.alloc_netmems = mp_alloc_netmems,
 	.release_netmem = mp_release_netmem,
@@ -420,6 +661,8 @@ static bool end_pool(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
 
 	if (!end(pool, &destroyed))
 		return false;
+	if (!zcrx_level_of(ifq->area->contract.level)->checks_destroy)
+		return true;
 	if (is_any_bound(ifq->area) || (before && destroyed))
 		shm_count(&ifq->shared->warnings_due, 1);
 	return true;
@@ -495,6 +738,7 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq)
 
 void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq)
 {
+	ifq->rq.claimed = 0;
 	/* Nobody else writes these words now: the old user is gone, the new one not here yet. */
 	shm_store_relaxed_u32(ifq->rq.tail, ifq->rq.cached_head, POINT_RQ_TAIL_STORE);
 	/* Pairs with the acquire in attach_rings(): the tail is what it says. */
@@ -548,20 +792,22 @@ static int64_t take_copy_buffer(struct zcrx_ifq *ifq)
 	return niov;
 }
 
-static const struct zcrx_ifq_ops ops = {
-	.refill_ring = refill_ring,
-	.scrub = scrub,
-	.take_copy_buffer = take_copy_buffer,
+static const struct zcrx_ifq_ops ops[] = {
+	[ZCRX_REFILL_TOPS_UP] = {refill_ring, scrub, take_copy_buffer},
+	[ZCRX_REFILL_OF_EMPTY] = {refill_ring_of_empty, scrub, take_copy_buffer},
+	[ZCRX_REFILL_BY_RUNS] = {refill_by_runs, scrub, take_copy_buffer},
 };
 
 void zcrx_ifq_setup(struct zcrx_ifq *ifq)
 {
-	ifq->ops = &ops;
+	const struct zcrx_level *level = zcrx_level_of(ifq->area->contract.level);
+
+	ifq->ops = &ops[level->refill];
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
 		pool->area = ifq->area;
-		pool->ops = &zcrx_mp_ops;
+		pool->ops = level->checks_destroy ? &zcrx_mp_ops : &unchecked_mp_ops;
 		pool->provider = ifq;
 		pool->slot = slot;
 		pool->params = (struct zcrx_pp_params){.device = ifq->device};

@@ -4,8 +4,8 @@
  * (ifq) it serves: it decides which buffer may be filled next and what to
  * believe of each entry that the user wrote into the refill ring.
  *
- * Behaviour: the first version of Linux's io_uring/zcrx.c (6.15), with its
- * known bugs fixed.
+ * Behaviour: Linux's io_uring/zcrx.c, of the level that the contract names; that is
+ * the first version (6.15) with its known bugs fixed, unless it says otherwise.
  */
 #ifndef ZCRX_PROVIDER_H
 #define ZCRX_PROVIDER_H
@@ -44,7 +44,10 @@ struct zcrx_trace {
 	uint32_t lost; /* entries that found no room */
 };
 
-/* What one call of the provider has judged: entries in a row. */
+/* Entries that one call of the provider judges, at most, of whatever level. */
+#define ZCRX_REFILL_ENTRIES_MAX 512U
+
+/* What one call of the provider has judged, or a part of it: entries in a row. */
 struct zcrx_batch {
 	uint32_t niovs[ZCRX_PP_REFILL]; /* as the kernel truncates them */
 	uint32_t verdicts[ZCRX_PP_REFILL]; /* as logged: enum zcrx_verdict | ZCRX_LOG_ALIAS */
@@ -98,7 +101,10 @@ struct zcrx_ifq {
 
 extern const struct zcrx_mp_ops zcrx_mp_ops;
 
-/* Have it all done by this provider; pointers of shared, area, rq and pools[] rings are set already. */
+/*
+ * Have it all done by this provider; pointers of shared, area, rq and pools[] rings are set
+ * already, and the area's contract.
+ */
 void zcrx_ifq_setup(struct zcrx_ifq *ifq);
 
 /* Give the ifq its first state. Once, by the creating process, after zcrx_area_format(). */
@@ -148,7 +154,7 @@ int zcrx_ifq_teardown(struct zcrx_ifq *ifq);
  */
 uint32_t zcrx_ifq_refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool);
 
-/* How many RQEs could be judged now, the verdict log's room included. */
+/* How many RQEs the tail claims that could be judged now, the verdict log's room included. */
 uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq);
 /* How many there may be at most, whatever the ring holds: 0 without a user, else the log's room. */
 uint64_t zcrx_ifq_may_read(const struct zcrx_ifq *ifq);
@@ -164,6 +170,14 @@ void zcrx_ifq_record(struct zcrx_ifq *ifq, const struct zcrx_batch *batch, uint3
  * How many RQEs were consumed.
  */
 uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq);
+
+/*
+ * The user asks for it (FLUSH_RQ): the ring is judged by batches of 32, each buffer goes home
+ * as from outside, and a malformed entry ends it. How many RQEs were consumed, one ring full
+ * at most, or -EOPNOTSUPP at a level that has no such thing, or of somebody
+ * else's provider.
+ */
+int64_t zcrx_ifq_flush_rq(struct zcrx_ifq *ifq);
 
 /*
  * A fault: the freelist looks empty for `count` calls of the provider; buffers

@@ -119,6 +119,7 @@ static uint64_t carve_rings(struct zcrx_queue *queue, const struct zcrx_shape *s
 		[RQES] = sizeof(struct zcrx_rqe_slot) * (uint64_t)shape->rq_entries,
 		[CQES] = sizeof(struct zcrx_cqe_slot) * (uint64_t)shape->cq_entries,
 	};
+	const struct zcrx_level *level = zcrx_level_of(shape->contract.level);
 	uint32_t order[RING_PIECES] = {RQ_HEAD, RQ_TAIL, CQ_HEAD, CQ_TAIL, RQES, CQES};
 	uint32_t gaps[RING_PIECES] = {0};
 	struct carver carver = {.base = base};
@@ -139,6 +140,14 @@ static uint64_t carve_rings(struct zcrx_queue *queue, const struct zcrx_shape *s
 	}
 	/* The size is the same for each queue, whatever was drawn for it. */
 	carve(&carver, spare);
+	/* What a kernel keeps together; drawn apart it is found all the same. */
+	if (level->rqes_at && !shape->ring_layout) {
+		uint8_t *ring = carve(&carver, level->rqes_at + sizes[RQES]);
+
+		at[RQ_HEAD] = ring;
+		at[RQ_TAIL] = ring ? ring + level->tail_at : NULL;
+		at[RQES] = ring ? ring + level->rqes_at : NULL;
+	}
 	queue->ifq.rq.head = at[RQ_HEAD];
 	queue->ifq.rq.tail = at[RQ_TAIL];
 	queue->cq.head = at[CQ_HEAD];

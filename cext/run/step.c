@@ -65,18 +65,18 @@ void zcrx_step_free(struct zcrx_step *step)
 	free(step);
 }
 
-/* Room for the judgements of one more allocation, so that none is ever lost. */
-static int trace_reserve(struct zcrx_trace *trace)
+/* Room for so many judgements more, so that none is ever lost. */
+static int trace_reserve(struct zcrx_trace *trace, uint32_t wanted)
 {
-	struct zcrx_judgement *entries;
+	while (trace->capacity - trace->count < wanted) {
+		struct zcrx_judgement *entries =
+			realloc(trace->entries, 2 * sizeof(*entries) * trace->capacity);
 
-	if (trace->capacity - trace->count >= ZCRX_PP_REFILL)
-		return 0;
-	entries = realloc(trace->entries, 2 * sizeof(*entries) * trace->capacity);
-	if (!entries)
-		return -ENOMEM;
-	trace->entries = entries;
-	trace->capacity *= 2;
+		if (!entries)
+			return -ENOMEM;
+		trace->entries = entries;
+		trace->capacity *= 2;
+	}
 	return 0;
 }
 
@@ -86,7 +86,7 @@ int64_t zcrx_step_alloc(struct zcrx_step *step)
 
 	if (!pool)
 		return -ENOENT;
-	if (trace_reserve(&step->trace))
+	if (trace_reserve(&step->trace, ZCRX_REFILL_ENTRIES_MAX))
 		return -ENOMEM;
 	return zcrx_pp_alloc(pool);
 }
@@ -145,6 +145,14 @@ uint64_t zcrx_step_scrub(struct zcrx_step *step)
 int64_t zcrx_step_copy_fallback(struct zcrx_step *step)
 {
 	return zcrx_ifq_take_copy_buffer(&step->queue.ifq);
+}
+
+int64_t zcrx_step_flush(struct zcrx_step *step)
+{
+	/* It ends with the batch that makes it a ring full. */
+	if (trace_reserve(&step->trace, step->queue.shape.rq_entries + ZCRX_PP_REFILL))
+		return -ENOMEM;
+	return zcrx_ifq_flush_rq(&step->queue.ifq);
 }
 
 int zcrx_step_restart(struct zcrx_step *step)

@@ -31,6 +31,8 @@ void zcrx_step_set_head(struct zcrx_step *step, uint32_t value);
 void zcrx_step_set_tail(struct zcrx_step *step, uint32_t value);
 uint64_t zcrx_step_scrub(struct zcrx_step *step);
 int64_t zcrx_step_copy_fallback(struct zcrx_step *step);
+/* RQEs consumed, or -EOPNOTSUPP at a level without it, or -ENOMEM. */
+int64_t zcrx_step_flush(struct zcrx_step *step);
 int zcrx_step_restart(struct zcrx_step *step);
 int zcrx_step_retry_release(struct zcrx_step *step, uint32_t slot);
 int zcrx_step_destroy(struct zcrx_step *step);

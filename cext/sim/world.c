@@ -19,6 +19,7 @@
 	X(ALLOC, "alloc") /* provider: buffers into its hand */                \
 	X(REFILL, "refill")                                                    \
 	X(FLUSH, "flush")                                                      \
+	X(FLUSH_RQ, "flush-rq")                                                \
 	X(GRANT, "grant")                                                      \
 	X(AWAIT_RQES, "await-rqes") /* sleep until there are so many */        \
 	X(RESTART, "restart")                                                  \
@@ -437,6 +438,9 @@ static void do_op(struct world_view *view, const struct world_op *op)
 	case OP_FLUSH:
 		zcrx_ifq_flush(ifq);
 		break;
+	case OP_FLUSH_RQ:
+		zcrx_ifq_flush_rq(ifq);
+		break;
 	case OP_GRANT:
 		do_grant(view, numbers[0]);
 		break;
@@ -582,6 +586,7 @@ static const char *lacks(struct world_view *view, const struct world_op *op)
 							 "the refill ring has no room for it";
 	case OP_REFILL:
 	case OP_FLUSH:
+	case OP_FLUSH_RQ:
 		return zcrx_ifq_available(ifq_of(view)) ? NULL : "the refill ring is empty";
 	default:
 		return NULL;
@@ -649,7 +654,8 @@ static bool is_word(const struct world *world, uint32_t offset, const volatile v
 /* Sleeping and giving the ring to a new user look at it, too, and need no lock for it. */
 static bool takes_entries(uint8_t kind)
 {
-	return kind == OP_ALLOC || kind == OP_GRANT || kind == OP_REFILL || kind == OP_FLUSH;
+	return kind == OP_ALLOC || kind == OP_GRANT || kind == OP_REFILL || kind == OP_FLUSH ||
+	       kind == OP_FLUSH_RQ;
 }
 
 /*
@@ -798,15 +804,18 @@ static void judge_counters(struct world *world)
  */
 static void follow_reader(struct world *world)
 {
-	uint32_t *head = &world->views[SIM_ACTORS_MAX].nq.queue.ifq.rq.cached_head;
-	uint32_t first = *head, furthest = 0;
+	struct zcrx_rq *rq = &world->views[SIM_ACTORS_MAX].nq.queue.ifq.rq;
+	uint32_t first = rq->cached_head, furthest = 0;
 
 	for (uint32_t actor = 0; actor < world->actor_count; actor++) {
-		uint32_t read = world->views[actor].nq.queue.ifq.rq.cached_head - first;
+		const struct zcrx_rq *other = &world->views[actor].nq.queue.ifq.rq;
 
-		furthest = read > furthest ? read : furthest;
+		if (other->cached_head - first <= furthest)
+			continue;
+		furthest = other->cached_head - first;
+		rq->claimed = other->claimed;
 	}
-	*head = first + furthest;
+	rq->cached_head = first + furthest;
 }
 
 void world_judge(void *context)
@@ -866,10 +875,10 @@ static bool read_scenario(struct world *world, FILE *file)
 	*shape = (struct zcrx_shape){.niov_shift = 12, .log_entries = 16, .flows_max = 1};
 	if (fscanf(file,
 		   "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
-		   " %" SCNu32 " %" SCNu32,
+		   " %" SCNu32 " %" SCNu32 " %" SCNu32,
 		   &shape->num_niovs, &shape->rq_entries, &shape->cq_entries, &shape->grant_entries,
-		   &shape->ptr_ring_size, &shape->initial_index, &honest,
-		   &world->actor_count) != 8 ||
+		   &shape->ptr_ring_size, &shape->initial_index, &shape->contract.level, &honest,
+		   &world->actor_count) != 9 ||
 	    world->actor_count == 0 || world->actor_count > SIM_ACTORS_MAX)
 		return false;
 	world->is_honest = honest != 0;
@@ -1005,6 +1014,7 @@ struct world *world_open(FILE *scenario, char *why, size_t size)
 		const struct world_view *first = &world->views[SIM_ACTORS_MAX];
 
 		view->nq.queue.ifq.rq.cached_head = first->nq.queue.ifq.rq.cached_head;
+		view->nq.queue.ifq.rq.claimed = first->nq.queue.ifq.rq.claimed;
 		view->nq.queue.ifq.dying = first->nq.queue.ifq.dying;
 		view->nq.queue.grants = first->nq.queue.grants;
 		view->nq.queue.cq = first->nq.queue.cq;

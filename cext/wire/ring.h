@@ -64,6 +64,8 @@ struct zcrx_rq {
 	uint32_t entries;
 	uint32_t mask;
 	uint32_t cached_head; /* private: never read back */
+	uint32_t
+		claimed; /* entries that the tail last read promised, and are not taken yet (7.3) */
 };
 
 /*

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from emu.cli.again import options
 from emu.cli.render import short
+from emu.contract import BY_RUNS
 from emu.verdict.report import SETUP_FAILED, Report
 from emu.verdict.rundir import FINDINGS, REPORT
 from faults import VALID_VERDICTS
@@ -76,10 +77,13 @@ def _summary(report: Report) -> list[str]:
     ]
     used = report.reconciliation.credits
     if used.used_of_scrubs or used.used_of_strays:
+        with_it = ""
+        if report.config.get("kernel") in BY_RUNS:
+            with_it = ", or that stood in a run with one that found none"
         lines.append(
             f"excused: {used.used_of_scrubs} returns whose reference a scrub had taken (of "
             f"{used.scrubbed} scrubbed), {used.used_of_strays} whose reference a stray entry had "
-            f"taken (of {sum(used.strays.values())} that took one)"
+            f"taken{with_it} (of {sum(used.strays.values())} that took one)"
         )
     return lines
 

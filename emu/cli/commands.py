@@ -30,12 +30,14 @@ from emu.config import (
     COPY_AREA_BUFFERS,
     GRANT_ENTRIES,
     HOLD,
+    NIOV_SIZE,
     Overload,
     Pace,
     ReturnOrder,
     RunConfig,
     Verify,
 )
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError
 from emu.host import streams
 from emu.runtime.sample import Sample
@@ -67,6 +69,9 @@ RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
 ProviderOption = Annotated[
     str | None,
     typer.Option(help="A provider of your own, its C source or a library: see docs/provider.md."),
+]
+KernelOption = Annotated[
+    str, typer.Option(help=f"Whose provider is played: {', '.join(LEVELS)}; see docs/levels.md.")
 ]
 PinOption = Annotated[bool, typer.Option(help="Bind NIC and consumers to cores.")]
 
@@ -160,6 +165,10 @@ def stress(
         int | None,
         typer.Option(help=f"Fragments a consumer holds back ({HOLD}; fewer in a small area)."),
     ] = None,
+    kernel: KernelOption = SEED,
+    rx_buf_len: Annotated[
+        int, typer.Option(help="Bytes of a buffer, a power of two up to 32768; kernels since 7.1.")
+    ] = _DEFAULTS.rx_buf_len,
     strict_alias: Annotated[
         bool, typer.Option("--strict-alias", help="Reject indices whose upper bits would vanish.")
     ] = False,
@@ -204,6 +213,8 @@ def stress(
         verify=verify,
         return_order=return_order,
         hold=HOLD if hold is None else hold,
+        kernel=kernel,
+        rx_buf_len=rx_buf_len,
         strict_alias=strict_alias,
         pin=pin,
         plan=plan_of(faults, queues),
@@ -244,6 +255,8 @@ def _print_start(console: Console, config: RunConfig) -> None:
     console.print(
         f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
         f"{config.rq_entries}, traffic {config.traffic}, faults {plan_name(config.plan)}"
+        + (f", buffers of {config.rx_buf_len}" if config.rx_buf_len != NIOV_SIZE else "")
+        + (f", kernel {config.kernel}" if config.kernel != SEED else "")
         + (f", provider {config.provider}" if config.provider else ""),
         highlight=False,
         markup=False,
@@ -277,6 +290,7 @@ def recv(
     seed: SeedOption = None,
     area_buffers: AreaOption = _DEFAULTS.area_buffers,
     rq_entries: RqOption = _DEFAULTS.rq_entries,
+    kernel: KernelOption = SEED,
     pin: PinOption = True,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
@@ -295,6 +309,7 @@ def recv(
         rq_entries=rq_entries,
         # A user that kept a small area to itself would wait for ever: TCP drops nothing.
         hold=min(_DEFAULTS.hold, area_buffers // 2),
+        kernel=kernel,
         pin=pin,
         plan=plan,
         provider=provider,

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli.output import EXIT_USAGE, JsonOption, check_target, emit_json
-from emu.config import NIOV_SHIFT, RunConfig
+from emu.config import NIOV_SIZE, RunConfig
 from emu.core import crc32c_kind, layout_sizes
 from emu.errors import EmuError
 from emu.runtime.segment import SHM_DIR, create_segment, shm_available
@@ -69,7 +69,7 @@ def _shared_memory() -> Check:
 
 def _objects() -> Check:
     try:
-        create_segment(1 << NIOV_SHIFT).close()
+        create_segment(NIOV_SIZE).close()
     except (EmuError, OSError) as error:
         return Check("objects", str(error), False, f"{SHM_DIR} must be writable")
     return Check("objects", "shared memory can be made", True)

@@ -60,7 +60,7 @@ def raw_shape(shape: Shape) -> Any:
     """The shape in C; ConfigError for a level that the core does not know."""
     contract = shape.contract
     if contract.level not in LEVELS:
-        raise ConfigError.of("level", contract.level, f"it must be one of {', '.join(LEVELS)}")
+        raise ConfigError.of("kernel", contract.level, f"it must be one of {', '.join(LEVELS)}")
     raw = {
         "level": LEVELS.index(contract.level),
         "deviations": lib.ZCRX_CONTRACT_STRICT_ALIAS if contract.strict_alias else 0,

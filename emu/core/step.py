@@ -61,6 +61,14 @@ class Stepper:
         """Take back all user references; how many."""
         return int(lib.zcrx_step_scrub(self._ptr))
 
+    def flush(self) -> int:
+        """The user has the refill ring judged; how many entries were consumed."""
+        flushed = int(lib.zcrx_step_flush(self._ptr))
+        if flushed < 0:
+            level = self.shape.contract.level
+            raise StateError(f"flush: the kernel {level} has no such operation")
+        return flushed
+
     def copy_fallback(self) -> int | None:
         """A buffer straight from the freelist, or None."""
         niov = int(lib.zcrx_step_copy_fallback(self._ptr))

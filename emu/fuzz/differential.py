@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emu.compile.records import Record
+from emu.contract import LEVELS
 from emu.errors import StateError
 from emu.fuzz.harness import Harness
 from emu.fuzz.program import FRAGMENTS_MAX, Operation, Shape, entries_of
@@ -55,9 +56,12 @@ class _Machine(ModelProvider):
             ptr_ring_size=shape.ptr_ring_size,
             initial_index=shape.initial_index,
             strict_alias=shape.strict_alias,
+            kernel=shape.kernel,
         )
+        self._initial_index = shape.initial_index
+        self._is_before_7_1 = LEVELS.index(shape.kernel) < LEVELS.index("7.1")
         self._is_checked = shape.is_checked
-        self._consumed = self._checked = 0
+        self._checked = 0
         self._hidden = 0
         self._refusals = [0] * POOLS_MAX
         self._is_detached = False
@@ -65,21 +69,23 @@ class _Machine(ModelProvider):
 
     # ---- what faults change -----------------------------------------------------------------
 
-    def _may_consume(self) -> int:
-        available = min((self._rq_tail - self._cached_rq_head) % U32, self._rq_entries)
-        if self._is_detached:
-            return 0
-        if self._is_checked:
-            available = min(available, self._checked + _LOG - self._consumed)
-        return available
+    @property
+    def _consumed(self) -> int:
+        return (self._cached_rq_head - self._initial_index) % U32
+
+    def _log_room(self) -> int:
+        return self._checked + _LOG - self._consumed if self._is_checked else U32
+
+    def _available(self) -> int:
+        return 0 if self._is_detached else min(super()._available(), self._log_room())
+
+    def _look_max(self) -> int:
+        return min(super()._look_max(), self._log_room())
 
     def _refill_from_ring(self, pool: int) -> None:
-        tail = self._rq_tail
-        self._rq_tail = (self._cached_rq_head + self._may_consume()) % U32
-        before = self._cached_rq_head
-        super()._refill_from_ring(pool)
-        self._rq_tail = tail
-        self._consumed += (self._cached_rq_head - before) % U32
+        is_asked_rightly = self._is_before_7_1 or not self._pools[pool].alloc_cache
+        if not self._is_detached and is_asked_rightly:
+            super()._refill_from_ring(pool)
 
     def _refill_from_freelist(self, pool: int) -> None:
         if not self._is_hidden_now:
@@ -219,6 +225,8 @@ class _Machine(ModelProvider):
     def do_flush(self, op: Operation) -> list[int]:
         """Judge all that waits, one ring full at most; buffers go to the freelist."""
         flushed = 0
+        if not self._is_before_7_1:
+            return [0 if self._is_detached else self.flush()]
         if self._current_pool is None:
             return [0]
         while True:
@@ -262,18 +270,19 @@ class _Machine(ModelProvider):
     def do_detach(self, op: Operation) -> list[int]:
         """The ring has no user any more."""
         self._is_detached = True
-        return [self._may_consume()]
+        return [self._available()]
 
     def do_attach(self, op: Operation) -> list[int]:
         """A new user finds the ring empty."""
         self._rq_head = self._rq_tail = self._cached_rq_head
+        self._claimed = 0
         self._is_detached = False
         return []
 
     def do_check(self, op: Operation) -> list[int]:
         """Somebody has looked at all verdicts."""
         self._checked = self._consumed
-        return [self._may_consume()]
+        return [self._available()]
 
     def do_hide(self, op: Operation) -> list[int]:
         """The freelist looks empty for so many calls."""

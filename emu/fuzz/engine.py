@@ -122,6 +122,7 @@ class EngineProcess:
             current=str(current),
             findings=str(order.folder_of_findings),
             fatal=str(order.folder_of_fatal),
+            **order.target.settings,
             **{"afl_parent" if engine is EngineName.AFL else "parent": str(os.getpid())},
         )
         self._process = subprocess.Popen(

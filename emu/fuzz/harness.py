@@ -15,6 +15,7 @@ from pathlib import Path
 from emu.bugs import Bug
 from emu.compile.provider_file import check_provider, is_source
 from emu.compile.records import Record, records_of
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.build import Kind, Recipe, build, build_provider
 from emu.fuzz.program import MEANINGS, Operation, Shape, answer_text, entries_of
@@ -39,11 +40,13 @@ class Target:
         bug: A seeded bug in our own provider, or None.
         provider: A provider of somebody else's: a shared library, or the C source of one.
         sanitize: Whether the harness (and a provider given as source) is sanitized.
+        kernel: The level that it plays in programs that are made up; each program names its own.
     """
 
     bug: Bug | None = None
     provider: Path | None = None
     sanitize: bool = True
+    kernel: str = SEED
 
     def executable(self, kind: Kind) -> Path:
         """Build the harness of a kind for this target."""
@@ -64,20 +67,28 @@ class Target:
         return path.resolve()
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What of it the harness is told when it begins."""
+        return {"kernel": str(LEVELS.index(self.kernel))} if self.kernel != SEED else {}
+
+    @property
     def label(self) -> str:
         """The target in a few words."""
+        kernel = f" as kernel {self.kernel}" if self.kernel != SEED else ""
         if self.provider is not None:
-            return f"provider {self.provider}"
-        return "our provider" + (f" with the seeded bug {self.bug.name}" if self.bug else "")
+            return f"provider {self.provider}{kernel}"
+        with_bug = f" with the seeded bug {self.bug.name}" if self.bug else ""
+        return f"our provider{with_bug}{kernel}"
 
     @property
     def slug(self) -> str:
         """The target as a file name: another provider has another one, wherever it lies."""
+        kernel = f"-{self.kernel}" if self.kernel != SEED else ""
         if self.provider is None:
-            return "ours" + (f"-{self.bug.name}" if self.bug else "")
+            return "ours" + (f"-{self.bug.name}" if self.bug else "") + kernel
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", self.provider.stem)[:40]
         place = os.fsencode(self.provider.resolve().with_suffix(""))
-        return f"{stem}-{hashlib.sha256(place).hexdigest()[:8]}"
+        return f"{stem}-{hashlib.sha256(place).hexdigest()[:8]}{kernel}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,7 @@ class Harness:
     def environment(self, *, symbolize: bool = True, **more: str) -> dict[str, str]:
         """The environment in which any engine of this target runs."""
         self.prepare()
+        more |= self.target.settings
         return fuzz_environment(self._library, symbolize=symbolize, **more)
 
     def check(self) -> None:

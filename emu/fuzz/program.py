@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from emu.compile.records import Record
+from emu.contract import LEVELS, SEED
 from emu.spec.state import POOLS_MAX, Verdict
 
 FRAGMENTS_MAX = 1 << 20  #: of one ``deliver-many``
@@ -63,6 +64,7 @@ class Shape:
     ptr_ring_size: int
     initial_index: int
     queues: int
+    kernel: str  #: level that is played
     strict_alias: bool
     is_checked: bool  #: verdicts wait for somebody to look at them
     records: bool  #: a flight recorder runs
@@ -76,6 +78,7 @@ class Shape:
             ptr_ring_size=record.number("ptr_ring_size"),
             initial_index=record.number("initial_index"),
             queues=record.number("queues"),
+            kernel=LEVELS[record.number("kernel")],
             strict_alias=record.flag("strict_alias"),
             is_checked=record.flag("is_checked"),
             records=record.flag("records"),
@@ -87,6 +90,7 @@ class Shape:
         return (
             f"{self.queues} queue(s) of {self.num_niovs} buffer(s), refill ring of "
             f"{self.rq_entries} from index {self.initial_index}, ptr ring of {self.ptr_ring_size}"
+            + f", kernel {self.kernel}" * (self.kernel != SEED)
             + ", strict about aliases" * self.strict_alias
             + ", verdicts are checked" * self.is_checked
             + ", with a flight recorder" * self.records

@@ -13,6 +13,7 @@ from rich.console import Console
 from emu.bugs import RACING_BUGS, Bug, find_bug
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
 from emu.host.streams import nobody_reads
@@ -344,6 +345,12 @@ def command(
         Path | None,
         typer.Option(help="A provider of your own: its C source; a library only with --live."),
     ] = None,
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help=f"Whose provider is played, where a scenario does not say: {', '.join(LEVELS)}."
+        ),
+    ] = SEED,
     seed: Annotated[
         int | None, typer.Option(help="Of random and pct; random if not given.")
     ] = None,
@@ -384,6 +391,10 @@ def command(
     """Run the core under chosen interleavings and memory models, and find its races."""
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
+    if kernel not in LEVELS:
+        raise ConfigError.of("kernel", kernel, f"it must be one of {', '.join(LEVELS)}")
+    if kernel != SEED and live:
+        raise ConfigError.of("kernel", kernel, "--live plays seed")
     check_target("json", json_target)
     console = console_for(json_target)
     if list_ or operations:
@@ -406,7 +417,10 @@ def command(
         bound=bound,
     )
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
-    scenarios = find_scenarios(scenario)
+    scenarios = [
+        replace(item, kernel=kernel) if item.kernel == SEED else item
+        for item in find_scenarios(scenario)
+    ]
     check_target("perfetto", perfetto)
     if findings is not None:
         findings_folder(findings, _FINDINGS)

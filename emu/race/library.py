@@ -322,6 +322,45 @@ _SCENARIOS = (
         setup="grant 1",
         end="scrub; expect-home",
     ),
+    Scenario(
+        "run-vs-scrub",
+        "Two fragments of a buffer come back as one run while the instance is scrubbed: the "
+        "references are taken by one of the two, all of them.",
+        {"provider": "alloc 1", "control": "scrub"},
+        setup="alloc 1; deliver 1 2; return 0 2",
+        end="scrub; flush; expect-home",
+        kernel="7.3",
+    ),
+    Scenario(
+        "run-vs-deliver",
+        "A run of two returns that came too early is judged while the NIC delivers the two "
+        "fragments: both count, or none.",
+        {"nic": "cut 1; cut 1; close", "provider": "refill"},
+        setup="grant 1; push 0x0; push 0x0",
+        end="scrub; flush; expect-home",
+        kernel="7.3",
+    ),
+    Scenario(
+        "flush-vs-scrub",
+        "The user has the refill ring flushed while the instance is scrubbed: each buffer comes "
+        "home once.",
+        {"provider": "flush-rq", "control": "scrub"},
+        shape=Shape(niovs=2),
+        setup="alloc 2; deliver 2 1; return 0; return 1",
+        end="scrub; expect-home; destroy 0",
+        kernel="7.1",
+    ),
+    Scenario(
+        "flush-vs-return",
+        "The user returns a buffer while the ring is flushed: it is judged as it was written, "
+        "then or later.",
+        {"provider": "flush-rq; flush-rq", "user": "return 1"},
+        shape=Shape(niovs=2, rq=1),
+        setup="alloc 2; deliver 2 1; return 0",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
+        kernel="7.1",
+    ),
 )
 
 #: By name.

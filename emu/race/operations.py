@@ -13,6 +13,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "alloc": ("[N]", "provider: take N buffers (1) from the page pool into its hand"),
     "refill": ("", "provider: judge what waits in the refill ring, into the alloc cache"),
     "flush": ("", "provider: judge all that waits in the refill ring, on demand"),
+    "flush-rq": ("", "provider: the user's own flush of the refill ring, of a kernel since 7.1"),
     "grant": ("[N]", "provider: post N buffers (1) to the NIC, and ring its bell"),
     "await-rqes": ("[N]", "provider: sleep until there are N entries (1) in the refill ring"),
     "restart": ("", "provider: the queue gets a new page pool, the old one is torn down"),

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError
 
 #: Actors of a scenario at most.
@@ -51,6 +52,7 @@ class Scenario:
         shape: The instance.
         setup: Operations before; what they leave in the stack's hand is the first actor's.
         end: Operations afterwards, with what is expected of them.
+        kernel: The level whose provider is played, see ``docs/levels.md``.
         honest: Everybody keeps to the rings' rules. Then reuse of a ring's slots must be ordered:
             who writes over one must have been told that it was read, or it is a data race.
     """
@@ -62,6 +64,7 @@ class Scenario:
     setup: str = ""
     end: str = ""
     honest: bool = False
+    kernel: str = SEED
 
     def __post_init__(self) -> None:
         """Check what can be checked here; operations are checked when the text is read."""
@@ -69,6 +72,8 @@ class Scenario:
             raise ConfigError.of("scenario", self.name, "lower case letters, digits and dashes")
         if not 1 <= len(self.actors) <= ACTORS_MAX:
             raise ConfigError.of("actors", len(self.actors), f"1 .. {ACTORS_MAX}")
+        if self.kernel not in LEVELS:
+            raise ConfigError.of("kernel", self.kernel, f"one of {', '.join(LEVELS)}")
         for name, operations in self.actors.items():
             if not _NAME.fullmatch(name):
                 raise ConfigError.of("actor", name, "lower case letters, digits and dashes")
@@ -82,6 +87,8 @@ class Scenario:
     def text(self) -> str:
         """As :mod:`emu.race.script` reads it."""
         lines = [f"shape {self.shape.text}"]
+        if self.kernel != SEED:
+            lines.append(f"kernel {self.kernel}")
         if self.setup:
             lines.append(f"setup {self.setup}")
         lines += [f"actor {name}: {operations}" for name, operations in self.actors.items()]

@@ -3,6 +3,7 @@
 In lines, in any order::
 
     shape niovs=2 rq=2 cq=4 grants=2 ptr-ring=2 index=0
+    kernel 7.3                      the level that is played; seed
     setup OPERATION; OPERATION …    before, by one
     actor NAME: OPERATION; …        each at the same time as the others
     end OPERATION; …                afterwards, by one
@@ -17,6 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError
 from emu.race.operations import OPERATIONS, takes
 from emu.race.scenario import ACTORS_MAX
@@ -52,6 +54,7 @@ class Script:
         setup: Operations before.
         end: Operations afterwards.
         honest: Users keep to the rings' rules.
+        kernel: The level that is played.
     """
 
     shape: dict[str, int] = field(
@@ -63,11 +66,13 @@ class Script:
     setup: list[Operation] = field(default_factory=list)
     end: list[Operation] = field(default_factory=list)
     honest: bool = False
+    kernel: str = SEED
 
     @property
     def numbers(self) -> str:
         """As the simulation reads it."""
-        rows = [" ".join(map(str, [*self.shape.values(), int(self.honest), len(self.actors)]))]
+        head = [*self.shape.values(), LEVELS.index(self.kernel), int(self.honest)]
+        rows = [" ".join(map(str, [*head, len(self.actors)]))]
         for name, operations in [*self.actors, ("", self.setup), ("", self.end)]:
             rows.append(f"{len(operations)} ={name}")
             rows += [" ".join(map(str, operation)) for operation in operations]
@@ -125,6 +130,10 @@ def _read_line(script: Script, line: str) -> None:
         return
     if line == "honest":
         script.honest = True
+    elif line.startswith("kernel"):
+        script.kernel = line.removeprefix("kernel").strip()
+        if script.kernel not in LEVELS:
+            raise _wrong("kernel", script.kernel, f"it must be one of {', '.join(LEVELS)}")
     elif line.startswith("shape"):
         _read_shape(script.shape, line.removeprefix("shape"))
     elif line.startswith("setup"):
@@ -139,7 +148,7 @@ def _read_line(script: Script, line: str) -> None:
         script.actors.append((name, []))
         _read_operations(name, script.actors[-1][1], operations)
     else:
-        raise _wrong("line", line, "it must begin with shape, setup, actor, end or honest")
+        raise _wrong("line", line, "it must begin with shape, kernel, setup, actor, end or honest")
 
 
 def _read_shape(shape: dict[str, int], text: str) -> None:

@@ -148,6 +148,10 @@ _SLEEPS = "every sleep of a process has a bound: a lost wake-up costs time, and 
 #: Ready scenarios that real processes cannot show, and why.
 NOT_LIVE: dict[str, str] = {
     "two-scrubs": "one process scrubs, one queue at a time",
+    **dict.fromkeys(
+        ("run-vs-scrub", "run-vs-deliver", "flush-vs-scrub", "flush-vs-return"),
+        "real processes play the level seed there",
+    ),
     "doorbell": _SLEEPS,
     "doorbell-cq": _SLEEPS,
     "doorbell-twice": _SLEEPS,

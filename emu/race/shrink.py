@@ -25,7 +25,7 @@ _DUE = ("expect-home", "expect-verdict", "destroy")
 _BRINGS_HOME = frozenset(
     {
         *("return", "push", "give", "take", "take-bytes", "await-cqes", "write", "tail"),
-        *("flush", "refill", "alloc", "grant", "reset-ring", "retry"),
+        *("flush", "flush-rq", "refill", "alloc", "grant", "reset-ring", "retry"),
         *("scrub", "scrub-quiet", "drop", "close", "deliver"),
     }
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from emu.config import FRAGMENTS_MAX, NIOV_SHIFT, RunConfig
+from emu.config import FRAGMENTS_MAX, RunConfig
 from emu.core import Caller, CounterGroup, PluginCall, Queue, Reconciler, RunState
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.host.descriptors import OF_QUEUE, OF_RUN, need
@@ -202,7 +202,10 @@ class Session:
             for role, queue in self._roles():
                 self.processes.begin(role, queue)
         arena = make_arena(
-            source, seed=self.config.seed, queues=self.config.queues, niov_shift=NIOV_SHIFT
+            source,
+            seed=self.config.seed,
+            queues=self.config.queues,
+            niov_shift=self.config.niov_shift,
         )
         if isinstance(source, PcapSource):
             self._notes.extend(source.notes())
@@ -831,7 +834,7 @@ class Session:
             self.config.area_buffers - queue.counters(CounterGroup.PROVIDER)["free_count"]
             for queue in self._queues
         ]
-        self._netlink = dict(netlink.dumps(inflight, 1 << NIOV_SHIFT))
+        self._netlink = dict(netlink.dumps(inflight, self.config.rx_buf_len))
         self._set_state(RunState.DRAIN)
         for queue in self._queues:
             self._scrub(queue.index)

@@ -6,28 +6,42 @@ the same methods on top of the C core, and the two must agree after every step, 
 refill rings included. Where they differ, one of them is wrong; this one is the shorter read.
 
 Source: ``io_uring/zcrx.c`` and ``net/core/page_pool.c`` of Linux, the first version of
-zero-copy receive with the refill/scrub race fixed. Kernel function names are given below.
+zero-copy receive with the refill/scrub race fixed (the level ``seed``). Kernel function names are
+given below. What later kernels do otherwise stands beside it, each difference in one place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from emu.contract import SEED, Contract
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
 
-#: Kernel levels that are specified here.
-LEVELS = (SEED,)
+#: Kernel levels that are specified here, oldest first.
+LEVELS = (SEED, "6.15", "6.18", "7.1", "7.2", "7.3")
+#: Levels at which a pool that goes wants every niov of the area to be home, and warns otherwise.
+_CHECKS_DESTROY = (SEED, "6.15")
+#: Levels at which a refill is for an empty alloc cache, and the user may have the ring flushed.
+_SINCE_7_1 = ("7.1", "7.2", "7.3")
+#: Levels at which a refill goes by runs of entries and by a tail that it read before.
+_SINCE_7_3 = ("7.3",)
 
 #: An offset is: area id (bits 48..63), byte offset inside the area (bits 0..47).
 AREA_SHIFT = 48
-#: log2 of the size of a niov in bytes.
-NIOV_SHIFT = 12
+#: Bytes of a niov, unless a kernel of 7.1 or later was asked for larger ones.
+PAGE_SIZE = 4096
+#: Bytes of the largest niov.
+RX_BUF_LEN_MAX = 2**30
 #: The id of the one area of an instance.
 AREA_ID = 0
 #: Niovs that one refill brings into the alloc cache at most (``PP_ALLOC_CACHE_REFILL``).
 REFILL_MAX = 64
+#: RQEs that a refill of 7.3 takes by one look at the tail (64 for each KiB of a page).
+LOOK_MAX = 256
+#: RQEs that a flush looks at together.
+FLUSH_BATCH = 32
 #: RQEs of the largest refill ring (``IO_RQ_MAX_ENTRIES``).
 RQ_ENTRIES_MAX = 32768
 #: Slots of the largest ptr ring.
@@ -87,7 +101,9 @@ class ModelProvider:
         initial_index: Where head, tail and the cached head start: u32, free-running.
         strict_alias: Reject an RQE whose niov index lost bits in the truncation to 32 bits,
             instead of taking it for the buffer that the remaining bits name.
-        level: The kernel that is specified: ``seed``.
+        rx_buf_len: Bytes of a niov: a power of two, 4096 .. 2**30; 4096 before 7.1.
+        kernel: The level that is specified: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
+            ``7.3``, see ``docs/levels.md``.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -101,7 +117,8 @@ class ModelProvider:
         ptr_ring_size: int = 1024,
         initial_index: int = 0,
         strict_alias: bool = False,
-        level: str = SEED,
+        rx_buf_len: int = PAGE_SIZE,
+        kernel: str = SEED,
     ) -> None:
         _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
         _check_range("rq_entries", rq_entries, 1, RQ_ENTRIES_MAX)
@@ -109,19 +126,29 @@ class ModelProvider:
             raise ConfigError.of("rq_entries", rq_entries, "a power of two")
         _check_range("ptr_ring_size", ptr_ring_size, 1, PTR_RING_SIZE_MAX)
         _check_range("initial_index", initial_index, 0, U32 - 1)
-        if level not in LEVELS:
-            raise ConfigError.of("level", level, f"it must be one of {', '.join(LEVELS)}")
+        if kernel not in LEVELS:
+            raise ConfigError.of("kernel", kernel, f"it must be one of {', '.join(LEVELS)}")
+
+        _check_range("rx_buf_len", rx_buf_len, PAGE_SIZE, RX_BUF_LEN_MAX)
+        if rx_buf_len & (rx_buf_len - 1):
+            raise ConfigError.of("rx_buf_len", rx_buf_len, "a power of two")
+        if rx_buf_len != PAGE_SIZE and kernel not in _SINCE_7_1:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, f"{PAGE_SIZE} with the kernel {kernel}")
+        if num_niovs * rx_buf_len > 2**AREA_SHIFT:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, "an area of 2**48 bytes at most")
 
         self._num_niovs = num_niovs
+        self._rx_buf_len = rx_buf_len
         self._rq_entries = rq_entries
         self._ptr_ring_size = ptr_ring_size
-        self._contract = Contract(level=level, strict_alias=strict_alias)
+        self._contract = Contract(level=kernel, strict_alias=strict_alias)
 
         # The refill ring: shared with the user, except for the cached head.
         self._rqes = [_Rqe() for _ in range(rq_entries)]
         self._rq_head = initial_index
         self._rq_tail = initial_index
         self._cached_rq_head = initial_index
+        self._claimed = 0  # entries that the tail promised when it was last read (7.3)
 
         # The area. All buffers start on the freelist, a stack.
         self._freelist = list(range(num_niovs))
@@ -315,6 +342,41 @@ class ModelProvider:
                 self._return_to_pool(niov)
         return total
 
+    def flush(self) -> int:
+        """Have the refill ring judged, as a user may from 7.1 on; how many RQEs were consumed.
+
+        By batches of 32: the head word is written after each, even if it had no entry, and only
+        then are the references looked at. A malformed entry is consumed and ends the flush, and
+        so does a batch that is not full. Each buffer goes home as from outside.
+
+        Raises:
+            StateError: The level knows no flush.
+
+        Source: ``zcrx_flush_rq()``.
+        """
+        if self._contract.level not in _SINCE_7_1:
+            raise StateError(f"flush: the kernel {self._contract.level} has no such operation")
+        flushed = 0
+        while flushed < self._rq_entries:
+            taken: list[Judgement] = []
+            for _ in range(min(self._available(), FLUSH_BATCH)):
+                taken.append(self._read(self._cached_rq_head))
+                self._cached_rq_head = (self._cached_rq_head + 1) % U32
+                if taken[-1].verdict is not Verdict.ACCEPTED:
+                    break
+            self._claimed = 0
+            self._rq_head = self._cached_rq_head
+            for judgement in taken:
+                verdict = judgement.verdict
+                if verdict is Verdict.ACCEPTED:
+                    assert judgement.niov is not None
+                    verdict = self._take_back(None, judgement.niov)
+                self._say(replace(judgement, verdict=verdict))
+            flushed += len(taken)
+            if len(taken) < FLUSH_BATCH or taken[-1].verdict is not Verdict.ACCEPTED:
+                break
+        return flushed
+
     def restart_queue(self) -> int:
         """Give the queue a new page pool, then tear the former one down, if there is one.
 
@@ -441,6 +503,18 @@ class ModelProvider:
         while ptr_ring and len(cache) < REFILL_MAX:
             cache.append(ptr_ring.pop(0))
 
+    def _claimed_by_tail(self) -> int:
+        """How many RQEs the tail word claims: a ring's worth at most."""
+        return min((self._rq_tail - self._cached_rq_head) % U32, self._rq_entries)
+
+    def _available(self) -> int:
+        """How many of them may be consumed now: here, all."""
+        return self._claimed_by_tail()
+
+    def _look_max(self) -> int:
+        """How many a refill of 7.3 may consume by one look."""
+        return LOOK_MAX
+
     def _refill_from_ring(self, pool: int) -> None:
         """Consume RQEs: as many as the tail word claims, a ring's worth, or what the cache takes.
 
@@ -449,17 +523,73 @@ class ModelProvider:
 
         Source: ``io_zcrx_ring_refill()``.
         """
-        available = min((self._rq_tail - self._cached_rq_head) % U32, self._rq_entries)
-        count = min(available, REFILL_MAX - len(self._pools[pool].alloc_cache))
+        if self._contract.level in _SINCE_7_3:
+            self._refill_by_runs(pool)
+            return
+        count = min(self._available(), REFILL_MAX - len(self._pools[pool].alloc_cache))
         if count == 0:
             return
         for _ in range(count):
             index = self._cached_rq_head
             self._cached_rq_head = (index + 1) % U32
-            judgement = self._judge(pool, index)
-            self._verdicts[judgement.verdict] += 1
-            self._judgements.append(judgement)
+            judgement = self._read(index)
+            if judgement.verdict is Verdict.ACCEPTED:
+                assert judgement.niov is not None
+                judgement = replace(judgement, verdict=self._take_back(pool, judgement.niov))
+            self._say(judgement)
         self._rq_head = self._cached_rq_head
+
+    def _refill_by_runs(self, pool: int) -> None:
+        """The same since 7.3: until 63 buffers are there, and by runs.
+
+        A run is what names one buffer, malformed entries in between or not, until an entry names
+        another. Its references are taken back together, or none if there are fewer. What the
+        tail claimed when it was last read comes first; when that is used up, it is read once.
+        The head word is written in any case.
+
+        Source: ``io_zcrx_ring_refill()``.
+        """
+        said: dict[int, Judgement] = {}
+        run: list[int] = []
+        for index in self._entries_by_claim(pool):
+            said[index] = self._read(index)
+            if said[index].verdict is Verdict.ACCEPTED:
+                if run and said[run[0]].niov != said[index].niov:
+                    self._take_run_back(pool, run, said)
+                    run = []
+                run.append(index)
+        self._take_run_back(pool, run, said)
+        for judgement in said.values():
+            self._say(judgement)
+        self._rq_head = self._cached_rq_head
+
+    def _entries_by_claim(self, pool: int) -> Iterator[int]:
+        """Name the entries that a refill of 7.3 takes, each consumed when it is named."""
+        cache = self._pools[pool].alloc_cache
+        for look in range(2):
+            if look == 1:
+                if self._claimed > 0 or len(cache) >= REFILL_MAX - 1:
+                    return
+                self._claimed = self._claimed_by_tail()
+            for _ in range(min(self._claimed, self._look_max())):
+                if len(cache) >= REFILL_MAX - 1:
+                    return
+                index = self._cached_rq_head
+                self._cached_rq_head = (index + 1) % U32
+                self._claimed -= 1
+                yield index
+
+    def _take_run_back(self, pool: int, run: list[int], said: dict[int, Judgement]) -> None:
+        """Take the references of a run of entries back, all or none."""
+        niovs = [niov for index in run if (niov := said[index].niov) is not None]
+        enough = all(self._user_refs[niov] >= len(run) for niov in niovs)
+        for index, niov in zip(run, niovs, strict=True):
+            verdict = self._take_back(pool, niov) if enough else Verdict.NO_USER_REF
+            said[index] = replace(said[index], verdict=verdict)
+
+    def _say(self, judgement: Judgement) -> None:
+        self._verdicts[judgement.verdict] += 1
+        self._judgements.append(judgement)
 
     def _refill_from_freelist(self, pool: int) -> None:
         """Source: ``io_zcrx_refill_slow()``."""
@@ -469,16 +599,17 @@ class ModelProvider:
             self._bind(niov, pool)
             cache.append(niov)
 
-    def _judge(self, pool: int, index: int) -> Judgement:
-        """Decide on the entry at ring index ``index``, and do what the verdict says."""
+    def _read(self, index: int) -> Judgement:
+        """Decide by the bytes of the entry at ring index ``index``; accepted: references decide."""
         rqe = self._rqes[index & (self._rq_entries - 1)]
         if rqe.pad != 0:
             return Judgement(index, Verdict.BAD_PAD, None)
         if rqe.off >> AREA_SHIFT != AREA_ID:
             return Judgement(index, Verdict.BAD_AREA, None)
 
-        # The kernel keeps the index in 32 bits before it looks at it: offset bits 44..47 vanish.
-        index_full = (rqe.off % 2**AREA_SHIFT) >> NIOV_SHIFT
+        # The kernel keeps the index in 32 bits before it looks at it: offset bits 44..47 vanish,
+        # fewer of them if buffers are larger.
+        index_full = rqe.off % 2**AREA_SHIFT // self._rx_buf_len
         niov = index_full % U32
         if niov >= self._num_niovs:
             return Judgement(index, Verdict.BAD_INDEX, niov)
@@ -487,16 +618,16 @@ class ModelProvider:
             self._aliases += 1
         if alias and self._contract.strict_alias:
             return Judgement(index, Verdict.BAD_INDEX, niov, alias)
-        return Judgement(index, self._take_back(pool, niov), niov, alias)
+        return Judgement(index, Verdict.ACCEPTED, niov, alias)
 
-    def _take_back(self, pool: int, niov: int) -> Verdict:
-        """Take one user reference back on behalf of an allocation from ``pool``."""
+    def _take_back(self, pool: int | None, niov: int) -> Verdict:
+        """Take one user reference back, on behalf of an allocation from ``pool`` or of nobody."""
         if self._user_refs[niov] == 0:
             return Verdict.NO_USER_REF
         self._user_refs[niov] -= 1
         if not self._put_pp_refs(niov, 1):
             return Verdict.STILL_REFERENCED
-        if self._niov_pool[niov] != pool:
+        if pool is None or self._niov_pool[niov] != pool:
             self._return_to_pool(niov)
             return Verdict.OTHER_POOL
         self._pools[pool].alloc_cache.append(niov)
@@ -587,7 +718,8 @@ class ModelProvider:
         Source: ``io_pp_zc_destroy()``.
         """
         self._pools[pool] = _Pool()
-        if len(self._freelist) != self._num_niovs:
+        checks = self._contract.level in _CHECKS_DESTROY
+        if checks and len(self._freelist) != self._num_niovs:
             self._destroy_warnings += 1
             return False
         self._instance_refs -= 1

@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.compile.provider_file import library_of
-from emu.contract import SEED, Contract
+from emu.contract import HAS_RX_BUF_LEN, SEED, Contract
 from emu.core import ProviderLibrary, Shape, Stepper
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, ProviderState
@@ -45,7 +45,9 @@ class StepProvider:
         initial_index: Where head and tail start, u32.
         strict_alias: Reject an RQE whose niov index loses bits in the kernel's
             32-bit truncation, instead of accepting it as another buffer's.
-        level: The kernel that is played: ``seed``.
+        rx_buf_len: Bytes of a buffer: a power of two, 4096 to 2**30; 4096 before 7.1.
+        kernel: The level that is played: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
+            ``7.3``, see ``docs/levels.md``.
         provider: A provider that takes the place of ours, as a shared library or in C, see
             ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
 
@@ -63,7 +65,8 @@ class StepProvider:
         ptr_ring_size: int = 1024,
         initial_index: int = 0,
         strict_alias: bool = False,
-        level: str = SEED,
+        rx_buf_len: int = 4096,
+        kernel: str = SEED,
         provider: str | None = None,
     ) -> None:
         _check("num_niovs", num_niovs, 1, 2**20)
@@ -72,13 +75,20 @@ class StepProvider:
             raise ConfigError.of("rq_entries", rq_entries, "it must be a power of two")
         _check("ptr_ring_size", ptr_ring_size, 1, 32768)
         _check("initial_index", initial_index, 0, _U32)
+        _check("rx_buf_len", rx_buf_len, 4096, 2**30)
+        if rx_buf_len & (rx_buf_len - 1):
+            raise ConfigError.of("rx_buf_len", rx_buf_len, "it must be a power of two")
+        if rx_buf_len != 4096 and kernel not in HAS_RX_BUF_LEN:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, f"with the kernel {kernel} it is 4096")
+        if num_niovs * rx_buf_len > 2**48:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, "an area has 2**48 bytes at most")
         self._num_niovs = num_niovs
         self._rq_entries = rq_entries
         self._stack_refs = [0] * num_niovs
         self._step = Stepper(
             Shape(
                 num_niovs=num_niovs,
-                niov_shift=12,
+                niov_shift=rx_buf_len.bit_length() - 1,
                 rq_entries=rq_entries,
                 cq_entries=1,
                 ptr_ring_size=ptr_ring_size,
@@ -86,7 +96,7 @@ class StepProvider:
                 log_entries=64,
                 flows_max=1,
                 initial_index=initial_index,
-                contract=Contract(level=level, strict_alias=strict_alias),
+                contract=Contract(level=kernel, strict_alias=strict_alias),
             ),
             provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )
@@ -178,6 +188,17 @@ class StepProvider:
         if niov is not None:
             self._stack_refs[niov] += 1
         return niov
+
+    def flush(self) -> int:
+        """Have the refill ring judged, as a user may from 7.1 on; how many RQEs were consumed.
+
+        By batches of 32; a malformed entry ends it, and so does an empty ring. Each buffer goes
+        home as from outside: to its page pool's ptr ring, else to the freelist.
+
+        Raises:
+            StateError: The level knows no flush.
+        """
+        return self._step.flush()
 
     def restart_queue(self) -> int:
         """Put a new page pool in charge of the queue and tear the old one down.

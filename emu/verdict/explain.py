@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from emu.config import NIOV_SHIFT, RunConfig
-from emu.contract import Contract
+from emu.config import RunConfig
+from emu.contract import BY_RUNS, Contract
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.spec.state import Verdict
 from emu.verdict.audit import OwnMistakes
@@ -117,13 +117,15 @@ def writer_words(plan: Plan, intent: int) -> str:
     )
 
 
-def judge_bytes(slot: SlotView, num_niovs: int, contract: Contract) -> tuple[str, bool]:
+def judge_bytes(
+    slot: SlotView, num_niovs: int, contract: Contract, niov_shift: int = 12
+) -> tuple[str, bool]:
     """What the bytes of an entry alone decide, by the contract's order of tests.
 
     Returns:
         The reasoning in words; and whether the references have the last word.
     """
-    index = (slot.off & ((1 << _AREA_SHIFT) - 1)) >> NIOV_SHIFT
+    index = (slot.off & ((1 << _AREA_SHIFT) - 1)) >> niov_shift
     if slot.pad:
         return (
             f"The contract tests __pad first, and it is 0x{slot.pad:x}, not 0: bad_pad, "
@@ -165,7 +167,10 @@ def _entry_bytes(case: Case, mismatch: Mismatch, slot: SlotView) -> str:
             f"{where} was written again before it could be read (the tail is {further} entries "
             "further), so the entry's bytes are not known."
         )
-    reasoning, well_formed = judge_bytes(slot, case.config.area_buffers, case.config.contract)
+    config = case.config
+    reasoning, well_formed = judge_bytes(
+        slot, config.area_buffers, config.contract, config.niov_shift
+    )
     text = (
         f"{where} held {slot.raw.hex(' ')} (off 0x{slot.off:x}, len {slot.len}, "
         f"__pad 0x{slot.pad:x}) when the finding was noticed; no later entry had been published "
@@ -270,8 +275,14 @@ def _what_it_means(case: Case, mismatch: Mismatch) -> str:
             "that nobody gave back, and may be filled again while the user still reads it."
         )
     if verdict is Verdict.NO_USER_REF:
+        found = "the buffer's user references at 0"
+        if case.config.kernel in BY_RUNS:
+            found = (
+                "fewer user references than entries in a row named the buffer, of which this "
+                "kernel takes all or none"
+            )
         text = (
-            "no_user_ref means that the provider found the buffer's user references at 0: the "
+            f"no_user_ref means that the provider found {found}: the "
             "reference was never taken at delivery, or was dropped twice. A buffer whose "
             "reference was dropped twice may have been given to the NIC while it was being read."
         )

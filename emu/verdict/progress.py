@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from emu.config import FRAGMENTS_MAX, Pace, RunConfig
+from emu.contract import BY_RUNS
 from emu.core import CounterGroup, Queue, StandingView
 from emu.host.proc import STATE, stat_words
 from faults import Actor, Plan
@@ -196,8 +197,18 @@ def who(
     return Blame.CONSUMER, f"the consumer keeps {view.kept} buffers and gives none back"
 
 
+#: Runs that what one firing wrote may stand in: at its beginning, and at its end.
+_RUNS_BESIDE = 2
+
+
 def excuses(
-    plan: Plan, fired: Sequence[int], *, kept: int, kept_rightly: int, for_s: float
+    plan: Plan,
+    fired: Sequence[int],
+    *,
+    kept: int,
+    kept_rightly: int,
+    for_s: float,
+    by_runs: bool = False,
 ) -> tuple[str, ...]:
     """The faults that explain why a queue stands still, as far as their credit goes.
 
@@ -207,6 +218,8 @@ def excuses(
         kept: Buffers that the user keeps.
         kept_rightly: Those that it may keep without a fault.
         for_s: How long the queue stands still.
+        by_runs: The provider takes entries in a row that name the same buffer all or none: what a
+            consumer writes beside a good return may keep that one's buffer.
     """
     keeping: list[str] = []
     pausing: list[str] = []
@@ -218,6 +231,8 @@ def excuses(
         said = f"{fault.name} (fired {times} times)" if times > 1 else f"{fault.name} (fired once)"
         params = dict(zip((p.name for p in fault.params), rule.params, strict=True))
         each = fault.buffers_kept(params)
+        if by_runs and fault.actor is Actor.CONSUMER:
+            each = max(each, _RUNS_BESIDE)
         if each:
             lost += each * times
             keeping.append(said)
@@ -513,6 +528,7 @@ class Progress:
                 kept=view.kept,
                 kept_rightly=self._kept_rightly,
                 for_s=for_s,
+                by_runs=self._config.kernel in BY_RUNS,
             ),
         )
         self.standing[queue.index] = found

@@ -59,7 +59,7 @@ static void impossible_shapes_are_refused(void)
 	GOOD(ring_layout, 0, 1, UINT32_MAX);
 	GOOD(flight_entries, 0, 1, 8192, 1 << 20);
 	BAD(flight_entries, 3, 1 << 21, UINT32_MAX);
-	GOOD(contract.level, ZCRX_LEVEL_SEED);
+	GOOD(contract.level, ZCRX_LEVEL_SEED, ZCRX_LEVEL_6_15, ZCRX_LEVEL_7_3);
 	BAD(contract.level, ZCRX_LEVELS, UINT32_MAX);
 	GOOD(contract.deviations, 0, ZCRX_CONTRACT_STRICT_ALIAS);
 	BAD(contract.deviations, 1U << 31, UINT32_MAX);
@@ -232,6 +232,28 @@ static void read_offsets(const struct zcrx_shape *shape, uint32_t index, uint32_
 	queue_memory_free(&memory);
 }
 
+static void a_kernel_has_its_words_where_they_stand_there(void)
+{
+	static const uint32_t apart[ZCRX_LEVELS][2] = {
+		[ZCRX_LEVEL_6_15] = {4, 8},   [ZCRX_LEVEL_6_18] = {4, 64},
+		[ZCRX_LEVEL_7_1] = {4, 64},   [ZCRX_LEVEL_7_2] = {4, 64},
+		[ZCRX_LEVEL_7_3] = {64, 128},
+	};
+
+	for (uint32_t level = ZCRX_LEVEL_6_15; level < ZCRX_LEVELS; level++) {
+		struct zcrx_shape shape = small_shape();
+		uint32_t offsets[6], drawn[6];
+
+		shape.contract.level = level;
+		read_offsets(&shape, 0, offsets);
+		CHECK_EQ(offsets[1] - offsets[0], apart[level][0]);
+		CHECK_EQ(offsets[2] - offsets[0], apart[level][1]);
+		shape.ring_layout = 7;
+		read_offsets(&shape, 0, drawn);
+		CHECK(memcmp(drawn, offsets, sizeof(drawn)) != 0);
+	}
+}
+
 static void a_drawn_layout_is_the_same_again_and_another_for_each_queue(void)
 {
 	struct zcrx_shape shape = small_shape();
@@ -393,6 +415,7 @@ static void a_view_without_the_kernel_side_has_no_kernel_pointers(void)
 
 CHECK_MAIN(CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
 	   CASE(a_queue_beyond_the_last_bell_is_refused), CASE(objects_of_a_queue_do_not_overlap),
+	   CASE(a_kernel_has_its_words_where_they_stand_there),
 	   CASE(a_drawn_layout_is_the_same_again_and_another_for_each_queue),
 	   CASE(a_drawn_layout_has_one_size_for_all_queues),
 	   CASE(formatting_ignores_what_the_rings_held_before),

@@ -1211,7 +1211,74 @@ static void refill_and_scrub_at_once_bring_each_buffer_home_once(void)
 	rig_free(&race.rig);
 }
 
-CHECK_MAIN(CASE(a_return_of_the_last_fragment_is_accepted),
+/* ---- levels: what no step in Python can show --------------------------------------- */
+
+static void from_7_1_on_a_cache_that_is_not_empty_is_given_nothing(void)
+{
+	for (uint32_t level = 0; level < ZCRX_LEVELS; level++) {
+		struct zcrx_shape shape = small_shape();
+		struct rig rig;
+		uint32_t niov;
+
+		shape.contract.level = level;
+		rig_init_with(&rig, &shape);
+		niov = delivered(&rig, 1);
+		CHECK(zcrx_pp_cache_count(rig.pool) > 0);
+		give_back(&rig, niov);
+		CHECK_EQ(refill(&rig), level < ZCRX_LEVEL_7_1);
+		CHECK_EQ(published_head(&rig), rig.user.cached_tail - (level >= ZCRX_LEVEL_7_1));
+		zcrx_pp_empty_cache(rig.pool);
+		CHECK_EQ(refill(&rig), level >= ZCRX_LEVEL_7_1);
+		rig_free(&rig);
+	}
+}
+
+static void what_a_tail_promised_is_forgotten_with_its_user(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	shape.rq_entries = 1024;
+	rig_init_with(&rig, &shape);
+	zcrx_pp_empty_cache(rig.pool);
+	shm_store_release_u32(rig.ifq->rq.tail, rig.ifq->rq.cached_head + 1000,
+			      POINT_RQ_TAIL_STORE);
+	rig.trace.capacity = 0;
+	CHECK(refill(&rig) > 0);
+	CHECK(rig.ifq->rq.claimed > 0);
+	rig.ifq->detached = true;
+	zcrx_pp_empty_cache(rig.pool);
+	CHECK_EQ(refill(&rig), 0);
+	rig.ifq->detached = false;
+	zcrx_ifq_reset_ring(rig.ifq);
+	CHECK_EQ(refill(&rig), 0);
+	rig_free(&rig);
+}
+
+static void a_refill_by_runs_stays_in_a_checked_log(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct rig rig;
+
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	shape.log_entries = 64;
+	rig_init_with(&rig, &shape);
+	rig.ifq->is_checked = true;
+	zcrx_pp_empty_cache(rig.pool);
+	for (uint32_t i = 0; i < 100; i++)
+		put(&rig, 0, 0, 1);
+	CHECK_EQ(refill(&rig), 64);
+	CHECK_EQ(refill(&rig), 0);
+	shm_store_release_u64(&rig.ifq->shared->checked, 20, POINT_LOG);
+	CHECK_EQ(refill(&rig), 20);
+	rig_free(&rig);
+}
+
+CHECK_MAIN(CASE(from_7_1_on_a_cache_that_is_not_empty_is_given_nothing),
+	   CASE(what_a_tail_promised_is_forgotten_with_its_user),
+	   CASE(a_refill_by_runs_stays_in_a_checked_log),
+	   CASE(a_return_of_the_last_fragment_is_accepted),
 	   CASE(a_return_while_others_hold_the_buffer_uses_its_user_reference_up),
 	   CASE(a_buffer_the_stack_holds_comes_home_by_its_last_drop_only),
 	   CASE(a_malformed_entry_earns_its_verdict_and_touches_nothing),

@@ -402,7 +402,90 @@ static void references_that_went_nowhere_are_found_with_their_buffer(void)
 	desk_free(&desk);
 }
 
-CHECK_MAIN(CASE(what_must_be_is_tabulated_without_complaint), CASE(a_real_refill_reconciles),
+/* ---- runs that are taken all or none ------------------------------------------------------------ */
+
+static void desk_init_by_runs(struct desk *desk)
+{
+	desk_init(desk, 64);
+	desk->queue->shape.contract.level = ZCRX_LEVEL_7_3;
+}
+
+static void a_stray_takes_the_returns_of_its_run_with_it(void)
+{
+	struct desk desk;
+
+	desk_init_by_runs(&desk);
+	give_back(&desk, valid, 3, ZCRX_NO_USER_REF); /* sure of its own reference, if alone */
+	consume(&desk, bad_pad, ZCRX_BAD_PAD);
+	stray(&desk, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 0);
+	CHECK_EQ(desk.reconciler.after_stray, 1);
+	/* What it left behind is one more for the next: that one has no excuse. */
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	CHECK_EQ(desk.reconciler.mismatches[0].why, ZCRX_WHY_NO_CREDIT);
+	desk_free(&desk);
+}
+
+static void a_run_without_a_stray_fails_by_a_credit_only(void)
+{
+	struct desk desk;
+
+	desk_init_by_runs(&desk);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1); /* once for the run */
+	stray(&desk, 4, ZCRX_STILL_REFERENCED);
+	give_back(&desk, unsure, 4, ZCRX_NO_USER_REF);
+	give_back(&desk, unsure, 4, ZCRX_NO_USER_REF);
+	give_back(&desk, unsure, 5, ZCRX_ACCEPTED);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	desk_free(&desk);
+}
+
+static void a_run_whose_last_entry_is_sure_must_not_fail(void)
+{
+	struct desk desk;
+
+	desk_init_by_runs(&desk);
+	stray(&desk, 3, ZCRX_NO_USER_REF);
+	give_back(&desk, valid, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	CHECK_EQ(desk.reconciler.mismatches[0].why, ZCRX_WHY_ILLEGAL);
+	/* But for a scrub that it does not know of. */
+	zcrx_area_note_scrubbed(&desk.queue->area, 5, 1);
+	give_back(&desk, valid, 5, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	give_back(&desk, valid, 5, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 2);
+	desk_free(&desk);
+}
+
+static void a_return_that_fails_alone_has_no_excuse_in_another_run(void)
+{
+	struct desk desk;
+
+	desk_init_by_runs(&desk);
+	give_back(&desk, unsure, 3, ZCRX_NO_USER_REF);
+	stray(&desk, 4, ZCRX_NO_USER_REF);
+	stray(&desk, 3, ZCRX_NO_USER_REF);
+	reconcile(&desk);
+	CHECK_EQ(desk.reconciler.mismatch_count, 1);
+	desk_free(&desk);
+}
+
+CHECK_MAIN(CASE(a_stray_takes_the_returns_of_its_run_with_it),
+	   CASE(a_run_without_a_stray_fails_by_a_credit_only),
+	   CASE(a_run_whose_last_entry_is_sure_must_not_fail),
+	   CASE(a_return_that_fails_alone_has_no_excuse_in_another_run),
+	   CASE(what_must_be_is_tabulated_without_complaint), CASE(a_real_refill_reconciles),
 	   CASE(a_wrong_verdict_is_found_with_its_ring_index),
 	   CASE(an_intent_that_no_rule_has_is_a_mismatch),
 	   CASE(every_verdict_is_legal_exactly_where_the_intent_says_so),

@@ -40,7 +40,7 @@ static void rings_init(struct rings *rings, uint32_t entries, uint32_t start)
 	shm_store_relaxed_u32(&rings->grants.head, start, POINT_GRANT_HEAD_STORE);
 	shm_store_relaxed_u32(&rings->grants.tail, start, POINT_GRANT_TAIL_STORE);
 	rings->rq = (struct zcrx_rq){
-		&rings->head, &rings->tail, rqes, entries, entries - 1, start,
+		&rings->head, &rings->tail, rqes, entries, entries - 1, start, 0,
 	};
 	rings->rq_user = (struct zcrx_rq_user){
 		&rings->head, &rings->tail, rqes, entries, entries - 1, start, start,

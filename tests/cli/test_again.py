@@ -51,6 +51,8 @@ OTHER: dict[str, Any] = {
     "verify": Verify.NONE,
     "return_order": ReturnOrder.LIFO,
     "hold": 1,
+    "kernel": "7.3",
+    "rx_buf_len": 16384,
     "strict_alias": True,
     "pin": False,
     "plan": parse_plan("bad-pad:0.25:queue=0,slow:at=1+3+7:us=5"),
@@ -70,6 +72,8 @@ def test_options_are_read_back_as_the_same_configuration(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     chosen: dict[str, Any] = {"seed": 3, "duration_s": 1.0}
+    if name == "rx_buf_len":
+        chosen["kernel"] = "7.1"  # others have no such thing
     chosen |= OTHER if name == "all of them" else {name: OTHER[name]}
     config = RunConfig(**chosen)
     again = read_back(monkeypatch, shlex.split(options(config.as_dict())))

@@ -65,7 +65,26 @@ def test_number_that_is_no_int_is_refused(name: str, value: object) -> None:
 
 def test_every_number_has_its_bounds_tested() -> None:
     numbers = {name for name, value in RunConfig().as_dict().items() if type(value) is int}
-    assert numbers == set(BOUNDS)
+    assert numbers == {*BOUNDS, "rx_buf_len"}
+
+
+@pytest.mark.parametrize("value", [0, 2048, 5000, 65536])
+def test_size_that_no_buffer_has_is_refused(value: int) -> None:
+    message = error_of(rx_buf_len=value, kernel="7.1")
+    assert message.startswith(f"rx_buf_len: {value} is not allowed; it must be ")
+
+
+def test_buffers_are_larger_only_where_the_kernel_has_such() -> None:
+    assert RunConfig(rx_buf_len=8192, kernel="7.1").shape(flows_max=1).niov_shift == 13
+    assert error_of(rx_buf_len=8192) == (
+        "rx_buf_len: 8192 is not allowed; with the kernel seed it is 4096"
+    )
+
+
+def test_kernel_that_is_not_known_is_refused_with_those_that_are() -> None:
+    assert error_of(kernel="7.4") == (
+        "kernel: '7.4' is not allowed; it must be one of seed, 6.15, 6.18, 7.1, 7.2, 7.3"
+    )
 
 
 @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, 1e9, "10", True])

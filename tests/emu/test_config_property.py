@@ -19,6 +19,7 @@ from hypothesis import Phase, given, settings
 
 from emu import config as config_module
 from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.contract import LEVELS, SEED
 from emu.core import layout_sizes
 from emu.errors import ConfigError
 from faults import Plan, parse_plan
@@ -115,6 +116,8 @@ def good(name: str) -> st.SearchStrategy[Any]:
     if name in SWITCHES:
         return st.booleans()
     return {
+        "kernel": st.sampled_from(LEVELS),
+        "rx_buf_len": st.sampled_from([4096, 4096, 4096, 4096, 8192, 32768]),
         "duration_s": st.none() | st.floats(1e-9, DURATION_MAX_S) | st.integers(1, DURATION_MAX_S),
         "traffic": st.sampled_from(["synthetic", "synthetic:size=64", "tcp:127.0.0.1:0"]),
         "consumer": st.sampled_from(["builtin", "module:function", "a.b:c.d"]),
@@ -132,6 +135,8 @@ def near(name: str) -> st.SearchStrategy[Any]:
     if name in CHOICES:
         return st.sampled_from(["", "FAST", "fifo ", "none"])
     return {
+        "kernel": st.sampled_from(["", "7.4", "SEED"]),
+        "rx_buf_len": st.sampled_from([0, 2048, 4097, 65536]),
         "duration_s": st.sampled_from([0, -0.0, 0.0, DURATION_MAX_S, DURATION_MAX_S + 1]),
         "consumer": st.sampled_from(["module:", ":function", ":", "module"]),
         "provider": st.sampled_from(["", "a\0b"]),
@@ -166,6 +171,10 @@ def takes(name: str, value: Any) -> bool:
         return isinstance(value, str) and value in {str(member) for member in CHOICES[name]}
     if name in SWITCHES:
         return isinstance(value, bool)
+    if name == "kernel":
+        return isinstance(value, str) and value in LEVELS
+    if name == "rx_buf_len":
+        return is_whole(value) and value in (4096, 8192, 16384, 32768)
     if name == "duration_s":
         is_number = is_whole(value) or isinstance(value, float)
         return value is None or (is_number and 0 < value <= DURATION_MAX_S)
@@ -187,6 +196,9 @@ def clashes(values: Mapping[str, Any]) -> set[str]:
         found.add("queue")
     if values.get("initial_index") and any(r.fault.name == "index-wrap" for r in plan.rules):
         found.add("initial_index")
+    is_old = values.get("kernel", SEED) in (SEED, "6.15", "6.18")
+    if is_old and values.get("rx_buf_len", 4096) != 4096:
+        found.add("rx_buf_len")
     return found
 
 
@@ -235,7 +247,7 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
     for name in NAMES:
         assert getattr(again, name) == getattr(config, name)
     sizes = layout_sizes(config.shape(flows_max=1))
-    assert sizes.area == config.area_buffers * 4096
+    assert sizes.area == config.area_buffers * config.rx_buf_len
     assert min(sizes.kern, sizes.rings, sizes.notes) > 0
 
 
@@ -360,7 +372,7 @@ def test_seeded_bug_is_found(
 ) -> None:
     bug(monkeypatch)
 
-    @settings(LIMITS, max_examples=3000, phases=[Phase.generate], derandomize=True, database=None)
+    @settings(LIMITS, max_examples=6000, phases=[Phase.generate], derandomize=True, database=None)
     @given(values=combinations())
     def property_of_values(values: dict[str, Any]) -> None:
         judge(real(values))

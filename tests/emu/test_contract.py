@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from emu import contract
 from emu.config import RunConfig
 from emu.contract import SEED, Contract
 from emu.core import LEVELS, Stepper
@@ -16,16 +17,17 @@ from emu.spec.stepping import StepProvider
 
 
 def test_core_and_specification_know_the_same_levels() -> None:
-    assert LEVELS == model.LEVELS
+    assert LEVELS == model.LEVELS == contract.LEVELS
     assert Contract().level == SEED == LEVELS[0]
 
 
 @pytest.mark.parametrize("provider", [ModelProvider, StepProvider])
 def test_unknown_level_is_refused(provider: type[ModelProvider | StepProvider]) -> None:
     with pytest.raises(
-        ConfigError, match=r"^level: '2\.4' is not allowed; it must be one of seed$"
+        ConfigError,
+        match=rf"^kernel: '2\.4' is not allowed; it must be one of {', '.join(LEVELS)}$",
     ):
-        provider(num_niovs=1, rq_entries=1, level="2.4")
+        provider(num_niovs=1, rq_entries=1, kernel="2.4")
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -66,6 +66,7 @@ def refused(call: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
         (["--bug", "bound-of-by-one"], ("bug: 'bound-of-by-one'", "bound-off-by-one")),
         (["--bug", ""], ("bug: ''", "known are")),
         (["--bug", "bound-off-by-one", "--provider", "a.so"], ("bug: ", "of our own provider's")),
+        (["--kernel", "7.4"], ("kernel: '7.4'", "one of seed, 6.15, 6.18, 7.1, 7.2, 7.3")),
         (["--engine", "warp"], ("--engine", "libfuzzer", "afl", "generate")),
         (["--jobs", "0"], ("jobs: 0 ", "1 to 256")),
         (["--jobs", "-1"], ("jobs: -1 ", "1 to 256")),

@@ -94,7 +94,7 @@ def _scrub_does_nothing(self: Any, op: Operation) -> list[int]:
 
 
 def _check_is_forgotten(self: Any, op: Operation) -> list[int]:
-    return [self._may_consume()]
+    return [self._available()]
 
 
 @pytest.mark.long

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from emu.contract import SEED
 from emu.race.library import _SCENARIOS, SCENARIOS
 from emu.race.operations import OPERATIONS, check_operations, split
 from emu.race.runner import Memory, Runner, Search
@@ -19,6 +22,15 @@ def test_ready_scenario_is_complete_and_clean(
     assert result.found is None
     assert result.complete
     assert result.schedules > result.cut
+
+
+@pytest.mark.parametrize("kernel", ["6.15", "6.18", "7.1", "7.2", "7.3"])
+def test_ready_scenarios_are_complete_and_clean_at_each_level(good: Runner, kernel: str) -> None:
+    for scenario in _SCENARIOS:
+        if scenario.kernel in (SEED, kernel):
+            result = good.search(replace(scenario, kernel=kernel), Search(seconds=60))
+            assert result.found is None, scenario.name
+            assert result.complete, scenario.name
 
 
 def test_scenarios_have_names_of_their_own_and_known_operations() -> None:

@@ -21,7 +21,7 @@ def test_text_becomes_numbers() -> None:
         honest=True,
     )
     assert read_script("one", scenario.text).numbers == (
-        "3 2 4 2 2 4294967295 1 2\n"
+        "3 2 4 2 2 4294967295 0 1 2\n"
         "1 =nic\ndeliver 2 1 0\n"
         "2 =user\npush 4096 0 0\nwrite 8 1 7\n"
         "1 =\nalloc 1 1 0\n"
@@ -50,7 +50,7 @@ def test_numbers_are_those_of_c(number: str, value: int) -> None:
     ("text", "words"),
     [
         ("", "scenario: : it has no actor"),
-        ("foo", "line: foo: it must begin with shape, setup, actor, end or honest"),
+        ("foo", "line: foo: it must begin with shape, kernel, setup, actor, end or honest"),
         ("actor a: refill\n" * 9, "actor: actor a: refill: there can be 8 at most"),
         ("#" * 65535, "it is too long"),
         ("shape niovs", "shape: niovs: it must be NAME=NUMBER"),
@@ -76,3 +76,14 @@ def test_wrong_text_is_refused_in_one_line(text: str, words: str) -> None:
 def test_ready_scenario_is_read(name: str) -> None:
     script = read_script(name, SCENARIOS[name].text)
     assert [actor for actor, _ in script.actors] == list(SCENARIOS[name].actors)
+
+
+def test_kernel_is_a_line_of_its_own_and_seed_needs_none() -> None:
+    scenario = Scenario("one", "", {"a": "refill"}, kernel="7.3")
+    assert "kernel 7.3" in scenario.text.splitlines()
+    assert read_script("scenario one", scenario.text).numbers.split()[6] == "5"
+    assert "kernel" not in Scenario("one", "", {"a": "refill"}).text
+    with pytest.raises(ConfigError, match=r"^kernel: '2\.4' is not allowed; one of seed, 6\.15"):
+        Scenario("one", "", {"a": "refill"}, kernel="2.4")
+    with pytest.raises(ConfigError, match=r"scenario one: kernel: 2\.4: it must be one of seed"):
+        read_script("scenario one", "kernel 2.4\nactor a: refill")

@@ -25,8 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from emu.contract import SEED
 from emu.errors import EmuError
-from emu.spec.model import ModelProvider
+from emu.spec.model import LEVELS, ModelProvider
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, ProviderState, Verdict
 from emu.spec.stepping import StepProvider
 
@@ -92,6 +93,8 @@ class Agreement(RuleBasedStateMachine):
     """Take the same steps with the model and with ``subject``."""
 
     subject: ClassVar[type[Provider]] = StepProvider
+    level: ClassVar[str] = SEED
+    shift: ClassVar[int] = 12
 
     @initialize(
         num_niovs=st.integers(1, 8) | st.integers(1, 8) | st.integers(60, NIOVS_MAX),
@@ -115,6 +118,8 @@ class Agreement(RuleBasedStateMachine):
                 ptr_ring_size=ptr_ring_size,
                 initial_index=initial_index,
                 strict_alias=strict_alias,
+                rx_buf_len=1 << self.shift,
+                kernel=self.level,
             )
 
         self.model, self.other = build(ModelProvider), build(self.subject)
@@ -221,13 +226,13 @@ class Agreement(RuleBasedStateMachine):
     )
     def give_back(self, pick: int, in_page: int, length: int, alias: int) -> None:
         for niov in self.some(self.lent(), pick, many=False):
-            self.push(alias << 44 | niov << 12 | in_page, length)
+            self.push(alias << 44 | niov << self.shift | in_page, length)
 
     @rule(pick=picks)
     def give_all_back(self, pick: int) -> None:
         for niov in self.some(self.lent(), pick, many=True):
             for _ in range(self.state.user_refs[niov]):
-                self.push(niov << 12)
+                self.push(niov << self.shift)
 
     @rule(pick=picks)
     def give_back_again(self, pick: int) -> None:
@@ -260,7 +265,11 @@ class Agreement(RuleBasedStateMachine):
             self.both(lambda provider: provider.write_rqe(slot, off, 0, pad))
 
     def distorted(self, pick: int, distortion: int) -> int:
-        return ((pick % self.num_niovs << 12) + distortion) % U64
+        return ((pick % self.num_niovs << self.shift) + distortion) % U64
+
+    @rule()
+    def flush(self) -> None:
+        self.both(lambda provider: provider.flush())
 
     # ---- control ----
 
@@ -356,6 +365,25 @@ TestAgreement = Agreement.TestCase
 TestAgreement.settings = LIMITS
 
 
+@pytest.mark.parametrize("kernel", [level for level in LEVELS if level != SEED])
+def test_core_agrees_at_each_level(kernel: str) -> None:
+    class LevelAgreement(Agreement):
+        level = kernel
+
+    run_state_machine_as_test(LevelAgreement, settings=LIMITS)
+
+
+@pytest.mark.parametrize("bits", [13, 16])
+def test_core_agrees_on_larger_buffers(bits: int) -> None:
+    """Offset bits vanish up to 32 KiB; above, none do."""
+
+    class LargeAgreement(Agreement):
+        level = "7.3"
+        shift = bits
+
+    run_state_machine_as_test(LargeAgreement, settings=LIMITS)
+
+
 @pytest.mark.long
 def test_provider_in_a_library_agrees(plain_provider: str) -> None:
     """The documentation's example, in the place of ours."""
@@ -382,7 +410,7 @@ class ReadsPublishedHeadBack(ModelProvider):
 
 
 class IgnoresReturnThatLeavesOthers(ModelProvider):
-    def _take_back(self, pool: int, niov: int) -> Verdict:
+    def _take_back(self, pool: int | None, niov: int) -> Verdict:
         verdict = super()._take_back(pool, niov)
         if verdict is Verdict.STILL_REFERENCED:
             self._user_refs[niov] += 1
@@ -421,8 +449,8 @@ class DropsInstanceReferenceAlways(ModelProvider):
 
 
 class ComparesAllBitsOfTheIndex(ModelProvider):
-    def _judge(self, pool: int, index: int) -> Judgement:
-        judgement = super()._judge(pool, index)
+    def _read(self, index: int) -> Judgement:
+        judgement = super()._read(index)
         if judgement.alias and judgement.verdict is not Verdict.BAD_INDEX:
             return Judgement(index, Verdict.BAD_INDEX, judgement.niov, alias=True)
         return judgement

@@ -139,6 +139,7 @@ def test_mismatch_names_the_entry_its_writer_its_bytes_and_its_verdict() -> None
         "zcrx-emu replay runs/1 runs seed 9",
     ):
         assert words in text
+    assert "of which this kernel takes all or none" in wrong(Verdict.NO_USER_REF, kernel="7.3")
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,23 @@ def test_fault_excuses_no_more_than_it_did(
         assert found[0].startswith(plan.partition(":")[0])
 
 
+@pytest.mark.parametrize(
+    ("plan", "fired", "excused"),
+    [
+        ("double-return:1", 34, True),
+        ("double-return:1", 33, False),  # two runs each, and 68 are to be explained
+        ("nic-hold:1:count=1", 1000, False),  # not the consumer's
+    ],
+)
+def test_what_is_beside_a_good_return_may_keep_it_where_runs_are_taken(
+    plan: str, fired: int, excused: bool
+) -> None:
+    asked = (parse_plan(plan), [fired])
+    how: dict[str, Any] = {"kept": 100, "kept_rightly": 32, "for_s": 9.0}
+    assert not excuses(*asked, **how)
+    assert bool(excuses(*asked, **how, by_runs=True)) is excused
+
+
 def test_what_is_excused_is_a_note_and_no_finding() -> None:
     still = Standing(
         queue=0,
