@@ -12,8 +12,8 @@ from dataclasses import dataclass
 SEED = "seed"  #: the first version of Linux's zero-copy receive (6.15), known bugs fixed
 #: All levels, oldest first.
 LEVELS = (SEED, "6.15", "6.18", "7.1", "7.2", "7.3")
-#: Levels at which buffers may be larger than a page.
-HAS_RX_BUF_LEN = frozenset({"7.1", "7.2", "7.3"})
+#: Levels at which buffers may be larger than a page, and an instance may have no device.
+HAS_RX_BUF_LEN = HAS_NO_DEVICE = frozenset({"7.1", "7.2", "7.3"})
 #: Levels that take entries in a row that name the same buffer together, all or none.
 BY_RUNS = frozenset({"7.3"})
 

@@ -61,7 +61,7 @@ size_t afl_custom_fuzz(void *data, uint8_t *bytes, size_t size, uint8_t **out, u
 	} else {
 		fuzz_mutate(result, &mutator->rng);
 	}
-	result->shape.contract.level = mutator->level;
+	fuzz_set_level(result, mutator->level);
 	*out = mutator->bytes;
 	return fuzz_encode(result, mutator->bytes, max);
 }

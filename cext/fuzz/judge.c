@@ -27,7 +27,8 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	judge->consumed = judge->checked = 0;
 	judge->seen = NULL;
 	judge_begin(judge);
-	judge_restart(judge);
+	if (!shape->has_no_device)
+		judge_restart(judge);
 }
 
 void judge_begin(struct judge *judge)
@@ -523,6 +524,8 @@ int64_t judge_restart(struct judge *judge)
 	uint32_t slot = 0;
 	int64_t result;
 
+	if (judge->shape.has_no_device)
+		return -EOPNOTSUPP;
 	while (slot < JUDGE_POOLS && judge->pools[slot].phase != JUDGE_UNUSED)
 		slot++;
 	if (slot == JUDGE_POOLS)

@@ -126,7 +126,7 @@ static size_t write_out(struct fuzz_program *program, uint8_t *to, size_t max_si
 {
 	size_t size;
 
-	program->shape.contract.level = level;
+	fuzz_set_level(program, level);
 	if (operations)
 		bring_to_length(program);
 	size = fuzz_encode(program, to, max_size);

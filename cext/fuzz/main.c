@@ -205,9 +205,10 @@ static void put_shape(const struct fuzz_program *program)
 
 	printf("shape\toperations=%u\tnum_niovs=%u\trq_entries=%u\tptr_ring_size=%u",
 	       program->count, shape->num_niovs, shape->rq_entries, shape->ptr_ring_size);
-	printf("\tinitial_index=%u\tqueues=%u\tkernel=%u\tstrict_alias=%u\tis_checked=%u"
+	printf("\tinitial_index=%u\tqueues=%u\tkernel=%u\thas_no_device=%u\tstrict_alias=%u\tis_"
+	       "checked=%u"
 	       "\trecords=%u\n",
-	       shape->initial_index, shape->queues, shape->contract.level,
+	       shape->initial_index, shape->queues, shape->contract.level, shape->has_no_device,
 	       zcrx_contract_is_strict(shape->contract), shape->is_checked, shape->records);
 	fflush(stdout);
 }
@@ -383,7 +384,7 @@ static int generate(int count, char **arguments)
 			fuzz_generate(&program, ops ? (uint32_t)ops : 1 + zcrx_rng_below(&rng, 48),
 				      &rng);
 		}
-		program.shape.contract.level = level;
+		fuzz_set_level(&program, level);
 		size = fuzz_encode(&program, bytes, sizeof(bytes));
 		found += !sink_run(&reporter, bytes, size);
 		done++;
@@ -458,7 +459,7 @@ static int draw(int count, char **arguments)
 		char path[4096];
 
 		fuzz_generate(&program, (uint32_t)number("ops", arguments[2]), &rng);
-		program.shape.contract.level = fuzz_level_asked();
+		fuzz_set_level(&program, fuzz_level_asked());
 		snprintf(path, sizeof(path), "%s/%06" PRIu64 ".program", arguments[3], i);
 		write_program(&program, path);
 	}

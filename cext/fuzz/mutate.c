@@ -113,6 +113,14 @@ uint32_t fuzz_level_asked(void)
 	return asked ? (uint32_t)strtoul(asked, NULL, 10) % ZCRX_LEVELS : ZCRX_LEVEL_SEED;
 }
 
+void fuzz_set_level(struct fuzz_program *program, uint32_t level)
+{
+	struct fuzz_shape *shape = &program->shape;
+
+	shape->contract.level = level;
+	shape->has_no_device = level >= ZCRX_LEVEL_7_1 && shape->initial_index % 16 == 5;
+}
+
 static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 {
 	bool large = happens(rng, 10);
@@ -125,6 +133,7 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 	shape->contract = (struct zcrx_contract){
 		.deviations = happens(rng, 20) ? ZCRX_CONTRACT_STRICT_ALIAS : 0,
 	};
+	shape->has_no_device = false;
 	shape->is_checked = happens(rng, 15);
 	shape->records = happens(rng, 15);
 }

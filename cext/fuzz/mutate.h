@@ -11,6 +11,8 @@
 
 /* The kernel level that is asked for (ZCRX_FUZZ_KERNEL): that of all programs that are made. */
 uint32_t fuzz_level_asked(void);
+/* Make it one of that level; one in sixteen has no device, where that can be. */
+void fuzz_set_level(struct fuzz_program *program, uint32_t level);
 
 /* A whole program of `count` operations. */
 void fuzz_generate(struct fuzz_program *program, uint32_t count, struct zcrx_rng *rng);

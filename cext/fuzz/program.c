@@ -27,7 +27,8 @@ const char *const fuzz_words[FUZZ_OP_KINDS] = {FUZZ_OPS(FUZZ_OP_WORD)};
 #define FLAG_LARGE 0xa0U
 #define LARGE_MARK 0x4cU
 
-#define RQ_ORDERS 9U /* 2^0 .. 2^8 entries; the byte has the level above: 0 = seed */
+#define RQ_ORDERS 9U /* 2^0 .. 2^8 entries; the byte has the level above: 0 = seed … */
+#define LEVELS 6U /* … and above that, whether there is no device */
 #define RQ_ORDERS_LARGE 16U
 
 struct large {
@@ -89,9 +90,11 @@ static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 	take(reader, &shape->initial_index, sizeof(shape->initial_index));
 	shape->queues = flags & FLAG_TWO_QUEUES ? 2 : 1;
 	shape->contract = (struct zcrx_contract){
-		.level = orders / RQ_ORDERS % ZCRX_LEVELS,
+		.level = orders / RQ_ORDERS % LEVELS,
 		.deviations = flags & FLAG_STRICT ? ZCRX_CONTRACT_STRICT_ALIAS : 0,
 	};
+	shape->has_no_device = orders / RQ_ORDERS / LEVELS % 2 &&
+			       shape->contract.level >= ZCRX_LEVEL_7_1;
 	shape->is_checked = flags & FLAG_CHECKED;
 	shape->records = flags & FLAG_RECORDS;
 	if ((flags & ~FLAGS) == FLAG_LARGE)
@@ -162,7 +165,8 @@ static void encode_shape(const struct fuzz_shape *shape, uint8_t **at)
 			shape->ptr_ring_size > FUZZ_SMALL_MAX;
 
 	put_byte(at, is_large ? 0 : large.niovs_less_one);
-	put_byte(at, (is_large ? 0 : large.rq_order) + RQ_ORDERS * shape->contract.level);
+	put_byte(at, (is_large ? 0 : large.rq_order) +
+			     RQ_ORDERS * (shape->contract.level + LEVELS * shape->has_no_device));
 	put_byte(at, is_large ? 0 : large.ptr_ring_less_one);
 	put_byte(at, (is_large ? FLAG_LARGE : 0) |
 			     (zcrx_contract_is_strict(shape->contract) ? FLAG_STRICT : 0) |

@@ -37,6 +37,7 @@ struct fuzz_shape {
 	uint32_t initial_index;
 	uint32_t queues; /* instances beside each other, 1 .. FUZZ_QUEUES_MAX */
 	struct zcrx_contract contract;
+	bool has_no_device; /* no pool is ever made; of a level since 7.1 */
 	bool is_checked; /* verdicts wait for somebody to look at them */
 	bool records; /* a flight recorder runs */
 };

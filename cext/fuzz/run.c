@@ -303,6 +303,8 @@ static bool do_wrong_pool(struct execution *execution)
 		expected = -EINVAL;
 		break;
 	}
+	if (ifq->has_no_device)
+		expected = -EOPNOTSUPP;
 	actual = zcrx_ifq_restart(ifq);
 	ifq->pools[slot].params = kept.params;
 	ifq->pools[slot].provider = kept.provider;
@@ -466,7 +468,7 @@ static bool start(struct execution *execution, const struct fuzz_shape *shape)
 	subject_enter(execution->subject);
 	actual = zcrx_ifq_restart(&execution->subject->ifq);
 	subject_leave(execution->subject);
-	if (!answer(execution, 0, actual))
+	if (!answer(execution, shape->has_no_device ? -EOPNOTSUPP : 0, actual))
 		return false;
 	return execution->runner->is_quick ? compare_changed(execution) :
 					     compare_state(execution, false);

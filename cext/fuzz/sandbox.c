@@ -631,6 +631,10 @@ static void simplify_shape(struct search *search)
 	simplify_index(search);
 	PLAINER(search, shape.ptr_ring_size, 8);
 	candidate = *search->best;
+	candidate.shape.has_no_device = false;
+	consider(search, &candidate);
+	candidate = *search->best;
+	candidate.shape.has_no_device = false;
 	candidate.shape.contract.level = ZCRX_LEVEL_SEED;
 	consider(search, &candidate);
 	candidate = *search->best;

@@ -224,6 +224,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	subject->area.contract = shape->contract;
 	if (shape->contract.level != ZCRX_LEVEL_SEED) /* it was made as that */
 		zcrx_ifq_setup(ifq);
+	ifq->has_no_device = shape->has_no_device;
 	ifq->is_checked = shape->is_checked;
 	ifq->flight = shape->records ? &subject->flight : NULL;
 	zcrx_area_format(&subject->area);

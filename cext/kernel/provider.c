@@ -706,6 +706,8 @@ int zcrx_ifq_restart(struct zcrx_ifq *ifq)
 		slot++;
 	if (slot == ZCRX_POOLS_MAX)
 		return -ENOSPC;
+	if (ifq->has_no_device)
+		return -EOPNOTSUPP;
 	keep_counters(ifq, &ifq->pools[slot]);
 	error = zcrx_pp_create(&ifq->pools[slot]);
 	if (error)

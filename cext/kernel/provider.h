@@ -96,6 +96,7 @@ struct zcrx_ifq {
 	uint32_t device;
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */
 	bool detached; /* the ring has no user: it is not read */
+	bool has_no_device; /* no page pool can be made: all that comes is copied */
 	bool is_checked; /* somebody looks at the verdict log and says how far it has come */
 };
 

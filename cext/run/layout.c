@@ -39,7 +39,9 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       shape->flows_max <= (1U << 24) && /* the ledger's room for a flow's number */
 	       (shape->flight_entries == 0 || zcrx_is_power_of_two(shape->flight_entries)) &&
 	       shape->flight_entries <= ZCRX_FLIGHT_ENTRIES_MAX &&
-	       zcrx_contract_is_possible(shape->contract);
+	       zcrx_contract_is_possible(shape->contract) &&
+	       (!shape->has_no_device ||
+		(zcrx_level_of(shape->contract.level)->has_flush && shape->niov_shift == 12));
 }
 
 static void carve_flight(struct zcrx_queue *queue, enum zcrx_writer writer, struct carver *carver,
@@ -212,6 +214,7 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	queue->area.aborted = queue->run ? &queue->run->aborted : NULL;
 
 	queue->ifq.area = &queue->area;
+	queue->ifq.has_no_device = shape->has_no_device;
 	queue->ifq.log_mask = shape->log_entries - 1;
 	queue->ifq.flight = &queue->flights[ZCRX_WRITER_PROVIDER];
 	queue->ifq.rq.entries = shape->rq_entries;
@@ -276,5 +279,5 @@ int zcrx_queue_create_pool(struct zcrx_queue *queue)
 int zcrx_queue_format(struct zcrx_queue *queue)
 {
 	zcrx_queue_format_objects(queue);
-	return zcrx_queue_create_pool(queue);
+	return queue->shape.has_no_device ? 0 : zcrx_queue_create_pool(queue);
 }

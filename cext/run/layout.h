@@ -49,6 +49,8 @@ struct zcrx_shape {
 	uint32_t ring_layout;
 	uint32_t flight_entries; /* events of each flight recorder; 0 = none */
 	struct zcrx_contract contract;
+	uint32_t
+		has_no_device; /* bool: see struct zcrx_ifq; of a level with a flush, and of pages */
 };
 
 struct zcrx_sizes {

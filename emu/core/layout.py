@@ -54,6 +54,7 @@ class Shape:
     ring_layout: int = 0  #: of the rings object: 0 = the usual one, else what decides it, u32
     flight_entries: int = 0  #: events of each flight recorder; 0 = none
     contract: Contract = field(default_factory=Contract)
+    has_no_device: bool = False  #: no page pool: all that comes is copied
 
 
 def raw_shape(shape: Shape) -> Any:

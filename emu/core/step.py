@@ -76,6 +76,8 @@ class Stepper:
 
     def restart(self) -> int:
         """Put a new page pool in charge; its slot."""
+        if self.shape.has_no_device:
+            raise StateError("restart_queue: an instance without a device has no queue")
         slot = int(lib.zcrx_step_restart(self._ptr))
         if slot < 0:
             raise StateError("restart_queue: every pool slot holds a pool that waits for buffers")

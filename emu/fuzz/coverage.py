@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from emu.compile.ondemand import core_sources
 from emu.compile.provider_file import is_source
 from emu.compile.toolchain import libfuzzer_compiler, llvm_tool
+from emu.contract import LEVELS, SEED
 from emu.errors import EnvironmentProblem
 from emu.fuzz.build import Kind
 from emu.fuzz.harness import Harness, Target
@@ -104,8 +105,8 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("ptr_ring_put", "!zcrx_lock(&shared->producer_lock, pool->area->aborted)", True, _ALONE),
     ("zcrx_pp_ring_snapshot", "count < max", False, "whoever looks has room for the whole ring"),
     ("trace_all", "trace->count == trace->capacity", True, "the harness has room for all"),
-    ("record", "ifq->trace", False, f"{_ALWAYS} has each entry traced"),
-    ("record", "ifq->niov_log", False, f"{_ALWAYS} has a log of buffers"),
+    ("note_batch", "ifq->trace", False, f"{_ALWAYS} has each entry traced"),
+    ("note_batch", "ifq->niov_log", False, f"{_ALWAYS} has a log of buffers"),
     ("zcrx_ifq_may_read", "ifq->detached", None, _FOREIGN),
     (
         "refill_ring",
@@ -113,8 +114,50 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
         True,
         _ALONE,
     ),
+    (
+        "zcrx_user_ref_take_run",
+        "!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS)",
+        True,
+        _ALONE,
+    ),
+    (
+        "refill_by_runs",
+        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        True,
+        _ALONE,
+    ),
+    (
+        "zcrx_ifq_flush_rq",
+        "!zcrx_level_of(ifq->area->contract.level)->has_flush",
+        True,
+        f"{_ALWAYS} asks where there is one",
+    ),
+    ("zcrx_ifq_flush_rq", "ifq->plugin", True, _FOREIGN),
+    (
+        "zcrx_ifq_flush_rq",
+        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        True,
+        _ALONE,
+    ),
     ("end_pool", "before", True, _ALONE),
     ("end_pool", "destroyed", None, _ALONE),
+)
+
+#: What only programs of another kernel than ``seed`` can reach: functions, and outcomes.
+OF_OTHER_KERNELS = frozenset(
+    {
+        "zcrx_user_ref_take_run",
+        "refill_ring_of_empty",
+        "judge_stretch",
+        "judge_by_runs",
+        "refill_by_runs_locked",
+        "refill_by_runs",
+        "flush_batch",
+        "zcrx_ifq_flush_rq",
+        ("end_pool", "!zcrx_level_of(ifq->area->contract.level)->checks_destroy", True),
+        ("zcrx_ifq_restart", "ifq->has_no_device", True),
+        ("zcrx_ifq_setup", "level->checks_destroy", False),
+    }
 )
 
 
@@ -176,10 +219,11 @@ class CoverageMeter:
         os.replace(part, self._total)
         raw.unlink()
 
-    def _execute(self, arguments: Sequence[str]) -> None:
+    def _execute(self, arguments: Sequence[str], kernel: str = SEED) -> None:
         raw = self._scratch / "counts.profraw"
         environment = self._harness.environment(findings=str(self._scratch), counts="1")
         environment["LLVM_PROFILE_FILE"] = str(raw)
+        environment["ZCRX_FUZZ_KERNEL"] = str(LEVELS.index(kernel))
         subprocess.run(
             [str(self._executable), *arguments],
             env=environment,
@@ -216,9 +260,9 @@ class CoverageMeter:
                 fresh = True
         return fresh
 
-    def add_generated(self, seed: int, programs: int) -> None:
-        """Count what programs that were made up reach."""
-        self._execute(["generate", str(seed), "0", str(programs), "0"])
+    def add_generated(self, seed: int, programs: int, kernel: str = SEED) -> None:
+        """Count what programs reach that were made up, for a level of the kernel."""
+        self._execute(["generate", str(seed), "0", str(programs), "0"], kernel)
 
     def _is_counted(self, file: Path) -> bool:
         """Whether a file counts: a provider of the user's may have the name of one of ours."""
@@ -303,4 +347,6 @@ def _reason(function: str, condition: str, outcome: bool) -> str:
     for name, text, missing, reason in UNREACHABLE:
         if (name, text) == (function, condition) and missing in (None, outcome):
             return reason
+    if not OF_OTHER_KERNELS.isdisjoint({function, (function, condition, outcome)}):
+        return "of another kernel: see --kernel"
     return ""

@@ -56,6 +56,7 @@ class _Machine(ModelProvider):
             ptr_ring_size=shape.ptr_ring_size,
             initial_index=shape.initial_index,
             strict_alias=shape.strict_alias,
+            device=not shape.has_no_device,
             kernel=shape.kernel,
         )
         self._initial_index = shape.initial_index
@@ -240,6 +241,8 @@ class _Machine(ModelProvider):
 
     def do_restart(self, op: Operation) -> list[int]:
         """Put a new pool in charge."""
+        if not self._has_device:
+            return [_EOPNOTSUPP]
         former = self._current_pool
         try:
             slot = self.restart_queue()
@@ -298,6 +301,8 @@ class _Machine(ModelProvider):
 
     def do_wrong_pool(self, op: Operation) -> list[int]:
         """A pool that cannot be served is refused, unless there is no slot for it anyway."""
+        if not self._has_device:
+            return [_EOPNOTSUPP]
         if all(pool.phase is not PoolPhase.UNUSED for pool in self._pools):
             return [_ENOSPC]
         return [_EINVAL if op.mode in (0, 3) else _EOPNOTSUPP]

@@ -65,6 +65,7 @@ class Shape:
     initial_index: int
     queues: int
     kernel: str  #: level that is played
+    has_no_device: bool
     strict_alias: bool
     is_checked: bool  #: verdicts wait for somebody to look at them
     records: bool  #: a flight recorder runs
@@ -79,6 +80,7 @@ class Shape:
             initial_index=record.number("initial_index"),
             queues=record.number("queues"),
             kernel=LEVELS[record.number("kernel")],
+            has_no_device=record.flag("has_no_device"),
             strict_alias=record.flag("strict_alias"),
             is_checked=record.flag("is_checked"),
             records=record.flag("records"),
@@ -91,6 +93,7 @@ class Shape:
             f"{self.queues} queue(s) of {self.num_niovs} buffer(s), refill ring of "
             f"{self.rq_entries} from index {self.initial_index}, ptr ring of {self.ptr_ring_size}"
             + f", kernel {self.kernel}" * (self.kernel != SEED)
+            + ", without a device" * self.has_no_device
             + ", strict about aliases" * self.strict_alias
             + ", verdicts are checked" * self.is_checked
             + ", with a flight recorder" * self.records

@@ -102,6 +102,7 @@ class ModelProvider:
         strict_alias: Reject an RQE whose niov index lost bits in the truncation to 32 bits,
             instead of taking it for the buffer that the remaining bits name.
         rx_buf_len: Bytes of a niov: a power of two, 4096 .. 2**30; 4096 before 7.1.
+        device: False: there is none, so no page pool either; from 7.1 on, with niovs of a page.
         kernel: The level that is specified: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
             ``7.3``, see ``docs/levels.md``.
 
@@ -118,6 +119,7 @@ class ModelProvider:
         initial_index: int = 0,
         strict_alias: bool = False,
         rx_buf_len: int = PAGE_SIZE,
+        device: bool = True,
         kernel: str = SEED,
     ) -> None:
         _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
@@ -137,6 +139,12 @@ class ModelProvider:
         if num_niovs * rx_buf_len > 2**AREA_SHIFT:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "an area of 2**48 bytes at most")
 
+        if not device and kernel not in _SINCE_7_1:
+            raise ConfigError.of("device", device, f"there is one with the kernel {kernel}")
+        if not device and rx_buf_len != PAGE_SIZE:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, f"{PAGE_SIZE} without a device")
+
+        self._has_device = device
         self._num_niovs = num_niovs
         self._rx_buf_len = rx_buf_len
         self._rq_entries = rq_entries
@@ -168,7 +176,8 @@ class ModelProvider:
         self._destroy_warnings = 0
         self._judgements: list[Judgement] = []
 
-        self._init_pool(0)
+        if device:
+            self._init_pool(0)
 
     # ---- NIC and stack ----------------------------------------------------------------------
 
@@ -388,6 +397,8 @@ class ModelProvider:
 
         Source: ``netdev_rx_queue_restart()``.
         """
+        if not self._has_device:
+            raise StateError("an instance without a device has no queue")
         former = self._current_pool
         slot = self._unused_slot()
         self._init_pool(slot)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.compile.provider_file import library_of
-from emu.contract import HAS_RX_BUF_LEN, SEED, Contract
+from emu.contract import HAS_NO_DEVICE, HAS_RX_BUF_LEN, SEED, Contract
 from emu.core import ProviderLibrary, Shape, Stepper
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, ProviderState
@@ -46,6 +46,8 @@ class StepProvider:
         strict_alias: Reject an RQE whose niov index loses bits in the kernel's
             32-bit truncation, instead of accepting it as another buffer's.
         rx_buf_len: Bytes of a buffer: a power of two, 4096 to 2**30; 4096 before 7.1.
+        device: False: the instance has none, so there is no page pool, each byte is copied, and
+            returns wait for :meth:`flush`; since 7.1, and with buffers of 4096 bytes.
         kernel: The level that is played: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
             ``7.3``, see ``docs/levels.md``.
         provider: A provider that takes the place of ours, as a shared library or in C, see
@@ -66,6 +68,7 @@ class StepProvider:
         initial_index: int = 0,
         strict_alias: bool = False,
         rx_buf_len: int = 4096,
+        device: bool = True,
         kernel: str = SEED,
         provider: str | None = None,
     ) -> None:
@@ -82,6 +85,10 @@ class StepProvider:
             raise ConfigError.of("rx_buf_len", rx_buf_len, f"with the kernel {kernel} it is 4096")
         if num_niovs * rx_buf_len > 2**48:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "an area has 2**48 bytes at most")
+        if not device and kernel not in HAS_NO_DEVICE:
+            raise ConfigError.of("device", device, f"with the kernel {kernel} there must be one")
+        if not device and rx_buf_len != 4096:
+            raise ConfigError.of("rx_buf_len", rx_buf_len, "without a device it is 4096")
         self._num_niovs = num_niovs
         self._rq_entries = rq_entries
         self._stack_refs = [0] * num_niovs
@@ -97,6 +104,7 @@ class StepProvider:
                 flows_max=1,
                 initial_index=initial_index,
                 contract=Contract(level=kernel, strict_alias=strict_alias),
+                has_no_device=not device,
             ),
             provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )

@@ -25,6 +25,7 @@ static bool same_program(const struct fuzz_program *one, const struct fuzz_progr
 	    one->shape.initial_index != other->shape.initial_index ||
 	    one->shape.queues != other->shape.queues ||
 	    one->shape.contract.level != other->shape.contract.level ||
+	    one->shape.has_no_device != other->shape.has_no_device ||
 	    one->shape.contract.deviations != other->shape.contract.deviations ||
 	    one->shape.is_checked != other->shape.is_checked ||
 	    one->shape.records != other->shape.records)

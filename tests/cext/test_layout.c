@@ -197,8 +197,8 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}, 0};
 	struct zcrx_shape small = small_shape();
 
 	check_objects(&tiny);
@@ -413,7 +413,28 @@ static void a_view_without_the_kernel_side_has_no_kernel_pointers(void)
 	queue_memory_free(&memory);
 }
 
-CHECK_MAIN(CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
+static void without_a_device_is_for_kernels_with_a_flush_and_pages(void)
+{
+	struct zcrx_shape shape = small_shape();
+	struct queue_memory memory;
+	struct zcrx_sizes sizes;
+
+	shape.has_no_device = 1;
+	CHECK_EQ(zcrx_layout_sizes(&shape, &sizes), -EINVAL);
+	shape.contract.level = ZCRX_LEVEL_6_18;
+	CHECK_EQ(zcrx_layout_sizes(&shape, &sizes), -EINVAL);
+	shape.contract.level = ZCRX_LEVEL_7_1;
+	CHECK_EQ(zcrx_layout_sizes(&shape, &sizes), 0);
+	queue_memory_init(&memory, &shape);
+	CHECK(!zcrx_ifq_pool(&memory.queue.ifq));
+	CHECK_EQ(zcrx_ifq_restart(&memory.queue.ifq), -EOPNOTSUPP);
+	queue_memory_free(&memory);
+	shape.niov_shift = 13;
+	CHECK_EQ(zcrx_layout_sizes(&shape, &sizes), -EINVAL);
+}
+
+CHECK_MAIN(CASE(without_a_device_is_for_kernels_with_a_flush_and_pages),
+	   CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
 	   CASE(a_queue_beyond_the_last_bell_is_refused), CASE(objects_of_a_queue_do_not_overlap),
 	   CASE(a_kernel_has_its_words_where_they_stand_there),
 	   CASE(a_drawn_layout_is_the_same_again_and_another_for_each_queue),

@@ -304,6 +304,34 @@ def test_sizes_that_no_buffer_has(implementation: type[Provider], size: int) -> 
         implementation(num_niovs=4, rq_entries=8, kernel="7.1", rx_buf_len=size)
 
 
+# ---- without a device ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("implementation", [ModelProvider, StepProvider])
+@pytest.mark.parametrize("level", LEVELS)
+def test_instance_without_a_device_since_7_1(implementation: type[Provider], level: str) -> None:
+    if level not in SINCE_7_1:
+        with pytest.raises(ConfigError, match=r"^device: False is not allowed; "):
+            implementation(num_niovs=4, rq_entries=8, kernel=level, device=False)
+        return
+    with pytest.raises(ConfigError, match=r"^rx_buf_len: 8192 is not allowed; "):
+        implementation(num_niovs=4, rq_entries=8, kernel=level, device=False, rx_buf_len=8192)
+    provider = implementation(num_niovs=2, rq_entries=8, kernel=level, device=False)
+    assert (provider.state().current_pool, provider.state().instance_refs) == (None, 1)
+    for step in (provider.alloc, provider.restart_queue, provider.destroy):
+        with pytest.raises(StateError):
+            step()
+    for expected in (1, 0):
+        assert provider.copy_fallback() == expected
+        provider.deliver(expected)
+    assert provider.copy_fallback() is None
+    give(provider, 0, 1)
+    assert provider.copy_fallback() is None  # nobody looks at the ring …
+    assert provider.flush() == 2  # … unless it is told to
+    assert provider.state().freelist == (0, 1)
+    assert said(provider) == ["other_pool", "other_pool"]
+
+
 # ---- the destroy check --------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ class Agreement(RuleBasedStateMachine):
     subject: ClassVar[type[Provider]] = StepProvider
     level: ClassVar[str] = SEED
     shift: ClassVar[int] = 12
+    device: ClassVar[bool] = True
 
     @initialize(
         num_niovs=st.integers(1, 8) | st.integers(1, 8) | st.integers(60, NIOVS_MAX),
@@ -119,6 +120,7 @@ class Agreement(RuleBasedStateMachine):
                 initial_index=initial_index,
                 strict_alias=strict_alias,
                 rx_buf_len=1 << self.shift,
+                device=self.device,
                 kernel=self.level,
             )
 
@@ -371,6 +373,14 @@ def test_core_agrees_at_each_level(kernel: str) -> None:
         level = kernel
 
     run_state_machine_as_test(LevelAgreement, settings=LIMITS)
+
+
+def test_core_agrees_without_a_device() -> None:
+    class CopyingAgreement(Agreement):
+        level = "7.1"
+        device = False
+
+    run_state_machine_as_test(CopyingAgreement, settings=LIMITS)
 
 
 @pytest.mark.parametrize("bits", [13, 16])
