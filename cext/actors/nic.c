@@ -234,8 +234,12 @@ static uint32_t burst(struct zcrx_nic *nic, struct zcrx_nic_queue *nq)
 			continue;
 		}
 		packet = &nq->packets[nq->cursor];
-		if (nic->params.paced && !is_due(nic, nq, nq->lap, nq->cursor, now))
+		if (nic->params.paced && !is_due(nic, nq, nq->lap, nq->cursor, now)) {
+			/* By a clock that jumped back it waits for no room any more. */
+			if (nq->looks)
+				zcrx_nic_queue_no_more(nq);
 			break;
+		}
 		if (!nq->faults.asked && zcrx_fault_is_due(&nq->faults.plan, nq->packets_seen)) {
 			zcrx_nic_faults_ask(nq, packet, &nic->skew_ns);
 			now = pace_now(nic);

@@ -187,7 +187,10 @@ def test_held_buffers_come_home_through_the_pool(survive: Callable[..., Report])
     granted = sum(pool[f"rx_pp_alloc_{way}"] for way in ("fast", "slow", "refill"))
     unfilled = granted - queue.nic["grants_taken"]
     assert 0 < injected <= N // 1000
-    assert pool["rx_pp_recycle_ring"] - queue.scrub["buffers"] == unfilled
+    # A buffer whose user is quicker than the NIC's own reference comes home that way, too; its
+    # entry found it still referenced.
+    early = pool["rx_pp_recycle_ring"] - queue.scrub["buffers"] - unfilled
+    assert 0 <= early <= queue.provider["still_referenced"]
     assert injected <= unfilled <= injected * 8 + 256
     assert pool["rx_pp_alloc_refill"] > 0, "held ones were granted again"
     assert offered(report) == (N, N, 0)
