@@ -75,6 +75,33 @@ struct io_uring_zcrx_ifq_reg {
 	uint64_t __resv[3];
 };
 
+#define IORING_MEM_REGION_TYPE_USER 1U
+
+/* Memory for a ring: the user's own, or the kernel's, to be mapped at an offset it tells. */
+struct io_uring_region_desc {
+	uint64_t user_addr;
+	uint64_t size;
+	uint32_t flags;
+	uint32_t id;
+	uint64_t mmap_offset;
+	uint64_t __resv[4];
+};
+
+enum zcrx_ctrl_op {
+	ZCRX_CTRL_FLUSH_RQ = 0,
+	ZCRX_CTRL_EXPORT = 1,
+	ZCRX_CTRL_ARM_EVENT = 2,
+	ZCRX_CTRL_ADD_AREA = 3,
+};
+
+/* The payload is the operation's own. */
+struct zcrx_ctrl {
+	uint32_t zcrx_id;
+	uint32_t op;
+	uint64_t __resv[2];
+	uint64_t payload[6];
+};
+
 #define ZCRX_ABI_AT(type, field, offset) \
 	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
 
@@ -105,5 +132,11 @@ ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, offsets, 32);
 ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, zcrx_id, 64);
 ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, rx_buf_len, 68);
 ZCRX_ABI_AT(io_uring_zcrx_ifq_reg, __resv, 72);
+_Static_assert(sizeof(struct io_uring_region_desc) == 64, "region_desc");
+ZCRX_ABI_AT(io_uring_region_desc, flags, 16);
+ZCRX_ABI_AT(io_uring_region_desc, mmap_offset, 24);
+ZCRX_ABI_AT(io_uring_region_desc, __resv, 32);
+_Static_assert(sizeof(struct zcrx_ctrl) == 72, "ctrl");
+ZCRX_ABI_AT(zcrx_ctrl, payload, 24);
 
 #endif /* ZCRX_ABI_H */

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a program calls. Each call holds the instance's lock, so that the kernel may be a
+ * thread; the rings are not under it, as they are not in Linux.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "completion.h"
+#include "memory.h"
+#include "queue.h"
+#include "receive.h"
+#include "registration.h"
+
+#define REGISTER_ZCRX_IFQ 32U
+#define REGISTER_ZCRX_CTRL 36U
+#define PAUSE_NS 20000L /* of the thread, when there is nothing to do */
+
+static const struct zcrx_emu_shape whole_buffers;
+
+int zcrx_lib_refuse(struct zcrx_emu *emu, int error, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(emu->why, sizeof(emu->why), format, arguments);
+	va_end(arguments);
+	return error;
+}
+
+/* ---- an instance --------------------------------------------------------------------- */
+
+const char *zcrx_emu_level(uint32_t index)
+{
+	return zcrx_lib_level_name(index);
+}
+
+const char *zcrx_emu_version(void)
+{
+	return ZCRX_LIB_VERSION;
+}
+
+/* A caller that knows fewer options than we do has 0 in the others; one that knows more asks too much. */
+static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *options)
+{
+	const uint32_t flags = ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON | ZCRX_EMU_EAGER;
+
+	if (options) {
+		if (options->size > sizeof(*options) || options->size < sizeof(options->size))
+			return -EINVAL;
+		memcpy(&emu->options, options, options->size);
+	}
+	if (!emu->options.kernel)
+		emu->options.kernel = "seed";
+	if (!emu->options.ring_flags)
+		emu->options.ring_flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32;
+	emu->memory = emu->options.memory ? *emu->options.memory : zcrx_lib_own_memory;
+	emu->options.memory = NULL;
+	emu->level = zcrx_lib_level_of(emu->options.kernel, &emu->contract.level);
+	if (!emu->level || emu->options.flags & ~flags || !emu->memory.read || !emu->memory.write)
+		return -EINVAL;
+	emu->options.kernel = emu->level->name;
+	return 0;
+}
+
+int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **result)
+{
+	struct zcrx_emu *emu =
+		aligned_alloc(SHM_CACHE_LINE, (sizeof(*emu) + SHM_CACHE_LINE - 1) / SHM_CACHE_LINE *
+						      SHM_CACHE_LINE);
+	pthread_mutexattr_t recursive;
+	int error;
+
+	if (!emu)
+		return -ENOMEM;
+	memset(emu, 0, sizeof(*emu));
+	error = read_options(emu, options);
+	if (error) {
+		free(emu);
+		return error;
+	}
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&emu->lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	emu->receives_end = &emu->receives;
+	emu->rng = zcrx_rng_for(emu->options.seed, 0);
+	emu->reports.context = emu->options.context;
+	emu->reports.on_report = emu->options.on_report;
+	*result = emu;
+	return 0;
+}
+
+void zcrx_emu_destroy(struct zcrx_emu *emu)
+{
+	if (!emu)
+		return;
+	zcrx_emu_stop(emu);
+	zcrx_lib_receive_free(emu);
+	for (uint32_t id = 0; id < emu->ifq_count; id++)
+		zcrx_lib_unregister(emu->ifqs[id]);
+	zcrx_lib_reports_free(&emu->reports);
+	pthread_mutex_destroy(&emu->lock);
+	free(emu);
+}
+
+const char *zcrx_emu_why(const struct zcrx_emu *emu)
+{
+	return emu->why;
+}
+
+static void enter(struct zcrx_emu *emu)
+{
+	pthread_mutex_lock(&emu->lock);
+}
+
+static int leave(struct zcrx_emu *emu, int result)
+{
+	pthread_mutex_unlock(&emu->lock);
+	return result;
+}
+
+/* For what a callback may not call. 0, or -EBUSY and the lock is not held. */
+static int enter_kernel(struct zcrx_emu *emu)
+{
+	enter(emu);
+	if (emu->is_busy)
+		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
+						  "called by a callback: the kernel is at work"));
+	emu->is_busy = true;
+	return 0;
+}
+
+static int leave_kernel(struct zcrx_emu *emu, int result)
+{
+	emu->is_busy = false;
+	return leave(emu, result);
+}
+
+/* ---- registering --------------------------------------------------------------------- */
+
+static int register_any(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32_t nr_args)
+{
+	uint64_t address = (uint64_t)(uintptr_t)arg;
+
+	if (opcode == REGISTER_ZCRX_IFQ) {
+		if (!arg || nr_args != 1)
+			return zcrx_lib_refuse(emu, -EINVAL, "nr_args: %u; must be 1 and a struct",
+					       nr_args);
+		return zcrx_lib_register_ifq(emu, address);
+	}
+	if (opcode == REGISTER_ZCRX_CTRL && emu->level->ctrl_ops)
+		return zcrx_lib_register_ctrl(emu, address, nr_args);
+	return zcrx_lib_refuse(emu, -EINVAL, "opcode: %u; level %s has 32%s here", opcode,
+			       emu->level->name, emu->level->ctrl_ops ? " and 36" : "");
+}
+
+int zcrx_emu_register(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32_t nr_args)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, register_any(emu, opcode, arg, nr_args));
+}
+
+int zcrx_emu_register_ifq(struct zcrx_emu *emu, struct io_uring_zcrx_ifq_reg *reg)
+{
+	return zcrx_emu_register(emu, REGISTER_ZCRX_IFQ, reg, 1);
+}
+
+void *zcrx_emu_mmap(struct zcrx_emu *emu, size_t size, uint64_t offset)
+{
+	void *found = NULL;
+
+	enter(emu);
+	for (uint32_t id = 0; id < emu->ifq_count; id++) {
+		const struct zcrx_lib_ifq *queue = emu->ifqs[id];
+
+		if (queue->mmap_offset && queue->mmap_offset == offset &&
+		    size <= queue->region_size)
+			found = queue->region;
+	}
+	if (!found)
+		zcrx_lib_refuse(emu, -EINVAL, "offset 0x%llx, size %zu: no such region",
+				(unsigned long long)offset, size);
+	leave(emu, 0);
+	return found;
+}
+
+int zcrx_emu_set_cq(struct zcrx_emu *emu, const struct zcrx_emu_cq *cq)
+{
+	int result = enter_kernel(emu);
+
+	if (result)
+		return result;
+	if (!zcrx_is_power_of_two(cq->entries) || !cq->head || !cq->tail || !cq->cqes)
+		return leave_kernel(
+			emu, zcrx_lib_refuse(emu, -EINVAL,
+					     "entries: %u; a power of two, and head, tail and cqes",
+					     cq->entries));
+	emu->cq = (struct zcrx_cq){
+		.head = (shm_u32 *)(void *)cq->head,
+		.tail = (shm_u32 *)(void *)cq->tail,
+		.cqes = cq->cqes,
+		.entries = cq->entries,
+		.mask = cq->entries - 1,
+	};
+	/* Nobody else writes it: where the program put it is where we go on. */
+	emu->cq.cached_tail = shm_load_relaxed_u32(emu->cq.tail, POINT_CQ_TAIL_LOAD);
+	emu->cq.cached_head = shm_load_relaxed_u32(emu->cq.head, POINT_CQ_HEAD_LOAD);
+	emu->sq_flags = cq->sq_flags;
+	return leave_kernel(emu, 0);
+}
+
+/* ---- receiving ----------------------------------------------------------------------- */
+
+int zcrx_emu_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
+{
+	enter(emu);
+	return leave(emu, zcrx_lib_arm(emu, recv));
+}
+
+int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow, const void *data,
+			 size_t size, const struct zcrx_emu_shape *shape)
+{
+	struct zcrx_lib_ifq *queue;
+	int64_t result = enter_kernel(emu);
+
+	if (result)
+		return result;
+	queue = zcrx_lib_ifq_of(emu, zcrx_id);
+	if (queue)
+		result = zcrx_lib_deliver(queue, flow, data, size, shape ? shape : &whole_buffers);
+	else
+		result = zcrx_lib_refuse(emu, -ENXIO, "zcrx_id: %u is not registered", zcrx_id);
+	leave_kernel(emu, 0);
+	return result;
+}
+
+int zcrx_emu_end(struct zcrx_emu *emu, uint32_t flow)
+{
+	enter(emu);
+	return leave(emu, zcrx_lib_end(emu, flow));
+}
+
+int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, zcrx_lib_close(emu, flow));
+}
+
+/* ---- driving -------------------------------------------------------------------------- */
+
+static int step(struct zcrx_emu *emu)
+{
+	uint32_t count = zcrx_lib_cq_flush(emu);
+
+	if (emu->options.flags & ZCRX_EMU_EAGER) {
+		for (uint32_t id = 0; id < emu->ifq_count; id++)
+			zcrx_lib_queue_drain(emu->ifqs[id]);
+	}
+	return (int)(count + zcrx_lib_receive_all(emu));
+}
+
+int zcrx_emu_step(struct zcrx_emu *emu)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, step(emu));
+}
+
+int zcrx_emu_drain(struct zcrx_emu *emu, uint32_t zcrx_id)
+{
+	struct zcrx_lib_ifq *queue;
+	int result = enter_kernel(emu);
+
+	if (result)
+		return result;
+	queue = zcrx_lib_ifq_of(emu, zcrx_id);
+	if (!queue)
+		result = zcrx_lib_refuse(emu, -ENXIO, "zcrx_id: %u is not registered", zcrx_id);
+	else
+		result = (int)zcrx_lib_queue_drain(queue);
+	return leave_kernel(emu, result);
+}
+
+static void *work(void *argument)
+{
+	struct zcrx_emu *emu = argument;
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	/* Relaxed: zcrx_emu_stop() waits for our end, which orders all else. */
+	while (!shm_load_relaxed_u32(&emu->is_stopped, POINT_RUN_STATE)) {
+		if (zcrx_emu_step(emu) == 0)
+			nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+int zcrx_emu_start(struct zcrx_emu *emu)
+{
+	int error;
+
+	enter(emu);
+	if (emu->has_thread)
+		return leave(emu, zcrx_lib_refuse(emu, -EALREADY, "it has been started"));
+	shm_store_relaxed_u32(&emu->is_stopped, 0, POINT_RUN_STATE);
+	error = -pthread_create(&emu->thread, NULL, work, emu);
+	if (error)
+		return leave(emu, zcrx_lib_refuse(emu, error, "no thread can be made"));
+	emu->has_thread = true;
+	return leave(emu, 0);
+}
+
+int zcrx_emu_stop(struct zcrx_emu *emu)
+{
+	bool had_thread;
+
+	enter(emu);
+	had_thread = emu->has_thread;
+	if (had_thread && pthread_equal(emu->thread, pthread_self()))
+		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
+						  "called by a callback: the kernel is at work"));
+	emu->has_thread = false;
+	shm_store_relaxed_u32(&emu->is_stopped, 1, POINT_RUN_STATE);
+	leave(emu, 0);
+	if (had_thread)
+		pthread_join(emu->thread, NULL);
+	return 0;
+}
+
+/* ---- the end --------------------------------------------------------------------------- */
+
+static int finish(struct zcrx_emu *emu)
+{
+	uint64_t count;
+
+	if (!zcrx_lib_checks(emu))
+		return 0;
+	for (uint32_t id = 0; id < emu->ifq_count; id++) {
+		zcrx_lib_queue_drain(emu->ifqs[id]);
+		zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
+	}
+	zcrx_lib_receive_close(emu);
+	count = zcrx_lib_report_count(&emu->reports, ZCRX_EMU_KINDS);
+	return count < INT32_MAX ? (int)count : INT32_MAX;
+}
+
+int zcrx_emu_finish(struct zcrx_emu *emu)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, finish(emu));
+}
+
+uint64_t zcrx_emu_count(struct zcrx_emu *emu, uint32_t kind)
+{
+	uint64_t count;
+
+	enter(emu);
+	count = zcrx_lib_report_count(&emu->reports, kind);
+	leave(emu, 0);
+	return count;
+}
+
+size_t zcrx_emu_report_text(struct zcrx_emu *emu, char *to, size_t size)
+{
+	size_t used;
+
+	enter(emu);
+	used = zcrx_lib_reports_text(&emu->reports, to, size);
+	leave(emu, 0);
+	return used;
+}
+
+size_t zcrx_emu_report_json(struct zcrx_emu *emu, char *to, size_t size)
+{
+	size_t used;
+
+	enter(emu);
+	used = zcrx_lib_reports_json(&emu->reports, to, size);
+	leave(emu, 0);
+	return used;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What there is of one ring. The pieces of cext/kernel/ do the work; here is what stands
+ * around them: where the user's memory is, what is registered, what waits in sockets.
+ */
+#ifndef ZCRX_LIB_INSTANCE_H
+#define ZCRX_LIB_INSTANCE_H
+
+#include <pthread.h>
+
+#include "kernel/provider.h"
+#include "ledger.h"
+#include "level.h"
+#include "wire/rng.h"
+
+#define ZCRX_LIB_PAGE 4096U
+#define ZCRX_LIB_IFQS_MAX 64U
+#define ZCRX_LIB_HEADER_MAX 128U /* bytes before the entries, at any level */
+#define ZCRX_LIB_LOG 1024U
+/* Entries that one call of the provider takes, at most. */
+#define ZCRX_LIB_LOOK_MAX 512U
+
+/* A buffer that the NIC goes on to fill: one reference is the NIC's. */
+struct zcrx_lib_open {
+	bool is_open;
+	uint32_t niov;
+	uint32_t used; /* bytes, from the start */
+	uint32_t fragments;
+};
+
+/* One interface queue. */
+struct zcrx_lib_ifq {
+	struct zcrx_emu *emu;
+	uint32_t id;
+	uint32_t if_idx, if_rxq;
+	bool is_nodev;
+	struct zcrx_ifq ifq;
+	struct zcrx_area area; /* its bytes are NULL where they are not mapped here */
+	uint64_t area_at; /* in the program */
+	/*
+	 * The refill ring: the program's, and the copy that the provider judges. Each look
+	 * copies what is new, once: so provider and ledger have seen the same bytes, whatever
+	 * the program writes meanwhile and wherever its memory is.
+	 */
+	uint64_t region_at; /* in the program; 0: ours, of which it is told an offset */
+	uint64_t region_size;
+	uint64_t mmap_offset;
+	uint8_t *region; /* NULL where it is not mapped here */
+	uint32_t head; /* as published */
+	uint32_t last_tail; /* as last seen */
+	uint32_t last_available;
+	uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
+	shm_u32 copy_head, copy_tail;
+	struct zcrx_trace trace;
+	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
+	struct zcrx_lib_open open;
+	struct zcrx_lib_ledger ledger;
+	void *memory; /* what the pieces of the kernel's side lie in */
+};
+
+struct zcrx_lib_flow;
+struct zcrx_lib_receive;
+
+struct zcrx_emu {
+	pthread_mutex_t lock; /* recursive: a callback may call us */
+	struct zcrx_emu_options options;
+	struct zcrx_emu_memory memory;
+	const struct zcrx_lib_level *level;
+	struct zcrx_contract contract;
+	bool is_busy; /* the kernel is at work: what a callback may not call is refused */
+	char why[256];
+	struct zcrx_lib_ifq *ifqs[ZCRX_LIB_IFQS_MAX]; /* by id */
+	uint32_t ifq_count;
+	struct zcrx_cq cq; /* no entries: none was set */
+	uint32_t *sq_flags;
+	bool is_head_reported;
+	struct zcrx_emu_cqe *waiting; /* completions that found no room */
+	uint32_t waiting_count, waiting_capacity;
+	uint64_t completions;
+	struct zcrx_lib_flow **flows; /* hashed */
+	struct zcrx_lib_receive *receives; /* oldest first */
+	struct zcrx_lib_receive **receives_end;
+	struct zcrx_rng rng;
+	struct zcrx_lib_reports reports;
+	pthread_t thread;
+	bool has_thread;
+	shm_u32 is_stopped;
+};
+
+/* Say why something is refused; returns `error`. */
+int zcrx_lib_refuse(struct zcrx_emu *emu, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static inline bool zcrx_lib_checks(const struct zcrx_emu *emu)
+{
+	return !(emu->options.flags & ZCRX_EMU_NO_CHECK);
+}
+
+/* NULL if there is none. */
+static inline struct zcrx_lib_ifq *zcrx_lib_ifq_of(struct zcrx_emu *emu, uint32_t id)
+{
+	return id < emu->ifq_count ? emu->ifqs[id] : NULL;
+}
+
+#endif /* ZCRX_LIB_INSTANCE_H */

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "queue.h"
+
+#include <errno.h>
+
+#define POISON_DEFAULT 0xdbU
+
+/* ---- the program's ring ------------------------------------------------------------- */
+
+static shm_u32 *word_at(const struct zcrx_lib_ifq *queue, uint32_t at)
+{
+	return (shm_u32 *)(void *)(queue->region + at);
+}
+
+/* Ordering: pairs with the release in zcrx_rq_user_publish(), or the program's own. */
+static uint32_t load_word(const struct zcrx_lib_ifq *queue, uint32_t at)
+{
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+	uint32_t value = 0;
+
+	if (queue->region)
+		return shm_load_acquire_u32(word_at(queue, at), POINT_RQ_TAIL_LOAD);
+	/* A program that took its ring away has nothing in it. */
+	if (memory->read(memory->context, &value, queue->region_at + at, sizeof(value)))
+		return queue->last_tail;
+	return value;
+}
+
+/* Ordering: pairs with the acquire in zcrx_rq_user_room(), or the program's own. */
+static void store_head(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+
+	memcpy(queue->header, &queue->head, sizeof(queue->head));
+	if (queue->region)
+		shm_store_release_u32(word_at(queue, 0), queue->head, POINT_RQ_HEAD_STORE);
+	else
+		memory->write(memory->context, queue->region_at, &queue->head, sizeof(queue->head));
+}
+
+/* `count` entries from the slot on, which do not wrap. */
+static void copy_slots(struct zcrx_lib_ifq *queue, uint32_t slot, uint32_t count)
+{
+	uint32_t at = queue->emu->level->rqes_at + slot * (uint32_t)sizeof(struct zcrx_rqe_slot);
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+	struct zcrx_rqe_slot *to = &queue->ifq.rq.rqes[slot];
+
+	if (!queue->region) {
+		memory->read(memory->context, to, queue->region_at + at, count * sizeof(*to));
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct zcrx_rqe_slot *from =
+			(struct zcrx_rqe_slot *)(void *)(queue->region + at) + i;
+
+		shm_store_relaxed_u64(&to[i].off, shm_load_relaxed_u64(&from->off, POINT_RQE_LOAD),
+				      POINT_RQE_STORE);
+		shm_store_relaxed_u64(&to[i].len_pad,
+				      shm_load_relaxed_u64(&from->len_pad, POINT_RQE_LOAD),
+				      POINT_RQE_STORE);
+	}
+}
+
+static void check_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
+{
+	struct zcrx_emu_report report = {.zcrx_id = queue->id, .entry = tail};
+	struct zcrx_lib_reports *reports = &queue->emu->reports;
+	uint32_t head = queue->ifq.rq.cached_head;
+
+	if ((int32_t)(tail - queue->last_tail) < 0) {
+		report.kind = ZCRX_EMU_TAIL_BACK;
+		zcrx_lib_report(reports, &report,
+				"the tail was %u and is %u: the kernel takes the ring for full, "
+				"and judges old entries again",
+				queue->last_tail, tail);
+	} else if (tail - head > queue->ifq.rq.entries) {
+		report.kind = ZCRX_EMU_RING_OVERRUN;
+		zcrx_lib_report(reports, &report,
+				"the tail is %u, %u entries before the head (%u), in a ring of %u: "
+				"those overwritten are lost, others are judged twice",
+				tail, tail - head, head, queue->ifq.rq.entries);
+	}
+}
+
+/* Has the program written into the header anything but the tail? */
+static void check_header(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_emu_report report = {.zcrx_id = queue->id};
+	struct zcrx_lib_reports *reports = &queue->emu->reports;
+	uint32_t tail_at = queue->emu->level->tail_at;
+
+	if (!queue->region)
+		return;
+	for (uint32_t at = 0; at < queue->emu->level->rqes_at; at += sizeof(uint32_t)) {
+		uint32_t now, before;
+
+		if (at == tail_at)
+			continue;
+		now = shm_load_relaxed_u32(word_at(queue, at), POINT_RQ_HEAD_LOAD);
+		memcpy(&before, queue->header + at, sizeof(before));
+		if (now == before)
+			continue;
+		report.kind = at ? ZCRX_EMU_HEADER_WRITTEN : ZCRX_EMU_HEAD_WRITTEN;
+		if (at == 0)
+			zcrx_lib_report(reports, &report, "the head is %u and was written to be %u",
+					before, now);
+		else
+			zcrx_lib_report(reports, &report,
+					"0x%x was written at byte %u of the ring, where nothing "
+					"is: the tail is at %u, entries begin at %u",
+					now, at, tail_at, queue->emu->level->rqes_at);
+		/* Said once for each value. */
+		memcpy(queue->header + at, &now, sizeof(now));
+	}
+}
+
+/* Show the provider what there is in the ring now, as much as it may take at once. */
+static void look(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_rq *rq = &queue->ifq.rq;
+	uint32_t tail = zcrx_lib_queue_tail(queue);
+	uint32_t available = tail - rq->cached_head;
+	uint32_t count;
+
+	if (available > rq->entries)
+		available = rq->entries;
+	if (zcrx_lib_checks(queue->emu)) {
+		if (tail != queue->last_tail)
+			check_tail(queue, tail);
+		check_header(queue);
+	}
+	queue->last_tail = tail;
+	/* What an earlier tail promised may be taken yet, whatever the tail is now. */
+	count = available > queue->last_available ? available : queue->last_available;
+	if (count > ZCRX_LIB_LOOK_MAX)
+		count = ZCRX_LIB_LOOK_MAX;
+	queue->last_available = available;
+	for (uint32_t done = 0; done < count;) {
+		uint32_t slot = (rq->cached_head + done) & rq->mask;
+		uint32_t stretch = rq->entries - slot < count - done ? rq->entries - slot :
+								       count - done;
+
+		copy_slots(queue, slot, stretch);
+		done += stretch;
+	}
+	shm_store_relaxed_u32(&queue->copy_tail, tail, POINT_RQ_TAIL_STORE);
+	/* A value that the provider does not leave there if it publishes anything. */
+	shm_store_relaxed_u32(&queue->copy_head, ~rq->cached_head, POINT_RQ_HEAD_STORE);
+}
+
+static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	const struct zcrx_emu_options *options = &queue->emu->options;
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+	uint32_t size = (uint32_t)1 << queue->area.niov_shift;
+	uint8_t byte = options->poison ? options->poison : POISON_DEFAULT;
+	uint8_t bytes[ZCRX_LIB_PAGE];
+
+	if (options->flags & ZCRX_EMU_NO_POISON)
+		return;
+	if (queue->area.bytes) {
+		memset(zcrx_area_niov(&queue->area, niov), byte, size);
+		return;
+	}
+	memset(bytes, byte, sizeof(bytes));
+	for (uint32_t at = 0; at < size; at += ZCRX_LIB_PAGE)
+		memory->write(memory->context,
+			      queue->area_at + ((uint64_t)niov << queue->area.niov_shift) + at,
+			      bytes, sizeof(bytes));
+}
+
+/* What the provider made of what it was shown. */
+static void settle(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_rq *rq = &queue->ifq.rq;
+	bool checks = zcrx_lib_checks(queue->emu);
+
+	for (uint32_t i = 0; i < queue->trace.count; i++) {
+		const struct zcrx_judgement *judgement = &queue->judged[i];
+		const struct zcrx_rqe_slot *slot = &rq->rqes[judgement->index & rq->mask];
+		struct io_uring_zcrx_rqe rqe;
+
+		memcpy(&rqe, slot, sizeof(rqe));
+		if (checks)
+			zcrx_lib_ledger_judged(&queue->ledger, judgement, &rqe);
+		if (judgement->verdict == ZCRX_ACCEPTED || judgement->verdict == ZCRX_OTHER_POOL)
+			poison(queue, judgement->niov);
+	}
+	queue->last_available -= queue->trace.count < queue->last_available ? queue->trace.count :
+									      queue->last_available;
+	queue->trace.count = 0;
+	if (shm_load_relaxed_u32(&queue->copy_head, POINT_RQ_HEAD_LOAD) == rq->cached_head) {
+		queue->head = rq->cached_head;
+		store_head(queue);
+	}
+}
+
+/* ---- what is asked of it ----------------------------------------------------------------- */
+
+uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
+{
+	return load_word(queue, queue->emu->level->tail_at);
+}
+
+int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_lib_level *level = queue->emu->level;
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+	int error;
+
+	if (level->zeroes_header) {
+		if (queue->region)
+			memset(queue->region, 0, level->rqes_at);
+		else if ((error = memory->write(memory->context, queue->region_at, queue->header,
+						level->rqes_at)))
+			return error;
+	} else if (queue->region) {
+		memcpy(queue->header, queue->region, level->rqes_at);
+	}
+	/* Garbage that a level leaves in the header is judged; it is no entry written too much. */
+	queue->last_tail = zcrx_lib_queue_tail(queue);
+	return 0;
+}
+
+int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	bool may_refill = zcrx_pp_cache_count(pool) == 0;
+	int64_t niov;
+
+	if (may_refill)
+		look(queue);
+	niov = zcrx_pp_alloc(pool);
+	if (may_refill)
+		settle(queue);
+	if (niov >= 0 && zcrx_lib_checks(queue->emu))
+		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
+	return niov;
+}
+
+int64_t zcrx_lib_queue_copy_buffer(struct zcrx_lib_ifq *queue)
+{
+	int64_t niov = zcrx_ifq_take_copy_buffer(&queue->ifq);
+
+	if (niov >= 0 && zcrx_lib_checks(queue->emu))
+		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
+	return niov;
+}
+
+uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	uint32_t drained = 0;
+
+	while (drained < queue->ifq.rq.entries) {
+		uint32_t consumed;
+
+		look(queue);
+		zcrx_pp_empty_cache(pool);
+		consumed = zcrx_ifq_refill_ring(&queue->ifq, pool);
+		settle(queue);
+		if (consumed == 0)
+			break;
+		drained += consumed;
+	}
+	zcrx_pp_empty_cache(pool);
+	return drained;
+}
+
+int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
+			uint32_t size)
+{
+	const struct zcrx_emu_memory *memory = &queue->emu->memory;
+
+	if (!queue->area.bytes)
+		return memory->write(memory->context,
+				     queue->area_at + ((uint64_t)niov << queue->area.niov_shift) +
+					     at,
+				     bytes, size);
+	memcpy(zcrx_area_niov(&queue->area, niov) + at, bytes, size);
+	return 0;
+}
+
+void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue)
+{
+	if (queue->open.is_open)
+		zcrx_ifq_drop(&queue->ifq, queue->open.niov, 1);
+	queue->open.is_open = false;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One interface queue at work: the provider is asked for buffers, and sees the refill
+ * ring; each entry that it judged goes to the ledger, and each buffer that came home by
+ * it is poisoned.
+ */
+#ifndef ZCRX_LIB_QUEUE_H
+#define ZCRX_LIB_QUEUE_H
+
+#include "instance.h"
+
+/* A buffer for the NIC, or -ENOMEM. */
+int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue);
+/* A buffer for bytes that must be copied, or -ENOMEM. */
+int64_t zcrx_lib_queue_copy_buffer(struct zcrx_lib_ifq *queue);
+/* Judge all that waits in the ring, one ring full at most; how many entries. */
+uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue);
+/* Bytes go into a buffer. 0 or -errno: it is not there any more. */
+int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
+			uint32_t size);
+/* The NIC lets go of the buffer that it was filling. */
+void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue);
+/* The refill ring's tail as it stands now: whatever is before it was written before. */
+uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
+/* Write the header that a registration leaves, and remember it. 0 or -errno. */
+int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
+
+#endif /* ZCRX_LIB_QUEUE_H */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the wire to completions: the NIC cuts what arrives into fragments, these wait in
+ * sockets, and receives that are armed hand them to the program.
+ */
+#ifndef ZCRX_LIB_RECEIVE_H
+#define ZCRX_LIB_RECEIVE_H
+
+#include "instance.h"
+
+int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv);
+int64_t zcrx_lib_deliver(struct zcrx_lib_ifq *queue, uint32_t flow, const uint8_t *data,
+			 size_t size, const struct zcrx_emu_shape *shape);
+int zcrx_lib_end(struct zcrx_emu *emu, uint32_t flow);
+int zcrx_lib_close(struct zcrx_emu *emu, uint32_t flow);
+/* How many completions that made. */
+uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu);
+/* Report what nobody attends to. */
+void zcrx_lib_receive_close(struct zcrx_emu *emu);
+/* All buffers that wait are given up. */
+void zcrx_lib_receive_free(struct zcrx_emu *emu);
+
+#endif /* ZCRX_LIB_RECEIVE_H */

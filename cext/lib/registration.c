@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order of the checks is part of what a program can see: of a struct with several
+ * mistakes the kernel names one by its code, and so do we. The kernel's capability check
+ * is left out on purpose: that this needs no privileges is what it is for.
+ */
+#include "registration.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "queue.h"
+
+#define REGION_BASE 0x30000000U
+#define REGION_ID_SHIFT 16
+#define AREA_MAX ((uint64_t)1 << 30)
+#define PTR_RING ZCRX_PTR_RING_DEFAULT
+
+/* What the program passed, copied once. */
+struct request {
+	uint64_t at;
+	struct io_uring_zcrx_ifq_reg reg;
+	struct io_uring_region_desc region;
+	struct io_uring_zcrx_area_reg area;
+};
+
+#define REFUSE(error, ...) zcrx_lib_refuse(emu, -(error), __VA_ARGS__)
+
+static int read_struct(struct zcrx_emu *emu, const char *what, void *to, uint64_t from, size_t size)
+{
+	if (emu->memory.read(emu->memory.context, to, from, size))
+		return REFUSE(EFAULT, "%s (0x%llx): %zu bytes cannot be read there", what,
+			      (unsigned long long)from, size);
+	return 0;
+}
+
+static bool is_zero(const uint64_t *words, size_t count)
+{
+	while (count--) {
+		if (*words++)
+			return false;
+	}
+	return true;
+}
+
+static uint32_t round_up(uint32_t entries)
+{
+	uint32_t power = 1;
+
+	while (power < entries)
+		power *= 2;
+	return power;
+}
+
+/* ---- the ring, and the struct itself -------------------------------------------------- */
+
+static int check_ring(struct zcrx_emu *emu)
+{
+	uint32_t flags = emu->options.ring_flags;
+	const struct zcrx_lib_level *level = emu->level;
+
+	if (!(flags & IORING_SETUP_DEFER_TASKRUN))
+		return REFUSE(EINVAL,
+			      "ring flags 0x%x: the ring must have been made with "
+			      "IORING_SETUP_DEFER_TASKRUN (0x%x)",
+			      flags, IORING_SETUP_DEFER_TASKRUN);
+	if (!(flags & level->cqe_flags))
+		return REFUSE(EINVAL,
+			      "ring flags 0x%x: the ring must have been made with "
+			      "IORING_SETUP_CQE32 (0x%x)%s",
+			      flags, IORING_SETUP_CQE32,
+			      level->cqe_flags & IORING_SETUP_CQE_MIXED ? " or _CQE_MIXED" : "");
+	if (!level->has_many_queues && emu->ifq_count)
+		return REFUSE(EBUSY, "a ring has one interface queue at level %s", level->name);
+	if (emu->ifq_count == ZCRX_LIB_IFQS_MAX)
+		return REFUSE(ENOMEM, "there are %u interface queues already: no more here",
+			      ZCRX_LIB_IFQS_MAX);
+	return 0;
+}
+
+static int check_reserved(struct zcrx_emu *emu, const struct io_uring_zcrx_ifq_reg *reg)
+{
+	const struct zcrx_lib_level *level = emu->level;
+
+	/* From 7.2 on the first of these words points to the description of events. */
+	if (!is_zero(reg->__resv + level->has_events, 3 - level->has_events))
+		return REFUSE(EINVAL, "__resv: must be 0");
+	if (!level->has_rx_buf_len && reg->rx_buf_len)
+		return REFUSE(EINVAL,
+			      "rx_buf_len: %u; at level %s this word is reserved and must be 0",
+			      reg->rx_buf_len, level->name);
+	if (reg->zcrx_id)
+		return REFUSE(EINVAL, "zcrx_id: %u; it is the kernel's to choose, must be 0",
+			      reg->zcrx_id);
+	return 0;
+}
+
+static int check_reg(struct zcrx_emu *emu, struct io_uring_zcrx_ifq_reg *reg)
+{
+	if (reg->if_rxq == UINT32_MAX)
+		return REFUSE(EINVAL, "if_rxq: %u is no queue", reg->if_rxq);
+	if (reg->rq_entries == 0)
+		return REFUSE(EINVAL, "rq_entries: 0; must be 1 to %u", IO_RQ_MAX_ENTRIES);
+	if (reg->flags & ZCRX_REG_NODEV && (reg->if_idx || reg->if_rxq))
+		return REFUSE(EINVAL, "if_idx %u, if_rxq %u: must be 0 with ZCRX_REG_NODEV",
+			      reg->if_idx, reg->if_rxq);
+	if (reg->rq_entries > IO_RQ_MAX_ENTRIES) {
+		if (!(emu->options.ring_flags & IORING_SETUP_CLAMP))
+			return REFUSE(EINVAL,
+				      "rq_entries: %u; must be 1 to %u in a ring without "
+				      "IORING_SETUP_CLAMP",
+				      reg->rq_entries, IO_RQ_MAX_ENTRIES);
+		reg->rq_entries = IO_RQ_MAX_ENTRIES;
+	}
+	reg->rq_entries = round_up(reg->rq_entries);
+	return 0;
+}
+
+static int read_region(struct zcrx_emu *emu, struct request *request)
+{
+	return read_struct(emu, "region_ptr", &request->region, request->reg.region_ptr,
+			   sizeof(request->region));
+}
+
+static int check_flags(struct zcrx_emu *emu, const struct io_uring_zcrx_ifq_reg *reg)
+{
+	uint32_t unknown = reg->flags & ~emu->level->reg_flags;
+
+	if (unknown)
+		return REFUSE(EINVAL, "flags: 0x%x; level %s has %s0x%x", reg->flags,
+			      emu->level->name,
+			      emu->level->reg_flags ? "" : "none: ", emu->level->reg_flags);
+	if (reg->flags & ZCRX_REG_IMPORT)
+		return REFUSE(EOPNOTSUPP, "flags: ZCRX_REG_IMPORT; not emulated");
+	return 0;
+}
+
+/* All that is read before anything is made. */
+static int read_request(struct zcrx_emu *emu, struct request *request)
+{
+	struct io_uring_zcrx_ifq_reg *reg = &request->reg;
+	bool is_later = emu->level->reg_flags != 0;
+	int error = read_struct(emu, "the struct", reg, request->at, sizeof(*reg));
+
+	/* An import has no region: where there are imports, the flags come first. */
+	if (!error && !is_later)
+		error = read_region(emu, request);
+	if (!error)
+		error = check_reserved(emu, reg);
+	if (!error && is_later && !(error = check_flags(emu, reg)))
+		error = read_region(emu, request);
+	if (!error)
+		error = check_reg(emu, reg);
+	if (!error && !is_later)
+		error = check_flags(emu, reg);
+	if (!error)
+		error = read_struct(emu, "area_ptr", &request->area, reg->area_ptr,
+				    sizeof(request->area));
+	if (!error && emu->level->has_events && reg->__resv[0])
+		return REFUSE(EOPNOTSUPP, "event_desc: not emulated");
+	return error;
+}
+
+/* ---- the ring's memory ------------------------------------------------------------------- */
+
+static int check_region(struct zcrx_emu *emu, const struct request *request)
+{
+	const struct io_uring_region_desc *region = &request->region;
+	uint64_t need = emu->level->rqes_at +
+			(uint64_t)request->reg.rq_entries * sizeof(struct io_uring_zcrx_rqe);
+
+	if (need > region->size)
+		return REFUSE(EINVAL,
+			      "region size: %llu; %u entries behind a header of %u need %llu bytes",
+			      (unsigned long long)region->size, request->reg.rq_entries,
+			      emu->level->rqes_at, (unsigned long long)need);
+	if (!is_zero(region->__resv, 4))
+		return REFUSE(EINVAL, "region __resv: must be 0");
+	if (region->flags & ~IORING_MEM_REGION_TYPE_USER)
+		return REFUSE(EINVAL, "region flags: 0x%x; IORING_MEM_REGION_TYPE_USER (1) or 0",
+			      region->flags);
+	if ((region->flags != 0) != (region->user_addr != 0))
+		return REFUSE(EFAULT,
+			      "region user_addr 0x%llx with flags %u: an address goes with "
+			      "IORING_MEM_REGION_TYPE_USER (1), and none without",
+			      (unsigned long long)region->user_addr, region->flags);
+	if (region->mmap_offset || region->id)
+		return REFUSE(EINVAL, "region mmap_offset, id: the kernel's to choose, must be 0");
+	if (region->size / ZCRX_LIB_PAGE > INT_MAX)
+		return REFUSE(E2BIG, "region size: %llu; %d pages at most",
+			      (unsigned long long)region->size, INT_MAX);
+	if ((region->user_addr | region->size) % ZCRX_LIB_PAGE)
+		return REFUSE(EINVAL, "region user_addr 0x%llx, size %llu: must be multiples of %u",
+			      (unsigned long long)region->user_addr,
+			      (unsigned long long)region->size, ZCRX_LIB_PAGE);
+	if (region->user_addr + region->size < region->user_addr)
+		return REFUSE(
+			EOVERFLOW, "region user_addr 0x%llx, size %llu: beyond the last address",
+			(unsigned long long)region->user_addr, (unsigned long long)region->size);
+	return 0;
+}
+
+static int pin(struct zcrx_emu *emu, const char *what, uint64_t at, uint64_t size)
+{
+	if (emu->memory.pin && emu->memory.pin(emu->memory.context, at, size))
+		return REFUSE(EFAULT, "%s 0x%llx: %llu bytes from there are not all mapped", what,
+			      (unsigned long long)at, (unsigned long long)size);
+	return 0;
+}
+
+static void *map(struct zcrx_emu *emu, uint64_t at, uint64_t size)
+{
+	return emu->memory.map ? emu->memory.map(emu->memory.context, at, size) : NULL;
+}
+
+static int make_region(struct zcrx_lib_ifq *queue, struct request *request)
+{
+	struct io_uring_region_desc *region = &request->region;
+	struct zcrx_emu *emu = queue->emu;
+	int error = check_region(emu, request);
+
+	if (error)
+		return error;
+	queue->region_size = region->size;
+	if (region->user_addr) {
+		queue->region_at = region->user_addr;
+		error = pin(emu, "region user_addr", region->user_addr, region->size);
+		if (!error)
+			queue->region = map(emu, region->user_addr, region->size);
+		return error;
+	}
+	/* Shared: a program that forks has the same ring in both. */
+	queue->region =
+		mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (queue->region == MAP_FAILED) {
+		queue->region = NULL;
+		return REFUSE(ENOMEM, "region size: %llu; not that much memory",
+			      (unsigned long long)region->size);
+	}
+	queue->mmap_offset = REGION_BASE + ((uint64_t)queue->id << REGION_ID_SHIFT);
+	region->mmap_offset = queue->mmap_offset;
+	return 0;
+}
+
+/* ---- the area ------------------------------------------------------------------------------ */
+
+static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+{
+	if (area->flags & ~emu->level->area_flags)
+		return REFUSE(EINVAL, "area flags: 0x%x; level %s has %s0x%x", area->flags,
+			      emu->level->name,
+			      emu->level->area_flags ? "" : "none: ", emu->level->area_flags);
+	if (area->rq_area_token)
+		return REFUSE(EINVAL,
+			      "area rq_area_token: 0x%llx; the kernel's to choose, must be 0",
+			      (unsigned long long)area->rq_area_token);
+	if (!is_zero(area->__resv2, 2))
+		return REFUSE(EINVAL, "area __resv2: must be 0");
+	if (area->flags & ZCRX_AREA_DMABUF)
+		return REFUSE(EBADF, "area dmabuf_fd: %u is no dma-buf: there are none here",
+			      area->dmabuf_fd);
+	if (area->dmabuf_fd)
+		return REFUSE(EINVAL, "area dmabuf_fd: %u; must be 0 for memory", area->dmabuf_fd);
+	if ((area->addr | area->len) % ZCRX_LIB_PAGE)
+		return REFUSE(EINVAL, "area addr 0x%llx, len %llu: must be multiples of %u",
+			      (unsigned long long)area->addr, (unsigned long long)area->len,
+			      ZCRX_LIB_PAGE);
+	if (area->len == 0 || area->len > AREA_MAX)
+		return REFUSE(EFAULT, "area len: %llu; must be %u to %llu",
+			      (unsigned long long)area->len, ZCRX_LIB_PAGE,
+			      (unsigned long long)AREA_MAX);
+	if (area->addr + area->len < area->addr)
+		return REFUSE(EOVERFLOW, "area addr 0x%llx, len %llu: beyond the last address",
+			      (unsigned long long)area->addr, (unsigned long long)area->len);
+	return 0;
+}
+
+static int choose_buffer_size(struct zcrx_emu *emu, struct request *request, uint32_t *shift)
+{
+	uint32_t size = request->reg.rx_buf_len;
+
+	*shift = 12;
+	if (size == 0) {
+		if (emu->level->has_rx_buf_len)
+			request->reg.rx_buf_len = ZCRX_LIB_PAGE;
+		return 0;
+	}
+	if (!zcrx_is_power_of_two(size) || size < ZCRX_LIB_PAGE)
+		return REFUSE(EINVAL, "rx_buf_len: %u; a power of two from %u on, or 0", size,
+			      ZCRX_LIB_PAGE);
+	if (size != ZCRX_LIB_PAGE && request->reg.flags & ZCRX_REG_NODEV)
+		return REFUSE(EOPNOTSUPP, "rx_buf_len: %u; must be %u with ZCRX_REG_NODEV", size,
+			      ZCRX_LIB_PAGE);
+	if (request->area.len % size || request->area.addr % size)
+		return REFUSE(ERANGE,
+			      "rx_buf_len: %u; the area (0x%llx, %llu bytes) is not made of pieces "
+			      "of that size",
+			      size, (unsigned long long)request->area.addr,
+			      (unsigned long long)request->area.len);
+	*shift = (uint32_t)__builtin_ctz(size);
+	return 0;
+}
+
+/* ---- the kernel's side of it ------------------------------------------------------------------ */
+
+/* One block for all the pieces: what each needs, one behind the other. */
+static void *carve(uint8_t *memory, size_t *used, size_t size)
+{
+	void *piece = memory ? memory + *used : NULL;
+
+	*used += (size + SHM_CACHE_LINE - 1) / SHM_CACHE_LINE * SHM_CACHE_LINE;
+	return piece;
+}
+
+static size_t place(struct zcrx_lib_ifq *queue, uint8_t *memory)
+{
+	struct zcrx_ifq *ifq = &queue->ifq;
+	struct zcrx_area *area = &queue->area;
+	size_t used = 0;
+
+	ifq->shared = carve(memory, &used, sizeof(*ifq->shared));
+	area->shared = carve(memory, &used, sizeof(*area->shared));
+	area->niovs = carve(memory, &used, area->num_niovs * sizeof(*area->niovs));
+	area->freelist = carve(memory, &used, area->num_niovs * sizeof(*area->freelist));
+	ifq->rq.rqes = carve(memory, &used, ifq->rq.entries * sizeof(*ifq->rq.rqes));
+	ifq->verdict_log = carve(memory, &used, ZCRX_LIB_LOG);
+	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
+		ifq->pools[slot].shared = carve(memory, &used, sizeof(*ifq->pools[slot].shared));
+	/* The queue is never restarted: one pool ever has buffers. */
+	ifq->pools[0].ring = carve(memory, &used, PTR_RING * sizeof(*ifq->pools[0].ring));
+	ifq->pools[0].ring_size = PTR_RING;
+	return used;
+}
+
+static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
+{
+	struct zcrx_emu *emu = queue->emu;
+	struct zcrx_ifq *ifq = &queue->ifq;
+	struct zcrx_area *area = &queue->area;
+	uint32_t shift;
+	size_t size;
+	int error = check_area(emu, &request->area);
+
+	if (!error)
+		error = choose_buffer_size(emu, request, &shift);
+	if (!error)
+		error = pin(emu, "area addr", request->area.addr, request->area.len);
+	if (error)
+		return error;
+	queue->area_at = request->area.addr;
+	area->bytes = map(emu, request->area.addr, request->area.len);
+	area->niov_shift = shift;
+	area->num_niovs = (uint32_t)(request->area.len >> shift);
+	area->contract = emu->contract;
+	ifq->area = area;
+	ifq->rq.entries = request->reg.rq_entries;
+	ifq->rq.mask = ifq->rq.entries - 1;
+	size = place(queue, NULL);
+	queue->memory = aligned_alloc(SHM_CACHE_LINE, size);
+	if (!queue->memory)
+		return REFUSE(ENOMEM, "area len: no memory for the bookkeeping of %u buffers",
+			      area->num_niovs);
+	memset(queue->memory, 0, size);
+	place(queue, queue->memory);
+	ifq->rq.head = &queue->copy_head;
+	ifq->rq.tail = &queue->copy_tail;
+	ifq->log_mask = ZCRX_LIB_LOG - 1;
+	queue->trace = (struct zcrx_trace){.entries = queue->judged, .capacity = ZCRX_LIB_LOOK_MAX};
+	ifq->trace = &queue->trace;
+	zcrx_ifq_setup(ifq);
+	zcrx_area_format(area);
+	zcrx_ifq_format(ifq);
+	if (zcrx_lib_checks(emu) &&
+	    zcrx_lib_ledger_init(&queue->ledger, &emu->reports, queue->id, area->num_niovs, shift))
+		return REFUSE(ENOMEM, "area len: no memory for the ledger of %u buffers",
+			      area->num_niovs);
+	return 0;
+}
+
+/* ---- the device ----------------------------------------------------------------------------------- */
+
+static int open_queue(struct zcrx_lib_ifq *queue, const struct io_uring_zcrx_ifq_reg *reg)
+{
+	struct zcrx_emu *emu = queue->emu;
+	int error;
+
+	queue->if_idx = reg->if_idx;
+	queue->if_rxq = reg->if_rxq;
+	queue->is_nodev = (reg->flags & ZCRX_REG_NODEV) != 0;
+	if (!queue->is_nodev && reg->if_idx == 0)
+		return REFUSE(ENODEV, "if_idx: 0 is no interface; any other number is one here");
+	for (uint32_t id = 0; id < emu->ifq_count && !queue->is_nodev; id++) {
+		const struct zcrx_lib_ifq *other = emu->ifqs[id];
+
+		if (!other->is_nodev && other->if_idx == reg->if_idx &&
+		    other->if_rxq == reg->if_rxq)
+			return REFUSE(EEXIST, "if_idx %u, if_rxq %u: zcrx_id %u has that queue",
+				      reg->if_idx, reg->if_rxq, id);
+	}
+	error = zcrx_ifq_restart(&queue->ifq);
+	return error < 0 ? REFUSE(-error, "the page pool could not be made") : 0;
+}
+
+static int answer(struct zcrx_lib_ifq *queue, struct request *request)
+{
+	struct zcrx_emu *emu = queue->emu;
+	const struct zcrx_emu_memory *memory = &emu->memory;
+	struct io_uring_zcrx_ifq_reg *reg = &request->reg;
+
+	reg->offsets.head = 0;
+	reg->offsets.tail = emu->level->tail_at;
+	reg->offsets.rqes = emu->level->rqes_at;
+	reg->zcrx_id = queue->id;
+	request->area.rq_area_token = 0; /* area 0 */
+	if (memory->write(memory->context, request->at, reg, sizeof(*reg)) ||
+	    memory->write(memory->context, reg->region_ptr, &request->region,
+			  sizeof(request->region)) ||
+	    memory->write(memory->context, reg->area_ptr, &request->area, sizeof(request->area)))
+		return REFUSE(EFAULT, "the structs cannot be written");
+	return 0;
+}
+
+int zcrx_lib_register_ifq(struct zcrx_emu *emu, uint64_t address)
+{
+	struct request request = {.at = address};
+	struct zcrx_lib_ifq *queue;
+	int error = check_ring(emu);
+
+	if (!error)
+		error = read_request(emu, &request);
+	if (error)
+		return error;
+	queue = calloc(1, sizeof(*queue));
+	if (!queue)
+		return REFUSE(ENOMEM, "no memory for an interface queue");
+	queue->emu = emu;
+	queue->id = emu->ifq_count;
+	error = make_region(queue, &request);
+	if (!error)
+		error = make_provider(queue, &request);
+	if (!error)
+		error = open_queue(queue, &request.reg);
+	if (!error)
+		error = answer(queue, &request);
+	if (!error && zcrx_lib_queue_start(queue))
+		error = REFUSE(EFAULT, "region user_addr: the header cannot be written");
+	if (error) {
+		zcrx_lib_unregister(queue);
+		return error;
+	}
+	emu->ifqs[emu->ifq_count++] = queue;
+	return 0;
+}
+
+void zcrx_lib_unregister(struct zcrx_lib_ifq *queue)
+{
+	if (queue->memory) {
+		zcrx_lib_queue_close_buffer(queue);
+		zcrx_ifq_scrub(&queue->ifq, NULL);
+		zcrx_ifq_teardown(&queue->ifq);
+	}
+	if (queue->region && !queue->region_at)
+		munmap(queue->region, queue->region_size);
+	zcrx_lib_ledger_free(&queue->ledger);
+	free(queue->memory);
+	free(queue);
+}
+
+/* ---- what is asked of it later ------------------------------------------------------------------------ */
+
+int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_args)
+{
+	static const char *const names[] = {"FLUSH_RQ", "EXPORT", "ARM_EVENT", "ADD_AREA"};
+	struct zcrx_ctrl ctrl;
+	int error;
+
+	if (nr_args)
+		return REFUSE(EINVAL, "nr_args: %u; must be 0 for ZCRX_CTRL", nr_args);
+	error = read_struct(emu, "the struct", &ctrl, address, sizeof(ctrl));
+	if (error)
+		return error;
+	if (!is_zero(ctrl.__resv, 2))
+		return REFUSE(EFAULT, "__resv: must be 0");
+	if (!zcrx_lib_ifq_of(emu, ctrl.zcrx_id))
+		return REFUSE(ENXIO, "zcrx_id: %u is not registered", ctrl.zcrx_id);
+	if (ctrl.op >= emu->level->ctrl_ops)
+		return REFUSE(EOPNOTSUPP, "op: %u; level %s has 0 to %u", ctrl.op, emu->level->name,
+			      emu->level->ctrl_ops - 1);
+	return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_%s; not emulated", names[ctrl.op]);
+}
