@@ -221,7 +221,7 @@ static void take_back(struct zcrx_lib_ledger *ledger, const struct entry *entry)
 	} else if (match.fit < 5 && match.before && !is_loose) {
 		REPORT(ledger, ZCRX_EMU_EARLY, entry, match.before,
 		       "entry %u returns " FRAGMENT " again (entry %u did), while completion "
-						    "%llu's is out: it takes that one's reference",
+		       "%llu's is out: it takes that one's reference",
 		       entry->index, FRAGMENT_OF(match.before, entry->niov),
 		       match.before->returned_by, (unsigned long long)match.out->completion);
 	} else if (match.fit < 5) {

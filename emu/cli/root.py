@@ -38,6 +38,10 @@ COMMANDS = {
         "emu.cli.doctor:command",
         "Say what this machine offers for a run, with advice.",
     ),
+    "config": (
+        "emu.cli.library:command",
+        "Say what a C compiler needs to build on libzcrx_emu.",
+    ),
     "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
 }
 
