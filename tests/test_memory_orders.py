@@ -57,7 +57,7 @@ def _sites(path: Path) -> list[Site]:
 
 
 def _all() -> list[Site]:
-    files = [path for room in CORE_ROOMS for path in sorted((CEXT / room).glob("*.[ch]"))]
+    files = [path for room in (*CORE_ROOMS, "lib") for path in sorted((CEXT / room).glob("*.[ch]"))]
     return [site for path in files if path.name != "shm.h" for site in _sites(path)]
 
 

@@ -4,8 +4,6 @@
  * thread; the rings are not under it, as they are not in Linux.
  */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -20,16 +18,6 @@
 #define PAUSE_NS 20000L /* of the thread, when there is nothing to do */
 
 static const struct zcrx_emu_shape whole_buffers;
-
-int zcrx_lib_refuse(struct zcrx_emu *emu, int error, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(emu->why, sizeof(emu->why), format, arguments);
-	va_end(arguments);
-	return error;
-}
 
 /* ---- an instance --------------------------------------------------------------------- */
 
