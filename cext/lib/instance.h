@@ -60,6 +60,7 @@ struct zcrx_lib_ifq {
 
 struct zcrx_lib_flow;
 struct zcrx_lib_receive;
+struct zcrx_lib_waiting;
 
 struct zcrx_emu {
 	pthread_mutex_t lock; /* recursive: a callback may call us */
@@ -80,6 +81,7 @@ struct zcrx_emu {
 	struct zcrx_lib_flow **flows; /* hashed */
 	struct zcrx_lib_receive *receives; /* oldest first */
 	struct zcrx_lib_receive **receives_end;
+	struct zcrx_lib_waiting *spare; /* not in use */
 	struct zcrx_rng rng;
 	struct zcrx_lib_reports reports;
 	pthread_t thread;

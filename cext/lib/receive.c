@@ -17,8 +17,8 @@
 #define CQE_F_32 (1U << 15)
 
 /* What waits: in a buffer of the area, or beside it. */
-struct waiting {
-	struct waiting *next;
+struct zcrx_lib_waiting {
+	struct zcrx_lib_waiting *next;
 	struct zcrx_lib_ifq *queue;
 	uint32_t niov;
 	uint32_t at; /* in the buffer, or in `bytes` */
@@ -34,7 +34,7 @@ struct zcrx_lib_flow {
 	bool is_abandoned; /* its last receive ended by an error that passes */
 	uint32_t error; /* which */
 	uint32_t zcrx_id; /* of that receive */
-	struct waiting *first, **end;
+	struct zcrx_lib_waiting *first, **end;
 };
 
 struct zcrx_lib_receive {
@@ -77,11 +77,23 @@ static uint32_t between(struct zcrx_emu *emu, uint32_t min, uint32_t max)
 	return max > min ? min + zcrx_rng_below(&emu->rng, max - min + 1) : min;
 }
 
-static struct waiting *enqueue(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
-			       uint32_t length, bool is_copy)
+/* One without bytes is kept for the next: each buffer that arrives has one. */
+static struct zcrx_lib_waiting *take_spare(struct zcrx_emu *emu)
 {
-	struct waiting *waiting = malloc(sizeof(*waiting) + (is_copy ? length : 0));
+	struct zcrx_lib_waiting *waiting = emu->spare;
 
+	if (waiting)
+		emu->spare = waiting->next;
+	return waiting;
+}
+
+static struct zcrx_lib_waiting *enqueue(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
+					uint32_t length, bool is_copy)
+{
+	struct zcrx_lib_waiting *waiting = is_copy ? NULL : take_spare(queue->emu);
+
+	if (!waiting)
+		waiting = malloc(sizeof(*waiting) + (is_copy ? length : 0));
 	if (!waiting)
 		return NULL;
 	waiting->next = NULL;
@@ -126,7 +138,7 @@ static int take_in(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, const
 		   const struct zcrx_emu_shape *shape, uint32_t *length)
 {
 	struct zcrx_lib_open *open = &queue->open;
-	struct waiting *waiting;
+	struct zcrx_lib_waiting *waiting;
 	uint32_t at = 0;
 	int error;
 
@@ -207,12 +219,17 @@ int zcrx_lib_end(struct zcrx_emu *emu, uint32_t id)
 
 static void dequeue(struct zcrx_lib_flow *flow)
 {
-	struct waiting *waiting = flow->first;
+	struct zcrx_lib_waiting *waiting = flow->first;
 
 	flow->first = waiting->next;
 	if (!flow->first)
 		flow->end = &flow->first;
-	free(waiting);
+	if (waiting->is_copy) {
+		free(waiting);
+		return;
+	}
+	waiting->next = waiting->queue->emu->spare;
+	waiting->queue->emu->spare = waiting;
 }
 
 /*
@@ -256,7 +273,7 @@ static bool hand_over(struct zcrx_lib_receive *receive, struct zcrx_lib_ifq *que
 }
 
 /* Of a copy: into a buffer of the freelist. 0 or -errno. */
-static int hand_over_copy(struct zcrx_lib_receive *receive, struct waiting *waiting,
+static int hand_over_copy(struct zcrx_lib_receive *receive, struct zcrx_lib_waiting *waiting,
 			  uint32_t length)
 {
 	struct zcrx_lib_ifq *queue = waiting->queue;
@@ -276,7 +293,7 @@ static int hand_over_copy(struct zcrx_lib_receive *receive, struct waiting *wait
 /* One fragment, or what of it the limit allows. 0 or -errno. */
 static int receive_one(struct zcrx_emu *emu, struct zcrx_lib_receive *receive, uint32_t most)
 {
-	struct waiting *waiting = receive->flow->first;
+	struct zcrx_lib_waiting *waiting = receive->flow->first;
 	struct zcrx_lib_ifq *queue = waiting->queue;
 	uint32_t length = waiting->length < most ? waiting->length : most;
 	int error;
@@ -385,7 +402,7 @@ int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 static void drop_waiting(struct zcrx_lib_flow *flow)
 {
 	while (flow->first) {
-		struct waiting *waiting = flow->first;
+		struct zcrx_lib_waiting *waiting = flow->first;
 
 		if (!waiting->is_copy)
 			zcrx_ifq_drop(&waiting->queue->ifq, waiting->niov, 1);
@@ -453,6 +470,8 @@ void zcrx_lib_receive_free(struct zcrx_emu *emu)
 		}
 	}
 	free(emu->flows);
+	while (emu->spare)
+		free(take_spare(emu));
 	while (emu->receives) {
 		struct zcrx_lib_receive *receive = emu->receives;
 
