@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For code that calls liburing: link libzcrx_emu_liburing before it, and say in the test
- * which of your rings an instance stands for. io_uring_register_ifq() and
+ * For code that calls liburing: link libzcrx_emu_liburing and libzcrx_emu before it, and say
+ * in the test which of your rings an instance stands for. io_uring_register_ifq() and
  * io_uring_register() of such a ring are answered by the instance.
  */
 #ifndef ZCRX_EMU_LIBURING_H
