@@ -20,7 +20,7 @@
 /* ---- the application -------------------------------------------------------------- */
 
 struct receiver {
-	uint8_t *area;
+	uint8_t *area, *rq;
 	uint32_t *rq_head, *rq_tail, tail;
 	struct io_uring_zcrx_rqe *rqes;
 	struct io_uring_zcrx_rqe kept[BUFFERS * 4]; /* to be returned when there is room */
@@ -31,7 +31,7 @@ struct receiver {
 
 static int receiver_init(struct receiver *receiver, struct zcrx_emu *ring)
 {
-	uint8_t *rq = aligned_alloc(PAGE, PAGE);
+	uint8_t *rq = receiver->rq = aligned_alloc(PAGE, PAGE);
 	struct io_uring_zcrx_area_reg area = {0};
 	struct io_uring_region_desc region = {0};
 	struct io_uring_zcrx_ifq_reg reg = {0};
@@ -140,5 +140,7 @@ int main(void)
 	found = zcrx_emu_finish(ring);
 	printf("%llu bytes, %d found\n", (unsigned long long)receiver.bytes, found);
 	zcrx_emu_destroy(ring);
+	free(receiver.area);
+	free(receiver.rq);
 	return found != 0;
 }
