@@ -2,6 +2,7 @@
 #include "queue.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define POISON_DEFAULT 0xdbU
 
@@ -114,8 +115,8 @@ static void check_header(struct zcrx_lib_ifq *queue)
 	}
 }
 
-/* Show the provider what there is in the ring now, as much as it may take at once. */
-static void look(struct zcrx_lib_ifq *queue)
+/* Show the provider what there is in the ring now, as much as it may take at once: `most`. */
+static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 {
 	struct zcrx_rq *rq = &queue->ifq.rq;
 	uint32_t tail = zcrx_lib_queue_tail(queue);
@@ -132,8 +133,8 @@ static void look(struct zcrx_lib_ifq *queue)
 	queue->last_tail = tail;
 	/* What an earlier tail promised may be taken yet, whatever the tail is now. */
 	count = available > queue->last_available ? available : queue->last_available;
-	if (count > ZCRX_LIB_LOOK_MAX)
-		count = ZCRX_LIB_LOOK_MAX;
+	if (count > most)
+		count = most;
 	queue->last_available = available;
 	for (uint32_t done = 0; done < count;) {
 		uint32_t slot = (rq->cached_head + done) & rq->mask;
@@ -146,6 +147,11 @@ static void look(struct zcrx_lib_ifq *queue)
 	shm_store_relaxed_u32(&queue->copy_tail, tail, POINT_RQ_TAIL_STORE);
 	/* A value that the provider does not leave there if it publishes anything. */
 	shm_store_relaxed_u32(&queue->copy_head, ~rq->cached_head, POINT_RQ_HEAD_STORE);
+}
+
+static void look(struct zcrx_lib_ifq *queue)
+{
+	look_for(queue, ZCRX_LIB_LOOK_MAX);
 }
 
 static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
@@ -176,7 +182,7 @@ static void settle(struct zcrx_lib_ifq *queue)
 	bool checks = zcrx_lib_checks(queue->emu);
 
 	for (uint32_t i = 0; i < queue->trace.count; i++) {
-		const struct zcrx_judgement *judgement = &queue->judged[i];
+		const struct zcrx_judgement *judgement = &queue->trace.entries[i];
 		const struct zcrx_rqe_slot *slot = &rq->rqes[judgement->index & rq->mask];
 		struct io_uring_zcrx_rqe rqe;
 
@@ -265,6 +271,27 @@ uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue)
 	}
 	zcrx_pp_empty_cache(pool);
 	return drained;
+}
+
+/* One call may judge all of the ring: the judgements need more room than a refill's. */
+int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_trace trace = queue->trace;
+	uint32_t entries = queue->ifq.rq.entries;
+	int64_t flushed;
+
+	queue->trace.entries = malloc(entries * sizeof(*trace.entries));
+	queue->trace.capacity = entries;
+	if (queue->trace.entries) {
+		look_for(queue, entries);
+		flushed = zcrx_ifq_flush_rq(&queue->ifq);
+		settle(queue);
+		free(queue->trace.entries);
+	} else {
+		flushed = -ENOMEM;
+	}
+	queue->trace = trace;
+	return flushed < 0 ? (int)flushed : 0;
 }
 
 int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,

@@ -473,6 +473,7 @@ void zcrx_lib_unregister(struct zcrx_lib_ifq *queue)
 int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_args)
 {
 	static const char *const names[] = {"FLUSH_RQ", "EXPORT", "ARM_EVENT", "ADD_AREA"};
+	struct zcrx_lib_ifq *queue;
 	struct zcrx_ctrl ctrl;
 	int error;
 
@@ -483,10 +484,16 @@ int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_a
 		return error;
 	if (!is_zero(ctrl.__resv, 2))
 		return REFUSE(EFAULT, "__resv: must be 0");
-	if (!zcrx_lib_ifq_of(emu, ctrl.zcrx_id))
+	queue = zcrx_lib_ifq_of(emu, ctrl.zcrx_id);
+	if (!queue)
 		return REFUSE(ENXIO, "zcrx_id: %u is not registered", ctrl.zcrx_id);
 	if (ctrl.op >= emu->level->ctrl_ops)
 		return REFUSE(EOPNOTSUPP, "op: %u; level %s has 0 to %u", ctrl.op, emu->level->name,
 			      emu->level->ctrl_ops - 1);
-	return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_%s; not emulated", names[ctrl.op]);
+	if (ctrl.op != ZCRX_CTRL_FLUSH_RQ)
+		return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_%s; not emulated", names[ctrl.op]);
+	if (!is_zero(ctrl.payload, 6))
+		return REFUSE(EINVAL, "payload of ZCRX_CTRL_FLUSH_RQ: must be 0");
+	error = zcrx_lib_queue_flush(queue);
+	return error ? REFUSE(-error, "no memory for a flush") : 0;
 }

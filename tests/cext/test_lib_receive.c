@@ -281,6 +281,58 @@ static void instance_without_a_device_copies_all(const char *level)
 	program_end(&program);
 }
 
+/* A row of malformed entries: each call goes on behind the one that ended the last. */
+static void flush_judges_all_up_to_a_malformed_entry(const char *level)
+{
+	struct zcrx_ctrl ctrl = {.op = 0};
+
+	if (strcmp(level, "seed") == 0 || level[0] < '7')
+		return;
+	program_start(&program, level, 8, 16);
+	arm(&program, 1);
+	CHECK_EQ(receive(&program, 1, 3 * PAGE, NULL, cqes), 3);
+	give_back(&program, &cqes[0]);
+	put_rqe(&program, 0, 0, 1);
+	give_back(&program, &cqes[1]);
+	give_back(&program, &cqes[2]);
+	CHECK_EQ(zcrx_emu_register(program.emu, 36, &ctrl, 0), 0);
+	CHECK_EQ(*program.head, 2);
+	CHECK_EQ(program.area[cqes[0].off], 0xdb);
+	CHECK_EQ(program.area[cqes[1].off], 'b');
+	CHECK_EQ(zcrx_emu_register(program.emu, 36, &ctrl, 0), 0);
+	CHECK_EQ(*program.head, 4);
+	CHECK_EQ(program.area[cqes[2].off], 0xdb);
+	ctrl.payload[5] = 1;
+	CHECK_EQ(zcrx_emu_register(program.emu, 36, &ctrl, 0), -EINVAL);
+	check_found(&program, ZCRX_EMU_BAD_PAD, 1);
+	CHECK_EQ(zcrx_emu_finish(program.emu), 1);
+	program_end(&program);
+}
+
+/* More than a refill takes: each entry is judged by what it says, and told. */
+static void flush_judges_a_whole_ring(const char *level)
+{
+	struct zcrx_emu_shape shape = {.fragment_max = 4, .per_buffer = 1000};
+	struct zcrx_ctrl ctrl = {.op = 0};
+	uint32_t count = 0;
+
+	if (strcmp(level, "seed") == 0 || level[0] < '7')
+		return;
+	program_start(&program, level, 4, 2048);
+	arm(&program, 1);
+	while (count < 2000) {
+		uint32_t now = receive(&program, 1, 40 * 4, &shape, cqes);
+
+		for (uint32_t i = 0; i < now; i++)
+			give_back(&program, &cqes[i]);
+		count += now;
+	}
+	CHECK_EQ(zcrx_emu_register(program.emu, 36, &ctrl, 0), 0);
+	CHECK_EQ(*program.head, count);
+	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
+	program_end(&program);
+}
+
 static void larger_buffers_hold_larger_fragments(const char *level)
 {
 	if (strcmp(level, "seed") == 0 || level[0] < '7')
@@ -459,6 +511,8 @@ AT_EACH_LEVEL(unknown_queue_is_said_by_the_completion)
 AT_EACH_LEVEL(closed_flow_gives_its_buffers_up)
 AT_EACH_LEVEL(returned_buffer_is_poisoned)
 AT_EACH_LEVEL(instance_without_a_device_copies_all)
+AT_EACH_LEVEL(flush_judges_all_up_to_a_malformed_entry)
+AT_EACH_LEVEL(flush_judges_a_whole_ring)
 AT_EACH_LEVEL(larger_buffers_hold_larger_fragments)
 AT_EACH_LEVEL(program_in_other_memory_is_served)
 AT_EACH_LEVEL(callback_takes_completions_or_not)
@@ -473,5 +527,6 @@ CHECK_MAIN(LEVELS(whole_buffers_are_given_and_come_home), LEVELS(shape_cuts_as_i
 	   LEVELS(unknown_queue_is_said_by_the_completion),
 	   LEVELS(closed_flow_gives_its_buffers_up), LEVELS(returned_buffer_is_poisoned),
 	   LEVELS(instance_without_a_device_copies_all),
+	   LEVELS(flush_judges_all_up_to_a_malformed_entry), LEVELS(flush_judges_a_whole_ring),
 	   LEVELS(larger_buffers_hold_larger_fragments), LEVELS(program_in_other_memory_is_served),
 	   LEVELS(callback_takes_completions_or_not), LEVELS(thread_of_ours_is_the_kernel))
