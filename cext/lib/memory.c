@@ -10,6 +10,7 @@
 #include "memory.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -51,14 +52,23 @@ static int own_write(void *context, uint64_t to, const void *from, size_t size)
 	return 0;
 }
 
-/* Each page must be mapped; what is mapped but may not be written shows when it is. */
-static int own_pin(void *context, uint64_t address, uint64_t size)
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* Does this kernel know the advice? It says the same of what it does not know and of what it cannot do. */
+static bool can_populate(void)
+{
+	char here;
+	uint64_t page = (uint64_t)(uintptr_t)&here / PAGE * PAGE;
+
+	return madvise(at(page), PAGE, MADV_POPULATE_WRITE) == 0;
+}
+
+static int check_mapped(uint64_t address, uint64_t size)
 {
 	unsigned char present[1024];
 
-	(void)context;
-	if (address + size < address)
-		return -EFAULT;
 	while (size > 0) {
 		uint64_t now = size < sizeof(present) * PAGE ? size : sizeof(present) * PAGE;
 
@@ -68,6 +78,17 @@ static int own_pin(void *context, uint64_t address, uint64_t size)
 		size -= now;
 	}
 	return 0;
+}
+
+/* As pinning does: every page is there afterwards, and may be written. */
+static int own_pin(void *context, uint64_t address, uint64_t size)
+{
+	(void)context;
+	if (madvise(at(address), size, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	if (errno != EINVAL || can_populate())
+		return -EFAULT;
+	return check_mapped(address, size);
 }
 
 static void *own_map(void *context, uint64_t address, uint64_t size)

@@ -114,7 +114,7 @@ static void each_field_is_refused_with_its_code_and_a_reason(const char *level)
 	REFUSED(level, E2BIG, "region size", program.region_reg.size = 1ULL << 44);
 	REFUSED(level, EOVERFLOW, "beyond", program.region_reg.user_addr = -(uint64_t)PAGE;
 		program.region_reg.size = 2 * PAGE);
-	REFUSED(level, EFAULT, "not all mapped", program.region_reg.user_addr = PAGE);
+	REFUSED(level, EFAULT, "not all memory", program.region_reg.user_addr = PAGE);
 	REFUSED(level, EINVAL, "area flags", program.area_reg.flags = 2);
 	REFUSED(level, EINVAL, "rq_area_token", program.area_reg.rq_area_token = 1);
 	REFUSED(level, EINVAL, "area __resv2", program.area_reg.__resv2[1] = 1);
@@ -146,6 +146,13 @@ static void of_two_mistakes_the_kernels_first_is_told(const char *level)
 	REFUSED(level, EINVAL, "region flags", program.region_reg.flags = 2;
 		program.area_reg.flags = 2);
 	REFUSED(level, EINVAL, "area flags", program.area_reg.flags = 2; program.reg.if_idx = 0);
+}
+
+static void area_that_may_not_be_written_is_refused(const char *level)
+{
+	prepare(level);
+	CHECK_EQ(mprotect(program.area + 3 * PAGE, PAGE, PROT_READ), 0);
+	check_refused(EFAULT, "area addr");
 }
 
 static void refused_registration_leaves_nothing(const char *level)
@@ -276,6 +283,7 @@ AT_EACH_LEVEL(offsets_are_the_levels)
 AT_EACH_LEVEL(header_is_cleared_from_7_1_on)
 AT_EACH_LEVEL(each_field_is_refused_with_its_code_and_a_reason)
 AT_EACH_LEVEL(of_two_mistakes_the_kernels_first_is_told)
+AT_EACH_LEVEL(area_that_may_not_be_written_is_refused)
 AT_EACH_LEVEL(refused_registration_leaves_nothing)
 AT_EACH_LEVEL(second_queue_is_as_the_level_has_it)
 AT_EACH_LEVEL(entries_are_clamped_and_rounded)
@@ -285,6 +293,7 @@ AT_EACH_LEVEL(other_calls_have_the_kernels_errors)
 CHECK_MAIN(LEVELS(offsets_are_the_levels), LEVELS(header_is_cleared_from_7_1_on),
 	   LEVELS(each_field_is_refused_with_its_code_and_a_reason),
 	   LEVELS(of_two_mistakes_the_kernels_first_is_told),
+	   LEVELS(area_that_may_not_be_written_is_refused),
 	   LEVELS(refused_registration_leaves_nothing), LEVELS(second_queue_is_as_the_level_has_it),
 	   LEVELS(entries_are_clamped_and_rounded),
 	   LEVELS(region_of_the_kernel_is_mapped_by_its_offset),
