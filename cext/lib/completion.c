@@ -34,8 +34,14 @@ static bool has_room(struct zcrx_emu *emu)
 
 static bool post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 {
-	if (emu->cq.entries == 0)
-		return emu->options.on_cqe(emu->options.context, cqe) == 0;
+	bool is_taken;
+
+	if (emu->cq.entries == 0) {
+		emu->is_posting = true;
+		is_taken = emu->options.on_cqe(emu->options.context, cqe) == 0;
+		emu->is_posting = false;
+		return is_taken;
+	}
 	zcrx_cq_put(&emu->cq, cqe->user_data, cqe->res, cqe->flags, cqe->off);
 	zcrx_cq_publish(&emu->cq);
 	return true;
@@ -66,12 +72,12 @@ static void tell_waiting(struct zcrx_emu *emu)
 
 uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 {
-	uint32_t done = 0;
+	uint32_t done = 0, count = emu->waiting_count;
 
-	if (emu->waiting_count == 0)
+	if (count == 0)
 		return 0;
-	while (done < emu->waiting_count && has_room(emu)) {
-		/* A callback may add others: the array may move. */
+	while (done < count && has_room(emu)) {
+		/* A callback may add others, for the next step: the array may move. */
 		struct zcrx_emu_cqe cqe = emu->waiting[done];
 
 		if (!post(emu, &cqe))
@@ -88,7 +94,8 @@ void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res
 {
 	struct zcrx_emu_cqe cqe = {.user_data = user_data, .res = res};
 
-	if (emu->waiting_count == 0 && has_room(emu) && post(emu, &cqe))
+	/* What a callback causes comes after it, not within it. */
+	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu) && post(emu, &cqe))
 		return;
 	if (emu->waiting_count == emu->waiting_capacity) {
 		uint32_t capacity = emu->waiting_capacity ? 2 * emu->waiting_capacity : 8;

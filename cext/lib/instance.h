@@ -78,6 +78,8 @@ struct zcrx_emu {
 	struct zcrx_emu_cqe *waiting; /* completions that found no room */
 	uint32_t waiting_count, waiting_capacity;
 	uint64_t completions;
+	bool is_posting; /* the callback is at work */
+	uint64_t rounds; /* of all receives */
 	struct zcrx_lib_flow **flows; /* hashed */
 	struct zcrx_lib_receive *receives; /* oldest first */
 	struct zcrx_lib_receive **receives_end;

@@ -42,6 +42,7 @@ struct zcrx_lib_receive {
 	struct zcrx_emu_recv recv;
 	struct zcrx_lib_flow *flow; /* NULL: cancelled */
 	uint32_t left; /* of the limit, if there is one */
+	uint64_t round; /* in which it was armed, by a callback: its turn is the next one */
 };
 
 static struct zcrx_lib_flow *flow_of(struct zcrx_emu *emu, uint32_t id, bool make)
@@ -359,10 +360,15 @@ uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu)
 	struct zcrx_lib_receive **link = &emu->receives;
 	uint32_t count = 0;
 
+	/*
+	 * One that a callback arms waits for the next round: else a program that arms anew
+	 * whenever there is no buffer would never come out of this one.
+	 */
+	emu->rounds++;
 	while (*link) {
 		struct zcrx_lib_receive *receive = *link;
 
-		if (receive_some(emu, receive, &count)) {
+		if (receive->round == emu->rounds || receive_some(emu, receive, &count)) {
 			link = &receive->next;
 			continue;
 		}
@@ -391,6 +397,7 @@ int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 	flow->is_abandoned = false;
 	receive->recv = *recv;
 	receive->left = recv->limit;
+	receive->round = emu->is_posting ? emu->rounds : 0;
 	receive->flow = flow;
 	*emu->receives_end = receive;
 	emu->receives_end = &receive->next;

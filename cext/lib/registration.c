@@ -205,8 +205,10 @@ static int check_region(struct zcrx_emu *emu, const struct request *request)
 static int pin(struct zcrx_emu *emu, const char *what, uint64_t at, uint64_t size)
 {
 	if (emu->memory.pin && emu->memory.pin(emu->memory.context, at, size))
-		return REFUSE(EFAULT, "%s 0x%llx: %llu bytes from there are not all memory that may be written", what,
-			      (unsigned long long)at, (unsigned long long)size);
+		return REFUSE(
+			EFAULT,
+			"%s 0x%llx: %llu bytes from there are not all memory that may be written",
+			what, (unsigned long long)at, (unsigned long long)size);
 	return 0;
 }
 

@@ -461,6 +461,44 @@ static void callback_takes_completions_or_not(const char *level)
 	program_end(&program);
 }
 
+static int arm_always(void *context, const struct zcrx_emu_cqe *cqe)
+{
+	struct zcrx_emu_recv unknown = {.zcrx_id = 9, .flow = 1};
+	struct program *self = context;
+
+	taken++;
+	if (cqe->res == -ENOMEM)
+		arm(self, 1);
+	if (cqe->res == -EINVAL)
+		CHECK_EQ(zcrx_emu_arm(self->emu, &unknown), 0);
+	return 0;
+}
+
+static void callback_that_always_arms_anew_ends_no_step(const char *level)
+{
+	struct zcrx_emu_shape copied = {.copy_percent = 100};
+	struct zcrx_emu_recv unknown = {.zcrx_id = 9, .flow = 1};
+	uint8_t bytes[3 * PAGE] = {0};
+
+	program_init(&program, level, 2, 16);
+	program.options.on_cqe = arm_always;
+	program.options.context = &program;
+	program_create(&program);
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), 0);
+	arm(&program, 1);
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, bytes, sizeof(bytes), &copied), 3 * PAGE);
+	taken = 0;
+	zcrx_emu_step(program.emu);
+	CHECK_EQ(taken, 3);
+	zcrx_emu_step(program.emu);
+	CHECK_EQ(taken, 4);
+	CHECK_EQ(zcrx_emu_arm(program.emu, &unknown), 0);
+	CHECK_EQ(taken, 5);
+	zcrx_emu_step(program.emu);
+	CHECK_EQ(taken, 6);
+	program_end(&program);
+}
+
 static void thread_of_ours_is_the_kernel(const char *level)
 {
 	const uint64_t total = CHECK_REPEAT(2000) * (uint64_t)PAGE;
@@ -516,6 +554,7 @@ AT_EACH_LEVEL(flush_judges_a_whole_ring)
 AT_EACH_LEVEL(larger_buffers_hold_larger_fragments)
 AT_EACH_LEVEL(program_in_other_memory_is_served)
 AT_EACH_LEVEL(callback_takes_completions_or_not)
+AT_EACH_LEVEL(callback_that_always_arms_anew_ends_no_step)
 AT_EACH_LEVEL(thread_of_ours_is_the_kernel)
 
 CHECK_MAIN(LEVELS(whole_buffers_are_given_and_come_home), LEVELS(shape_cuts_as_it_says),
@@ -529,4 +568,6 @@ CHECK_MAIN(LEVELS(whole_buffers_are_given_and_come_home), LEVELS(shape_cuts_as_i
 	   LEVELS(instance_without_a_device_copies_all),
 	   LEVELS(flush_judges_all_up_to_a_malformed_entry), LEVELS(flush_judges_a_whole_ring),
 	   LEVELS(larger_buffers_hold_larger_fragments), LEVELS(program_in_other_memory_is_served),
-	   LEVELS(callback_takes_completions_or_not), LEVELS(thread_of_ours_is_the_kernel))
+	   LEVELS(callback_takes_completions_or_not),
+	   LEVELS(callback_that_always_arms_anew_ends_no_step),
+	   LEVELS(thread_of_ours_is_the_kernel))
