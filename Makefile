@@ -50,7 +50,7 @@ help:
 
 # ---- set-up ------------------------------------------------------------------
 
-$(READY): pyproject.toml meson.build meson.options cext/meson.build
+$(READY): pyproject.toml meson.build meson.options cext/meson.build cext/lib/meson.build
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'make: PYTHON=$(PYTHON): Python 3.11 or later is needed' >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
