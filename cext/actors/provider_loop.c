@@ -179,7 +179,7 @@ static int64_t allocate(struct served *served, struct zcrx_page_pool *pool)
  * again, while it is still in a cache. So no more than the window are taken as long as
  * they come back: a consumer that was away for a moment finds as much to do with few
  * buffers as with many. Where a NIC stays without any, the consumer keeps them, and
- * the window grows. Not for a provider of somebody else's: when it takes what is its own affair.
+ * the window doubles. Not for a provider of somebody else's: when it takes what is its own affair.
  */
 static bool is_held_back(struct served *served, struct zcrx_page_pool *pool)
 {
@@ -200,7 +200,7 @@ static bool is_held_back(struct served *served, struct zcrx_page_pool *pool)
 		served->dry_since = now;
 	if (now - served->dry_since < DRY_NS)
 		return true;
-	served->window += ZCRX_PP_REFILL;
+	served->window *= 2;
 	served->dry_since = 0;
 	served->held_back = false;
 	return false;
