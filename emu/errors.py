@@ -7,6 +7,8 @@ finding (which is not an exception at all, but part of a report).
 
 from __future__ import annotations
 
+import errno
+
 _SHOWN_MAX = 80
 _PATH_MAX = 200  #: of what may be a path: people want to see where it leads
 
@@ -51,6 +53,13 @@ class LayoutError(ConfigError):
 
 class StateError(EmuError):
     """An operation that the present state does not allow, such as dropping a reference not held."""
+
+
+class KernelRefused(EmuError, OSError):
+    """The kernel that is played answered an error; ``errno`` is its number, the text says why."""
+
+    def __str__(self) -> str:
+        return f"{errno.errorcode.get(self.errno or 0, self.errno)}: {self.strerror}"
 
 
 class FaultFailed(EmuError):

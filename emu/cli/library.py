@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from emu.cli.output import EXIT_USAGE
-from emu.compile.ondemand import core_sources
-from emu.errors import EmuError, EnvironmentProblem
-
-
-def library_folder() -> Path:
-    """The folder of the library: beside the compiled module, or in the build that has both.
-
-    Raises:
-        EnvironmentProblem: This installation has none.
-    """
-    spec = importlib.util.find_spec("emu._core")
-    if spec is None or spec.origin is None:
-        raise EnvironmentProblem("library: this installation was built without its C core")
-    folder = Path(spec.origin).resolve().parent
-    for candidate in (folder, folder / "lib"):
-        if (candidate / "libzcrx_emu.so").is_file():
-            return candidate
-    raise EnvironmentProblem(f"library: libzcrx_emu.so is missing beside {str(folder)!r}")
+from emu.errors import EmuError
+from emu.library.files import header_folder, library_folder
 
 
 def command(
@@ -41,7 +23,7 @@ def command(
         raise typer.Exit(EXIT_USAGE)
     try:
         folder = library_folder()
-        words = [f"-I{core_sources() / 'lib'}"] if cflags else []
+        words = [f"-I{header_folder()}"] if cflags else []
     except EmuError as error:
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE) from None

@@ -7,7 +7,7 @@
 ``loops``     what NIC, provider and consumer processes run
 ``arena``     traffic to replay; ``checksum``, ``netlink``: what the core computes alone
 ``sigbus``    memory that is taken away under a process
-``step``      the provider in this process
+``step``      the provider in this process; ``emulator``: libzcrx_emu in it
 
 Each class here owns one C object and what it needs to stay alive. Nothing of
 ``ffi`` (module ``_lib``) leaves the package.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emu.core.arena import ArenaPacket, build_arena
     from emu.core.checksum import crc32c, crc32c_kind, crc32c_more, crc32c_portable, rss_hash
     from emu.core.control import RunControl, RunState
+    from emu.core.emulator import Emulator, LibraryReport
     from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, Trigger, mutate
     from emu.core.layout import (
         FLIGHT_ENTRIES,
@@ -97,10 +98,12 @@ __all__ = [
     "CounterGroup",
     "CustomAnswer",
     "CustomCall",
+    "Emulator",
     "FlightClock",
     "FlightWriter",
     "JournalActor",
     "JournalPart",
+    "LibraryReport",
     "Mapping",
     "MemoryGuard",
     "Mismatch",
@@ -150,6 +153,7 @@ _HOME = {
         "arena": "ArenaPacket build_arena",
         "checksum": "crc32c crc32c_kind crc32c_more crc32c_portable rss_hash",
         "control": "RunControl RunState",
+        "emulator": "Emulator LibraryReport",
         "faults": "Balance Mismatch MismatchWhy Reconciler Rule Trigger mutate",
         "layout": (
             "FLIGHT_ENTRIES JOURNAL_MAX LAYOUT_VERSION LEVELS PACKET_MAX QUEUES_MAX RULES_MAX "

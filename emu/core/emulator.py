@@ -1,0 +1,301 @@
+"""libzcrx_emu in this process (``cext/lib/zcrx_emu.h``), opened by what its own headers declare."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cffi import FFI
+
+from emu.errors import EnvironmentProblem, KernelRefused, StateError
+
+_HEADERS = ("zcrx_emu_uapi.h", "zcrx_emu.h")
+_FOR_CPLUSPLUS = re.compile(r"^#ifdef __cplusplus$.*?^#endif$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_DIRECTIVE = re.compile(r"^#.*\n", re.MULTILINE)
+#: Words of the completion queue's own memory, each on a cache line; then its entries.
+_CQ_HEAD, _CQ_TAIL, _CQ_FLAGS, _CQ_ENTRIES = 0, 64, 128, 256
+_CQE_SIZE = 32
+_WHOLE_BUFFERS = (0, 0, 0, 0, 0, 0)
+_REGISTER_IFQ = 32
+_REGION_OF_USER = 1
+
+
+class CompletionEntry(NamedTuple):
+    """A completion as it stood in the queue."""
+
+    user_data: int
+    res: int
+    flags: int
+    off: int
+
+
+class RegisteredQueue(NamedTuple):
+    """What a registration told."""
+
+    zcrx_id: int
+    rq_entries: int
+    area_token: int
+    rx_buf_len: int
+    head: int
+    tail: int
+    rqes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryReport:
+    """One thing that the checker has to say."""
+
+    kind: str  #: its name: ``"bad-pad"`` …
+    zcrx_id: int
+    entry: int  #: of the refill ring, not masked, if it is about one
+    niov: int  #: the buffer, if it is about one
+    completion: int  #: which gave it, counted from 1; 0: none
+    flow: int
+    text: str  #: what happened, one sentence
+    advice: str  #: what to do about it
+
+
+def _declared(headers: Path) -> str:
+    """What the headers declare, without what is for a compiler alone."""
+    text = "".join((headers / name).read_text(encoding="utf-8") for name in _HEADERS)
+    text = _FOR_CPLUSPLUS.sub("", _COMMENT.sub("", text))
+    return _DIRECTIVE.sub("", text).replace("ZCRX_EMU_API ", "")
+
+
+@functools.cache
+def _open(library: Path, headers: Path) -> tuple[Any, Any]:
+    ffi = FFI()
+    ffi.cdef(_declared(headers))
+    try:
+        return ffi, ffi.dlopen(str(library))
+    except OSError as error:
+        raise EnvironmentProblem(f"library: {error}") from None
+
+
+def _destroyer(lib: Any, memory: list[Any]) -> Any:
+    """The memory that an instance was given lives as long as the instance."""
+
+    def destroy(ptr: Any) -> None:
+        lib.zcrx_emu_destroy(ptr)
+        memory.clear()
+
+    return destroy
+
+
+class Emulator:
+    """One ``struct zcrx_emu``, and the completion queue that it fills.
+
+    Args:
+        library: The shared object.
+        headers: The folder of the headers that it was made with.
+        kernel: The level that is played; one of :meth:`levels`.
+        seed: Of all that is chosen at random.
+        flags: ``ZCRX_EMU_…``.
+        cq_entries: Of the completion queue: a power of two.
+    """
+
+    def __init__(
+        self, library: Path, headers: Path, *, kernel: str, seed: int, flags: int, cq_entries: int
+    ) -> None:
+        self._ffi, self._lib = _open(library, headers)
+        name = self._ffi.new("char[]", kernel.encode())
+        options = self._ffi.new("struct zcrx_emu_options *")
+        options.size = self._ffi.sizeof("struct zcrx_emu_options")
+        options.kernel, options.seed, options.flags = name, seed, flags
+        result = self._ffi.new("struct zcrx_emu **")
+        error = self._lib.zcrx_emu_create(options, result)
+        if error:
+            raise KernelRefused(-error, f"create: {os.strerror(-error)}")
+        self._memory: list[Any] = []
+        self._ptr = self._ffi.gc(result[0], _destroyer(self._lib, self._memory))
+        self._is_open = True
+        self._set_cq(cq_entries)
+
+    @staticmethod
+    def levels(library: Path, headers: Path) -> tuple[str, ...]:
+        """The levels that a library plays, oldest first."""
+        ffi, lib = _open(library, headers)
+        names = map(lib.zcrx_emu_level, itertools.count())
+        known = itertools.takewhile(lambda name: name != ffi.NULL, names)
+        return tuple(ffi.string(name).decode() for name in known)
+
+    def _raw(self) -> Any:
+        if not self._is_open:
+            raise StateError("instance: it is closed")
+        return self._ptr
+
+    def _checked(self, result: int) -> int:
+        if result >= 0:
+            return result
+        raise KernelRefused(-result, self.why)
+
+    def _address(self, memory: Any) -> int:
+        """Of memory that may be written and does not move until the instance is gone."""
+        view = self._ffi.from_buffer(memory, require_writable=True)
+        self._memory.append(view)
+        return int(self._ffi.cast("uintptr_t", view))
+
+    @property
+    def why(self) -> str:
+        """Why the last call that failed did."""
+        return str(self._ffi.string(self._lib.zcrx_emu_why(self._raw())).decode())
+
+    # ---- the completion queue -------------------------------------------------------------------
+
+    def _set_cq(self, entries: int) -> None:
+        memory = mmap.mmap(-1, _CQ_ENTRIES + entries * _CQE_SIZE)
+        address = self._address(memory)
+        words = self._ffi.cast("uint32_t *", address)
+        cq = self._ffi.new("struct zcrx_emu_cq *")
+        cq.head, cq.tail = words + _CQ_HEAD // 4, words + _CQ_TAIL // 4
+        cq.sq_flags = words + _CQ_FLAGS // 4
+        cq.cqes = self._ffi.cast("void *", address + _CQ_ENTRIES)
+        cq.entries = entries
+        self._checked(self._lib.zcrx_emu_set_cq(self._ptr, cq))
+        self._words, self._cq_entries = words, entries
+        self._cqes = self._ffi.cast("struct zcrx_emu_cqe *", cq.cqes)
+
+    def _fence(self) -> None:
+        """Python has no ordered accesses: the instance's lock, which completions are posted under.
+
+        What stands in memory before a word that was read before this is seen after it, and what was
+        read before this was read before the instance sees a word that is written after it.
+        """
+        self._lib.zcrx_emu_count(self._ptr, 0)
+
+    def completions(self) -> Iterator[CompletionEntry]:
+        """Those that wait; each has left the queue when the next is asked for."""
+        self._raw()
+        head = self._words[_CQ_HEAD // 4]
+        while self._is_open and head != self._words[_CQ_TAIL // 4]:
+            self._fence()
+            raw = self._cqes[head & (self._cq_entries - 1)]
+            entry = CompletionEntry(raw.user_data, raw.res, raw.flags, raw.off)
+            self._fence()
+            head = (head + 1) & 0xFFFFFFFF
+            self._words[_CQ_HEAD // 4] = head
+            yield entry
+
+    # ---- registering ----------------------------------------------------------------------------
+
+    def register(self, opcode: int, argument: Any, nr_args: int) -> int:
+        """io_uring_register(2) of this ring with the program's own struct; 0 or -errno."""
+        pointer = self._ffi.from_buffer(argument, require_writable=True)
+        return int(self._lib.zcrx_emu_register(self._raw(), opcode, pointer, nr_args))
+
+    def keep(self, memory: Any) -> int:
+        """The address of memory to be named in such a struct; it is kept with the instance."""
+        self._raw()
+        return self._address(memory)
+
+    def register_queue(
+        self, area: memoryview, region: memoryview, rq_entries: int, rx_buf_len: int, rxq: int
+    ) -> RegisteredQueue:
+        """Register an interface queue, with all of the memory given.
+
+        Raises:
+            KernelRefused: The kernel of that level does not take it.
+        """
+        self._raw()
+        new = self._ffi.new
+        area_reg = new("struct io_uring_zcrx_area_reg *")
+        area_reg.addr, area_reg.len = self._address(area), len(area)
+        desc = new("struct io_uring_region_desc *")
+        desc.user_addr, desc.size = self._address(region), len(region)
+        desc.flags = _REGION_OF_USER
+        reg = new("struct io_uring_zcrx_ifq_reg *")
+        reg.if_idx, reg.if_rxq, reg.rq_entries, reg.rx_buf_len = 1, rxq, rq_entries, rx_buf_len
+        reg.area_ptr = int(self._ffi.cast("uintptr_t", area_reg))
+        reg.region_ptr = int(self._ffi.cast("uintptr_t", desc))
+        self._checked(self._lib.zcrx_emu_register(self._ptr, _REGISTER_IFQ, reg, 1))
+        offsets = reg.offsets
+        return RegisteredQueue(
+            reg.zcrx_id,
+            reg.rq_entries,
+            area_reg.rq_area_token,
+            reg.rx_buf_len,
+            offsets.head,
+            offsets.tail,
+            offsets.rqes,
+        )
+
+    # ---- receiving ------------------------------------------------------------------------------
+
+    def arm(self, zcrx_id: int, flow: int, user_data: int, limit: int) -> None:
+        """A multishot receive."""
+        recv = self._ffi.new("struct zcrx_emu_recv *", (zcrx_id, flow, user_data, limit))
+        self._checked(self._lib.zcrx_emu_arm(self._raw(), recv))
+
+    def deliver(
+        self, zcrx_id: int, flow: int, data: Any, shape: tuple[int, ...] = _WHOLE_BUFFERS
+    ) -> int:
+        """Bytes of a flow arrive; how many the NIC had buffers for."""
+        how = self._ffi.new("struct zcrx_emu_shape *", shape)
+        view = self._ffi.from_buffer(data)
+        return self._checked(
+            self._lib.zcrx_emu_deliver(self._raw(), zcrx_id, flow, view, len(view), how)
+        )
+
+    def end(self, flow: int) -> None:
+        """The flow's sender ends it."""
+        self._checked(self._lib.zcrx_emu_end(self._raw(), flow))
+
+    def close_flow(self, flow: int) -> None:
+        """The program closes the flow's socket."""
+        self._checked(self._lib.zcrx_emu_close(self._raw(), flow))
+
+    # ---- driving, and the end -------------------------------------------------------------------
+
+    def step(self) -> int:
+        """The kernel works until it has nothing to do; how many completions that made."""
+        return self._checked(self._lib.zcrx_emu_step(self._raw()))
+
+    def drain(self, zcrx_id: int) -> int:
+        """All that waits in the refill ring is judged; how many entries."""
+        return self._checked(self._lib.zcrx_emu_drain(self._raw(), zcrx_id))
+
+    def start(self) -> None:
+        """A thread of the library's own steps from now on."""
+        self._checked(self._lib.zcrx_emu_start(self._raw()))
+
+    def stop(self) -> None:
+        """No more."""
+        self._checked(self._lib.zcrx_emu_stop(self._raw()))
+
+    def finish(self) -> int:
+        """The program is done; how much was found of all."""
+        return self._checked(self._lib.zcrx_emu_finish(self._raw()))
+
+    def _text_of(self, write: Any) -> str:
+        size = write(self._raw(), self._ffi.NULL, 0)
+        while True:
+            room = self._ffi.new("char[]", size + 1)
+            needed = write(self._ptr, room, size + 1)
+            if needed <= size:
+                return str(self._ffi.string(room).decode())
+            size = needed  # a thread of the library found more meanwhile
+
+    def reports(self) -> tuple[LibraryReport, ...]:
+        """What was found so far, oldest first."""
+        found = json.loads(self._text_of(self._lib.zcrx_emu_report_json))["reports"]
+        names = LibraryReport.__slots__
+        return tuple(LibraryReport(**{name: one[name] for name in names}) for one in found)
+
+    def report_text(self) -> str:
+        """The same in words."""
+        return self._text_of(self._lib.zcrx_emu_report_text)
+
+    def close(self) -> None:
+        """The ring is closed."""
+        if self._is_open:
+            self._is_open = False
+            self._ffi.release(self._ptr)

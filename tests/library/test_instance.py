@@ -1,0 +1,256 @@
+"""``emu.library``: a Python program's ring whose kernel is libzcrx_emu."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import struct
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from emu.contract import LEVELS
+from emu.errors import ConfigError, EmuError, KernelRefused, StateError
+from emu.library import Completion, Instance, LibraryReport, Queue, Shape
+
+RQE = struct.Struct("<QII")
+
+
+@pytest.fixture
+def ring() -> Iterator[Instance]:
+    with Instance() as instance:
+        yield instance
+
+
+class Returns:
+    """A right program's side of the refill ring."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        words = queue.region[: queue.rqes_at].cast("I")
+        self.head, self.tail = words[queue.head_at // 4 :], words[queue.tail_at // 4 :]
+        self.rqes = queue.region[queue.rqes_at :]
+
+    def put(self, off: int, length: int, pad: int = 0) -> None:
+        slot = self.tail[0] % self.queue.rq_entries
+        RQE.pack_into(self.rqes, slot * RQE.size, off, length, pad)
+        self.tail[0] = (self.tail[0] + 1) & 0xFFFFFFFF
+
+    def give_back(self, completion: Completion) -> None:
+        self.put(completion.off, completion.res)
+
+
+def _receive(ring: Instance, queue: Queue, data: bytes, **shape: int) -> list[Completion]:
+    assert queue.deliver(data, shape=Shape(**shape)) == len(data)
+    ring.step()
+    return list(ring.completions())
+
+
+def _kinds(reports: tuple[LibraryReport, ...]) -> list[str]:
+    return [report.kind for report in reports]
+
+
+@pytest.mark.parametrize("kernel", LEVELS)
+def test_what_arrives_is_completed_at_each_level(kernel: str) -> None:
+    with Instance(kernel=kernel) as ring:
+        queue = ring.register(buffers=8, rq_entries=8)
+        queue.arm(user_data=7)
+        returns = Returns(queue)
+        data = bytes(range(256)) * 32
+        for _ in range(10):
+            got = b""
+            for one in _receive(ring, queue, data, fragment_max=1000, per_buffer=4):
+                assert (one.user_data, one.more) == (7, True)
+                got += queue.area[one.off : one.off + one.res]
+                returns.give_back(one)
+                queue.drain()
+            assert got == data
+        ring.end()
+        ring.step()
+        (last,) = ring.completions()
+        assert (last.res, last.more) == (0, False)
+        assert ring.finish() == ()
+        assert ring.report_text() == "nothing found\n"
+
+
+def test_report_has_all_that_the_text_says(ring: Instance) -> None:
+    queue = ring.register(buffers=4)
+    queue.arm(flow=3)
+    assert queue.deliver(b"x" * 100, flow=3) == 100
+    ring.step()
+    (one,) = ring.completions()
+    Returns(queue).put(one.off, one.res, pad=7)
+    pad, left = ring.finish()
+    assert (pad.kind, pad.entry, pad.text) == ("bad-pad", 0, "entry 0 has __pad 0x7")
+    assert (left.kind, left.niov, left.completion, left.flow) == ("not-returned", 0, 1, 3)
+    for report in (pad, left):
+        assert f"{report.kind}: queue 0: {report.text}\n    do: {report.advice}\n" in (
+            ring.report_text()
+        )
+
+
+def test_many_reports_are_all_told(ring: Instance) -> None:
+    queue = ring.register(buffers=16, rq_entries=16)
+    returns = Returns(queue)
+    for _ in range(5):
+        for _ in range(16):
+            returns.put(0, 0, pad=1)
+        queue.drain()
+    assert _kinds(ring.finish()) == ["bad-pad"] * 80
+
+
+def test_completions_leave_room_as_they_are_read() -> None:
+    with Instance(cq_entries=2) as ring:
+        queue = ring.register(buffers=8)
+        queue.arm()
+        assert queue.deliver(b"x" * 5 * 4096) == 5 * 4096
+        ring.step()
+        completions = ring.completions()
+        assert next(completions).res == next(completions).res == 4096
+        # The one that says that there was no room has none itself before both have left.
+        ring.step()
+        assert next(completions).res == -errno.ENOSPC
+        assert list(completions) == []
+
+
+def test_same_seed_cuts_alike() -> None:
+    def sizes(seed: int) -> list[int]:
+        with Instance(seed=seed) as ring:
+            queue = ring.register()
+            queue.arm()
+            got = _receive(ring, queue, b"x" * 9000, fragment_min=1, fragment_max=1000)
+            return [one.res for one in got]
+
+    assert sizes(1) == sizes(1) != sizes(2)
+
+
+def test_copies_and_buffers_of_other_sizes() -> None:
+    with Instance(kernel="7.3") as ring:
+        queue = ring.register(buffers=128, rx_buf_len=16384)
+        assert queue.buffer_size == 16384
+        assert len(queue.area) == 128 * 16384
+        queue.arm()
+        assert [one.res for one in _receive(ring, queue, b"x" * 16384)] == [16384]
+        (copied,) = _receive(ring, queue, b"y" * 100, copy_percent=100)
+        assert queue.area[copied.off : copied.off + 100] == b"y" * 100
+
+
+def test_returned_buffer_is_poisoned_unless_that_is_not_wanted() -> None:
+    for poison, byte in ((True, 0xDB), (False, ord("x"))):
+        with Instance(poison=poison, eager=True) as ring:
+            queue = ring.register(buffers=1)
+            queue.arm()
+            (one,) = _receive(ring, queue, b"x")
+            Returns(queue).give_back(one)
+            ring.step()
+            assert queue.area[one.off] == byte
+
+
+def test_thread_of_the_library_steps() -> None:
+    with Instance(eager=True) as ring:
+        queue = ring.register(buffers=8)
+        queue.arm()
+        returns = Returns(queue)
+        ring.start()
+        with pytest.raises(KernelRefused, match="it has been started"):
+            ring.start()
+        sent = got = 0
+        while got < 100_000:
+            sent += queue.deliver(b"x" * min(3000, 100_000 - sent))
+            for one in ring.completions():
+                got += one.res
+                returns.give_back(one)
+        ring.stop()
+        assert ring.finish() == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kernel": "9.9"}, "kernel: '9.9' is not allowed; must be one of seed, 6.15"),
+        ({"seed": -1}, "seed: -1 is not allowed; must be 0 to"),
+        ({"cq_entries": 3}, "cq_entries: 3 is not allowed; must be a power of two"),
+        ({"cq_entries": 0}, "cq_entries: 0 is not allowed"),
+    ],
+)
+def test_wrong_instance_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Instance(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"buffers": 0}, "buffers: 0 is not allowed"),
+        ({"rq_entries": 32769}, "rq_entries: 32769 is not allowed; must be 1 to 32768"),
+        ({"rx_buf_len": -1}, "rx_buf_len: -1 is not allowed"),
+        ({"buffers": 1 << 20, "rx_buf_len": 1 << 30}, r"area: \d+ bytes: Cannot allocate"),
+    ],
+)
+def test_wrong_queue_is_refused(ring: Instance, fields: dict[str, int], message: str) -> None:
+    with pytest.raises(EmuError, match=message):
+        ring.register(**fields)
+
+
+def test_kernel_that_refuses_says_why(ring: Instance) -> None:
+    with pytest.raises(KernelRefused, match=r"^EINVAL: rx_buf_len: 8192; at level seed") as refused:
+        ring.register(rx_buf_len=8192)
+    assert refused.value.errno == errno.EINVAL
+    queue = ring.register()
+    with pytest.raises(KernelRefused, match="EINVAL: fragment_min 5000"):
+        queue.deliver(b"x", shape=Shape(fragment_min=5000, fragment_max=5000))
+    ring.end()
+    with pytest.raises(KernelRefused, match="EPIPE: flow 1"):
+        queue.deliver(b"x")
+
+
+class _AreaReg(ctypes.Structure):
+    _fields_ = (
+        ("addr", ctypes.c_uint64),
+        ("len", ctypes.c_uint64),
+        ("rq_area_token", ctypes.c_uint64),
+        ("flags", ctypes.c_uint32),
+        ("dmabuf_fd", ctypes.c_uint32),
+        ("resv", ctypes.c_uint64 * 2),
+    )
+
+
+def test_structs_of_the_programs_own(ring: Instance) -> None:
+    """As a program has them that calls the kernel by itself."""
+    area_reg = bytearray(_AreaReg(addr=1, len=4096))
+    region = bytearray(64)
+    reg = bytearray(96)
+    struct.pack_into(
+        "<4I2Q", reg, 0, 1, 0, 8, 0, ring.address_of(area_reg), ring.address_of(region)
+    )
+    assert ring.register_raw(32, reg, 1) == -errno.EINVAL
+    assert ring.why.startswith("region")
+    assert ring.register_raw(99, reg, 1) == -errno.EINVAL
+    assert ring.why.startswith("opcode: 99")
+    with pytest.raises(BufferError):
+        region.clear()  # the kernel may still look there
+
+
+def test_closed_ring_answers_no_more(ring: Instance) -> None:
+    queue = ring.register()
+    ring.close()
+    ring.close()
+    for call in (ring.step, ring.finish, ring.reports, ring.register, queue.arm, queue.drain):
+        with pytest.raises(StateError, match="instance: it is closed"):
+            call()
+    with pytest.raises(StateError):
+        next(ring.completions())
+    assert len(queue.area) == 64 * 4096
+
+
+def test_memory_outlives_the_instance_that_knows_it() -> None:
+    ring = Instance()
+    queue = ring.register()
+    cycle: list[object] = [ring, queue]
+    cycle.append(cycle)
+    gone = weakref.ref(ring)
+    del ring, queue, cycle
+    gc.collect()
+    assert gone() is None
