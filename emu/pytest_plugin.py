@@ -1,0 +1,95 @@
+"""The pytest plugin ``zcrx_emu``: the fixture ``zcrx``, whose ledger is checked at tear-down.
+
+It is loaded with every session of pytest where this package is installed: what takes time is
+imported by the tests that use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from emu.library import Instance
+
+#: What the marker may say, as of :class:`emu.library.Instance`.
+_OPTIONS = ("kernel", "seed", "cq_entries", "poison", "eager")
+_MARKER = (
+    "zcrx(kernel='7.3', seed=1, cq_entries=64, poison=True, eager=False): "
+    "the ring that the fixture zcrx makes"
+)
+_has_passed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("zcrx_emu").addoption(
+        "--zcrx-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the fixture zcrx, where a test's marker says none (default: 0)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call":
+        item.stash[_has_passed] = report.passed
+    return report
+
+
+def _options_of(node: pytest.Item) -> dict[str, Any]:
+    """What the markers say; the test's own last, before that its class's and its module's."""
+    options: dict[str, Any] = {"seed": node.config.getoption("zcrx_seed")}
+    for marker in reversed(list(node.iter_markers("zcrx"))):
+        wrong = [*map(repr, marker.args), *(marker.kwargs.keys() - set(_OPTIONS))]
+        if wrong:
+            pytest.fail(
+                f"pytest.mark.zcrx: {wrong[0]} is not allowed; it takes {', '.join(_OPTIONS)}, "
+                "each by its name",
+                pytrace=False,
+            )
+        options |= marker.kwargs
+    return options
+
+
+def _check(node: pytest.Item, instance: Instance) -> None:
+    """A test that passed fails by what was found; one that failed tells it beside."""
+    if not instance.finish():
+        return
+    text = f"zcrx: kernel {instance.kernel}, seed {instance.seed}\n{instance.report_text()}"
+    if node.stash.get(_has_passed, False):
+        pytest.fail(text, pytrace=False)
+    node.add_report_section("teardown", "zcrx", text)
+
+
+@pytest.fixture
+def zcrx(request: pytest.FixtureRequest) -> Iterator[Instance]:
+    """An io_uring ring of the test's own, an :class:`emu.library.Instance`.
+
+    ``@pytest.mark.zcrx(kernel="7.3")`` says which. What the program does wrong fails the test at
+    its tear-down, unless the test has called ``finish()`` and looked for itself.
+    """
+    from emu.errors import EmuError
+    from emu.library import Instance
+
+    try:
+        instance = Instance(**_options_of(request.node))
+    except EmuError as error:
+        pytest.fail(f"zcrx: {error}", pytrace=False)
+    with instance:
+        yield instance
+        if not instance.is_finished:
+            try:
+                _check(request.node, instance)
+            except EmuError as error:
+                pytest.fail(f"zcrx: {error}", pytrace=False)
