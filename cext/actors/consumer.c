@@ -234,17 +234,28 @@ static struct zcrx_fragment take_one(struct zcrx_consumer *consumer)
 	};
 }
 
-static struct zcrx_held held_of(const struct zcrx_fragment *fragment)
+/*
+ * Where it is to be, field by field: built aside and copied in vectors, it would be read
+ * in another width than it was written in, and the processor waits for such a read.
+ */
+static inline void note_held(struct zcrx_held *held, const struct zcrx_fragment *fragment)
 {
-	return (struct zcrx_held){
-		.off = fragment->off,
-		.len = (uint32_t)fragment->res,
-		.crc = fragment->crc,
-		.flow = (uint32_t)fragment->user_data,
-		.seq = fragment->seq,
-		.generation = fragment->generation,
-		.mark = fragment->mark,
-	};
+	held->off = fragment->off;
+	held->len = (uint32_t)fragment->res;
+	held->crc = fragment->crc;
+	held->flow = (uint32_t)fragment->user_data;
+	held->seq = fragment->seq;
+	held->generation = fragment->generation;
+	held->mark = fragment->mark;
+	held->astray = 0;
+}
+
+static inline struct zcrx_held held_of(const struct zcrx_fragment *fragment)
+{
+	struct zcrx_held held;
+
+	note_held(&held, fragment);
+	return held;
 }
 
 static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held, uint32_t index)
@@ -377,7 +388,7 @@ static void give(struct zcrx_consumer *consumer, const struct zcrx_fragment *fra
 		return;
 	place = zcrx_returns_place(&consumer->returns);
 	if (place)
-		*place = held_of(fragment);
+		note_held(place, fragment);
 	else
 		zcrx_returns_give(&consumer->returns, held_of(fragment));
 }

@@ -200,6 +200,22 @@ static void compare(struct zcrx_reconciler *reconciler, const struct zcrx_queue 
 	}
 }
 
+/*
+ * What nearly all entries are, and compare() would find nothing to say of: a return by the
+ * rules that took the reference of its own buffer. Where entries are judged by runs, it may
+ * end one that failed.
+ */
+static inline bool is_plain(const struct zcrx_reconciler *reconciler,
+			    const struct zcrx_compared *entry)
+{
+	return entry->logged <= ZCRX_OTHER_POOL && /* and no alias */
+	       ZCRX_INTENT_RULE(entry->intent) == ZCRX_INTENT_VALID &&
+	       (ZCRX_INTENT_LEGAL(entry->intent) >> entry->logged & 1U) &&
+	       entry->due == ZCRX_DUE(entry->account) &&
+	       entry->account < reconciler->account_count &&
+	       reconciler->failed.returns + reconciler->failed.strays == 0;
+}
+
 uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *queue)
 {
 	uint64_t mask = queue->shape.log_entries - 1;
@@ -214,7 +230,9 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	/* Pairs with the release in zcrx_rq_writer_note_written(): the intents are there. */
 	uint64_t written = shm_load_acquire_u64(&queue->notes->written, POINT_LOG);
 	uint64_t start = reconciler->checked;
-
+	const shm_u16 *intents = queue->intents, *dues = queue->dues;
+	const uint8_t *verdicts = queue->ifq.verdict_log;
+	const uint16_t *niovs = queue->ifq.niov_log;
 	bool is_cut = astray && (int64_t)(consumed - written) > 0;
 
 	if (is_cut)
@@ -228,13 +246,18 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	for (uint64_t at = reconciler->checked; at < consumed; at++) {
 		const struct zcrx_compared entry = {
 			.position = at,
-			.intent = shm_load_relaxed_u16(&queue->intents[at & mask], POINT_LOG),
-			.due = shm_load_relaxed_u16(&queue->dues[at & mask], POINT_LOG),
-			.logged = queue->ifq.verdict_log[at & mask],
-			.account = queue->ifq.niov_log[at & mask],
+			.intent = shm_load_relaxed_u16(&intents[at & mask], POINT_LOG),
+			.due = shm_load_relaxed_u16(&dues[at & mask], POINT_LOG),
+			.logged = verdicts[at & mask],
+			.account = niovs[at & mask],
 		};
 
-		compare(reconciler, queue, &entry);
+		if (is_plain(reconciler, &entry)) {
+			reconciler->table[ZCRX_INTENT_VALID][entry.logged]++;
+			reconciler->accounts[entry.account].taken++;
+		} else {
+			compare(reconciler, queue, &entry);
+		}
 	}
 	/* A refill's entries are said to be there together: its last run is over. */
 	if (!is_cut)
