@@ -28,6 +28,8 @@ from emu.host.proc import process_start_time
 
 PREFIX = "zcrx-emu"
 SHM_DIR = Path("/dev/shm")
+_MADV_POPULATE_WRITE = 23  # since Linux 5.14: as if each page were written, but with an error code
+_HUGE_PAGE = 2 << 20
 _counter = itertools.count()
 
 
@@ -86,6 +88,24 @@ def shm_available() -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+@functools.cache
+def _gives_huge_pages() -> bool:
+    """Whether a mapping of ours gets huge pages if it asks (the mount's ``huge=advise``).
+
+    With ``always`` and ``within_size`` there are huge pages without a word, with ``never`` none.
+    """
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        options = [fields[3] for fields in map(str.split, mounts) if fields[1] == str(SHM_DIR)]
+    return bool(options) and "huge=advise" in options[-1].split(",")
+
+
+def _ask_for_huge_pages(fd: int, size: int) -> None:
+    """Fill an object with huge pages as far as there are any; what is left is for the caller."""
+    with mmap.mmap(fd, size) as mapped, contextlib.suppress(OSError):
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+        mapped.madvise(_MADV_POPULATE_WRITE)
+
+
 def create_segment(size: int) -> Segment:
     """Make an object of ``size`` zero bytes, mode 0600, memory reserved, name gone.
 
@@ -107,6 +127,8 @@ def create_segment(size: int) -> Segment:
         ) from None
     try:
         os.ftruncate(shared.fd, size)
+        if size >= _HUGE_PAGE and _gives_huge_pages():
+            _ask_for_huge_pages(shared.fd, size)
         # tmpfs hands out pages on first touch and kills the toucher when it
         # cannot: ask for all of them now, where the answer is an error code.
         os.posix_fallocate(shared.fd, 0, size)

@@ -248,3 +248,28 @@ def test_sweep_spares_those_of_whom_it_cannot_tell(
             process_start_time(os.getpid())
         assert sweep() == []
     assert sweep() == [f"zcrx-emu.{dead}.0"]
+
+
+_HUGE_MAPPING = """
+from emu.runtime.segment import create_segment
+size = 4 << 20
+mapped = create_segment(size).map()
+for at in range(0, size, 4096):
+    mapped[at] = 1
+text = open("/proc/self/smaps").read()
+of_it = text[text.index("/dev/shm/zcrx-emu"):]
+print(next(line.split()[1] for line in of_it.splitlines() if line.startswith("ShmemPmdMapped")))
+"""
+
+
+@pytest.mark.parametrize(("mode", "gives"), [("never", False), ("advise", True), ("always", True)])
+def test_huge_pages_are_taken_where_the_mount_gives_them(mode: str, gives: bool) -> None:
+    def in_a_mount_of_its_own(then: str) -> list[str]:
+        mount = f"mount -t tmpfs -o huge={mode} tmpfs {SHM_DIR} && {then}"
+        return ["unshare", "--mount", "sh", "-c", mount]
+
+    if subprocess.run(in_a_mount_of_its_own("true"), capture_output=True, check=False).returncode:
+        pytest.skip(f"a tmpfs with huge={mode} cannot be mounted here")
+    command = [*in_a_mount_of_its_own(f'exec "{sys.executable}" -c "$0"'), _HUGE_MAPPING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (int(done.stdout) > 0) is gives
