@@ -14,7 +14,7 @@
 #ifndef ZCRX_SIM_ENGINE_H
 #define ZCRX_SIM_ENGINE_H
 
-#include "fiber.h"
+#include "finding.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,7 +22,6 @@
 #define SIM_ACTORS_MAX 8U
 #define SIM_STEPS_MAX 8192U /* of an execution; more is taken for one that does not end */
 #define SIM_STORES_MAX 16384U
-#define SIM_WORDS 160U
 
 enum sim_memory {
 	SIM_SC, /* a load sees the last store */
@@ -31,17 +30,6 @@ enum sim_memory {
 };
 
 enum sim_kind { SIM_LOAD, SIM_STORE, SIM_RMW, SIM_FENCE, SIM_SLEEP, SIM_WAKE, SIM_DRAIN };
-
-enum sim_finding_kind {
-	SIM_NOTHING,
-	SIM_WRONG, /* the scenario says so: a verdict, a count, an invariant at the end */
-	SIM_RACE, /* plain accesses that nothing orders */
-	SIM_DEADLOCK, /* everybody waits */
-	SIM_LOST_WAKEUP, /* somebody sleeps although what it waits for is there */
-	SIM_LIVELOCK, /* an execution of too many steps */
-	SIM_ASSERT, /* an assertion of the code failed */
-	SIM_CRASH, /* the code did what the machine forbids */
-};
 
 /* What is done at one step. */
 struct sim_event {
@@ -55,14 +43,6 @@ struct sim_event {
 	uint32_t offset; /* of the word in shared memory */
 	uint64_t before, after; /* the value read, and the one written */
 	const void *place; /* in the code */
-};
-
-struct sim_finding {
-	enum sim_finding_kind kind;
-	uint32_t actor;
-	char text[SIM_WORDS];
-	const void *place; /* of a plain access in a race, else NULL: the last step has it */
-	const void *other_place; /* of the plain access that it races with, or NULL */
 };
 
 struct sim_engine;
@@ -91,7 +71,6 @@ struct sim_range {
 struct sim_setup {
 	enum sim_memory memory;
 	uint32_t actors;
-	const char *const *names;
 	void *shared; /* what all actors share … */
 	uint32_t shared_size;
 	void *whole; /* … inside of what is put back before each execution */
@@ -107,7 +86,7 @@ struct sim_setup {
 	/* An actor touches a shared word, atomically or not, at this very moment; or NULL. */
 	void (*access)(void *context, uint32_t actor, const struct sim_access *access);
 	void (*act)(void *context, uint32_t actor); /* an actor's life */
-	void (*judge)(void *context); /* all have ended: sim_fail() if something is wrong */
+	void (*judge)(void *context); /* all have ended: sim_fail() says what is wrong */
 	void *context;
 };
 
@@ -117,9 +96,6 @@ void sim_close(struct sim_engine *engine);
 /* One execution; true if nothing was found. */
 bool sim_execute(struct sim_engine *engine, struct sim_chooser *chooser);
 
-/* From inside an actor or the judge: something is wrong. Does not return in an actor. */
-__attribute__((format(printf, 2, 3))) void sim_fail(enum sim_finding_kind kind, const char *format,
-						    ...);
 /* Does an actor that slept find what it waits for, though nobody woke it? See SIM_LOST_WAKEUP. */
 bool sim_was_left_asleep(void);
 

@@ -14,9 +14,10 @@
 #define _GNU_SOURCE
 #include "ondemand/usage.h"
 #include "explore.h"
+#include "invariants.h"
+#include "words.h"
 #include "world.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -169,22 +170,11 @@ static void do_first_again(struct search *search)
 
 /* ---- the fewest switches ---------------------------------------------------------------- */
 
-/* The same mistake, whichever buffer or index shows it: words but for their numbers. */
+/* The same mistake, whichever buffer or index shows it. */
 static bool is_same(const struct sim_finding *one, const struct sim_finding *other)
 {
-	const char *a = one->text, *b = other->text;
-
-	while (*a && *b) {
-		while (isdigit((unsigned char)*a))
-			a++;
-		while (isdigit((unsigned char)*b))
-			b++;
-		if (*a != *b)
-			return false;
-		a += *a != '\0';
-		b += *b != '\0';
-	}
-	return one->kind == other->kind && *a == *b;
+	return sim_is_same(one, other) &&
+	       words_at(world, one->offset).name == words_at(world, other->offset).name;
 }
 
 /* The same mistake with fewer preemptions; how long the schedule is, 0: none. */
@@ -217,8 +207,10 @@ static uint32_t shorten(struct search *search, const struct sim_finding *finding
 
 /* ---- what came of it -------------------------------------------------------------------- */
 
-static const char *const finding_words[] = {
-	"nothing", "wrong", "race", "deadlock", "lost-wakeup", "livelock", "assertion", "crash",
+static const char *const finding_words[SIM_KIND_COUNT] = {
+#define SIM_KIND_WORD(name, word) word,
+	SIM_KINDS(SIM_KIND_WORD)
+#undef SIM_KIND_WORD
 };
 static const char *const kind_words[] = {"load",  "store", "exchange", "fence",
 					 "sleep", "wake",  "drain"};
@@ -230,17 +222,22 @@ static uint64_t offset_of(const void *place)
 	return place ? (uint64_t)((const char *)place - &__executable_start) : 0;
 }
 
+static void put_word(uint32_t offset)
+{
+	printf("\tword=");
+	words_print(stdout, words_at(world, offset));
+}
+
 static void put_event(const struct sim_engine *engine, uint32_t step)
 {
 	const struct sim_event *event = sim_event(engine, step);
-	bool drains = event->actor >= world->actor_count;
-	uint32_t actor = drains ? event->actor - world->actor_count : event->actor;
-	char name[64];
+	uint32_t actors = world->scenario.actor_count;
+	bool drains = event->actor >= actors;
 
-	world_name(world, event->offset, name, sizeof(name));
-	printf("step\tactor=%u\tkind=%s\torder=%s\tword=%s\toffset=%d", actor,
-	       kind_words[event->kind], event->order <= 5 ? order_words[event->order] : "?", name,
-	       (int)event->offset);
+	printf("step\tactor=%u\tkind=%s\torder=%s", event->actor - (drains ? actors : 0),
+	       kind_words[event->kind], event->order <= 5 ? order_words[event->order] : "?");
+	put_word(event->offset);
+	printf("\toffset=%d", (int)event->offset);
 	printf("\tbefore=%" PRIu64 "\tafter=%" PRIu64 "\tchanged=%d\tchoice=%u\tchoices=%u",
 	       event->before, event->after, event->changed, event->choice, event->choices);
 	printf("\tplace=%" PRIu64 "\n", offset_of(event->place));
@@ -262,26 +259,6 @@ static void put_events(const struct search *search)
 		put_event(search->engine, i);
 }
 
-/* A finding's words, with names in the place of offsets. */
-static void put_words(const char *text)
-{
-	static const char marker[] = "shared offset ";
-
-	while (*text) {
-		if (strncmp(text, marker, sizeof(marker) - 1) == 0) {
-			char name[64], *end;
-
-			world_name(world, (uint32_t)strtoul(text + sizeof(marker) - 1, &end, 10),
-				   name, sizeof(name));
-			printf("%s", name);
-			text = end;
-			continue;
-		}
-		putchar((unsigned char)*text < ' ' ? ' ' : *text);
-		text++;
-	}
-}
-
 /* A store that reaches memory out of a buffer is nobody's turn. */
 static uint32_t count_switches(const struct sim_engine *engine)
 {
@@ -299,12 +276,13 @@ static uint32_t count_switches(const struct sim_engine *engine)
 }
 
 /* Without steps: its schedule does not show it again. */
-static void put_words_of(const struct search *search, const struct sim_finding *finding,
-			 const struct explore_step *steps, uint32_t count)
+static void put_summary(const struct search *search, const struct sim_finding *finding,
+			const struct explore_step *steps, uint32_t count)
 {
-	printf("finding\tkind=%s\tactor=%d\ttext=", finding_words[finding->kind],
+	printf("finding\tkind=%s\tactor=%d", finding_words[sim_kind_of(finding->found)],
 	       finding->actor == UINT32_MAX ? -1 : (int)finding->actor);
-	put_words(finding->text);
+	sim_print_finding(stdout, finding);
+	put_word(finding->offset);
 	printf("\tshows_again=%d\tplace=%" PRIu64 "\tother_place=%" PRIu64, steps != NULL,
 	       offset_of(finding->place), offset_of(finding->other_place));
 	printf("\tswitches=%u\thash=%016" PRIx64, count_switches(search->engine),
@@ -317,7 +295,7 @@ static void put_finding(const struct search *search, const struct explore_step *
 			uint32_t count)
 {
 	put_events(search);
-	put_words_of(search, sim_finding(search->engine), steps, count);
+	put_summary(search, sim_finding(search->engine), steps, count);
 }
 
 static void put_end(const struct search *search, bool found)
@@ -350,7 +328,7 @@ static void explain(struct search *search)
 	sim_execute(search->engine, &replay.chooser);
 	if (!is_same(sim_finding(search->engine), &finding)) {
 		/* What was seen was seen, though its schedule shows something else by now. */
-		put_words_of(search, &finding, NULL, 0);
+		put_summary(search, &finding, NULL, 0);
 		return;
 	}
 	put_finding(search, steps, count);
@@ -380,7 +358,7 @@ static void __attribute__((noreturn)) end_here(void)
  */
 static void on_crash(int number)
 {
-	sim_fail(SIM_CRASH, "the code crashed: signal %d", number);
+	sim_fail(SIGNAL, (uint64_t)number);
 	end_here();
 }
 
@@ -393,7 +371,7 @@ static void on_tick(int number)
 	(void)number;
 	if (!watched->engine) {
 		if (same++ > 0)
-			sim_fail(SIM_LIVELOCK, "it does not come to an end");
+			sim_fail(NO_END);
 		return;
 	}
 	same = executions == executions_before && sim_trace_hash(watched->engine) == hash_before ?
@@ -404,7 +382,7 @@ static void on_tick(int number)
 	if (same < 2)
 		return;
 	same = 0;
-	sim_fail(SIM_LIVELOCK, "it goes on and on without a step: it never yields");
+	sim_fail(NEVER_YIELDS);
 	end_here();
 }
 
@@ -414,10 +392,12 @@ void __assert_fail(const char *what, const char *file, unsigned int line, const 
 /* In the place of the C library's: a failed assertion ends the execution, not the search. */
 void __assert_fail(const char *what, const char *file, unsigned int line, const char *function)
 {
-	const char *name = strrchr(file, '/');
-
-	sim_fail(SIM_ASSERT, "%s:%u: %s: assertion failed: %s", name ? name + 1 : file, line,
-		 function, what);
+	sim_report((struct sim_finding){
+		.found = SIM_FOUND_ASSERTION,
+		.offset = UINT32_MAX,
+		.numbers = {line},
+		.quote = {file, function, what},
+	});
 	end_here();
 }
 
@@ -449,33 +429,41 @@ static enum sim_memory memory_of(const char *word)
 	return SIM_C11;
 }
 
+static void __attribute__((noreturn)) refuse(struct world_refusal refusal)
+{
+	static const char *const names[] = {"NOTHING",
+#define WORLD_REFUSED_NAME(name) #name,
+					    WORLD_REFUSALS(WORLD_REFUSED_NAME)
+#undef WORLD_REFUSED_NAME
+	};
+
+	fprintf(stderr, "refused\twhy=%s\toperation=%u\n", names[refusal.why], refusal.operation);
+	exit(2);
+}
+
 static struct sim_engine *open_engine(const char *scenario, const char *memory)
 {
-	static const char *names[SIM_ACTORS_MAX];
+	struct world_refusal refusal;
 	struct sim_engine *engine;
-	char why[256] = "no memory";
 	FILE *file = fopen(scenario, "r");
 
 	if (!file)
 		wrong_use("scenario", scenario, strerror(errno));
-	world = world_open(file, why, sizeof(why));
+	world = world_open(file, &refusal);
 	fclose(file);
 	if (!world)
-		wrong_use("scenario", scenario, why);
-	for (uint32_t i = 0; i < world->actor_count; i++)
-		names[i] = world->actors[i].name;
+		refuse(refusal);
 	engine = sim_open(&(struct sim_setup){
 		.memory = memory_of(memory),
-		.actors = world->actor_count,
-		.names = names,
+		.actors = world->scenario.actor_count,
 		.shared = world->shared,
 		.shared_size = world->shared_size,
 		.whole = world->memory,
 		.whole_size = world->memory_size,
 		.ordered = world->slots,
-		.ordered_count = world->is_honest ? 3 : 0,
+		.ordered_count = world->scenario.is_honest ? 3 : 0,
 		.begin = world_begin,
-		.access = world_access,
+		.access = invariants_check_access,
 		.act = world_act,
 		.judge = world_judge,
 		.context = world,

@@ -1,39 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the actors of a scenario are and do: the product's own functions, on an
- * instance that is laid out as in a real run. Each actor has a view of its own,
- * as each process has; what is private there is private here.
- *
- * A scenario is numbers, which emu/race/script.py makes of its text; in lines:
- *
- *	NIOVS RQ CQ GRANTS PTR-RING INDEX HONEST ACTORS
- *	OPERATIONS =NAME	for each actor, then those before (setup) and behind (end)
- *	WORD N N N		for each of its operations
- *
- * HONEST is 1 if users keep to the rings' rules: slots must be ordered.
+ * What the actors of a scenario are: the product's own functions, on an instance
+ * that is laid out as in a real run. Each actor has a view of its own, as each
+ * process has; what is private there is private here.
  */
 #ifndef ZCRX_SIM_WORLD_H
 #define ZCRX_SIM_WORLD_H
 
 #include "actors/nic_queue.h"
-#include "engine.h"
+#include "script.h"
 
-#include <stdio.h>
-
-#define WORLD_OPS_MAX 64U
-#define WORLD_NAME 24U
 #define WORLD_HAND 32U
-
-struct world_op {
-	uint8_t kind;
-	uint64_t numbers[3];
-};
-
-struct world_script {
-	char name[WORLD_NAME];
-	struct world_op ops[WORLD_OPS_MAX];
-	uint32_t count;
-};
+#define WORLD_NOBODY UINT32_MAX
 
 /* One process's view, and what it holds. */
 struct world_view {
@@ -48,11 +26,13 @@ struct world_view {
 	uint8_t doing; /* its operation */
 };
 
+static inline struct zcrx_ifq *world_ifq(struct world_view *view)
+{
+	return &view->nq.queue.ifq;
+}
+
 struct world {
-	struct zcrx_shape shape;
-	struct world_script setup, end;
-	struct world_script actors[SIM_ACTORS_MAX];
-	uint32_t actor_count;
+	struct scenario scenario;
 	/* One block: the views (setup's and end's is the last one), then what is shared. */
 	unsigned char *memory;
 	uint32_t memory_size;
@@ -61,12 +41,42 @@ struct world {
 	uint32_t shared_size;
 	struct zcrx_mapping mapping;
 	uint32_t lock_holder; /* of the refill ring, as its accesses show it */
-	bool is_honest; /* nobody writes over a slot of a ring before it is free … */
-	struct sim_range slots[3]; /* … so that these are ordered: RQEs, CQEs, grants */
+	struct sim_range slots[3]; /* RQEs, CQEs, grants: ordered, if users keep to the rules */
 };
 
-/* NULL, and a line in `why`, when there cannot be such a one. The setup has been done. */
-struct world *world_open(FILE *scenario, char *why, size_t size);
+/* X(NAME): why there cannot be such a one. emu/race/sentences.py has the words. */
+#define WORLD_REFUSALS(X)                                                      \
+	X(NO_MEMORY)                                                           \
+	X(NO_SCENARIO)                                                         \
+	X(NO_SHAPE)                                                            \
+	X(NO_OWN_DATA)                                                         \
+	/* an operation of the setup would do nothing, or less than it says */ \
+	X(NO_POOL)                                                             \
+	X(HAND_HOLDS_FEWER)                                                    \
+	X(NOTHING_TO_SEND)                                                     \
+	X(NOTHING_OPEN)                                                        \
+	X(FEWER_COMPLETIONS)                                                   \
+	X(TOOK_FEWER)                                                          \
+	X(NOT_HELD)                                                            \
+	X(RING_FULL)                                                           \
+	X(RING_EMPTY)                                                          \
+	X(FEWER_BUFFERS)                                                       \
+	X(FEWER_GRANTS)
+
+enum world_refused {
+	WORLD_REFUSED_NOTHING,
+#define WORLD_REFUSED_ENUM(name) WORLD_REFUSED_##name,
+	WORLD_REFUSALS(WORLD_REFUSED_ENUM)
+#undef WORLD_REFUSED_ENUM
+};
+
+struct world_refusal {
+	enum world_refused why;
+	uint32_t operation; /* of the setup, from 1; 0: it is about none of them */
+};
+
+/* NULL, and why, when there cannot be such a one. The setup has been done. */
+struct world *world_open(FILE *scenario, struct world_refusal *refusal);
 void world_close(struct world *world);
 
 /* What somebody else's provider lacks to be run here; true if nothing, or if there is none. */
@@ -74,11 +84,7 @@ bool world_has_usable_provider(char *why, size_t size);
 
 /* For the engine. The context is the world. */
 void world_begin(void *context);
-void world_access(void *context, uint32_t actor, const struct sim_access *access);
 void world_act(void *context, uint32_t actor);
 void world_judge(void *context);
-
-/* What is known of a shared offset: "user references of niov 3". */
-void world_name(const struct world *world, uint32_t offset, char *text, size_t size);
 
 #endif /* ZCRX_SIM_WORLD_H */

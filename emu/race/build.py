@@ -1,6 +1,6 @@
 """Building the simulation: the core's sources once more, with a call before each access.
 
-The calls are those that compilers make for a thread sanitizer; ``cext/sim/engine.c`` answers
+The calls are those that compilers make for a thread sanitizer; ``cext/sim/tsan.c`` answers
 them in the place of its runtime. Any C compiler that has ``-fsanitize=thread`` will do.
 """
 
@@ -41,6 +41,12 @@ _CORE = (
     "kernel/page_pool.c",
     "kernel/provider.c",
     "actors/rss.c",
+    "sim/invariants.c",
+    "sim/operations.c",
+    "sim/script.c",
+    "sim/setup.c",
+    "sim/user.c",
+    "sim/words.c",
     "sim/world.c",
 )
 #: Of these: what no scenario runs through. A seeded bug in a header need not reach it.
@@ -53,15 +59,26 @@ _BYSTANDERS = frozenset(
         "faults/nic_faults.c",
         "actors/nic_offer.c",
         "actors/rss.c",
+        "sim/script.c",
+        "sim/words.c",
     }
 )
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = (
+    "sim/access.c",
     "sim/engine.c",
+    "sim/execution.c",
     "sim/explore.c",
     "sim/fiber.c",
+    "sim/finding.c",
+    "sim/history.c",
     "sim/main.c",
+    "sim/races.c",
     "sim/state.c",
+    "sim/step.c",
+    "sim/system.c",
+    "sim/tsan.c",
+    "sim/written.c",
     "ondemand/kept.c",
 )
 #: Linked before and behind a provider of somebody else's: its data lie between.

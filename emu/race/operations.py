@@ -1,6 +1,6 @@
 """The operations that a scenario is made of, in words.
 
-``cext/sim/world.c`` does them; a test holds the two lists together.
+``cext/sim/operations.c`` and ``user.c`` do them; a test holds the two lists together.
 """
 
 from __future__ import annotations

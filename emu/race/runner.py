@@ -21,18 +21,19 @@ from emu.errors import ConfigError, EnvironmentProblem
 from emu.host.descriptors import OF_BUILD, need
 from emu.host.ending import ended_by_signals
 from emu.race.scenario import Scenario
-from emu.race.script import read_script
+from emu.race.script import Script, read_script
+from emu.race.sentences import OF_BUFFERS, finding_text, refusal_text, word_text
 from faults.near import near_to
 
-#: Words of the checks that look at where buffers are and who refers to them.
-_OF_BUFFERS = ("niov N", "a buffer was", "page-pool references", "in flight", "buffers missing")
 #: pct's depth: as many places as the simulation keeps.
 DEPTH_MAX = 8
 _SEED_MAX = 2**64 - 1
 #: Values of records that are no plain numbers.
 _FLOATS = {"seconds", "share"}
 _FLAGS = {"found", "complete", "interrupted", "repeats", "changed", "shows_again"}
-_TEXTS = {"kind", "order", "word", "text", "schedule", "hash"}
+_TEXTS = {"kind", "order", "schedule", "hash"}
+#: Those of a finding that become its sentence.
+_OF_SENTENCE = {"found", "numbers", "word", "file", "function", "text"}
 _NOT_AGAIN = (
     " (its schedule does not show it again: the provider keeps state that outlives an execution)"
 )
@@ -160,6 +161,7 @@ class Found:
     steps: tuple[TimelineStep, ...]
     place: int = 0  #: of a plain access in a race: it has no step
     other_place: int = 0  #: of the plain access that it races with
+    name: str = ""  #: of the sentence; empty in files of before, and when the program died of it
 
     @property
     def places(self) -> set[int]:
@@ -178,10 +180,7 @@ class Found:
         A buffer that is in two places, or in none, or has references that nobody holds, is what
         one wrong return looks like, in one scenario or another.
         """
-        kind, text = self.signature
-        if kind == "wrong" and any(word in text for word in _OF_BUFFERS):
-            return kind, "where buffers are"
-        return kind, text
+        return (self.kind, "where buffers are") if self.name in OF_BUFFERS else self.signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +216,32 @@ class _Answer:
         if not line.endswith("\n"):  # a program that was killed may leave half a line
             return False
         record = Record.of(line.removesuffix("\n"))
-        values = {name: _value(name, text) for name, text in record.values.items()}
         match record.event:
             case "progress":
-                self.progress = values
+                self.progress = _values(record.values)
             case "end":
-                self.end = values
+                self.end = _values(record.values)
             case "finding":
-                if not values.pop("shows_again"):
-                    values["text"] += _NOT_AGAIN
-                self.finding = values
+                self._take_finding(record.values)
             case "step":
-                self.steps.append(TimelineStep(name=self.actors[values["actor"]], **values))
+                self._take_step(record.values)
         return record.event == "progress"
+
+    def _take_finding(self, said: dict[str, str]) -> None:
+        values = _values({key: said[key] for key in said if key not in _OF_SENTENCE})
+        text = finding_text(said, self.actors)
+        if not values.pop("shows_again"):
+            text += _NOT_AGAIN
+        self.finding = values | {"name": said["found"], "text": text}
+
+    def _take_step(self, said: dict[str, str]) -> None:
+        word = word_text(said.pop("word"))
+        values = _values(said)
+        self.steps.append(TimelineStep(name=self.actors[values["actor"]], word=word, **values))
+
+
+def _values(said: dict[str, str]) -> dict[str, Any]:
+    return {name: _value(name, text) for name, text in said.items()}
 
 
 def _value(name: str, text: str) -> Any:
@@ -338,8 +350,7 @@ class Runner:
                 process.kill()  # nothing to do, unless our caller left us in the middle
         lines = said.strip().splitlines()
         if code == _WRONG_USE:
-            line = (lines or ["no message"])[-1].removeprefix("scenario: /dev/stdin: ")
-            raise ConfigError(f"{what}: {line}")
+            raise ConfigError(f"{what}: {_refusal((lines or ['no message'])[-1], script)}")
         if code < 0 and not self.is_stopped:
             answer.finding = answer.finding or {
                 "kind": "crash",
@@ -351,6 +362,17 @@ class Runner:
             }
         elif code not in (0, _FOUND) and not self.is_stopped:
             raise EnvironmentProblem(f"simulation: it ended with code {code}: {lines[-1:]}")
+
+
+def _refusal(line: str, script: Script) -> str:
+    """Why a scenario is refused: its shape, its setup, or what the program calls wrong use."""
+    record = Record.of(line)
+    match record.event:
+        case "refused":
+            return refusal_text(record.values, script.setup)
+        case "setup":
+            return f"setup: {finding_text(record.values, ())}"
+    return line
 
 
 def _found(answer: _Answer) -> Found | None:

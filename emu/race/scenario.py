@@ -1,7 +1,7 @@
 """Scenarios: who acts at the same time, on what, and what must hold at the end.
 
 A scenario is a few operations for each of a few actors. They are those of
-``cext/sim/world.c``, each a call or two of what the processes of a run call. What must hold at
+``cext/sim/operations.c``, each a call or two of what the processes of a run call. What must hold at
 the end holds for all of them: every buffer in one place, references that match, each consumed
 entry judged once, no lock left taken. Under ``end`` a scenario says what comes afterwards, by one
 actor alone, and what it expects of it.

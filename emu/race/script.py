@@ -9,7 +9,7 @@ In lines, in any order::
     end OPERATION; …                afterwards, by one
     honest                          users keep to the rings' rules: slots must be ordered
 
-It is read here alone; ``cext/sim/world.h`` has what becomes of it.
+It is read here alone; ``cext/sim/script.h`` has what becomes of it.
 """
 
 from __future__ import annotations

@@ -153,8 +153,6 @@ static void judge(void *context)
 	seen.outcomes[seen.count++] = value;
 }
 
-static const char *const names[ACTORS] = {"first", "second", "third", "fourth"};
-
 static struct sim_engine *open_engine(const struct program *program, enum sim_memory model,
 				      void (*acts)(void *, uint32_t))
 {
@@ -168,7 +166,6 @@ static struct sim_engine *open_engine(const struct program *program, enum sim_me
 	engine = sim_open(&(struct sim_setup){
 		.memory = model,
 		.actors = program->actors,
-		.names = names,
 		.shared = memory->words,
 		.shared_size = sizeof(memory->words),
 		.whole = memory,
@@ -195,7 +192,7 @@ static enum sim_finding_kind search(const struct program *program, enum sim_memo
 	do {
 		seen.executions++;
 		if (!sim_execute(engine, explore_all_chooser(all))) {
-			kind = sim_finding(engine)->kind;
+			kind = sim_kind_of(sim_finding(engine)->found);
 			break;
 		}
 	} while (explore_all_next(all));
@@ -504,7 +501,7 @@ static void sleep_or_ring(void *context, uint32_t actor)
 			return;
 		sim_syscall(SYS_futex, word_at(2), FUTEX_WAIT, value, NULL, NULL, 0);
 		if (sim_was_left_asleep() && __tsan_atomic32_load(word_at(0), ACQUIRE))
-			sim_fail(SIM_LOST_WAKEUP, "left asleep");
+			sim_fail(USER_SLEEPS);
 	}
 }
 

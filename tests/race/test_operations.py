@@ -13,7 +13,7 @@ from emu.race.operations import OPERATIONS, check_operations, split
 
 
 def test_table_is_that_of_the_simulation() -> None:
-    source = (core_sources() / "sim" / "world.c").read_text()
+    source = (core_sources() / "sim" / "script.h").read_text()
     assert re.findall(r'X\(\w+, "([a-z-]+)"\)', source) == list(OPERATIONS)
 
 
