@@ -1,9 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 #include "completion.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define SQ_CQ_OVERFLOW (1U << 1)
+#define CQE_F_SKIP (1U << 5)
+
+int zcrx_lib_cq_set(struct zcrx_emu *emu, const struct zcrx_lib_cq *cq)
+{
+	uint32_t least = zcrx_lib_is_mixed(emu) ? 2 : 1;
+
+	if (!zcrx_is_power_of_two(cq->entries) || cq->entries < least)
+		return zcrx_lib_refuse(emu, -EINVAL, "entries: %u; a power of two from %u on",
+				       cq->entries, least);
+	emu->cq = *cq;
+	emu->cq.entry_size = zcrx_lib_is_mixed(emu) ? 16 : 32;
+	/* Nobody else writes it: where the program put it is where we go on. */
+	emu->cq.cached_tail = zcrx_lib_window_load(&cq->tail, 0, 0);
+	emu->cq.cached_head = zcrx_lib_window_load(&cq->head, 0, 0);
+	return 0;
+}
+
+static struct zcrx_lib_window word_of(struct zcrx_emu *emu, uint64_t at)
+{
+	if (!at)
+		return zcrx_lib_window_on(NULL);
+	return zcrx_lib_window_of(&emu->memory, at, sizeof(uint32_t));
+}
+
+static bool is_there(struct zcrx_emu *emu, uint64_t at, uint64_t size, uint32_t alignment)
+{
+	const struct zcrx_emu_memory *memory = &emu->memory;
+	uint64_t page = at / ZCRX_LIB_PAGE * ZCRX_LIB_PAGE;
+	uint32_t word;
+
+	if (at % alignment || size == 0 || at + size < at ||
+	    memory->read(memory->context, &word, at, sizeof(word)))
+		return false;
+	return !memory->pin || memory->pin(memory->context, page, at + size - page) == 0;
+}
+
+int zcrx_lib_cq_set_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq)
+{
+	const uint64_t size = (uint64_t)cq->entries * (zcrx_lib_is_mixed(emu) ? 16 : 32);
+
+	if (cq->reserved)
+		return zcrx_lib_refuse(emu, -EINVAL, "reserved: must be 0");
+	if (!is_there(emu, cq->head, 4, 4) || !is_there(emu, cq->tail, 4, 4) ||
+	    (cq->sq_flags && !is_there(emu, cq->sq_flags, 4, 4)) ||
+	    !is_there(emu, cq->cqes, size, 8))
+		return zcrx_lib_refuse(emu, -EFAULT,
+				       "head 0x%llx, tail 0x%llx, cqes 0x%llx, %u entries: not all "
+				       "memory that may be written",
+				       (unsigned long long)cq->head, (unsigned long long)cq->tail,
+				       (unsigned long long)cq->cqes, cq->entries);
+	return zcrx_lib_cq_set(emu,
+			       &(struct zcrx_lib_cq){
+				       .head = word_of(emu, cq->head),
+				       .tail = word_of(emu, cq->tail),
+				       .cqes = zcrx_lib_window_of(&emu->memory, cq->cqes, size),
+				       .sq_flags = word_of(emu, cq->sq_flags),
+				       .entries = cq->entries,
+			       });
+}
 
 void zcrx_lib_cq_check(struct zcrx_emu *emu)
 {
@@ -12,8 +72,7 @@ void zcrx_lib_cq_check(struct zcrx_emu *emu)
 
 	if (emu->cq.entries == 0 || emu->is_head_reported || !zcrx_lib_checks(emu))
 		return;
-	/* Relaxed: only looked at. */
-	head = shm_load_relaxed_u32(emu->cq.head, POINT_CQ_HEAD_LOAD);
+	head = zcrx_lib_window_load(&emu->cq.head, 0, emu->cq.cached_head);
 	if (emu->cq.cached_tail - head <= emu->cq.entries)
 		return;
 	emu->is_head_reported = true;
@@ -22,11 +81,62 @@ void zcrx_lib_cq_check(struct zcrx_emu *emu)
 			head, emu->cq.cached_tail);
 }
 
-static bool has_room(struct zcrx_emu *emu)
+/* ---- entries ---------------------------------------------------------------------------- */
+
+/*
+ * A head that is not within one ring behind our tail makes no sense, and is taken as
+ * "nothing was read yet".
+ */
+static bool has_entries(struct zcrx_lib_cq *cq, uint32_t wanted)
 {
-	if (emu->cq.entries == 0)
+	uint32_t used = cq->cached_tail - cq->cached_head;
+
+	if (cq->entries - used < wanted) {
+		uint32_t head = zcrx_lib_window_load(&cq->head, 0, cq->cached_head);
+
+		if (cq->cached_tail - head > cq->entries)
+			return false;
+		cq->cached_head = head;
+		used = cq->cached_tail - head;
+	}
+	return cq->entries - used >= wanted;
+}
+
+/* Words of one entry or two in a row. False: the queue's memory is gone. */
+static bool put(struct zcrx_lib_cq *cq, const uint64_t *words, uint32_t count)
+{
+	uint32_t slot = cq->cached_tail & (cq->entries - 1);
+	uint32_t entries = count * (uint32_t)sizeof(*words) / cq->entry_size;
+
+	if (!zcrx_lib_window_write(&cq->cqes, (uint64_t)slot * cq->entry_size, words, count))
+		return false;
+	cq->cached_tail += entries;
+	return zcrx_lib_window_store(&cq->tail, 0, cq->cached_tail);
+}
+
+/* The last slot of a ring of mixed sizes holds no half of a large entry: it is skipped. */
+static bool skip_to_start(struct zcrx_lib_cq *cq)
+{
+	static const uint64_t skipped[2] = {0, (uint64_t)CQE_F_SKIP << 32};
+
+	if (((cq->cached_tail + 1) & (cq->entries - 1)) != 0)
+		return true;
+	return has_entries(cq, 1) && put(cq, skipped, 2);
+}
+
+static uint32_t entries_of(const struct zcrx_lib_cq *cq, uint32_t flags)
+{
+	return cq->entry_size == 16 && flags & CQE_F_32 ? 2 : 1;
+}
+
+static bool has_room(struct zcrx_emu *emu, uint32_t flags)
+{
+	struct zcrx_lib_cq *cq = &emu->cq;
+	uint32_t wanted = entries_of(cq, flags);
+
+	if (cq->entries == 0)
 		return emu->options.on_cqe != NULL;
-	if (zcrx_cq_room(&emu->cq, 1))
+	if ((wanted == 1 || skip_to_start(cq)) && has_entries(cq, wanted))
 		return true;
 	zcrx_lib_cq_check(emu);
 	return false;
@@ -34,22 +144,24 @@ static bool has_room(struct zcrx_emu *emu)
 
 static bool post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 {
+	struct zcrx_lib_cq *cq = &emu->cq;
+	const uint64_t words[4] = {cqe->user_data, (uint64_t)cqe->flags << 32 | (uint32_t)cqe->res,
+				   cqe->off, 0};
 	bool is_taken;
 
-	if (emu->cq.entries == 0) {
-		emu->is_posting = true;
-		is_taken = emu->options.on_cqe(emu->options.context, cqe) == 0;
-		emu->is_posting = false;
-		return is_taken;
-	}
-	zcrx_cq_put(&emu->cq, cqe->user_data, cqe->res, cqe->flags, cqe->off);
-	zcrx_cq_publish(&emu->cq);
-	return true;
+	if (cq->entries)
+		return put(cq, words, entries_of(cq, cqe->flags) * cq->entry_size / 8);
+	emu->is_posting = true;
+	is_taken = emu->options.on_cqe(emu->options.context, cqe) == 0;
+	emu->is_posting = false;
+	return is_taken;
 }
+
+/* ---- those of data, and those that wait ------------------------------------------------- */
 
 bool zcrx_lib_cq_has_room(struct zcrx_emu *emu)
 {
-	return emu->waiting_count == 0 && has_room(emu);
+	return emu->waiting_count == 0 && has_room(emu, zcrx_lib_is_mixed(emu) ? CQE_F_32 : 0);
 }
 
 bool zcrx_lib_cq_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
@@ -57,17 +169,15 @@ bool zcrx_lib_cq_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 	return post(emu, cqe);
 }
 
-/* Ordering: the program's load of the flags needs none, as with the kernel. */
 static void tell_waiting(struct zcrx_emu *emu)
 {
-	shm_u32 *flags = (shm_u32 *)(void *)emu->sq_flags;
+	const struct zcrx_lib_window *flags = &emu->cq.sq_flags;
 	uint32_t now;
 
-	if (!flags)
+	if (!zcrx_lib_window_is_open(flags))
 		return;
-	now = shm_load_relaxed_u32(flags, POINT_COUNTER) & ~SQ_CQ_OVERFLOW;
-	shm_store_relaxed_u32(flags, now | (emu->waiting_count ? SQ_CQ_OVERFLOW : 0),
-			      POINT_COUNTER);
+	now = zcrx_lib_window_load(flags, 0, 0) & ~SQ_CQ_OVERFLOW;
+	zcrx_lib_window_store(flags, 0, now | (emu->waiting_count ? SQ_CQ_OVERFLOW : 0));
 }
 
 uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
@@ -76,7 +186,7 @@ uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 
 	if (count == 0)
 		return 0;
-	while (done < count && has_room(emu)) {
+	while (done < count && has_room(emu, 0)) {
 		/* A callback may add others, for the next step: the array may move. */
 		struct zcrx_emu_cqe cqe = emu->waiting[done];
 
@@ -95,7 +205,7 @@ void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res
 	struct zcrx_emu_cqe cqe = {.user_data = user_data, .res = res};
 
 	/* What a callback causes comes after it, not within it. */
-	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu) && post(emu, &cqe))
+	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu, 0) && post(emu, &cqe))
 		return;
 	if (emu->waiting_count == emu->waiting_capacity) {
 		uint32_t capacity = emu->waiting_capacity ? 2 * emu->waiting_capacity : 8;

@@ -9,6 +9,11 @@
 
 #include "instance.h"
 
+#define CQE_F_32 (1U << 15)
+
+/* The queue is the program's from now on. 0 or -errno. */
+int zcrx_lib_cq_set(struct zcrx_emu *emu, const struct zcrx_lib_cq *cq);
+int zcrx_lib_cq_set_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq);
 /* Is there room for one of data? False while others wait. */
 bool zcrx_lib_cq_has_room(struct zcrx_emu *emu);
 /* One of data; there is room. False: the callback had none. */

@@ -166,9 +166,8 @@ void *zcrx_emu_mmap(struct zcrx_emu *emu, size_t size, uint64_t offset)
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
 		const struct zcrx_lib_ifq *queue = emu->ifqs[id];
 
-		if (queue->mmap_offset && queue->mmap_offset == offset &&
-		    size <= queue->region_size)
-			found = queue->region;
+		if (queue->made && queue->mmap_offset == offset && size <= queue->region_size)
+			found = queue->made;
 	}
 	if (!found)
 		zcrx_lib_refuse(emu, -EINVAL, "offset 0x%llx, size %zu: no such region",
@@ -183,23 +182,24 @@ int zcrx_emu_set_cq(struct zcrx_emu *emu, const struct zcrx_emu_cq *cq)
 
 	if (result)
 		return result;
-	if (!zcrx_is_power_of_two(cq->entries) || !cq->head || !cq->tail || !cq->cqes)
+	if (!cq->head || !cq->tail || !cq->cqes)
 		return leave_kernel(
-			emu, zcrx_lib_refuse(emu, -EINVAL,
-					     "entries: %u; a power of two, and head, tail and cqes",
-					     cq->entries));
-	emu->cq = (struct zcrx_cq){
-		.head = (shm_u32 *)(void *)cq->head,
-		.tail = (shm_u32 *)(void *)cq->tail,
-		.cqes = cq->cqes,
-		.entries = cq->entries,
-		.mask = cq->entries - 1,
-	};
-	/* Nobody else writes it: where the program put it is where we go on. */
-	emu->cq.cached_tail = shm_load_relaxed_u32(emu->cq.tail, POINT_CQ_TAIL_LOAD);
-	emu->cq.cached_head = shm_load_relaxed_u32(emu->cq.head, POINT_CQ_HEAD_LOAD);
-	emu->sq_flags = cq->sq_flags;
-	return leave_kernel(emu, 0);
+			emu, zcrx_lib_refuse(emu, -EINVAL, "head, tail, cqes: none may be NULL"));
+	return leave_kernel(
+		emu, zcrx_lib_cq_set(emu, &(struct zcrx_lib_cq){
+						  .head = zcrx_lib_window_on(cq->head),
+						  .tail = zcrx_lib_window_on(cq->tail),
+						  .cqes = zcrx_lib_window_on(cq->cqes),
+						  .sq_flags = zcrx_lib_window_on(cq->sq_flags),
+						  .entries = cq->entries,
+					  }));
+}
+
+int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, zcrx_lib_cq_set_at(emu, cq));
 }
 
 /* ---- receiving ----------------------------------------------------------------------- */

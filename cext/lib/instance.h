@@ -11,6 +11,7 @@
 #include "kernel/provider.h"
 #include "ledger.h"
 #include "level.h"
+#include "window.h"
 #include "wire/rng.h"
 
 #define ZCRX_LIB_PAGE 4096U
@@ -36,26 +37,39 @@ struct zcrx_lib_ifq {
 	bool is_nodev;
 	struct zcrx_ifq ifq;
 	struct zcrx_area area; /* its bytes are NULL where they are not mapped here */
-	uint64_t area_at; /* in the program */
+	struct zcrx_lib_window bytes; /* the same */
 	/*
 	 * The refill ring: the program's, and the copy that the provider judges. Each look
 	 * copies what is new, once: so provider and ledger have seen the same bytes, whatever
 	 * the program writes meanwhile and wherever its memory is.
 	 */
-	uint64_t region_at; /* in the program; 0: ours, of which it is told an offset */
+	struct zcrx_lib_window region;
 	uint64_t region_size;
+	uint8_t *made; /* by us, which the program is told an offset of; NULL: it is its own */
 	uint64_t mmap_offset;
-	uint8_t *region; /* NULL where it is not mapped here */
 	uint32_t head; /* as published */
 	uint32_t last_tail; /* as last seen */
 	uint32_t last_available;
-	uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
+	_Alignas(uint64_t)
+		uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
 	shm_u32 copy_head, copy_tail;
 	struct zcrx_trace trace;
 	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
 	struct zcrx_lib_open open;
 	struct zcrx_lib_ledger ledger;
 	void *memory; /* what the pieces of the kernel's side lie in */
+};
+
+/* The completion queue, the program's. */
+struct zcrx_lib_cq {
+	struct zcrx_lib_window head; /* the program's to write: anything may stand there */
+	struct zcrx_lib_window tail; /* ours to publish */
+	struct zcrx_lib_window cqes;
+	struct zcrx_lib_window sq_flags; /* not open: none */
+	uint32_t entries; /* 0: no queue was set */
+	uint32_t entry_size; /* 32 bytes; 16 in a ring of mixed sizes */
+	uint32_t cached_head;
+	uint32_t cached_tail; /* private: never read back */
 };
 
 struct zcrx_lib_flow;
@@ -72,8 +86,7 @@ struct zcrx_emu {
 	char why[256];
 	struct zcrx_lib_ifq *ifqs[ZCRX_LIB_IFQS_MAX]; /* by id */
 	uint32_t ifq_count;
-	struct zcrx_cq cq; /* no entries: none was set */
-	uint32_t *sq_flags;
+	struct zcrx_lib_cq cq;
 	bool is_head_reported;
 	struct zcrx_emu_cqe *waiting; /* completions that found no room */
 	uint32_t waiting_count, waiting_capacity;
@@ -98,6 +111,12 @@ int zcrx_lib_refuse(struct zcrx_emu *emu, int error, const char *format, ...)
 static inline bool zcrx_lib_checks(const struct zcrx_emu *emu)
 {
 	return !(emu->options.flags & ZCRX_EMU_NO_CHECK);
+}
+
+/* Completions have 16 bytes, and those of data 32: IORING_CQE_F_32 says which. */
+static inline bool zcrx_lib_is_mixed(const struct zcrx_emu *emu)
+{
+	return !(emu->options.ring_flags & IORING_SETUP_CQE32);
 }
 
 /* NULL if there is none. */

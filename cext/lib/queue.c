@@ -8,58 +8,15 @@
 
 /* ---- the program's ring ------------------------------------------------------------- */
 
-static shm_u32 *word_at(const struct zcrx_lib_ifq *queue, uint32_t at)
-{
-	return (shm_u32 *)(void *)(queue->region + at);
-}
-
-/* Ordering: pairs with the release in zcrx_rq_user_publish(), or the program's own. */
-static uint32_t load_word(const struct zcrx_lib_ifq *queue, uint32_t at)
-{
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
-	uint32_t value = 0;
-
-	if (queue->region)
-		return shm_load_acquire_u32(word_at(queue, at), POINT_RQ_TAIL_LOAD);
-	/* A program that took its ring away has nothing in it. */
-	if (memory->read(memory->context, &value, queue->region_at + at, sizeof(value)))
-		return queue->last_tail;
-	return value;
-}
-
-/* Ordering: pairs with the acquire in zcrx_rq_user_room(), or the program's own. */
-static void store_head(struct zcrx_lib_ifq *queue)
-{
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
-
-	memcpy(queue->header, &queue->head, sizeof(queue->head));
-	if (queue->region)
-		shm_store_release_u32(word_at(queue, 0), queue->head, POINT_RQ_HEAD_STORE);
-	else
-		memory->write(memory->context, queue->region_at, &queue->head, sizeof(queue->head));
-}
-
 /* `count` entries from the slot on, which do not wrap. */
 static void copy_slots(struct zcrx_lib_ifq *queue, uint32_t slot, uint32_t count)
 {
 	uint32_t at = queue->emu->level->rqes_at + slot * (uint32_t)sizeof(struct zcrx_rqe_slot);
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
 	struct zcrx_rqe_slot *to = &queue->ifq.rq.rqes[slot];
 
-	if (!queue->region) {
-		memory->read(memory->context, to, queue->region_at + at, count * sizeof(*to));
-		return;
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		struct zcrx_rqe_slot *from =
-			(struct zcrx_rqe_slot *)(void *)(queue->region + at) + i;
-
-		shm_store_relaxed_u64(&to[i].off, shm_load_relaxed_u64(&from->off, POINT_RQE_LOAD),
-				      POINT_RQE_STORE);
-		shm_store_relaxed_u64(&to[i].len_pad,
-				      shm_load_relaxed_u64(&from->len_pad, POINT_RQE_LOAD),
-				      POINT_RQE_STORE);
-	}
+	/* Nobody but the provider reads the copy, later. Where the ring is gone it stays. */
+	zcrx_lib_window_read(&queue->region, at, (uint64_t *)(void *)to,
+			     count * (uint32_t)(sizeof(*to) / sizeof(uint64_t)));
 }
 
 static void check_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
@@ -88,18 +45,17 @@ static void check_header(struct zcrx_lib_ifq *queue)
 {
 	struct zcrx_emu_report report = {.zcrx_id = queue->id};
 	struct zcrx_lib_reports *reports = &queue->emu->reports;
-	uint32_t tail_at = queue->emu->level->tail_at;
+	uint32_t tail_at = queue->emu->level->tail_at, rqes_at = queue->emu->level->rqes_at;
+	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
 
-	if (!queue->region)
+	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
 		return;
-	for (uint32_t at = 0; at < queue->emu->level->rqes_at; at += sizeof(uint32_t)) {
+	for (uint32_t at = 0; at < rqes_at; at += sizeof(uint32_t)) {
 		uint32_t now, before;
 
-		if (at == tail_at)
-			continue;
-		now = shm_load_relaxed_u32(word_at(queue, at), POINT_RQ_HEAD_LOAD);
+		memcpy(&now, (uint8_t *)words + at, sizeof(now));
 		memcpy(&before, queue->header + at, sizeof(before));
-		if (now == before)
+		if (at == tail_at || now == before)
 			continue;
 		report.kind = at ? ZCRX_EMU_HEADER_WRITTEN : ZCRX_EMU_HEAD_WRITTEN;
 		if (at == 0)
@@ -109,7 +65,7 @@ static void check_header(struct zcrx_lib_ifq *queue)
 			zcrx_lib_report(reports, &report,
 					"0x%x was written at byte %u of the ring, where nothing "
 					"is: the tail is at %u, entries begin at %u",
-					now, at, tail_at, queue->emu->level->rqes_at);
+					now, at, tail_at, rqes_at);
 		/* Said once for each value. */
 		memcpy(queue->header + at, &now, sizeof(now));
 	}
@@ -154,25 +110,19 @@ static void look(struct zcrx_lib_ifq *queue)
 	look_for(queue, ZCRX_LIB_LOOK_MAX);
 }
 
+static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	return (uint64_t)niov << queue->area.niov_shift;
+}
+
 static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
 	const struct zcrx_emu_options *options = &queue->emu->options;
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
-	uint32_t size = (uint32_t)1 << queue->area.niov_shift;
-	uint8_t byte = options->poison ? options->poison : POISON_DEFAULT;
-	uint8_t bytes[ZCRX_LIB_PAGE];
 
-	if (options->flags & ZCRX_EMU_NO_POISON)
-		return;
-	if (queue->area.bytes) {
-		memset(zcrx_area_niov(&queue->area, niov), byte, size);
-		return;
-	}
-	memset(bytes, byte, sizeof(bytes));
-	for (uint32_t at = 0; at < size; at += ZCRX_LIB_PAGE)
-		memory->write(memory->context,
-			      queue->area_at + ((uint64_t)niov << queue->area.niov_shift) + at,
-			      bytes, sizeof(bytes));
+	if (!(options->flags & ZCRX_EMU_NO_POISON))
+		zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov),
+				    options->poison ? options->poison : POISON_DEFAULT,
+				    (uint32_t)1 << queue->area.niov_shift);
 }
 
 /* What the provider made of what it was shown. */
@@ -197,7 +147,8 @@ static void settle(struct zcrx_lib_ifq *queue)
 	queue->trace.count = 0;
 	if (shm_load_relaxed_u32(&queue->copy_head, POINT_RQ_HEAD_LOAD) == rq->cached_head) {
 		queue->head = rq->cached_head;
-		store_head(queue);
+		memcpy(queue->header, &queue->head, sizeof(queue->head));
+		zcrx_lib_window_store(&queue->region, 0, queue->head);
 	}
 }
 
@@ -205,27 +156,22 @@ static void settle(struct zcrx_lib_ifq *queue)
 
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
 {
-	return load_word(queue, queue->emu->level->tail_at);
+	/* A program that took its ring away has nothing new in it. */
+	return zcrx_lib_window_load(&queue->region, queue->emu->level->tail_at, queue->last_tail);
 }
 
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)
 {
 	const struct zcrx_lib_level *level = queue->emu->level;
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
-	int error;
+	uint64_t *header = (uint64_t *)(void *)queue->header;
+	uint32_t words = level->rqes_at / (uint32_t)sizeof(*header);
+	bool is_done = level->zeroes_header ?
+			       zcrx_lib_window_write(&queue->region, 0, header, words) :
+			       zcrx_lib_window_read(&queue->region, 0, header, words);
 
-	if (level->zeroes_header) {
-		if (queue->region)
-			memset(queue->region, 0, level->rqes_at);
-		else if ((error = memory->write(memory->context, queue->region_at, queue->header,
-						level->rqes_at)))
-			return error;
-	} else if (queue->region) {
-		memcpy(queue->header, queue->region, level->rqes_at);
-	}
 	/* Garbage that a level leaves in the header is judged; it is no entry written too much. */
 	queue->last_tail = zcrx_lib_queue_tail(queue);
-	return 0;
+	return is_done ? 0 : -EFAULT;
 }
 
 int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
@@ -297,15 +243,9 @@ int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue)
 int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
 			uint32_t size)
 {
-	const struct zcrx_emu_memory *memory = &queue->emu->memory;
-
-	if (!queue->area.bytes)
-		return memory->write(memory->context,
-				     queue->area_at + ((uint64_t)niov << queue->area.niov_shift) +
-					     at,
-				     bytes, size);
-	memcpy(zcrx_area_niov(&queue->area, niov) + at, bytes, size);
-	return 0;
+	return zcrx_lib_window_put(&queue->bytes, offset_of(queue, niov) + at, bytes, size) ?
+		       0 :
+		       -EFAULT;
 }
 
 void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue)

@@ -14,7 +14,6 @@
 
 #define FLOW_BUCKETS 256U
 #define CQE_F_MORE (1U << 1)
-#define CQE_F_32 (1U << 15)
 
 /* What waits: in a buffer of the area, or beside it. */
 struct zcrx_lib_waiting {
@@ -244,7 +243,7 @@ static bool hand_over(struct zcrx_lib_receive *receive, struct zcrx_lib_ifq *que
 	struct zcrx_emu_cqe cqe = {
 		.user_data = receive->recv.user_data,
 		.res = (int32_t)length,
-		.flags = CQE_F_MORE | (emu->options.ring_flags & IORING_SETUP_CQE32 ? 0 : CQE_F_32),
+		.flags = CQE_F_MORE | (zcrx_lib_is_mixed(emu) ? CQE_F_32 : 0),
 		.off = ((uint64_t)niov << queue->area.niov_shift) + at,
 	};
 

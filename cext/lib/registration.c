@@ -212,11 +212,6 @@ static int pin(struct zcrx_emu *emu, const char *what, uint64_t at, uint64_t siz
 	return 0;
 }
 
-static void *map(struct zcrx_emu *emu, uint64_t at, uint64_t size)
-{
-	return emu->memory.map ? emu->memory.map(emu->memory.context, at, size) : NULL;
-}
-
 static int make_region(struct zcrx_lib_ifq *queue, struct request *request)
 {
 	struct io_uring_region_desc *region = &request->region;
@@ -227,20 +222,21 @@ static int make_region(struct zcrx_lib_ifq *queue, struct request *request)
 		return error;
 	queue->region_size = region->size;
 	if (region->user_addr) {
-		queue->region_at = region->user_addr;
 		error = pin(emu, "region user_addr", region->user_addr, region->size);
 		if (!error)
-			queue->region = map(emu, region->user_addr, region->size);
+			queue->region =
+				zcrx_lib_window_of(&emu->memory, region->user_addr, region->size);
 		return error;
 	}
 	/* Shared: a program that forks has the same ring in both. */
-	queue->region =
+	queue->made =
 		mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (queue->region == MAP_FAILED) {
-		queue->region = NULL;
+	if (queue->made == MAP_FAILED) {
+		queue->made = NULL;
 		return REFUSE(ENOMEM, "region size: %llu; not that much memory",
 			      (unsigned long long)region->size);
 	}
+	queue->region = zcrx_lib_window_on(queue->made);
 	queue->mmap_offset = REGION_BASE + ((uint64_t)queue->id << REGION_ID_SHIFT);
 	region->mmap_offset = queue->mmap_offset;
 	return 0;
@@ -351,8 +347,8 @@ static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
 		error = pin(emu, "area addr", request->area.addr, request->area.len);
 	if (error)
 		return error;
-	queue->area_at = request->area.addr;
-	area->bytes = map(emu, request->area.addr, request->area.len);
+	queue->bytes = zcrx_lib_window_of(&emu->memory, request->area.addr, request->area.len);
+	area->bytes = queue->bytes.here;
 	area->niov_shift = shift;
 	area->num_niovs = (uint32_t)(request->area.len >> shift);
 	area->contract = emu->contract;
@@ -463,8 +459,8 @@ void zcrx_lib_unregister(struct zcrx_lib_ifq *queue)
 		zcrx_ifq_scrub(&queue->ifq, NULL);
 		zcrx_ifq_teardown(&queue->ifq);
 	}
-	if (queue->region && !queue->region_at)
-		munmap(queue->region, queue->region_size);
+	if (queue->made)
+		munmap(queue->made, queue->region_size);
 	zcrx_lib_ledger_free(&queue->ledger);
 	free(queue->memory);
 	free(queue);

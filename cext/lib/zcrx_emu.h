@@ -43,11 +43,11 @@ struct io_uring_zcrx_ifq_reg;
 
 struct zcrx_emu;
 
-/* A completion of 32 bytes: struct io_uring_cqe and struct io_uring_zcrx_cqe behind it. */
+/* A completion: struct io_uring_cqe, and struct io_uring_zcrx_cqe behind it. */
 struct zcrx_emu_cqe {
 	uint64_t user_data;
 	int32_t res; /* bytes, or -errno, or 0 at the end */
-	uint32_t flags; /* IORING_CQE_F_MORE (2): the receive goes on */
+	uint32_t flags; /* IORING_CQE_F_MORE (2): the receive goes on; see zcrx_emu_set_cq() */
 	uint64_t off; /* area id << 48 | offset in the area */
 	uint64_t pad; /* 0 */
 };
@@ -149,7 +149,12 @@ ZCRX_EMU_API int zcrx_emu_register_ifq(struct zcrx_emu *emu, struct io_uring_zcr
 /* mmap(2) of this ring: the region that registration gave an offset of. NULL if it is none. */
 ZCRX_EMU_API void *zcrx_emu_mmap(struct zcrx_emu *emu, size_t size, uint64_t offset);
 
-/* The ring's completion queue: `entries` (a power of two) of 32 bytes. */
+/*
+ * The ring's completion queue: `entries` (a power of two) of 32 bytes. In a ring that was made
+ * with IORING_SETUP_CQE_MIXED they have 16: a completion of data takes two in a row and says so
+ * (IORING_CQE_F_32), and the ring's last entry is skipped (IORING_CQE_F_SKIP) where only one of
+ * the two would find room.
+ */
 struct zcrx_emu_cq {
 	uint32_t *head; /* yours */
 	uint32_t *tail; /* ours; starts as it stands there */
@@ -158,6 +163,18 @@ struct zcrx_emu_cq {
 	uint32_t *sq_flags; /* or NULL: IORING_SQ_CQ_OVERFLOW (2) is set while completions wait */
 };
 ZCRX_EMU_API int zcrx_emu_set_cq(struct zcrx_emu *emu, const struct zcrx_emu_cq *cq);
+/*
+ * The same by addresses of the program, which may be another process: see struct
+ * zcrx_emu_memory. Each index is written by one call, and must be written whole. -EFAULT if
+ * not all of it is there.
+ */
+struct zcrx_emu_cq_at {
+	uint64_t head, tail, cqes;
+	uint64_t sq_flags; /* 0: none */
+	uint32_t entries;
+	uint32_t reserved; /* 0 */
+};
+ZCRX_EMU_API int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq);
 
 /* ---- receiving -------------------------------------------------------------------- */
 

@@ -89,6 +89,8 @@ struct zcrx_ctrl {
 #define ZCRX_EMU_REGISTER_ZCRX_IFQ 32
 #define ZCRX_EMU_REGISTER_ZCRX_CTRL 36
 #define ZCRX_EMU_CQE_F_MORE 2U
+#define ZCRX_EMU_CQE_F_SKIP (1U << 5)
+#define ZCRX_EMU_CQE_F_32 (1U << 15)
 #define ZCRX_EMU_SQ_CQ_OVERFLOW 2U
 
 #endif /* ZCRX_EMU_UAPI_H */

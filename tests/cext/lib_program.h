@@ -12,6 +12,15 @@
 
 #define PAGE 4096U
 #define CQES 64U
+#define DEFER_TASKRUN (1U << 13)
+#define CQE32 (1U << 11)
+#define CQE_MIXED (1U << 18) /* IORING_SETUP_CQE_MIXED */
+
+/* Levels from 6.18 on have it. */
+static inline bool has_mixed(const char *level)
+{
+	return strcmp(level, "seed") != 0 && strcmp(level, "6.15") != 0;
+}
 
 /* A test that takes a level, once for each that this build plays. */
 #define AT_EACH_LEVEL(test)                                  \
@@ -117,9 +126,32 @@ static inline void arm(struct program *program, uint32_t flow)
 	CHECK_EQ(zcrx_emu_arm(program->emu, &recv), 0);
 }
 
+/* The next completion of a ring of mixed sizes, whose entries have 16 bytes. */
+static inline bool next_mixed_cqe(struct program *program, struct zcrx_emu_cqe *cqe)
+{
+	const uint8_t *cqes = (const uint8_t *)program->cqes;
+	uint32_t size;
+
+	do {
+		uint32_t slot = program->cq_head & (program->cq_entries - 1);
+
+		if (program->cq_head == __atomic_load_n(&program->cq_tail, __ATOMIC_ACQUIRE))
+			return false;
+		memset(cqe, 0, sizeof(*cqe));
+		memcpy(cqe, cqes + slot * 16, 16);
+		size = cqe->flags & ZCRX_EMU_CQE_F_32 ? 32 : 16;
+		CHECK(slot * 16 + size <= program->cq_entries * 16);
+		memcpy(cqe, cqes + slot * 16, size);
+		__atomic_store_n(&program->cq_head, program->cq_head + size / 16, __ATOMIC_RELEASE);
+	} while (cqe->flags & ZCRX_EMU_CQE_F_SKIP);
+	return true;
+}
+
 /* The next completion; false if there is none. */
 static inline bool next_cqe(struct program *program, struct zcrx_emu_cqe *cqe)
 {
+	if (program->options.ring_flags & CQE_MIXED)
+		return next_mixed_cqe(program, cqe);
 	if (program->cq_head == __atomic_load_n(&program->cq_tail, __ATOMIC_ACQUIRE))
 		return false;
 	*cqe = program->cqes[program->cq_head & (program->cq_entries - 1)];

@@ -3,6 +3,7 @@
  * From delivery to completions and back: the bytes are those that were sent, in the shape
  * that was asked for; receives end as the kernel ends them; buffers come home.
  */
+#include "lib_elsewhere.h"
 #include "lib_program.h"
 
 #include <pthread.h>
@@ -355,28 +356,6 @@ static void larger_buffers_hold_larger_fragments(const char *level)
 }
 
 /* ---- memory that is elsewhere, callbacks, threads ------------------------------------- */
-
-/* "Another process": what it calls an address is an offset of ours. */
-#define ELSEWHERE 0x100000000ULL
-static uint8_t elsewhere[64 * PAGE] __attribute__((aligned(4096)));
-
-static int read_elsewhere(void *context, void *to, uint64_t from, size_t size)
-{
-	(void)context;
-	if (from < ELSEWHERE || from + size > ELSEWHERE + sizeof(elsewhere))
-		return -EFAULT;
-	memcpy(to, elsewhere + (from - ELSEWHERE), size);
-	return 0;
-}
-
-static int write_elsewhere(void *context, uint64_t to, const void *from, size_t size)
-{
-	(void)context;
-	if (to < ELSEWHERE || to + size > ELSEWHERE + sizeof(elsewhere))
-		return -EFAULT;
-	memcpy(elsewhere + (to - ELSEWHERE), from, size);
-	return 0;
-}
 
 static void program_in_other_memory_is_served(const char *level)
 {
