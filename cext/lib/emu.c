@@ -8,10 +8,12 @@
 #include <time.h>
 
 #include "completion.h"
+#include "descriptors.h"
 #include "memory.h"
 #include "queue.h"
 #include "receive.h"
 #include "registration.h"
+#include "sharing.h"
 
 #define REGISTER_ZCRX_IFQ 32U
 #define REGISTER_ZCRX_CTRL 36U
@@ -47,8 +49,12 @@ static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *opt
 		emu->options.ring_flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQE32;
 	emu->memory = emu->options.memory ? *emu->options.memory : zcrx_lib_own_memory;
 	emu->options.memory = NULL;
+	emu->descriptors = emu->options.descriptors ? *emu->options.descriptors :
+						      zcrx_lib_own_descriptors;
+	emu->options.descriptors = NULL;
 	emu->level = zcrx_lib_level_of(emu->options.kernel, &emu->contract.level);
-	if (!emu->level || emu->options.flags & ~flags || !emu->memory.read || !emu->memory.write)
+	if (!emu->level || emu->options.flags & ~flags || !emu->memory.read || !emu->memory.write ||
+	    !emu->descriptors.install || !emu->descriptors.fetch)
 		return -EINVAL;
 	emu->options.kernel = emu->level->name;
 	return 0;
@@ -56,24 +62,18 @@ static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *opt
 
 int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **result)
 {
-	struct zcrx_emu *emu =
-		aligned_alloc(SHM_CACHE_LINE, (sizeof(*emu) + SHM_CACHE_LINE - 1) / SHM_CACHE_LINE *
-						      SHM_CACHE_LINE);
-	pthread_mutexattr_t recursive;
+	struct zcrx_emu *emu = calloc(1, sizeof(*emu));
 	int error;
 
 	if (!emu)
 		return -ENOMEM;
-	memset(emu, 0, sizeof(*emu));
 	error = read_options(emu, options);
+	if (!error)
+		error = zcrx_lib_machine_join(emu);
 	if (error) {
 		free(emu);
 		return error;
 	}
-	pthread_mutexattr_init(&recursive);
-	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-	pthread_mutex_init(&emu->lock, &recursive);
-	pthread_mutexattr_destroy(&recursive);
 	emu->receives_end = &emu->receives;
 	emu->rng = zcrx_rng_for(emu->options.seed, 0);
 	emu->reports.context = emu->options.context;
@@ -82,16 +82,29 @@ int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **re
 	return 0;
 }
 
+static void enter(struct zcrx_emu *emu)
+{
+	pthread_mutex_lock(&emu->machine->lock);
+}
+
+static int leave(struct zcrx_emu *emu, int result)
+{
+	pthread_mutex_unlock(&emu->machine->lock);
+	return result;
+}
+
 void zcrx_emu_destroy(struct zcrx_emu *emu)
 {
 	if (!emu)
 		return;
 	zcrx_emu_stop(emu);
+	enter(emu);
+	zcrx_lib_exports_reap(emu->machine);
 	zcrx_lib_receive_free(emu);
-	for (uint32_t id = 0; id < emu->ifq_count; id++)
-		zcrx_lib_unregister(emu->ifqs[id]);
+	zcrx_lib_detach_all(emu);
+	leave(emu, 0);
+	zcrx_lib_machine_leave(emu);
 	zcrx_lib_reports_free(&emu->reports);
-	pthread_mutex_destroy(&emu->lock);
 	free(emu);
 }
 
@@ -100,31 +113,20 @@ const char *zcrx_emu_why(const struct zcrx_emu *emu)
 	return emu->why;
 }
 
-static void enter(struct zcrx_emu *emu)
-{
-	pthread_mutex_lock(&emu->lock);
-}
-
-static int leave(struct zcrx_emu *emu, int result)
-{
-	pthread_mutex_unlock(&emu->lock);
-	return result;
-}
-
 /* For what a callback may not call. 0, or -EBUSY and the lock is not held. */
 static int enter_kernel(struct zcrx_emu *emu)
 {
 	enter(emu);
-	if (emu->is_busy)
+	if (emu->machine->is_busy)
 		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
 						  "called by a callback: the kernel is at work"));
-	emu->is_busy = true;
+	emu->machine->is_busy = true;
 	return 0;
 }
 
 static int leave_kernel(struct zcrx_emu *emu, int result)
 {
-	emu->is_busy = false;
+	emu->machine->is_busy = false;
 	return leave(emu, result);
 }
 
@@ -166,7 +168,8 @@ void *zcrx_emu_mmap(struct zcrx_emu *emu, size_t size, uint64_t offset)
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
 		const struct zcrx_lib_ifq *queue = emu->ifqs[id];
 
-		if (queue->made && queue->mmap_offset == offset && size <= queue->region_size)
+		if (queue->made && offset == zcrx_lib_region_offset(id) &&
+		    size <= queue->region_size)
 			found = queue->made;
 	}
 	if (!found)
@@ -220,7 +223,8 @@ int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow, 
 		return result;
 	queue = zcrx_lib_ifq_of(emu, zcrx_id);
 	if (queue)
-		result = zcrx_lib_deliver(queue, flow, data, size, shape ? shape : &whole_buffers);
+		result = zcrx_lib_deliver(emu, queue, flow, data, size,
+					  shape ? shape : &whole_buffers);
 	else
 		result = zcrx_lib_refuse(emu, -ENXIO, "zcrx_id: %u is not registered", zcrx_id);
 	leave_kernel(emu, 0);
@@ -326,12 +330,16 @@ static int finish(struct zcrx_emu *emu)
 {
 	uint64_t count;
 
+	emu->is_finished = true;
 	if (!zcrx_lib_checks(emu))
 		return 0;
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
 		zcrx_lib_queue_drain(emu->ifqs[id]);
-		zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
+		/* What another ring was given is returned by that one, or by this one yet. */
+		if (!zcrx_lib_is_in_use_elsewhere(emu, emu->ifqs[id]))
+			zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
 	}
+	zcrx_lib_exports_report(emu);
 	zcrx_lib_receive_close(emu);
 	count = zcrx_lib_report_count(&emu->reports, ZCRX_EMU_KINDS);
 	return count < INT32_MAX ? (int)count : INT32_MAX;

@@ -11,6 +11,7 @@
 #include "kernel/provider.h"
 #include "ledger.h"
 #include "level.h"
+#include "machine.h"
 #include "window.h"
 #include "wire/rng.h"
 
@@ -31,8 +32,13 @@ struct zcrx_lib_open {
 
 /* One interface queue. */
 struct zcrx_lib_ifq {
-	struct zcrx_emu *emu;
-	uint32_t id;
+	struct zcrx_lib_ifq *next; /* of the machine */
+	uint32_t users; /* rings, and descriptors that stand for it */
+	/* As the ring had it that registered the queue, which may be gone before it is. */
+	const struct zcrx_lib_level *level;
+	struct zcrx_emu_memory memory;
+	uint32_t flags; /* ZCRX_EMU_… */
+	uint8_t poison;
 	uint32_t if_idx, if_rxq;
 	bool is_nodev;
 	struct zcrx_ifq ifq;
@@ -46,7 +52,6 @@ struct zcrx_lib_ifq {
 	struct zcrx_lib_window region;
 	uint64_t region_size;
 	uint8_t *made; /* by us, which the program is told an offset of; NULL: it is its own */
-	uint64_t mmap_offset;
 	uint32_t head; /* as published */
 	uint32_t last_tail; /* as last seen */
 	uint32_t last_available;
@@ -57,7 +62,7 @@ struct zcrx_lib_ifq {
 	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
 	struct zcrx_lib_open open;
 	struct zcrx_lib_ledger ledger;
-	void *memory; /* what the pieces of the kernel's side lie in */
+	void *block; /* what the pieces of the kernel's side lie in */
 };
 
 /* The completion queue, the program's. */
@@ -77,12 +82,14 @@ struct zcrx_lib_receive;
 struct zcrx_lib_waiting;
 
 struct zcrx_emu {
-	pthread_mutex_t lock; /* recursive: a callback may call us */
+	struct zcrx_emu_machine *machine;
+	struct zcrx_emu *next; /* of the machine */
 	struct zcrx_emu_options options;
 	struct zcrx_emu_memory memory;
+	struct zcrx_emu_descriptors descriptors;
 	const struct zcrx_lib_level *level;
 	struct zcrx_contract contract;
-	bool is_busy; /* the kernel is at work: what a callback may not call is refused */
+	bool is_finished;
 	char why[256];
 	struct zcrx_lib_ifq *ifqs[ZCRX_LIB_IFQS_MAX]; /* by id */
 	uint32_t ifq_count;
@@ -90,7 +97,6 @@ struct zcrx_emu {
 	bool is_head_reported;
 	struct zcrx_emu_cqe *waiting; /* completions that found no room */
 	uint32_t waiting_count, waiting_capacity;
-	uint64_t completions;
 	bool is_posting; /* the callback is at work */
 	uint64_t rounds; /* of all receives */
 	struct zcrx_lib_flow **flows; /* hashed */
@@ -113,10 +119,21 @@ static inline bool zcrx_lib_checks(const struct zcrx_emu *emu)
 	return !(emu->options.flags & ZCRX_EMU_NO_CHECK);
 }
 
+static inline bool zcrx_lib_ifq_checks(const struct zcrx_lib_ifq *queue)
+{
+	return !(queue->flags & ZCRX_EMU_NO_CHECK);
+}
+
 /* Completions have 16 bytes, and those of data 32: IORING_CQE_F_32 says which. */
 static inline bool zcrx_lib_is_mixed(const struct zcrx_emu *emu)
 {
 	return !(emu->options.ring_flags & IORING_SETUP_CQE32);
+}
+
+/* Where a ring maps the region of its queue `id`, if that is one that we made. */
+static inline uint64_t zcrx_lib_region_offset(uint32_t id)
+{
+	return 0x30000000U + ((uint64_t)id << 16);
 }
 
 /* NULL if there is none. */

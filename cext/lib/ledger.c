@@ -4,11 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, struct zcrx_lib_reports *reports,
-			 uint32_t zcrx_id, uint32_t num_niovs, uint32_t niov_shift)
+int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, uint32_t num_niovs, uint32_t niov_shift)
 {
-	ledger->reports = reports;
-	ledger->zcrx_id = zcrx_id;
 	ledger->num_niovs = num_niovs;
 	ledger->niov_shift = niov_shift;
 	ledger->accounts = calloc(num_niovs, sizeof(*ledger->accounts));

@@ -34,8 +34,8 @@ struct zcrx_lib_account {
 };
 
 struct zcrx_lib_ledger {
-	struct zcrx_lib_reports *reports;
-	uint32_t zcrx_id;
+	struct zcrx_lib_reports *reports; /* of a ring that uses the queue */
+	uint32_t zcrx_id; /* as that one calls it */
 	uint32_t niov_shift;
 	uint32_t num_niovs;
 	struct zcrx_lib_account *accounts; /* [num_niovs] */
@@ -47,8 +47,8 @@ struct zcrx_lib_ledger {
 	bool is_primed; /* said once */
 };
 
-int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, struct zcrx_lib_reports *reports,
-			 uint32_t zcrx_id, uint32_t num_niovs, uint32_t niov_shift);
+/* Who is told, and of which queue, is set apart from this. */
+int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, uint32_t num_niovs, uint32_t niov_shift);
 void zcrx_lib_ledger_free(struct zcrx_lib_ledger *ledger);
 
 /* One more fragment can be given without fail. 0 or -ENOMEM. */

@@ -3,15 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
-
-#define POISON_DEFAULT 0xdbU
+#include <sys/mman.h>
 
 /* ---- the program's ring ------------------------------------------------------------- */
 
 /* `count` entries from the slot on, which do not wrap. */
 static void copy_slots(struct zcrx_lib_ifq *queue, uint32_t slot, uint32_t count)
 {
-	uint32_t at = queue->emu->level->rqes_at + slot * (uint32_t)sizeof(struct zcrx_rqe_slot);
+	uint32_t at = queue->level->rqes_at + slot * (uint32_t)sizeof(struct zcrx_rqe_slot);
 	struct zcrx_rqe_slot *to = &queue->ifq.rq.rqes[slot];
 
 	/* Nobody but the provider reads the copy, later. Where the ring is gone it stays. */
@@ -21,8 +20,8 @@ static void copy_slots(struct zcrx_lib_ifq *queue, uint32_t slot, uint32_t count
 
 static void check_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
 {
-	struct zcrx_emu_report report = {.zcrx_id = queue->id, .entry = tail};
-	struct zcrx_lib_reports *reports = &queue->emu->reports;
+	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id, .entry = tail};
+	struct zcrx_lib_reports *reports = queue->ledger.reports;
 	uint32_t head = queue->ifq.rq.cached_head;
 
 	if ((int32_t)(tail - queue->last_tail) < 0) {
@@ -43,9 +42,9 @@ static void check_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
 /* Has the program written into the header anything but the tail? */
 static void check_header(struct zcrx_lib_ifq *queue)
 {
-	struct zcrx_emu_report report = {.zcrx_id = queue->id};
-	struct zcrx_lib_reports *reports = &queue->emu->reports;
-	uint32_t tail_at = queue->emu->level->tail_at, rqes_at = queue->emu->level->rqes_at;
+	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id};
+	struct zcrx_lib_reports *reports = queue->ledger.reports;
+	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
 	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
 
 	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
@@ -81,7 +80,7 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 
 	if (available > rq->entries)
 		available = rq->entries;
-	if (zcrx_lib_checks(queue->emu)) {
+	if (zcrx_lib_ifq_checks(queue)) {
 		if (tail != queue->last_tail)
 			check_tail(queue, tail);
 		check_header(queue);
@@ -117,11 +116,8 @@ static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
 
 static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
-	const struct zcrx_emu_options *options = &queue->emu->options;
-
-	if (!(options->flags & ZCRX_EMU_NO_POISON))
-		zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov),
-				    options->poison ? options->poison : POISON_DEFAULT,
+	if (!(queue->flags & ZCRX_EMU_NO_POISON))
+		zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov), queue->poison,
 				    (uint32_t)1 << queue->area.niov_shift);
 }
 
@@ -129,7 +125,7 @@ static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 static void settle(struct zcrx_lib_ifq *queue)
 {
 	struct zcrx_rq *rq = &queue->ifq.rq;
-	bool checks = zcrx_lib_checks(queue->emu);
+	bool checks = zcrx_lib_ifq_checks(queue);
 
 	for (uint32_t i = 0; i < queue->trace.count; i++) {
 		const struct zcrx_judgement *judgement = &queue->trace.entries[i];
@@ -157,12 +153,12 @@ static void settle(struct zcrx_lib_ifq *queue)
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
 {
 	/* A program that took its ring away has nothing new in it. */
-	return zcrx_lib_window_load(&queue->region, queue->emu->level->tail_at, queue->last_tail);
+	return zcrx_lib_window_load(&queue->region, queue->level->tail_at, queue->last_tail);
 }
 
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)
 {
-	const struct zcrx_lib_level *level = queue->emu->level;
+	const struct zcrx_lib_level *level = queue->level;
 	uint64_t *header = (uint64_t *)(void *)queue->header;
 	uint32_t words = level->rqes_at / (uint32_t)sizeof(*header);
 	bool is_done = level->zeroes_header ?
@@ -185,7 +181,7 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
 	niov = zcrx_pp_alloc(pool);
 	if (may_refill)
 		settle(queue);
-	if (niov >= 0 && zcrx_lib_checks(queue->emu))
+	if (niov >= 0 && zcrx_lib_ifq_checks(queue))
 		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
 	return niov;
 }
@@ -194,7 +190,7 @@ int64_t zcrx_lib_queue_copy_buffer(struct zcrx_lib_ifq *queue)
 {
 	int64_t niov = zcrx_ifq_take_copy_buffer(&queue->ifq);
 
-	if (niov >= 0 && zcrx_lib_checks(queue->emu))
+	if (niov >= 0 && zcrx_lib_ifq_checks(queue))
 		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
 	return niov;
 }
@@ -253,4 +249,18 @@ void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue)
 	if (queue->open.is_open)
 		zcrx_ifq_drop(&queue->ifq, queue->open.niov, 1);
 	queue->open.is_open = false;
+}
+
+void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
+{
+	if (queue->block) {
+		zcrx_lib_queue_close_buffer(queue);
+		zcrx_ifq_scrub(&queue->ifq, NULL);
+		zcrx_ifq_teardown(&queue->ifq);
+	}
+	if (queue->made)
+		munmap(queue->made, queue->region_size);
+	zcrx_lib_ledger_free(&queue->ledger);
+	free(queue->block);
+	free(queue);
 }

@@ -26,5 +26,7 @@ void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue);
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
+/* Its last user is gone: all references are taken back. Of one half made, too. */
+void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue);
 
 #endif /* ZCRX_LIB_QUEUE_H */

@@ -87,10 +87,10 @@ static struct zcrx_lib_waiting *take_spare(struct zcrx_emu *emu)
 	return waiting;
 }
 
-static struct zcrx_lib_waiting *enqueue(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
-					uint32_t length, bool is_copy)
+static struct zcrx_lib_waiting *enqueue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+					struct zcrx_lib_flow *flow, uint32_t length, bool is_copy)
 {
-	struct zcrx_lib_waiting *waiting = is_copy ? NULL : take_spare(queue->emu);
+	struct zcrx_lib_waiting *waiting = is_copy ? NULL : take_spare(emu);
 
 	if (!waiting)
 		waiting = malloc(sizeof(*waiting) + (is_copy ? length : 0));
@@ -107,10 +107,9 @@ static struct zcrx_lib_waiting *enqueue(struct zcrx_lib_ifq *queue, struct zcrx_
 }
 
 /* The fragment goes on in the buffer that is open, or begins one. 0 or -errno. */
-static int place_fragment(struct zcrx_lib_ifq *queue, const struct zcrx_emu_shape *shape,
-			  uint32_t *length, uint32_t *at)
+static int place_fragment(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+			  const struct zcrx_emu_shape *shape, uint32_t *length, uint32_t *at)
 {
-	struct zcrx_emu *emu = queue->emu;
 	struct zcrx_lib_open *open = &queue->open;
 	uint32_t size = (uint32_t)1 << queue->area.niov_shift;
 	uint32_t most = shape->per_buffer ? shape->per_buffer : 1;
@@ -134,8 +133,8 @@ static int place_fragment(struct zcrx_lib_ifq *queue, const struct zcrx_emu_shap
 	return 0;
 }
 
-static int take_in(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, const uint8_t *data,
-		   const struct zcrx_emu_shape *shape, uint32_t *length)
+static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
+		   const uint8_t *data, const struct zcrx_emu_shape *shape, uint32_t *length)
 {
 	struct zcrx_lib_open *open = &queue->open;
 	struct zcrx_lib_waiting *waiting;
@@ -143,18 +142,18 @@ static int take_in(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, const
 	int error;
 
 	if (queue->is_nodev ||
-	    (shape->copy_percent && zcrx_rng_below(&queue->emu->rng, 100) < shape->copy_percent)) {
-		waiting = enqueue(queue, flow, *length, true);
+	    (shape->copy_percent && zcrx_rng_below(&emu->rng, 100) < shape->copy_percent)) {
+		waiting = enqueue(emu, queue, flow, *length, true);
 		if (!waiting)
 			return -ENOMEM;
 		memcpy(waiting->bytes, data, *length);
 		return 0;
 	}
-	error = place_fragment(queue, shape, length, &at);
+	error = place_fragment(emu, queue, shape, length, &at);
 	if (error)
 		return error;
 	error = zcrx_lib_queue_fill(queue, open->niov, at, data, *length);
-	waiting = error ? NULL : enqueue(queue, flow, *length, false);
+	waiting = error ? NULL : enqueue(emu, queue, flow, *length, false);
 	if (!waiting)
 		return error ? error : -ENOMEM;
 	waiting->niov = open->niov;
@@ -167,10 +166,9 @@ static int take_in(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, const
 	return 0;
 }
 
-int64_t zcrx_lib_deliver(struct zcrx_lib_ifq *queue, uint32_t id, const uint8_t *data, size_t size,
-			 const struct zcrx_emu_shape *shape)
+int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t id,
+			 const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
 {
-	struct zcrx_emu *emu = queue->emu;
 	uint32_t buffer = (uint32_t)1 << queue->area.niov_shift;
 	uint32_t max = shape->fragment_max ? shape->fragment_max : buffer;
 	uint32_t min = shape->fragment_min ? shape->fragment_min : max;
@@ -198,7 +196,7 @@ int64_t zcrx_lib_deliver(struct zcrx_lib_ifq *queue, uint32_t id, const uint8_t 
 
 		if (length > size - done)
 			length = (uint32_t)(size - done);
-		if (take_in(queue, flow, data + done, shape, &length))
+		if (take_in(emu, queue, flow, data + done, shape, &length))
 			break;
 		done += length;
 	}
@@ -217,7 +215,7 @@ int zcrx_lib_end(struct zcrx_emu *emu, uint32_t id)
 
 /* ---- handing over ------------------------------------------------------------------------- */
 
-static void dequeue(struct zcrx_lib_flow *flow)
+static void dequeue(struct zcrx_emu *emu, struct zcrx_lib_flow *flow)
 {
 	struct zcrx_lib_waiting *waiting = flow->first;
 
@@ -228,18 +226,17 @@ static void dequeue(struct zcrx_lib_flow *flow)
 		free(waiting);
 		return;
 	}
-	waiting->next = waiting->queue->emu->spare;
-	waiting->queue->emu->spare = waiting;
+	waiting->next = emu->spare;
+	emu->spare = waiting;
 }
 
 /*
  * `length` bytes of a buffer become the program's; its reference stands behind a page-pool
  * reference that the caller has. False: there was no room, and nothing has happened.
  */
-static bool hand_over(struct zcrx_lib_receive *receive, struct zcrx_lib_ifq *queue, uint32_t niov,
-		      uint32_t at, uint32_t length)
+static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
+		      struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, uint32_t length)
 {
-	struct zcrx_emu *emu = queue->emu;
 	struct zcrx_emu_cqe cqe = {
 		.user_data = receive->recv.user_data,
 		.res = (int32_t)length,
@@ -247,9 +244,9 @@ static bool hand_over(struct zcrx_lib_receive *receive, struct zcrx_lib_ifq *que
 		.off = ((uint64_t)niov << queue->area.niov_shift) + at,
 	};
 
-	if (zcrx_lib_checks(emu)) {
+	if (zcrx_lib_ifq_checks(queue)) {
 		struct zcrx_lib_held held = {
-			.completion = emu->completions + 1,
+			.completion = emu->machine->completions + 1,
 			.flow = receive->recv.flow,
 			.at = at,
 			.length = length,
@@ -262,19 +259,19 @@ static bool hand_over(struct zcrx_lib_receive *receive, struct zcrx_lib_ifq *que
 	}
 	zcrx_user_ref_give(&queue->area, niov, 1);
 	if (zcrx_lib_cq_post(emu, &cqe)) {
-		emu->completions++;
+		emu->machine->completions++;
 		return true;
 	}
 	/* A callback said no: nobody has seen it. */
 	zcrx_user_ref_take(&queue->area, niov, 1);
-	if (zcrx_lib_checks(emu))
+	if (zcrx_lib_ifq_checks(queue))
 		zcrx_lib_ledger_take_back(&queue->ledger, niov);
 	return false;
 }
 
 /* Of a copy: into a buffer of the freelist. 0 or -errno. */
-static int hand_over_copy(struct zcrx_lib_receive *receive, struct zcrx_lib_waiting *waiting,
-			  uint32_t length)
+static int hand_over_copy(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
+			  struct zcrx_lib_waiting *waiting, uint32_t length)
 {
 	struct zcrx_lib_ifq *queue = waiting->queue;
 	int64_t niov = zcrx_lib_queue_copy_buffer(queue);
@@ -283,7 +280,7 @@ static int hand_over_copy(struct zcrx_lib_receive *receive, struct zcrx_lib_wait
 	if (niov < 0)
 		return -ENOMEM;
 	error = zcrx_lib_queue_fill(queue, (uint32_t)niov, 0, waiting->bytes + waiting->at, length);
-	if (!error && !hand_over(receive, queue, (uint32_t)niov, 0, length))
+	if (!error && !hand_over(emu, receive, queue, (uint32_t)niov, 0, length))
 		error = -ENOSPC;
 	if (error)
 		zcrx_ifq_drop(&queue->ifq, (uint32_t)niov, 1);
@@ -298,21 +295,21 @@ static int receive_one(struct zcrx_emu *emu, struct zcrx_lib_receive *receive, u
 	uint32_t length = waiting->length < most ? waiting->length : most;
 	int error;
 
-	if (queue->id != receive->recv.zcrx_id)
+	if (queue != zcrx_lib_ifq_of(emu, receive->recv.zcrx_id))
 		return -EFAULT;
 	if (!zcrx_lib_cq_has_room(emu))
 		return -ENOSPC;
 	if (waiting->is_copy) {
 		if (length > ZCRX_LIB_PAGE)
 			length = ZCRX_LIB_PAGE;
-		error = hand_over_copy(receive, waiting, length);
+		error = hand_over_copy(emu, receive, waiting, length);
 		if (error)
 			return error;
 	} else {
 		/* The socket's own reference goes along with the last of it. */
 		if (length < waiting->length)
 			zcrx_pp_ref_get(&queue->area, waiting->niov, 1);
-		if (!hand_over(receive, queue, waiting->niov, waiting->at, length)) {
+		if (!hand_over(emu, receive, queue, waiting->niov, waiting->at, length)) {
 			if (length < waiting->length)
 				zcrx_ifq_drop(&queue->ifq, waiting->niov, 1);
 			return -ENOSPC;
@@ -323,7 +320,7 @@ static int receive_one(struct zcrx_emu *emu, struct zcrx_lib_receive *receive, u
 	waiting->at += length;
 	waiting->length -= length;
 	if (waiting->length == 0)
-		dequeue(receive->flow);
+		dequeue(emu, receive->flow);
 	return 0;
 }
 
@@ -405,14 +402,14 @@ int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static void drop_waiting(struct zcrx_lib_flow *flow)
+static void drop_waiting(struct zcrx_emu *emu, struct zcrx_lib_flow *flow)
 {
 	while (flow->first) {
 		struct zcrx_lib_waiting *waiting = flow->first;
 
 		if (!waiting->is_copy)
 			zcrx_ifq_drop(&waiting->queue->ifq, waiting->niov, 1);
-		dequeue(flow);
+		dequeue(emu, flow);
 	}
 }
 
@@ -426,7 +423,7 @@ int zcrx_lib_close(struct zcrx_emu *emu, uint32_t id)
 		if (receive->flow == flow)
 			receive->flow = NULL;
 	}
-	drop_waiting(flow);
+	drop_waiting(emu, flow);
 	/* The number may be used again, for another connection. */
 	flow->is_ended = flow->is_abandoned = false;
 	return 0;
@@ -470,7 +467,7 @@ void zcrx_lib_receive_free(struct zcrx_emu *emu)
 		while (emu->flows[bucket]) {
 			struct zcrx_lib_flow *flow = emu->flows[bucket];
 
-			drop_waiting(flow);
+			drop_waiting(emu, flow);
 			emu->flows[bucket] = flow->next;
 			free(flow);
 		}

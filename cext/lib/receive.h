@@ -9,8 +9,8 @@
 #include "instance.h"
 
 int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv);
-int64_t zcrx_lib_deliver(struct zcrx_lib_ifq *queue, uint32_t flow, const uint8_t *data,
-			 size_t size, const struct zcrx_emu_shape *shape);
+int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t flow,
+			 const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape);
 int zcrx_lib_end(struct zcrx_emu *emu, uint32_t flow);
 int zcrx_lib_close(struct zcrx_emu *emu, uint32_t flow);
 /* How many completions that made. */

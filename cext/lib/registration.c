@@ -12,9 +12,9 @@
 #include <sys/mman.h>
 
 #include "queue.h"
+#include "sharing.h"
 
-#define REGION_BASE 0x30000000U
-#define REGION_ID_SHIFT 16
+#define POISON_DEFAULT 0xdbU
 #define AREA_MAX ((uint64_t)1 << 30)
 #define PTR_RING ZCRX_PTR_RING_DEFAULT
 
@@ -132,8 +132,6 @@ static int check_flags(struct zcrx_emu *emu, const struct io_uring_zcrx_ifq_reg 
 		return REFUSE(EINVAL, "flags: 0x%x; level %s has %s0x%x", reg->flags,
 			      emu->level->name,
 			      emu->level->reg_flags ? "" : "none: ", emu->level->reg_flags);
-	if (reg->flags & ZCRX_REG_IMPORT)
-		return REFUSE(EOPNOTSUPP, "flags: ZCRX_REG_IMPORT; not emulated");
 	return 0;
 }
 
@@ -149,7 +147,11 @@ static int read_request(struct zcrx_emu *emu, struct request *request)
 		error = read_region(emu, request);
 	if (!error)
 		error = check_reserved(emu, reg);
-	if (!error && is_later && !(error = check_flags(emu, reg)))
+	if (!error && is_later)
+		error = check_flags(emu, reg);
+	if (!error && reg->flags & ZCRX_REG_IMPORT)
+		return 0;
+	if (!error && is_later)
 		error = read_region(emu, request);
 	if (!error)
 		error = check_reg(emu, reg);
@@ -212,10 +214,9 @@ static int pin(struct zcrx_emu *emu, const char *what, uint64_t at, uint64_t siz
 	return 0;
 }
 
-static int make_region(struct zcrx_lib_ifq *queue, struct request *request)
+static int make_region(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct request *request)
 {
 	struct io_uring_region_desc *region = &request->region;
-	struct zcrx_emu *emu = queue->emu;
 	int error = check_region(emu, request);
 
 	if (error)
@@ -237,8 +238,7 @@ static int make_region(struct zcrx_lib_ifq *queue, struct request *request)
 			      (unsigned long long)region->size);
 	}
 	queue->region = zcrx_lib_window_on(queue->made);
-	queue->mmap_offset = REGION_BASE + ((uint64_t)queue->id << REGION_ID_SHIFT);
-	region->mmap_offset = queue->mmap_offset;
+	region->mmap_offset = zcrx_lib_region_offset(emu->ifq_count);
 	return 0;
 }
 
@@ -332,9 +332,8 @@ static size_t place(struct zcrx_lib_ifq *queue, uint8_t *memory)
 	return used;
 }
 
-static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
+static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct request *request)
 {
-	struct zcrx_emu *emu = queue->emu;
 	struct zcrx_ifq *ifq = &queue->ifq;
 	struct zcrx_area *area = &queue->area;
 	uint32_t shift;
@@ -347,7 +346,7 @@ static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
 		error = pin(emu, "area addr", request->area.addr, request->area.len);
 	if (error)
 		return error;
-	queue->bytes = zcrx_lib_window_of(&emu->memory, request->area.addr, request->area.len);
+	queue->bytes = zcrx_lib_window_of(&queue->memory, request->area.addr, request->area.len);
 	area->bytes = queue->bytes.here;
 	area->niov_shift = shift;
 	area->num_niovs = (uint32_t)(request->area.len >> shift);
@@ -356,12 +355,12 @@ static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
 	ifq->rq.entries = request->reg.rq_entries;
 	ifq->rq.mask = ifq->rq.entries - 1;
 	size = place(queue, NULL);
-	queue->memory = aligned_alloc(SHM_CACHE_LINE, size);
-	if (!queue->memory)
+	queue->block = aligned_alloc(SHM_CACHE_LINE, size);
+	if (!queue->block)
 		return REFUSE(ENOMEM, "area len: no memory for the bookkeeping of %u buffers",
 			      area->num_niovs);
-	memset(queue->memory, 0, size);
-	place(queue, queue->memory);
+	memset(queue->block, 0, size);
+	place(queue, queue->block);
 	ifq->rq.head = &queue->copy_head;
 	ifq->rq.tail = &queue->copy_tail;
 	ifq->log_mask = ZCRX_LIB_LOG - 1;
@@ -370,8 +369,7 @@ static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
 	zcrx_ifq_setup(ifq);
 	zcrx_area_format(area);
 	zcrx_ifq_format(ifq);
-	if (zcrx_lib_checks(emu) &&
-	    zcrx_lib_ledger_init(&queue->ledger, &emu->reports, queue->id, area->num_niovs, shift))
+	if (zcrx_lib_checks(emu) && zcrx_lib_ledger_init(&queue->ledger, area->num_niovs, shift))
 		return REFUSE(ENOMEM, "area len: no memory for the ledger of %u buffers",
 			      area->num_niovs);
 	return 0;
@@ -379,9 +377,9 @@ static int make_provider(struct zcrx_lib_ifq *queue, struct request *request)
 
 /* ---- the device ----------------------------------------------------------------------------------- */
 
-static int open_queue(struct zcrx_lib_ifq *queue, const struct io_uring_zcrx_ifq_reg *reg)
+static int open_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+		      const struct io_uring_zcrx_ifq_reg *reg)
 {
-	struct zcrx_emu *emu = queue->emu;
 	int error;
 
 	queue->if_idx = reg->if_idx;
@@ -389,81 +387,120 @@ static int open_queue(struct zcrx_lib_ifq *queue, const struct io_uring_zcrx_ifq
 	queue->is_nodev = (reg->flags & ZCRX_REG_NODEV) != 0;
 	if (!queue->is_nodev && reg->if_idx == 0)
 		return REFUSE(ENODEV, "if_idx: 0 is no interface; any other number is one here");
-	for (uint32_t id = 0; id < emu->ifq_count && !queue->is_nodev; id++) {
-		const struct zcrx_lib_ifq *other = emu->ifqs[id];
-
-		if (!other->is_nodev && other->if_idx == reg->if_idx &&
+	for (const struct zcrx_lib_ifq *other = emu->machine->queues; other; other = other->next) {
+		if (!queue->is_nodev && !other->is_nodev && other->if_idx == reg->if_idx &&
 		    other->if_rxq == reg->if_rxq)
-			return REFUSE(EEXIST, "if_idx %u, if_rxq %u: zcrx_id %u has that queue",
-				      reg->if_idx, reg->if_rxq, id);
+			return REFUSE(EEXIST, "if_idx %u, if_rxq %u: that queue is registered",
+				      reg->if_idx, reg->if_rxq);
 	}
 	error = zcrx_ifq_restart(&queue->ifq);
 	return error < 0 ? REFUSE(-error, "the page pool could not be made") : 0;
 }
 
-static int answer(struct zcrx_lib_ifq *queue, struct request *request)
+/* What any registration tells: under which id, and where the refill ring's words are. */
+static int answer_reg(struct zcrx_emu *emu, struct request *request)
 {
-	struct zcrx_emu *emu = queue->emu;
 	const struct zcrx_emu_memory *memory = &emu->memory;
 	struct io_uring_zcrx_ifq_reg *reg = &request->reg;
 
 	reg->offsets.head = 0;
 	reg->offsets.tail = emu->level->tail_at;
 	reg->offsets.rqes = emu->level->rqes_at;
-	reg->zcrx_id = queue->id;
+	reg->zcrx_id = emu->ifq_count;
+	if (memory->write(memory->context, request->at, reg, sizeof(*reg)))
+		return REFUSE(EFAULT, "the struct cannot be written");
+	return 0;
+}
+
+static int answer(struct zcrx_emu *emu, struct request *request)
+{
+	const struct zcrx_emu_memory *memory = &emu->memory;
+	const struct io_uring_zcrx_ifq_reg *reg = &request->reg;
+	int error = answer_reg(emu, request);
+
+	if (error)
+		return error;
 	request->area.rq_area_token = 0; /* area 0 */
-	if (memory->write(memory->context, request->at, reg, sizeof(*reg)) ||
-	    memory->write(memory->context, reg->region_ptr, &request->region,
+	if (memory->write(memory->context, reg->region_ptr, &request->region,
 			  sizeof(request->region)) ||
 	    memory->write(memory->context, reg->area_ptr, &request->area, sizeof(request->area)))
 		return REFUSE(EFAULT, "the structs cannot be written");
 	return 0;
 }
 
+static struct zcrx_lib_ifq *new_queue(const struct zcrx_emu *emu)
+{
+	struct zcrx_lib_ifq *queue = calloc(1, sizeof(*queue));
+
+	if (!queue)
+		return NULL;
+	queue->level = emu->level;
+	queue->memory = emu->memory;
+	queue->flags = emu->options.flags;
+	queue->poison = emu->options.poison ? emu->options.poison : POISON_DEFAULT;
+	return queue;
+}
+
+static int make_queue(struct zcrx_emu *emu, struct request *request)
+{
+	struct zcrx_lib_ifq *queue = new_queue(emu);
+	int error;
+
+	if (!queue)
+		return REFUSE(ENOMEM, "no memory for an interface queue");
+	error = make_region(emu, queue, request);
+	if (!error)
+		error = make_provider(emu, queue, request);
+	if (!error)
+		error = open_queue(emu, queue, &request->reg);
+	if (!error)
+		error = answer(emu, request);
+	if (!error && zcrx_lib_queue_start(queue))
+		error = REFUSE(EFAULT, "region user_addr: the header cannot be written");
+	if (error)
+		zcrx_lib_queue_free(queue);
+	else
+		zcrx_lib_attach(emu, queue);
+	return error;
+}
+
+/* Another ring's queue: nothing is described, and nothing told but the id and the offsets. */
+static int import_queue(struct zcrx_emu *emu, struct request *request)
+{
+	const struct io_uring_zcrx_ifq_reg *reg = &request->reg;
+	struct zcrx_lib_ifq *queue;
+	int error;
+
+	if (reg->if_rxq || reg->rq_entries || reg->area_ptr || reg->region_ptr)
+		return REFUSE(EINVAL, "if_rxq, rq_entries, area_ptr, region_ptr: must be 0 with "
+				      "ZCRX_REG_IMPORT");
+	if (reg->__resv[0])
+		return REFUSE(EINVAL, "event_desc: must be 0 with ZCRX_REG_IMPORT");
+	if (reg->flags != ZCRX_REG_IMPORT)
+		return REFUSE(EINVAL, "flags: 0x%x; ZCRX_REG_IMPORT goes with no other",
+			      reg->flags);
+	queue = zcrx_lib_exported(emu, (int)reg->if_idx);
+	if (!queue)
+		return REFUSE(EBADF, "if_idx: %u is no descriptor that an export gave",
+			      reg->if_idx);
+	error = answer_reg(emu, request);
+	if (!error)
+		zcrx_lib_attach(emu, queue);
+	return error;
+}
+
 int zcrx_lib_register_ifq(struct zcrx_emu *emu, uint64_t address)
 {
 	struct request request = {.at = address};
-	struct zcrx_lib_ifq *queue;
 	int error = check_ring(emu);
 
 	if (!error)
 		error = read_request(emu, &request);
 	if (error)
 		return error;
-	queue = calloc(1, sizeof(*queue));
-	if (!queue)
-		return REFUSE(ENOMEM, "no memory for an interface queue");
-	queue->emu = emu;
-	queue->id = emu->ifq_count;
-	error = make_region(queue, &request);
-	if (!error)
-		error = make_provider(queue, &request);
-	if (!error)
-		error = open_queue(queue, &request.reg);
-	if (!error)
-		error = answer(queue, &request);
-	if (!error && zcrx_lib_queue_start(queue))
-		error = REFUSE(EFAULT, "region user_addr: the header cannot be written");
-	if (error) {
-		zcrx_lib_unregister(queue);
-		return error;
-	}
-	emu->ifqs[emu->ifq_count++] = queue;
-	return 0;
-}
-
-void zcrx_lib_unregister(struct zcrx_lib_ifq *queue)
-{
-	if (queue->memory) {
-		zcrx_lib_queue_close_buffer(queue);
-		zcrx_ifq_scrub(&queue->ifq, NULL);
-		zcrx_ifq_teardown(&queue->ifq);
-	}
-	if (queue->made)
-		munmap(queue->made, queue->region_size);
-	zcrx_lib_ledger_free(&queue->ledger);
-	free(queue->memory);
-	free(queue);
+	zcrx_lib_exports_reap(emu->machine);
+	return request.reg.flags & ZCRX_REG_IMPORT ? import_queue(emu, &request) :
+						     make_queue(emu, &request);
 }
 
 /* ---- what is asked of it later ------------------------------------------------------------------------ */
@@ -488,10 +525,12 @@ int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_a
 	if (ctrl.op >= emu->level->ctrl_ops)
 		return REFUSE(EOPNOTSUPP, "op: %u; level %s has 0 to %u", ctrl.op, emu->level->name,
 			      emu->level->ctrl_ops - 1);
-	if (ctrl.op != ZCRX_CTRL_FLUSH_RQ)
+	if (ctrl.op != ZCRX_CTRL_FLUSH_RQ && ctrl.op != ZCRX_CTRL_EXPORT)
 		return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_%s; not emulated", names[ctrl.op]);
 	if (!is_zero(ctrl.payload, 6))
-		return REFUSE(EINVAL, "payload of ZCRX_CTRL_FLUSH_RQ: must be 0");
+		return REFUSE(EINVAL, "payload of ZCRX_CTRL_%s: must be 0", names[ctrl.op]);
+	if (ctrl.op == ZCRX_CTRL_EXPORT)
+		return zcrx_lib_export(emu, queue, address, &ctrl);
 	error = zcrx_lib_queue_flush(queue);
 	return error ? REFUSE(-error, "no memory for a flush") : 0;
 }

@@ -12,7 +12,5 @@
 int zcrx_lib_register_ifq(struct zcrx_emu *emu, uint64_t address);
 /* That of a struct zcrx_ctrl. 0 or -errno. */
 int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_args);
-/* The ring is closed. */
-void zcrx_lib_unregister(struct zcrx_lib_ifq *queue);
 
 #endif /* ZCRX_LIB_REGISTRATION_H */

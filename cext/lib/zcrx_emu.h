@@ -72,6 +72,7 @@ enum zcrx_emu_kind {
 	ZCRX_EMU_CQ_OVERFLOW, /* completions wait for room at the end */
 	ZCRX_EMU_NOT_ARMED, /* a receive ended by an error that passes, data waits, none was armed */
 	ZCRX_EMU_NOT_RETURNED, /* a fragment was never returned */
+	ZCRX_EMU_EXPORT_OPEN, /* a descriptor that an export gave was left open */
 	ZCRX_EMU_KINDS
 };
 
@@ -103,9 +104,36 @@ struct zcrx_emu_memory {
 	int (*write)(void *context, uint64_t to, const void *from, size_t size);
 	/* May this much be used as area or ring? -EFAULT if not. NULL: yes. */
 	int (*pin)(void *context, uint64_t address, uint64_t size);
-	/* The same memory, in this process, for as long as the instance lives; NULL: cannot be. */
+	/*
+	 * The same memory, in this process, for as long as the instance lives, and queues that it
+	 * registered are used by others; NULL: cannot be.
+	 */
 	void *(*map)(void *context, uint64_t address, uint64_t size);
 };
+
+/*
+ * The program's descriptors, where it is another process. All but `remove` is required.
+ */
+struct zcrx_emu_descriptors {
+	void *context;
+	/* The program gets one for what `fd` is here, which stays ours. Its number there, or -errno. */
+	int (*install)(void *context, int fd);
+	/* One of ours for what the program calls `fd`: we close it. -errno if it has none. */
+	int (*fetch)(void *context, int fd);
+	/* The program was not told of it after all. NULL: it keeps it. */
+	void (*remove)(void *context, int fd);
+};
+
+/*
+ * What several rings have in common that share an interface queue: registered by one and
+ * exported (ZCRX_CTRL_EXPORT), it is imported by others (ZCRX_REG_IMPORT). A ring that was
+ * made without a machine has one of its own. Of what is said of threads and callbacks an
+ * instance is all rings of a machine.
+ */
+struct zcrx_emu_machine;
+ZCRX_EMU_API int zcrx_emu_machine_create(struct zcrx_emu_machine **machine);
+/* -EBUSY while it has rings. Descriptors that stand for queues of it stand for nothing then. */
+ZCRX_EMU_API int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine);
 
 #define ZCRX_EMU_NO_CHECK 1U /* no ledger, no reports */
 #define ZCRX_EMU_NO_POISON 2U /* leave the bytes of returned buffers as they are */
@@ -126,13 +154,18 @@ struct zcrx_emu_options {
 	void (*on_report)(void *context, const struct zcrx_emu_report *report);
 	uint8_t poison; /* the byte; 0: 0xdb */
 	uint8_t reserved[7];
+	struct zcrx_emu_machine *machine; /* whose kernel the ring is of; NULL: its own */
+	const struct zcrx_emu_descriptors *descriptors; /* NULL: this process's own; copied */
 };
 
 /* The levels that this build plays, from 0 on; NULL behind the last. */
 ZCRX_EMU_API const char *zcrx_emu_level(uint32_t index);
 ZCRX_EMU_API const char *zcrx_emu_version(void);
 
-/* `options` may be NULL. 0, -EINVAL (unknown level, flag or size), -ENOMEM. */
+/*
+ * `options` may be NULL. 0, -EINVAL (unknown level, flag or size; another level than the
+ * machine's other rings have), -ENOMEM.
+ */
 ZCRX_EMU_API int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **emu);
 /* The ring is closed: all references are taken back. No report is made: see zcrx_emu_finish(). */
 ZCRX_EMU_API void zcrx_emu_destroy(struct zcrx_emu *emu);

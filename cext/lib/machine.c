@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "instance.h"
+#include "sharing.h"
+
+static int machine_make(struct zcrx_emu_machine **result)
+{
+	struct zcrx_emu_machine *machine = calloc(1, sizeof(*machine));
+	pthread_mutexattr_t recursive;
+
+	if (!machine)
+		return -ENOMEM;
+	pthread_mutexattr_init(&recursive);
+	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&machine->lock, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	*result = machine;
+	return 0;
+}
+
+static void machine_free(struct zcrx_emu_machine *machine)
+{
+	zcrx_lib_exports_drop(machine);
+	pthread_mutex_destroy(&machine->lock);
+	free(machine);
+}
+
+int zcrx_emu_machine_create(struct zcrx_emu_machine **machine)
+{
+	return machine_make(machine);
+}
+
+int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine)
+{
+	bool has_rings;
+
+	if (!machine)
+		return 0;
+	pthread_mutex_lock(&machine->lock);
+	has_rings = machine->rings != NULL;
+	pthread_mutex_unlock(&machine->lock);
+	if (has_rings)
+		return -EBUSY;
+	machine_free(machine);
+	return 0;
+}
+
+int zcrx_lib_machine_join(struct zcrx_emu *emu)
+{
+	struct zcrx_emu_machine *machine = emu->options.machine;
+	int error = 0;
+
+	if (!machine) {
+		error = machine_make(&machine);
+		if (error)
+			return error;
+		machine->is_private = true;
+	}
+	pthread_mutex_lock(&machine->lock);
+	if (machine->rings && machine->level != emu->contract.level) {
+		error = -EINVAL;
+	} else {
+		machine->level = emu->contract.level;
+		emu->machine = machine;
+		emu->next = machine->rings;
+		machine->rings = emu;
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return error;
+}
+
+void zcrx_lib_machine_leave(struct zcrx_emu *emu)
+{
+	struct zcrx_emu_machine *machine = emu->machine;
+	struct zcrx_emu **link = &machine->rings;
+
+	pthread_mutex_lock(&machine->lock);
+	while (*link != emu)
+		link = &(*link)->next;
+	*link = emu->next;
+	pthread_mutex_unlock(&machine->lock);
+	if (machine->is_private)
+		machine_free(machine);
+}
