@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define DMA_BUF_MAGIC 0x444d4142
 
 static int own_copy(void *context, int fd)
 {
@@ -24,3 +27,18 @@ const struct zcrx_emu_descriptors zcrx_lib_own_descriptors = {
 	.fetch = own_copy,
 	.remove = own_remove,
 };
+
+int64_t zcrx_lib_dmabuf_size(struct zcrx_emu *emu, int fd)
+{
+	const struct zcrx_emu_descriptors *descriptors = &emu->descriptors;
+	int here = descriptors->fetch(descriptors->context, fd);
+	struct statfs status;
+	int64_t size = -EINVAL;
+
+	if (here < 0)
+		return -EBADF;
+	if (fstatfs(here, &status) == 0 && status.f_type == DMA_BUF_MAGIC)
+		size = lseek(here, 0, SEEK_END);
+	close(here);
+	return size < 0 ? -EINVAL : size;
+}

@@ -7,15 +7,19 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "arrival.h"
 #include "completion.h"
 #include "descriptors.h"
+#include "events.h"
 #include "memory.h"
+#include "query.h"
 #include "queue.h"
 #include "receive.h"
 #include "registration.h"
 #include "sharing.h"
 
 #define REGISTER_ZCRX_IFQ 32U
+#define REGISTER_QUERY 35U
 #define REGISTER_ZCRX_CTRL 36U
 #define PAUSE_NS 20000L /* of the thread, when there is nothing to do */
 
@@ -144,8 +148,11 @@ static int register_any(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32
 	}
 	if (opcode == REGISTER_ZCRX_CTRL && emu->level->ctrl_ops)
 		return zcrx_lib_register_ctrl(emu, address, nr_args);
-	return zcrx_lib_refuse(emu, -EINVAL, "opcode: %u; level %s has 32%s here", opcode,
-			       emu->level->name, emu->level->ctrl_ops ? " and 36" : "");
+	if (opcode == REGISTER_QUERY && emu->level->query_ops)
+		return zcrx_lib_query(emu, address, nr_args);
+	return zcrx_lib_refuse(emu, -EINVAL, "opcode: %u; level %s has 32%s%s here", opcode,
+			       emu->level->name, emu->level->query_ops ? ", 35" : "",
+			       emu->level->ctrl_ops ? ", 36" : "");
 }
 
 int zcrx_emu_register(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32_t nr_args)
@@ -254,7 +261,9 @@ static int step(struct zcrx_emu *emu)
 		for (uint32_t id = 0; id < emu->ifq_count; id++)
 			zcrx_lib_queue_drain(emu->ifqs[id]);
 	}
-	return (int)(count + zcrx_lib_receive_all(emu));
+	count += zcrx_lib_events_post(emu);
+	count += zcrx_lib_receive_all(emu);
+	return (int)(count + zcrx_lib_events_post(emu));
 }
 
 int zcrx_emu_step(struct zcrx_emu *emu)

@@ -30,6 +30,26 @@ struct zcrx_lib_open {
 	uint32_t fragments;
 };
 
+/* See nic.h. */
+struct zcrx_lib_nic {
+	uint32_t descriptors;
+	uint32_t mtu; /* 0: what arrives by one call is one packet */
+	uint64_t wanted; /* buffers that would stand in the descriptors */
+	uint32_t *standing; /* a ring of `capacity`; the oldest at `first` */
+	uint32_t first, count, capacity;
+	struct zcrx_lib_open open;
+};
+
+/* What is told of a queue, and to whom. Sets are by enum zcrx_event_type. */
+struct zcrx_lib_events {
+	struct zcrx_emu *ring; /* the one that registered it; NULL: nobody */
+	uint64_t user_data;
+	uint32_t wanted;
+	uint32_t fired; /* since they were armed */
+	uint32_t due; /* fired, and not completed yet */
+	uint64_t stats_at; /* in the region; 0: none are kept */
+};
+
 /* One interface queue. */
 struct zcrx_lib_ifq {
 	struct zcrx_lib_ifq *next; /* of the machine */
@@ -60,7 +80,8 @@ struct zcrx_lib_ifq {
 	shm_u32 copy_head, copy_tail;
 	struct zcrx_trace trace;
 	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
-	struct zcrx_lib_open open;
+	struct zcrx_lib_nic nic;
+	struct zcrx_lib_events events;
 	struct zcrx_lib_ledger ledger;
 	void *block; /* what the pieces of the kernel's side lie in */
 };
@@ -113,6 +134,17 @@ struct zcrx_emu {
 /* Say why something is refused; returns `error`. */
 int zcrx_lib_refuse(struct zcrx_emu *emu, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+static inline bool zcrx_lib_is_zero(const void *bytes, size_t size)
+{
+	const uint8_t *byte = bytes;
+
+	while (size--) {
+		if (*byte++)
+			return false;
+	}
+	return true;
+}
 
 static inline bool zcrx_lib_checks(const struct zcrx_emu *emu)
 {

@@ -30,6 +30,9 @@ static const struct zcrx_lib_level rows[] = {
 		.cqe_flags = CQE_ANY,
 		.area_flags = ZCRX_AREA_DMABUF,
 		.has_many_queues = true,
+		.query_ops = 1,
+		.looks_for_device_first = true,
+		.wants_range_first = true,
 	},
 	{
 		.name = "7.1",
@@ -42,6 +45,9 @@ static const struct zcrx_lib_level rows[] = {
 		.has_many_queues = true,
 		.has_rx_buf_len = true,
 		.zeroes_header = true,
+		.query_ops = 3,
+		.looks_for_device_first = true,
+		.wants_range_first = true,
 	},
 	{
 		.name = "7.2",
@@ -55,6 +61,9 @@ static const struct zcrx_lib_level rows[] = {
 		.has_rx_buf_len = true,
 		.has_events = true,
 		.zeroes_header = true,
+		.query_ops = 4,
+		.looks_for_device_first = true,
+		.wants_range_first = true,
 	},
 	{
 		.name = "7.3",
@@ -68,6 +77,9 @@ static const struct zcrx_lib_level rows[] = {
 		.has_rx_buf_len = true,
 		.has_events = true,
 		.zeroes_header = true,
+		.query_ops = 4,
+		.looks_for_device_first = true,
+		.wants_range_first = true,
 	},
 };
 

@@ -24,11 +24,14 @@ struct zcrx_lib_level {
 	uint32_t cqe_flags; /* one of these the ring must have been made with */
 	uint32_t reg_flags; /* of an interface queue, that exist */
 	uint32_t area_flags;
+	uint32_t query_ops; /* questions 0 .. query_ops - 1 exist; 0: none can be asked */
 	uint32_t ctrl_ops; /* operations 0 .. ctrl_ops - 1 exist; 0: the call does not */
 	bool has_many_queues; /* a ring may have several */
 	bool has_rx_buf_len;
 	bool has_events; /* what was the first reserved word points to their description */
 	bool zeroes_header;
+	bool looks_for_device_first; /* before the area is looked at */
+	bool wants_range_first; /* of an area, before that it begins and ends with a page */
 };
 
 /* By name, with its number in kernel/contract.h; NULL if this build does not play it. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "events.h"
+
 /* ---- the program's ring ------------------------------------------------------------- */
 
 /* `count` entries from the slot on, which do not wrap. */
@@ -181,6 +183,8 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
 	niov = zcrx_pp_alloc(pool);
 	if (may_refill)
 		settle(queue);
+	if (niov < 0)
+		zcrx_lib_event(queue, ZCRX_EVENT_ALLOC_FAIL);
 	if (niov >= 0 && zcrx_lib_ifq_checks(queue))
 		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
 	return niov;
@@ -244,17 +248,9 @@ int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, 
 		       -EFAULT;
 }
 
-void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue)
-{
-	if (queue->open.is_open)
-		zcrx_ifq_drop(&queue->ifq, queue->open.niov, 1);
-	queue->open.is_open = false;
-}
-
 void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
 {
 	if (queue->block) {
-		zcrx_lib_queue_close_buffer(queue);
 		zcrx_ifq_scrub(&queue->ifq, NULL);
 		zcrx_ifq_teardown(&queue->ifq);
 	}

@@ -20,13 +20,11 @@ int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue);
 /* Bytes go into a buffer. 0 or -errno: it is not there any more. */
 int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
 			uint32_t size);
-/* The NIC lets go of the buffer that it was filling. */
-void zcrx_lib_queue_close_buffer(struct zcrx_lib_ifq *queue);
 /* The refill ring's tail as it stands now: whatever is before it was written before. */
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
-/* Its last user is gone: all references are taken back. Of one half made, too. */
+/* Its last user is gone, the NIC has stopped: all references are taken back. Of one half made, too. */
 void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue);
 
 #endif /* ZCRX_LIB_QUEUE_H */

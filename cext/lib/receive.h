@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * From the wire to completions: the NIC cuts what arrives into fragments, these wait in
- * sockets, and receives that are armed hand them to the program.
- */
+/* From sockets to completions: receives that are armed hand what waits to the program. */
 #ifndef ZCRX_LIB_RECEIVE_H
 #define ZCRX_LIB_RECEIVE_H
 
 #include "instance.h"
 
 int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv);
-int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t flow,
-			 const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape);
-int zcrx_lib_end(struct zcrx_emu *emu, uint32_t flow);
 int zcrx_lib_close(struct zcrx_emu *emu, uint32_t flow);
 /* How many completions that made. */
 uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu);

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "descriptors.h"
+#include "events.h"
+#include "nic.h"
 #include "queue.h"
 #include "sharing.h"
 
@@ -24,6 +27,7 @@ struct request {
 	struct io_uring_zcrx_ifq_reg reg;
 	struct io_uring_region_desc region;
 	struct io_uring_zcrx_area_reg area;
+	struct zcrx_event_desc events; /* 0: none are wanted */
 };
 
 #define REFUSE(error, ...) zcrx_lib_refuse(emu, -(error), __VA_ARGS__)
@@ -34,15 +38,6 @@ static int read_struct(struct zcrx_emu *emu, const char *what, void *to, uint64_
 		return REFUSE(EFAULT, "%s (0x%llx): %zu bytes cannot be read there", what,
 			      (unsigned long long)from, size);
 	return 0;
-}
-
-static bool is_zero(const uint64_t *words, size_t count)
-{
-	while (count--) {
-		if (*words++)
-			return false;
-	}
-	return true;
 }
 
 static uint32_t round_up(uint32_t entries)
@@ -85,7 +80,8 @@ static int check_reserved(struct zcrx_emu *emu, const struct io_uring_zcrx_ifq_r
 	const struct zcrx_lib_level *level = emu->level;
 
 	/* From 7.2 on the first of these words points to the description of events. */
-	if (!is_zero(reg->__resv + level->has_events, 3 - level->has_events))
+	if (!zcrx_lib_is_zero(reg->__resv + level->has_events,
+			      sizeof(reg->__resv) - level->has_events * sizeof(reg->__resv[0])))
 		return REFUSE(EINVAL, "__resv: must be 0");
 	if (!level->has_rx_buf_len && reg->rx_buf_len)
 		return REFUSE(EINVAL,
@@ -161,8 +157,9 @@ static int read_request(struct zcrx_emu *emu, struct request *request)
 		error = read_struct(emu, "area_ptr", &request->area, reg->area_ptr,
 				    sizeof(request->area));
 	if (!error && emu->level->has_events && reg->__resv[0])
-		return REFUSE(EOPNOTSUPP, "event_desc: not emulated");
-	return error;
+		error = read_struct(emu, "event_desc", &request->events, reg->__resv[0],
+				    sizeof(request->events));
+	return error ? error : zcrx_lib_events_check(emu, &request->events);
 }
 
 /* ---- the ring's memory ------------------------------------------------------------------- */
@@ -178,7 +175,7 @@ static int check_region(struct zcrx_emu *emu, const struct request *request)
 			      "region size: %llu; %u entries behind a header of %u need %llu bytes",
 			      (unsigned long long)region->size, request->reg.rq_entries,
 			      emu->level->rqes_at, (unsigned long long)need);
-	if (!is_zero(region->__resv, 4))
+	if (!zcrx_lib_is_zero(region->__resv, sizeof(region->__resv)))
 		return REFUSE(EINVAL, "region __resv: must be 0");
 	if (region->flags & ~IORING_MEM_REGION_TYPE_USER)
 		return REFUSE(EINVAL, "region flags: 0x%x; IORING_MEM_REGION_TYPE_USER (1) or 0",
@@ -244,27 +241,8 @@ static int make_region(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct 
 
 /* ---- the area ------------------------------------------------------------------------------ */
 
-static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+static int check_range(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
 {
-	if (area->flags & ~emu->level->area_flags)
-		return REFUSE(EINVAL, "area flags: 0x%x; level %s has %s0x%x", area->flags,
-			      emu->level->name,
-			      emu->level->area_flags ? "" : "none: ", emu->level->area_flags);
-	if (area->rq_area_token)
-		return REFUSE(EINVAL,
-			      "area rq_area_token: 0x%llx; the kernel's to choose, must be 0",
-			      (unsigned long long)area->rq_area_token);
-	if (!is_zero(area->__resv2, 2))
-		return REFUSE(EINVAL, "area __resv2: must be 0");
-	if (area->flags & ZCRX_AREA_DMABUF)
-		return REFUSE(EBADF, "area dmabuf_fd: %u is no dma-buf: there are none here",
-			      area->dmabuf_fd);
-	if (area->dmabuf_fd)
-		return REFUSE(EINVAL, "area dmabuf_fd: %u; must be 0 for memory", area->dmabuf_fd);
-	if ((area->addr | area->len) % ZCRX_LIB_PAGE)
-		return REFUSE(EINVAL, "area addr 0x%llx, len %llu: must be multiples of %u",
-			      (unsigned long long)area->addr, (unsigned long long)area->len,
-			      ZCRX_LIB_PAGE);
 	if (area->len == 0 || area->len > AREA_MAX)
 		return REFUSE(EFAULT, "area len: %llu; must be %u to %llu",
 			      (unsigned long long)area->len, ZCRX_LIB_PAGE,
@@ -273,6 +251,61 @@ static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg 
 		return REFUSE(EOVERFLOW, "area addr 0x%llx, len %llu: beyond the last address",
 			      (unsigned long long)area->addr, (unsigned long long)area->len);
 	return 0;
+}
+
+static int check_pages(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+{
+	if ((area->addr | area->len) % ZCRX_LIB_PAGE)
+		return REFUSE(EINVAL, "area addr 0x%llx, len %llu: must be multiples of %u",
+			      (unsigned long long)area->addr, (unsigned long long)area->len,
+			      ZCRX_LIB_PAGE);
+	return 0;
+}
+
+/* Of a dma-buf all is checked as the kernel does, and then there is no memory behind it. */
+static int check_dmabuf(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+{
+	int64_t size;
+
+	if (area->addr)
+		return REFUSE(EINVAL, "area addr: 0x%llx; must be 0 for a dma-buf",
+			      (unsigned long long)area->addr);
+	size = zcrx_lib_dmabuf_size(emu, (int)area->dmabuf_fd);
+	if (size == -EBADF)
+		return REFUSE(EBADF, "area dmabuf_fd: %u is no descriptor", area->dmabuf_fd);
+	if (size < 0)
+		return REFUSE(EINVAL, "area dmabuf_fd: %u is no dma-buf", area->dmabuf_fd);
+	if ((uint64_t)size != area->len)
+		return REFUSE(EINVAL, "area len: %llu; the dma-buf has %lld bytes",
+			      (unsigned long long)area->len, (long long)size);
+	return REFUSE(EOPNOTSUPP, "area dmabuf_fd: no bytes can be put into a dma-buf here");
+}
+
+static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+{
+	int error;
+
+	if (area->flags & ~emu->level->area_flags)
+		return REFUSE(EINVAL, "area flags: 0x%x; level %s has %s0x%x", area->flags,
+			      emu->level->name,
+			      emu->level->area_flags ? "" : "none: ", emu->level->area_flags);
+	if (area->rq_area_token)
+		return REFUSE(EINVAL,
+			      "area rq_area_token: 0x%llx; the kernel's to choose, must be 0",
+			      (unsigned long long)area->rq_area_token);
+	if (!zcrx_lib_is_zero(area->__resv2, sizeof(area->__resv2)))
+		return REFUSE(EINVAL, "area __resv2: must be 0");
+	error = emu->level->wants_range_first ? check_range(emu, area) : check_pages(emu, area);
+	if (!error)
+		error = emu->level->wants_range_first ? check_pages(emu, area) :
+							check_range(emu, area);
+	if (error)
+		return error;
+	if (area->flags & ZCRX_AREA_DMABUF)
+		return check_dmabuf(emu, area);
+	if (area->dmabuf_fd)
+		return REFUSE(EINVAL, "area dmabuf_fd: %u; must be 0 for memory", area->dmabuf_fd);
+	return pin(emu, "area addr", area->addr, area->len);
 }
 
 static int choose_buffer_size(struct zcrx_emu *emu, struct request *request, uint32_t *shift)
@@ -291,13 +324,20 @@ static int choose_buffer_size(struct zcrx_emu *emu, struct request *request, uin
 	if (size != ZCRX_LIB_PAGE && request->reg.flags & ZCRX_REG_NODEV)
 		return REFUSE(EOPNOTSUPP, "rx_buf_len: %u; must be %u with ZCRX_REG_NODEV", size,
 			      ZCRX_LIB_PAGE);
-	if (request->area.len % size || request->area.addr % size)
+	*shift = (uint32_t)__builtin_ctz(size);
+	return 0;
+}
+
+static int check_pieces(struct zcrx_emu *emu, const struct request *request, uint32_t shift)
+{
+	uint64_t rest = (request->area.len | request->area.addr) & (((uint64_t)1 << shift) - 1);
+
+	if (rest)
 		return REFUSE(ERANGE,
 			      "rx_buf_len: %u; the area (0x%llx, %llu bytes) is not made of pieces "
 			      "of that size",
-			      size, (unsigned long long)request->area.addr,
+			      request->reg.rx_buf_len, (unsigned long long)request->area.addr,
 			      (unsigned long long)request->area.len);
-	*shift = (uint32_t)__builtin_ctz(size);
 	return 0;
 }
 
@@ -338,12 +378,12 @@ static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struc
 	struct zcrx_area *area = &queue->area;
 	uint32_t shift;
 	size_t size;
-	int error = check_area(emu, &request->area);
+	int error = choose_buffer_size(emu, request, &shift);
 
 	if (!error)
-		error = choose_buffer_size(emu, request, &shift);
+		error = check_area(emu, &request->area);
 	if (!error)
-		error = pin(emu, "area addr", request->area.addr, request->area.len);
+		error = check_pieces(emu, request, shift);
 	if (error)
 		return error;
 	queue->bytes = zcrx_lib_window_of(&queue->memory, request->area.addr, request->area.len);
@@ -377,24 +417,40 @@ static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struc
 
 /* ---- the device ----------------------------------------------------------------------------------- */
 
-static int open_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
-		      const struct io_uring_zcrx_ifq_reg *reg)
+static int find_device(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+		       const struct io_uring_zcrx_ifq_reg *reg)
 {
-	int error;
-
 	queue->if_idx = reg->if_idx;
 	queue->if_rxq = reg->if_rxq;
 	queue->is_nodev = (reg->flags & ZCRX_REG_NODEV) != 0;
 	if (!queue->is_nodev && reg->if_idx == 0)
 		return REFUSE(ENODEV, "if_idx: 0 is no interface; any other number is one here");
+	return 0;
+}
+
+static int open_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
+{
+	int error;
+
 	for (const struct zcrx_lib_ifq *other = emu->machine->queues; other; other = other->next) {
-		if (!queue->is_nodev && !other->is_nodev && other->if_idx == reg->if_idx &&
-		    other->if_rxq == reg->if_rxq)
+		if (!queue->is_nodev && !other->is_nodev && other->if_idx == queue->if_idx &&
+		    other->if_rxq == queue->if_rxq)
 			return REFUSE(EEXIST, "if_idx %u, if_rxq %u: that queue is registered",
-				      reg->if_idx, reg->if_rxq);
+				      queue->if_idx, queue->if_rxq);
 	}
 	error = zcrx_ifq_restart(&queue->ifq);
 	return error < 0 ? REFUSE(-error, "the page pool could not be made") : 0;
+}
+
+static int make_device(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct request *request)
+{
+	int error = emu->level->looks_for_device_first ? find_device(emu, queue, &request->reg) : 0;
+
+	if (!error)
+		error = make_provider(emu, queue, request);
+	if (!error && !emu->level->looks_for_device_first)
+		error = find_device(emu, queue, &request->reg);
+	return error ? error : open_queue(emu, queue);
 }
 
 /* What any registration tells: under which id, and where the refill ring's words are. */
@@ -450,18 +506,23 @@ static int make_queue(struct zcrx_emu *emu, struct request *request)
 		return REFUSE(ENOMEM, "no memory for an interface queue");
 	error = make_region(emu, queue, request);
 	if (!error)
-		error = make_provider(emu, queue, request);
+		error = zcrx_lib_events_start(emu, queue, &request->events,
+					      request->reg.rq_entries);
 	if (!error)
-		error = open_queue(emu, queue, &request->reg);
+		error = make_device(emu, queue, request);
 	if (!error)
 		error = answer(emu, request);
 	if (!error && zcrx_lib_queue_start(queue))
 		error = REFUSE(EFAULT, "region user_addr: the header cannot be written");
-	if (error)
+	if (!error && zcrx_lib_nic_start(emu, queue))
+		error = REFUSE(ENOMEM, "no memory for the NIC's descriptors");
+	if (error) {
 		zcrx_lib_queue_free(queue);
-	else
-		zcrx_lib_attach(emu, queue);
-	return error;
+		return error;
+	}
+	zcrx_lib_attach(emu, queue);
+	zcrx_lib_nic_report(queue);
+	return 0;
 }
 
 /* Another ring's queue: nothing is described, and nothing told but the id and the offsets. */
@@ -507,7 +568,6 @@ int zcrx_lib_register_ifq(struct zcrx_emu *emu, uint64_t address)
 
 int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_args)
 {
-	static const char *const names[] = {"FLUSH_RQ", "EXPORT", "ARM_EVENT", "ADD_AREA"};
 	struct zcrx_lib_ifq *queue;
 	struct zcrx_ctrl ctrl;
 	int error;
@@ -517,7 +577,7 @@ int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_a
 	error = read_struct(emu, "the struct", &ctrl, address, sizeof(ctrl));
 	if (error)
 		return error;
-	if (!is_zero(ctrl.__resv, 2))
+	if (!zcrx_lib_is_zero(ctrl.__resv, sizeof(ctrl.__resv)))
 		return REFUSE(EFAULT, "__resv: must be 0");
 	queue = zcrx_lib_ifq_of(emu, ctrl.zcrx_id);
 	if (!queue)
@@ -525,10 +585,13 @@ int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_a
 	if (ctrl.op >= emu->level->ctrl_ops)
 		return REFUSE(EOPNOTSUPP, "op: %u; level %s has 0 to %u", ctrl.op, emu->level->name,
 			      emu->level->ctrl_ops - 1);
-	if (ctrl.op != ZCRX_CTRL_FLUSH_RQ && ctrl.op != ZCRX_CTRL_EXPORT)
-		return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_%s; not emulated", names[ctrl.op]);
-	if (!is_zero(ctrl.payload, 6))
-		return REFUSE(EINVAL, "payload of ZCRX_CTRL_%s: must be 0", names[ctrl.op]);
+	if (ctrl.op == ZCRX_CTRL_ARM_EVENT)
+		return zcrx_lib_event_arm(emu, queue, &ctrl);
+	if (ctrl.op == ZCRX_CTRL_ADD_AREA)
+		return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_ADD_AREA; not emulated");
+	if (!zcrx_lib_is_zero(ctrl.payload, sizeof(ctrl.payload)))
+		return REFUSE(EINVAL, "payload of ZCRX_CTRL_%s: must be 0",
+			      ctrl.op == ZCRX_CTRL_EXPORT ? "EXPORT" : "FLUSH_RQ");
 	if (ctrl.op == ZCRX_CTRL_EXPORT)
 		return zcrx_lib_export(emu, queue, address, &ctrl);
 	error = zcrx_lib_queue_flush(queue);

@@ -35,6 +35,9 @@ static const struct {
 				  "make room and enter the ring when IORING_SQ_CQ_OVERFLOW is set"},
 	[ZCRX_EMU_NOT_ARMED] = {"not-armed",
 				"arm the receive again when its last completion is no end"},
+	[ZCRX_EMU_STANDING] = {"standing-buffers",
+			       "more memory, or fewer descriptors (ethtool -G): their number times "
+			       "what a packet of the MTU needs must stand, and more circulates"},
 	[ZCRX_EMU_EXPORT_OPEN] = {"export-open",
 				  "close what an export gave when the other ring has imported it"},
 	[ZCRX_EMU_NOT_RETURNED] = {"not-returned", "return each fragment when it is read"},

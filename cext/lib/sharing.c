@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "events.h"
+#include "nic.h"
 #include "queue.h"
 
 #define REFUSE(error, ...) zcrx_lib_refuse(emu, -(error), __VA_ARGS__)
@@ -52,6 +54,7 @@ static void put_queue(struct zcrx_emu_machine *machine, struct zcrx_lib_ifq *que
 	while (*link != queue)
 		link = &(*link)->next;
 	*link = queue->next;
+	zcrx_lib_nic_stop(queue);
 	zcrx_lib_queue_free(queue);
 }
 
@@ -82,6 +85,7 @@ static void detach(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 
 void zcrx_lib_detach_all(struct zcrx_emu *emu)
 {
+	zcrx_lib_events_forget(emu);
 	while (emu->ifq_count) {
 		struct zcrx_lib_ifq *queue = emu->ifqs[--emu->ifq_count];
 

@@ -72,6 +72,7 @@ enum zcrx_emu_kind {
 	ZCRX_EMU_CQ_OVERFLOW, /* completions wait for room at the end */
 	ZCRX_EMU_NOT_ARMED, /* a receive ended by an error that passes, data waits, none was armed */
 	ZCRX_EMU_NOT_RETURNED, /* a fragment was never returned */
+	ZCRX_EMU_STANDING, /* the NIC's descriptors want more buffers than the area has */
 	ZCRX_EMU_EXPORT_OPEN, /* a descriptor that an export gave was left open */
 	ZCRX_EMU_KINDS
 };
@@ -156,6 +157,12 @@ struct zcrx_emu_options {
 	uint8_t reserved[7];
 	struct zcrx_emu_machine *machine; /* whose kernel the ring is of; NULL: its own */
 	const struct zcrx_emu_descriptors *descriptors; /* NULL: this process's own; copied */
+	/*
+	 * The NIC of queues that this ring registers: in each receive descriptor stand as many
+	 * buffers as a packet may need, and are refilled after each. 0: none stand, a buffer is
+	 * taken when a packet comes. `mtu`: 0: 1500 for what stands, and no packet is cut.
+	 */
+	uint32_t rx_descriptors, mtu;
 };
 
 /* The levels that this build plays, from 0 on; NULL behind the last. */
@@ -174,7 +181,7 @@ ZCRX_EMU_API const char *zcrx_emu_why(const struct zcrx_emu *emu);
 
 /* ---- registering ------------------------------------------------------------------ */
 
-/* io_uring_register(2) of this ring: ZCRX_IFQ (32), ZCRX_CTRL (36). 0 or -errno. */
+/* io_uring_register(2) of this ring: ZCRX_IFQ (32), QUERY (35), ZCRX_CTRL (36). 0 or -errno. */
 ZCRX_EMU_API int zcrx_emu_register(struct zcrx_emu *emu, uint32_t opcode, void *arg,
 				   uint32_t nr_args);
 /* The same for ZCRX_IFQ, as liburing calls it. */
@@ -227,6 +234,12 @@ struct zcrx_emu_shape {
 	uint32_t offset_min, offset_max; /* where the first one of a buffer begins */
 	uint32_t per_buffer; /* fragments a buffer, at most; 0: 1 */
 	uint32_t copy_percent; /* of the fragments: they land outside of the area, and are copied */
+	/*
+	 * Bytes at the head of each packet that are in no fragment: they are copied as well, and
+	 * neither events nor statistics tell of it. A packet has as many bytes as the ring's `mtu`
+	 * says; else it is all that one call brings.
+	 */
+	uint32_t linear_min, linear_max;
 };
 
 /*

@@ -55,7 +55,10 @@ struct io_uring_zcrx_ifq_reg {
 	struct io_uring_zcrx_offsets offsets;
 	uint32_t zcrx_id;
 	uint32_t rx_buf_len;
-	uint64_t __resv[3];
+	union {
+		uint64_t __resv[3];
+		uint64_t event_desc; /* from 7.2 on: the address of a struct zcrx_event_desc */
+	};
 };
 
 #ifndef ZCRX_EMU_HAS_REGION
@@ -73,6 +76,8 @@ struct io_uring_region_desc {
 #ifndef ZCRX_EMU_NEEDS_CTRL
 #define ZCRX_EMU_NEEDS_CTRL
 #endif
+#define ZCRX_EMU_NEEDS_EVENTS
+#define ZCRX_EMU_NEEDS_QUERY
 #endif /* IORING_ZCRX_AREA_SHIFT */
 
 #ifdef ZCRX_EMU_NEEDS_CTRL
@@ -84,9 +89,55 @@ struct zcrx_ctrl {
 };
 #endif
 
+/* Events and questions came with 7.2 and 6.18: define ZCRX_EMU_NEEDS_EVENTS, _QUERY for them. */
+#ifdef ZCRX_EMU_NEEDS_EVENTS
+struct zcrx_event_desc {
+	uint64_t user_data;
+	uint32_t type_mask; /* 1 << 0: no buffer for the NIC; 1 << 1: a fragment was copied */
+	uint32_t flags; /* 1: there are statistics */
+	uint64_t stats_offset; /* of these, from the refill ring's region */
+	uint64_t __resv2[9];
+};
+
+struct zcrx_stats {
+	uint64_t copy_count;
+	uint64_t copy_bytes;
+};
+#endif
+
+#ifdef ZCRX_EMU_NEEDS_QUERY
+struct io_uring_query_hdr {
+	uint64_t next_entry;
+	uint64_t query_data;
+	uint32_t query_op; /* 1: what zcrx can do; 3: its events */
+	uint32_t size;
+	int32_t result;
+	uint32_t __resv[3];
+};
+
+struct io_uring_query_zcrx {
+	uint64_t register_flags;
+	uint64_t area_flags;
+	uint32_t nr_ctrl_opcodes;
+	uint32_t features;
+	uint32_t rq_hdr_size;
+	uint32_t rq_hdr_alignment;
+	uint64_t __resv2;
+};
+
+struct io_uring_query_zcrx_event {
+	uint32_t event_flags;
+	uint32_t stats_size;
+	uint32_t stats_off_alignment;
+	uint32_t __resv1;
+	uint64_t __resv2[4];
+};
+#endif
+
 /* Numbers, for those whose header has them not; the kernel's names are enumerators. */
 #define ZCRX_EMU_OP_RECV_ZC 58
 #define ZCRX_EMU_REGISTER_ZCRX_IFQ 32
+#define ZCRX_EMU_REGISTER_QUERY 35
 #define ZCRX_EMU_REGISTER_ZCRX_CTRL 36
 #define ZCRX_EMU_CQE_F_MORE 2U
 #define ZCRX_EMU_CQE_F_SKIP (1U << 5)

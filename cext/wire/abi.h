@@ -102,6 +102,64 @@ struct zcrx_ctrl {
 	uint64_t payload[6];
 };
 
+enum zcrx_event_type {
+	ZCRX_EVENT_ALLOC_FAIL = 0, /* the NIC was given no buffer */
+	ZCRX_EVENT_COPY = 1, /* a fragment was copied */
+};
+#define ZCRX_EVENT_DESC_FLAG_STATS 1U
+
+/* Which events the user wants to hear of; from 7.2 on the first reserved word of a registration. */
+struct zcrx_event_desc {
+	uint64_t user_data;
+	uint32_t type_mask;
+	uint32_t flags;
+	uint64_t stats_offset; /* from the refill ring's region */
+	uint64_t __resv2[9];
+};
+
+struct zcrx_stats {
+	uint64_t copy_count;
+	uint64_t copy_bytes;
+};
+
+enum io_uring_query_op {
+	IO_URING_QUERY_OPCODES = 0,
+	IO_URING_QUERY_ZCRX = 1,
+	IO_URING_QUERY_SCQ = 2,
+	IO_URING_QUERY_ZCRX_EVENT = 3,
+};
+
+/* One question of a list. */
+struct io_uring_query_hdr {
+	uint64_t next_entry;
+	uint64_t query_data;
+	uint32_t query_op;
+	uint32_t size;
+	int32_t result;
+	uint32_t __resv[3];
+};
+
+#define ZCRX_FEATURE_RX_PAGE_SIZE 1U
+#define ZCRX_FEATURE_EVENT 2U
+
+struct io_uring_query_zcrx {
+	uint64_t register_flags;
+	uint64_t area_flags;
+	uint32_t nr_ctrl_opcodes;
+	uint32_t features;
+	uint32_t rq_hdr_size;
+	uint32_t rq_hdr_alignment;
+	uint64_t __resv2;
+};
+
+struct io_uring_query_zcrx_event {
+	uint32_t event_flags;
+	uint32_t stats_size;
+	uint32_t stats_off_alignment;
+	uint32_t __resv1;
+	uint64_t __resv2[4];
+};
+
 #define ZCRX_ABI_AT(type, field, offset) \
 	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
 
@@ -138,5 +196,16 @@ ZCRX_ABI_AT(io_uring_region_desc, mmap_offset, 24);
 ZCRX_ABI_AT(io_uring_region_desc, __resv, 32);
 _Static_assert(sizeof(struct zcrx_ctrl) == 72, "ctrl");
 ZCRX_ABI_AT(zcrx_ctrl, payload, 24);
+_Static_assert(sizeof(struct zcrx_event_desc) == 96, "event_desc");
+ZCRX_ABI_AT(zcrx_event_desc, type_mask, 8);
+ZCRX_ABI_AT(zcrx_event_desc, stats_offset, 16);
+_Static_assert(sizeof(struct zcrx_stats) == 16, "stats");
+_Static_assert(sizeof(struct io_uring_query_hdr) == 40, "query_hdr");
+ZCRX_ABI_AT(io_uring_query_hdr, query_op, 16);
+ZCRX_ABI_AT(io_uring_query_hdr, result, 24);
+_Static_assert(sizeof(struct io_uring_query_zcrx) == 40, "query_zcrx");
+ZCRX_ABI_AT(io_uring_query_zcrx, rq_hdr_size, 24);
+_Static_assert(sizeof(struct io_uring_query_zcrx_event) == 48, "query_zcrx_event");
+ZCRX_ABI_AT(io_uring_query_zcrx_event, __resv2, 16);
 
 #endif /* ZCRX_ABI_H */

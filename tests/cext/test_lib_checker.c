@@ -311,6 +311,10 @@ static void check_right_program(const char *level, uint64_t seed, enum style sty
 	/* In a queue of two the last completion of a receive leaves no room for data, ever. */
 	if (has_mixed(level) && program.cq_entries > 2 && zcrx_rng_below(&rng, 2))
 		program.options.ring_flags = DEFER_TASKRUN | CQE_MIXED;
+	program.options.mtu = zcrx_rng_below(&rng, 2) ? 0 : 1500 + zcrx_rng_below(&rng, 7500);
+	/* Half of the area at most stands. */
+	if (zcrx_rng_below(&rng, 3) == 0)
+		program.options.rx_descriptors = program.buffers / 6;
 	program_create(&program);
 	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
 	find_ring(&program);
@@ -322,6 +326,7 @@ static void check_right_program(const char *level, uint64_t seed, enum style sty
 			.offset_max = zcrx_rng_below(&rng, 3) ? 0 : 256,
 			.per_buffer = 1 + zcrx_rng_below(&rng, 8),
 			.copy_percent = zcrx_rng_below(&rng, 4) ? 0 : 40,
+			.linear_max = zcrx_rng_below(&rng, 4) ? 0 : 100,
 		};
 
 		/* Many small ones would only fill the sockets. */

@@ -5,6 +5,9 @@
  */
 #include "lib_program.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 static struct program program;
 
 /* It is refused so, says why, leaves the structs alone, and the right one succeeds afterwards. */
@@ -94,7 +97,7 @@ static void each_field_is_refused_with_its_code_and_a_reason(const char *level)
 	REFUSED(level, EINVAL, "__resv", program.reg.__resv[1] = 1);
 	REFUSED(level, EINVAL, "__resv", program.reg.__resv[2] = 1);
 	if (has_events)
-		REFUSED(level, EOPNOTSUPP, "event_desc", program.reg.__resv[0] = 8);
+		REFUSED(level, EFAULT, "event_desc", program.reg.event_desc = 8);
 	else
 		REFUSED(level, EINVAL, "__resv", program.reg.__resv[0] = 8);
 	REFUSED(level, EINVAL, "zcrx_id", program.reg.zcrx_id = 1);
@@ -141,11 +144,137 @@ static void each_field_is_refused_with_its_code_and_a_reason(const char *level)
 /* Of two mistakes the one that the kernel looks at first is told. */
 static void of_two_mistakes_the_kernels_first_is_told(const char *level)
 {
+	bool is_old = strcmp(level, "seed") == 0 || strcmp(level, "6.15") == 0;
+
 	REFUSED(level, EINVAL, "__resv", program.reg.__resv[1] = 1; program.reg.area_ptr = 8);
 	REFUSED(level, EFAULT, "area_ptr", program.reg.area_ptr = 8; program.region_reg.flags = 2);
 	REFUSED(level, EINVAL, "region flags", program.region_reg.flags = 2;
 		program.area_reg.flags = 2);
-	REFUSED(level, EINVAL, "area flags", program.area_reg.flags = 2; program.reg.if_idx = 0);
+	/* From 6.16 on the device is looked for before the area is looked at, and its end first. */
+	if (is_old) {
+		REFUSED(level, EINVAL, "area flags", program.area_reg.flags = 2;
+			program.reg.if_idx = 0);
+		REFUSED(level, EINVAL, "multiples", program.area_reg.addr += 8;
+			program.area_reg.len = 0);
+	} else {
+		REFUSED(level, ENODEV, "if_idx", program.area_reg.flags = 2;
+			program.reg.if_idx = 0);
+		REFUSED(level, EFAULT, "area len", program.area_reg.addr += 8;
+			program.area_reg.len = 0);
+	}
+}
+
+static void dma_bufs_are_checked_and_refused(const char *level)
+{
+	int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (strcmp(level, "seed") == 0 || strcmp(level, "6.15") == 0) {
+		close(file);
+		return;
+	}
+	REFUSED(level, EINVAL, "area addr", program.area_reg.flags = 1);
+	REFUSED(level, EBADF, "dmabuf_fd", program.area_reg.flags = 1; program.area_reg.addr = 0;
+		program.area_reg.dmabuf_fd = UINT32_MAX);
+	REFUSED(level, EINVAL, "dmabuf_fd", program.area_reg.flags = 1; program.area_reg.addr = 0;
+		program.area_reg.dmabuf_fd = (uint32_t)file);
+	close(file);
+}
+
+/* ---- queries ------------------------------------------------------------------------------ */
+
+static int ask(uint32_t op, void *data, uint32_t size, struct io_uring_query_hdr *hdr)
+{
+	*hdr = (struct io_uring_query_hdr){
+		.query_op = op, .query_data = (uintptr_t)data, .size = size};
+	return zcrx_emu_register(program.emu, 35, hdr, 0);
+}
+
+static void queries_tell_what_the_level_has(const char *level)
+{
+	uint32_t ops = level[0] != '7'		 ? strcmp(level, "6.18") == 0 :
+		       strcmp(level, "7.1") == 0 ? 3 :
+						   4;
+	struct io_uring_query_zcrx zcrx, none = {0};
+	struct io_uring_query_zcrx_event event;
+	struct io_uring_query_hdr hdr;
+
+	prepare(level);
+	if (ops == 0) {
+		CHECK_EQ(ask(1, &zcrx, sizeof(zcrx), &hdr), -EINVAL);
+		program_end(&program);
+		return;
+	}
+	CHECK_EQ(zcrx_emu_register(program.emu, 35, NULL, 0), 0);
+	CHECK_EQ(zcrx_emu_register(program.emu, 35, &hdr, 1), -EINVAL);
+	memset(&zcrx, 0x5a, sizeof(zcrx));
+	CHECK_EQ(ask(1, &zcrx, sizeof(zcrx), &hdr), 0);
+	if (ops == 1) {
+		/* What there is no answer to is cleared. */
+		CHECK_EQ(hdr.result, -EOPNOTSUPP);
+		CHECK_EQ(hdr.size, 0);
+		CHECK_BYTES(&zcrx, &none, sizeof(zcrx));
+		program_end(&program);
+		return;
+	}
+	CHECK_EQ(hdr.result, 0);
+	CHECK_EQ(hdr.size, sizeof(zcrx));
+	CHECK_EQ(zcrx.register_flags, 3);
+	CHECK_EQ(zcrx.area_flags, 1);
+	CHECK_EQ(zcrx.nr_ctrl_opcodes, strcmp(level, "7.1") == 0 ? 2 :
+				       strcmp(level, "7.2") == 0 ? 3 :
+								   4);
+	CHECK_EQ(zcrx.features, ops == 3 ? 1 : 3);
+	/* As a program computes where entries begin. */
+	CHECK_EQ((zcrx.rq_hdr_size + zcrx.rq_hdr_alignment - 1) / zcrx.rq_hdr_alignment *
+			 zcrx.rq_hdr_alignment,
+		 strcmp(level, "7.3") == 0 ? 128 : 64);
+	CHECK_EQ(ask(3, &event, sizeof(event), &hdr), 0);
+	CHECK_EQ(hdr.result, ops == 3 ? -EOPNOTSUPP : 0);
+	CHECK_EQ(event.event_flags, ops == 3 ? 0 : 3);
+	CHECK_EQ(event.stats_size, ops == 3 ? 0 : 16);
+	CHECK_EQ(event.stats_off_alignment, ops == 3 ? 0 : 8);
+	CHECK_EQ(ask(0, &zcrx, sizeof(zcrx), &hdr), 0);
+	CHECK_EQ(hdr.result, -EOPNOTSUPP);
+	program_end(&program);
+}
+
+static void queries_are_cut_chained_and_checked(const char *level)
+{
+	struct io_uring_query_hdr first, second;
+	uint8_t bytes[PAGE], other[64];
+
+	if (level[0] != '7')
+		return;
+	prepare(level);
+	memset(bytes, 0x5a, sizeof(bytes));
+	CHECK_EQ(ask(1, bytes, 12, &first), 0);
+	CHECK_EQ(first.size, 12);
+	CHECK_EQ(bytes[0], 3);
+	CHECK_EQ(bytes[12], 0x5a);
+	/* Asked for more than there is: the rest is cleared. */
+	CHECK_EQ(ask(1, bytes, 100, &first), 0);
+	CHECK_EQ(first.size, 40);
+	CHECK_EQ(bytes[99], 0);
+	CHECK_EQ(bytes[100], 0x5a);
+	CHECK_EQ(ask(1, bytes, 0, &first), 0);
+	CHECK_EQ(first.result, -EINVAL);
+	CHECK_EQ(ask(1, bytes, PAGE + 1, &first), -E2BIG);
+	CHECK_EQ(ask(1, (void *)8, 40, &first), -EFAULT);
+	CHECK_EQ(zcrx_emu_register(program.emu, 35, (void *)8, 0), -EFAULT);
+	/* Each has its own result; a circle ends. */
+	second = (struct io_uring_query_hdr){
+		.query_op = 9, .query_data = (uintptr_t)other, .size = sizeof(other)};
+	first = (struct io_uring_query_hdr){.query_op = 1,
+					    .query_data = (uintptr_t)bytes,
+					    .size = 40,
+					    .next_entry = (uintptr_t)&second};
+	CHECK_EQ(zcrx_emu_register(program.emu, 35, &first, 0), 0);
+	CHECK_EQ(first.result, 0);
+	CHECK_EQ(second.result, -EOPNOTSUPP);
+	second.result = 0;
+	second.next_entry = (uintptr_t)&first;
+	CHECK_EQ(zcrx_emu_register(program.emu, 35, &first, 0), -ERANGE);
+	program_end(&program);
 }
 
 static void area_that_may_not_be_written_is_refused(const char *level)
@@ -283,6 +412,9 @@ AT_EACH_LEVEL(offsets_are_the_levels)
 AT_EACH_LEVEL(header_is_cleared_from_7_1_on)
 AT_EACH_LEVEL(each_field_is_refused_with_its_code_and_a_reason)
 AT_EACH_LEVEL(of_two_mistakes_the_kernels_first_is_told)
+AT_EACH_LEVEL(dma_bufs_are_checked_and_refused)
+AT_EACH_LEVEL(queries_tell_what_the_level_has)
+AT_EACH_LEVEL(queries_are_cut_chained_and_checked)
 AT_EACH_LEVEL(area_that_may_not_be_written_is_refused)
 AT_EACH_LEVEL(refused_registration_leaves_nothing)
 AT_EACH_LEVEL(second_queue_is_as_the_level_has_it)
@@ -293,6 +425,8 @@ AT_EACH_LEVEL(other_calls_have_the_kernels_errors)
 CHECK_MAIN(LEVELS(offsets_are_the_levels), LEVELS(header_is_cleared_from_7_1_on),
 	   LEVELS(each_field_is_refused_with_its_code_and_a_reason),
 	   LEVELS(of_two_mistakes_the_kernels_first_is_told),
+	   LEVELS(dma_bufs_are_checked_and_refused), LEVELS(queries_tell_what_the_level_has),
+	   LEVELS(queries_are_cut_chained_and_checked),
 	   LEVELS(area_that_may_not_be_written_is_refused),
 	   LEVELS(refused_registration_leaves_nothing), LEVELS(second_queue_is_as_the_level_has_it),
 	   LEVELS(entries_are_clamped_and_rounded),

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "arrival.h"
+
+#include <errno.h>
+
+#include "nic.h"
+#include "queue.h"
+#include "socket.h"
+
+static uint32_t between(struct zcrx_emu *emu, uint32_t min, uint32_t max)
+{
+	return max > min ? min + zcrx_rng_below(&emu->rng, max - min + 1) : min;
+}
+
+/* The fragment goes on in the buffer that is open, or begins one. 0 or -errno. */
+static int place_fragment(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+			  const struct zcrx_emu_shape *shape, uint32_t *length, uint32_t *at)
+{
+	struct zcrx_lib_open *open = &queue->nic.open;
+	uint32_t size = (uint32_t)1 << queue->area.niov_shift;
+	uint32_t most = shape->per_buffer ? shape->per_buffer : 1;
+	int64_t niov;
+
+	if (open->is_open && (open->fragments >= most || open->used >= size))
+		zcrx_lib_nic_close_buffer(queue);
+	/* One of a chosen size is not cut for lack of room: the next buffer has it. */
+	if (open->is_open && shape->fragment_max && size - open->used < *length)
+		zcrx_lib_nic_close_buffer(queue);
+	if (!open->is_open) {
+		niov = zcrx_lib_nic_take(queue);
+		if (niov < 0)
+			return (int)niov;
+		*open = (struct zcrx_lib_open){.is_open = true, .niov = (uint32_t)niov};
+		open->used = between(emu, shape->offset_min, shape->offset_max);
+	}
+	if (*length > size - open->used)
+		*length = size - open->used;
+	*at = open->used;
+	return 0;
+}
+
+static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
+		   const uint8_t *data, const struct zcrx_emu_shape *shape, uint32_t *length)
+{
+	struct zcrx_lib_open *open = &queue->nic.open;
+	struct zcrx_lib_waiting *waiting;
+	uint32_t at = 0;
+	int error;
+
+	if (queue->is_nodev ||
+	    (shape->copy_percent && zcrx_rng_below(&emu->rng, 100) < shape->copy_percent)) {
+		waiting = zcrx_lib_flow_add(emu, queue, flow, *length, true);
+		if (!waiting)
+			return -ENOMEM;
+		memcpy(waiting->bytes, data, *length);
+		return 0;
+	}
+	error = place_fragment(emu, queue, shape, length, &at);
+	if (error)
+		return error;
+	error = zcrx_lib_queue_fill(queue, open->niov, at, data, *length);
+	waiting = error ? NULL : zcrx_lib_flow_add(emu, queue, flow, *length, false);
+	if (!waiting)
+		return error ? error : -ENOMEM;
+	waiting->niov = open->niov;
+	waiting->at = at;
+	zcrx_pp_ref_get(&queue->area, open->niov, 1);
+	open->used += *length;
+	/* Nothing else will go in there: the NIC is done with it. */
+	if (++open->fragments >= (shape->per_buffer ? shape->per_buffer : 1))
+		zcrx_lib_nic_close_buffer(queue);
+	return 0;
+}
+
+/* The head of a packet, which the stack has where no buffer of the area is. */
+static int take_in_linear(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+			  struct zcrx_lib_flow *flow, const uint8_t *data, uint32_t length)
+{
+	struct zcrx_lib_waiting *waiting = zcrx_lib_flow_add(emu, queue, flow, length, true);
+
+	if (!waiting)
+		return -ENOMEM;
+	memcpy(waiting->bytes, data, length);
+	waiting->is_linear = true;
+	return 0;
+}
+
+static uint32_t least(uint32_t length, size_t most)
+{
+	return length < most ? length : (uint32_t)most;
+}
+
+/* How many bytes of the packet were taken: the rest of it is dropped. */
+static size_t take_in_packet(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+			     struct zcrx_lib_flow *flow, const uint8_t *data, size_t size,
+			     const struct zcrx_emu_shape *shape)
+{
+	uint32_t linear = least(between(emu, shape->linear_min, shape->linear_max), size);
+	uint32_t max = shape->fragment_max ? shape->fragment_max : 1U << queue->area.niov_shift;
+	uint32_t min = shape->fragment_min ? shape->fragment_min : max;
+	size_t done = 0;
+
+	if (linear) {
+		if (take_in_linear(emu, queue, flow, data, linear))
+			return 0;
+		done = linear;
+	}
+	while (done < size) {
+		uint32_t length = least(between(emu, min, max), size - done);
+
+		if (take_in(emu, queue, flow, data + done, shape, &length))
+			break;
+		done += length;
+	}
+	return done;
+}
+
+static int check_shape(struct zcrx_emu *emu, uint32_t buffer, const struct zcrx_emu_shape *shape)
+{
+	uint32_t max = shape->fragment_max ? shape->fragment_max : buffer;
+	uint32_t min = shape->fragment_min ? shape->fragment_min : max;
+
+	if (max > buffer || min > max)
+		return zcrx_lib_refuse(emu, -EINVAL,
+				       "fragment_min %u, fragment_max %u: must be 1 to %u", min,
+				       max, buffer);
+	if (shape->offset_max >= buffer || shape->offset_min > shape->offset_max)
+		return zcrx_lib_refuse(emu, -EINVAL,
+				       "offset_min %u, offset_max %u: must be 0 to %u",
+				       shape->offset_min, shape->offset_max, buffer - 1);
+	if (shape->copy_percent > 100)
+		return zcrx_lib_refuse(emu, -EINVAL, "copy_percent: %u; must be 0 to 100",
+				       shape->copy_percent);
+	if (shape->linear_max > ZCRX_LIB_PAGE || shape->linear_min > shape->linear_max)
+		return zcrx_lib_refuse(emu, -EINVAL,
+				       "linear_min %u, linear_max %u: must be 0 to %u",
+				       shape->linear_min, shape->linear_max, ZCRX_LIB_PAGE);
+	return 0;
+}
+
+int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t id,
+			 const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
+{
+	size_t packet = queue->nic.mtu ? queue->nic.mtu : size;
+	int error = check_shape(emu, 1U << queue->area.niov_shift, shape);
+	struct zcrx_lib_flow *flow;
+	size_t done = 0;
+
+	if (error)
+		return error;
+	flow = zcrx_lib_flow_of(emu, id, true);
+	if (!flow)
+		return zcrx_lib_refuse(emu, -ENOMEM, "no memory for a flow");
+	if (flow->is_ended)
+		return zcrx_lib_refuse(emu, -EPIPE, "flow %u: its sender has ended it", id);
+	while (done < size) {
+		size_t now = size - done < packet ? size - done : packet;
+		size_t taken = take_in_packet(emu, queue, flow, data + done, now, shape);
+
+		zcrx_lib_nic_refill(queue);
+		done += taken;
+		if (taken < now)
+			break;
+	}
+	return (int64_t)done;
+}
+
+int zcrx_lib_end(struct zcrx_emu *emu, uint32_t id)
+{
+	struct zcrx_lib_flow *flow = zcrx_lib_flow_of(emu, id, true);
+
+	if (!flow)
+		return zcrx_lib_refuse(emu, -ENOMEM, "no memory for a flow");
+	flow->is_ended = true;
+	return 0;
+}

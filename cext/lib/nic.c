@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "nic.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "queue.h"
+
+static uint64_t standing_of(const struct zcrx_emu *emu, const struct zcrx_lib_ifq *queue)
+{
+	uint64_t mtu = emu->options.mtu ? emu->options.mtu : ZCRX_LIB_MTU;
+	uint64_t size = (uint64_t)1 << queue->area.niov_shift;
+
+	return emu->options.rx_descriptors * ((mtu + size - 1) / size);
+}
+
+int zcrx_lib_nic_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	nic->mtu = emu->options.mtu;
+	nic->descriptors = emu->options.rx_descriptors;
+	nic->wanted = queue->is_nodev ? 0 : standing_of(emu, queue);
+	if (nic->wanted == 0)
+		return 0;
+	/* More than the area has cannot stand there. */
+	nic->capacity = nic->wanted < queue->area.num_niovs ? (uint32_t)nic->wanted :
+							      queue->area.num_niovs;
+	nic->standing = malloc(nic->capacity * sizeof(*nic->standing));
+	if (!nic->standing)
+		return -ENOMEM;
+	zcrx_lib_nic_refill(queue);
+	return 0;
+}
+
+void zcrx_lib_nic_report(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_lib_nic *nic = &queue->nic;
+	struct zcrx_emu_report report = {
+		.kind = ZCRX_EMU_STANDING,
+		.zcrx_id = queue->ledger.zcrx_id,
+	};
+
+	if (nic->wanted <= queue->area.num_niovs || !zcrx_lib_ifq_checks(queue))
+		return;
+	zcrx_lib_report(queue->ledger.reports, &report,
+			"the NIC's %u descriptors want %llu buffers to stand in them, and the area "
+			"has %u: none is left to copy into, or for a packet while others are out",
+			nic->descriptors, (unsigned long long)nic->wanted, queue->area.num_niovs);
+}
+
+void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	zcrx_lib_nic_close_buffer(queue);
+	for (; nic->count; nic->count--)
+		zcrx_ifq_drop(&queue->ifq, nic->standing[nic->first++ % nic->capacity], 1);
+	free(nic->standing);
+}
+
+int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+	uint32_t niov;
+
+	if (nic->capacity == 0)
+		return zcrx_lib_queue_alloc(queue);
+	if (nic->count == 0)
+		zcrx_lib_nic_refill(queue);
+	if (nic->count == 0)
+		return -ENOMEM;
+	niov = nic->standing[nic->first];
+	nic->first = (nic->first + 1) % nic->capacity;
+	nic->count--;
+	return niov;
+}
+
+void zcrx_lib_nic_refill(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	while (nic->count < nic->capacity) {
+		int64_t niov = zcrx_lib_queue_alloc(queue);
+
+		if (niov < 0)
+			return;
+		nic->standing[(nic->first + nic->count++) % nic->capacity] = (uint32_t)niov;
+	}
+}
+
+void zcrx_lib_nic_close_buffer(struct zcrx_lib_ifq *queue)
+{
+	if (queue->nic.open.is_open)
+		zcrx_ifq_drop(&queue->ifq, queue->nic.open.niov, 1);
+	queue->nic.open.is_open = false;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a NIC keeps: the buffer that it goes on to fill, and those that stand in its receive
+ * descriptors, taken from the page pool long before a packet comes for them.
+ */
+#ifndef ZCRX_LIB_NIC_H
+#define ZCRX_LIB_NIC_H
+
+#include "instance.h"
+
+#define ZCRX_LIB_MTU 1500U /* of a NIC of which it was not told */
+
+/* The queue is open: its descriptors are filled, as far as the area goes. 0 or -ENOMEM. */
+int zcrx_lib_nic_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
+/* Report that the descriptors want more buffers than there are. */
+void zcrx_lib_nic_report(struct zcrx_lib_ifq *queue);
+/* The queue is closed: all of it goes back. */
+void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue);
+
+/* The buffer for what comes next: one that stands, or one of the page pool. -ENOMEM if none. */
+int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue);
+/* Fill the descriptors that are empty. */
+void zcrx_lib_nic_refill(struct zcrx_lib_ifq *queue);
+/* It is done with the buffer that it was filling. */
+void zcrx_lib_nic_close_buffer(struct zcrx_lib_ifq *queue);
+
+#endif /* ZCRX_LIB_NIC_H */
