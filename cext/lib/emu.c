@@ -17,6 +17,7 @@
 #include "receive.h"
 #include "registration.h"
 #include "sharing.h"
+#include "watch.h"
 
 #define REGISTER_ZCRX_IFQ 32U
 #define REGISTER_QUERY 35U
@@ -40,7 +41,8 @@ const char *zcrx_emu_version(void)
 /* A caller that knows fewer options than we do has 0 in the others; one that knows more asks too much. */
 static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *options)
 {
-	const uint32_t flags = ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON | ZCRX_EMU_EAGER;
+	const uint32_t flags = ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON | ZCRX_EMU_EAGER |
+			       ZCRX_EMU_LATE_HEAD;
 
 	if (options) {
 		if (options->size > sizeof(*options) || options->size < sizeof(options->size))
@@ -257,8 +259,9 @@ static int step(struct zcrx_emu *emu)
 {
 	uint32_t count = zcrx_lib_cq_flush(emu);
 
-	if (emu->options.flags & ZCRX_EMU_EAGER) {
-		for (uint32_t id = 0; id < emu->ifq_count; id++)
+	for (uint32_t id = 0; id < emu->ifq_count; id++) {
+		zcrx_lib_queue_step(emu->ifqs[id]);
+		if (emu->options.flags & ZCRX_EMU_EAGER)
 			zcrx_lib_queue_drain(emu->ifqs[id]);
 	}
 	count += zcrx_lib_events_post(emu);
@@ -273,6 +276,15 @@ int zcrx_emu_step(struct zcrx_emu *emu)
 	return result ? result : leave_kernel(emu, step(emu));
 }
 
+static int drain(struct zcrx_lib_ifq *queue)
+{
+	uint32_t count = zcrx_lib_queue_drain(queue);
+
+	if (queue->steps_to_publish)
+		zcrx_lib_queue_publish(queue);
+	return (int)count;
+}
+
 int zcrx_emu_drain(struct zcrx_emu *emu, uint32_t zcrx_id)
 {
 	struct zcrx_lib_ifq *queue;
@@ -284,7 +296,7 @@ int zcrx_emu_drain(struct zcrx_emu *emu, uint32_t zcrx_id)
 	if (!queue)
 		result = zcrx_lib_refuse(emu, -ENXIO, "zcrx_id: %u is not registered", zcrx_id);
 	else
-		result = (int)zcrx_lib_queue_drain(queue);
+		result = drain(queue);
 	return leave_kernel(emu, result);
 }
 
@@ -343,10 +355,12 @@ static int finish(struct zcrx_emu *emu)
 	if (!zcrx_lib_checks(emu))
 		return 0;
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
-		zcrx_lib_queue_drain(emu->ifqs[id]);
+		drain(emu->ifqs[id]);
 		/* What another ring was given is returned by that one, or by this one yet. */
-		if (!zcrx_lib_is_in_use_elsewhere(emu, emu->ifqs[id]))
-			zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
+		if (zcrx_lib_is_in_use_elsewhere(emu, emu->ifqs[id]))
+			continue;
+		zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
+		zcrx_lib_watch_close(emu->ifqs[id]);
 	}
 	zcrx_lib_exports_report(emu);
 	zcrx_lib_receive_close(emu);

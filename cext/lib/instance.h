@@ -73,7 +73,9 @@ struct zcrx_lib_ifq {
 	uint64_t region_size;
 	uint8_t *made; /* by us, which the program is told an offset of; NULL: it is its own */
 	uint32_t head; /* as published */
+	uint32_t steps_to_publish; /* ZCRX_EMU_LATE_HEAD: until it is published; 0: it is */
 	uint32_t last_tail; /* as last seen */
+	uint32_t seen; /* entries up to this one were looked at, and stand in the copy */
 	uint32_t last_available;
 	_Alignas(uint64_t)
 		uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */

@@ -30,6 +30,7 @@ struct zcrx_lib_account {
 	uint32_t first; /* + 1, 0: none */
 	uint32_t out; /* of these: not returned */
 	bool was_given; /* ever */
+	bool is_poisoned; /* it is at home, and was as nobody should write into it */
 	struct zcrx_lib_held last; /* the one that was returned last; completion 0: none yet */
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "queue.h"
+#include "watch.h"
 
 static uint64_t standing_of(const struct zcrx_emu *emu, const struct zcrx_lib_ifq *queue)
 {
@@ -59,13 +60,11 @@ void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue)
 	free(nic->standing);
 }
 
-int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
+static int64_t take_standing(struct zcrx_lib_ifq *queue)
 {
 	struct zcrx_lib_nic *nic = &queue->nic;
 	uint32_t niov;
 
-	if (nic->capacity == 0)
-		return zcrx_lib_queue_alloc(queue);
 	if (nic->count == 0)
 		zcrx_lib_nic_refill(queue);
 	if (nic->count == 0)
@@ -73,6 +72,15 @@ int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
 	niov = nic->standing[nic->first];
 	nic->first = (nic->first + 1) % nic->capacity;
 	nic->count--;
+	return niov;
+}
+
+int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
+{
+	int64_t niov = queue->nic.capacity ? take_standing(queue) : zcrx_lib_queue_alloc(queue);
+
+	if (niov >= 0)
+		zcrx_lib_watch_leaving(queue, (uint32_t)niov);
 	return niov;
 }
 

@@ -6,70 +6,56 @@
 #include <sys/mman.h>
 
 #include "events.h"
+#include "watch.h"
+
+#define STEPS_TO_PUBLISH 2U
 
 /* ---- the program's ring ------------------------------------------------------------- */
 
-/* `count` entries from the slot on, which do not wrap. */
-static void copy_slots(struct zcrx_lib_ifq *queue, uint32_t slot, uint32_t count)
-{
-	uint32_t at = queue->level->rqes_at + slot * (uint32_t)sizeof(struct zcrx_rqe_slot);
-	struct zcrx_rqe_slot *to = &queue->ifq.rq.rqes[slot];
+#define AT_ONCE 64U
 
-	/* Nobody but the provider reads the copy, later. Where the ring is gone it stays. */
-	zcrx_lib_window_read(&queue->region, at, (uint64_t *)(void *)to,
-			     count * (uint32_t)(sizeof(*to) / sizeof(uint64_t)));
+/* Entries from `index` on, which do not wrap. Where the ring is gone the copy stays as it was. */
+static void copy_stretch(struct zcrx_lib_ifq *queue, uint32_t index, uint32_t count)
+{
+	struct zcrx_rq *rq = &queue->ifq.rq;
+	uint32_t slot = index & rq->mask;
+	uint64_t at = queue->level->rqes_at + (uint64_t)slot * sizeof(struct io_uring_zcrx_rqe);
+	struct io_uring_zcrx_rqe now[AT_ONCE];
+
+	if (!zcrx_lib_window_read(&queue->region, at, (uint64_t *)(void *)now,
+				  count * (uint32_t)(sizeof(now[0]) / sizeof(uint64_t))))
+		return;
+	if (zcrx_lib_ifq_checks(queue))
+		zcrx_lib_watch_entries(queue, index, now, count);
+	/* Nobody but the provider reads the copy, later. */
+	memcpy(&rq->rqes[slot], now, count * sizeof(now[0]));
 }
 
-static void check_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
+static void copy_entries(struct zcrx_lib_ifq *queue, uint32_t index, uint32_t count)
 {
-	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id, .entry = tail};
-	struct zcrx_lib_reports *reports = queue->ledger.reports;
+	const struct zcrx_rq *rq = &queue->ifq.rq;
+
+	while (count) {
+		uint32_t to_end = rq->entries - (index & rq->mask);
+		uint32_t stretch = count < AT_ONCE ? count : AT_ONCE;
+
+		if (stretch > to_end)
+			stretch = to_end;
+		copy_stretch(queue, index, stretch);
+		index += stretch;
+		count -= stretch;
+	}
+}
+
+/*
+ * Entries up to the tail have been looked at, and are not to change any more. Of a tail that
+ * cannot be nothing is remembered: it is a mistake of its own, and others follow from it.
+ */
+static void remember(struct zcrx_lib_ifq *queue, uint32_t tail)
+{
 	uint32_t head = queue->ifq.rq.cached_head;
 
-	if ((int32_t)(tail - queue->last_tail) < 0) {
-		report.kind = ZCRX_EMU_TAIL_BACK;
-		zcrx_lib_report(reports, &report,
-				"the tail was %u and is %u: the kernel takes the ring for full, "
-				"and judges old entries again",
-				queue->last_tail, tail);
-	} else if (tail - head > queue->ifq.rq.entries) {
-		report.kind = ZCRX_EMU_RING_OVERRUN;
-		zcrx_lib_report(reports, &report,
-				"the tail is %u, %u entries before the head (%u), in a ring of %u: "
-				"those overwritten are lost, others are judged twice",
-				tail, tail - head, head, queue->ifq.rq.entries);
-	}
-}
-
-/* Has the program written into the header anything but the tail? */
-static void check_header(struct zcrx_lib_ifq *queue)
-{
-	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id};
-	struct zcrx_lib_reports *reports = queue->ledger.reports;
-	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
-	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
-
-	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
-		return;
-	for (uint32_t at = 0; at < rqes_at; at += sizeof(uint32_t)) {
-		uint32_t now, before;
-
-		memcpy(&now, (uint8_t *)words + at, sizeof(now));
-		memcpy(&before, queue->header + at, sizeof(before));
-		if (at == tail_at || now == before)
-			continue;
-		report.kind = at ? ZCRX_EMU_HEADER_WRITTEN : ZCRX_EMU_HEAD_WRITTEN;
-		if (at == 0)
-			zcrx_lib_report(reports, &report, "the head is %u and was written to be %u",
-					before, now);
-		else
-			zcrx_lib_report(reports, &report,
-					"0x%x was written at byte %u of the ring, where nothing "
-					"is: the tail is at %u, entries begin at %u",
-					now, at, tail_at, rqes_at);
-		/* Said once for each value. */
-		memcpy(queue->header + at, &now, sizeof(now));
-	}
+	queue->seen = tail - head <= queue->ifq.rq.entries ? tail : head;
 }
 
 /* Show the provider what there is in the ring now, as much as it may take at once: `most`. */
@@ -84,8 +70,10 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 		available = rq->entries;
 	if (zcrx_lib_ifq_checks(queue)) {
 		if (tail != queue->last_tail)
-			check_tail(queue, tail);
-		check_header(queue);
+			zcrx_lib_watch_tail(queue, tail);
+		zcrx_lib_watch_header(queue);
+		if ((int32_t)(tail - queue->seen) < 0)
+			remember(queue, tail);
 	}
 	queue->last_tail = tail;
 	/* What an earlier tail promised may be taken yet, whatever the tail is now. */
@@ -93,14 +81,9 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 	if (count > most)
 		count = most;
 	queue->last_available = available;
-	for (uint32_t done = 0; done < count;) {
-		uint32_t slot = (rq->cached_head + done) & rq->mask;
-		uint32_t stretch = rq->entries - slot < count - done ? rq->entries - slot :
-								       count - done;
-
-		copy_slots(queue, slot, stretch);
-		done += stretch;
-	}
+	copy_entries(queue, rq->cached_head, count);
+	if (count >= available)
+		remember(queue, tail);
 	shm_store_relaxed_u32(&queue->copy_tail, tail, POINT_RQ_TAIL_STORE);
 	/* A value that the provider does not leave there if it publishes anything. */
 	shm_store_relaxed_u32(&queue->copy_head, ~rq->cached_head, POINT_RQ_HEAD_STORE);
@@ -116,14 +99,7 @@ static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
 	return (uint64_t)niov << queue->area.niov_shift;
 }
 
-static void poison(struct zcrx_lib_ifq *queue, uint32_t niov)
-{
-	if (!(queue->flags & ZCRX_EMU_NO_POISON))
-		zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov), queue->poison,
-				    (uint32_t)1 << queue->area.niov_shift);
-}
-
-/* What the provider made of what it was shown. */
+/* What the provider made of what it was shown; its head is published, or is due to be. */
 static void settle(struct zcrx_lib_ifq *queue)
 {
 	struct zcrx_rq *rq = &queue->ifq.rq;
@@ -138,15 +114,16 @@ static void settle(struct zcrx_lib_ifq *queue)
 		if (checks)
 			zcrx_lib_ledger_judged(&queue->ledger, judgement, &rqe);
 		if (judgement->verdict == ZCRX_ACCEPTED || judgement->verdict == ZCRX_OTHER_POOL)
-			poison(queue, judgement->niov);
+			zcrx_lib_watch_poison(queue, judgement->niov);
 	}
 	queue->last_available -= queue->trace.count < queue->last_available ? queue->trace.count :
 									      queue->last_available;
 	queue->trace.count = 0;
 	if (shm_load_relaxed_u32(&queue->copy_head, POINT_RQ_HEAD_LOAD) == rq->cached_head) {
-		queue->head = rq->cached_head;
-		memcpy(queue->header, &queue->head, sizeof(queue->head));
-		zcrx_lib_window_store(&queue->region, 0, queue->head);
+		if (queue->flags & ZCRX_EMU_LATE_HEAD && !queue->steps_to_publish)
+			queue->steps_to_publish = STEPS_TO_PUBLISH;
+		else if (!(queue->flags & ZCRX_EMU_LATE_HEAD))
+			zcrx_lib_queue_publish(queue);
 	}
 }
 
@@ -156,6 +133,32 @@ uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
 {
 	/* A program that took its ring away has nothing new in it. */
 	return zcrx_lib_window_load(&queue->region, queue->level->tail_at, queue->last_tail);
+}
+
+void zcrx_lib_queue_publish(struct zcrx_lib_ifq *queue)
+{
+	queue->steps_to_publish = 0;
+	queue->head = queue->ifq.rq.cached_head;
+	memcpy(queue->header, &queue->head, sizeof(queue->head));
+	zcrx_lib_window_store(&queue->region, 0, queue->head);
+}
+
+void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue)
+{
+	uint32_t tail, head = queue->ifq.rq.cached_head;
+
+	if (queue->steps_to_publish && --queue->steps_to_publish == 0)
+		zcrx_lib_queue_publish(queue);
+	if (!zcrx_lib_ifq_checks(queue))
+		return;
+	/* A first look at what is new: what changes until it is judged was published too early. */
+	tail = zcrx_lib_queue_tail(queue);
+	if (tail - head > queue->ifq.rq.entries || (int32_t)(tail - queue->seen) <= 0)
+		return;
+	if ((int32_t)(queue->seen - head) < 0)
+		queue->seen = head;
+	copy_entries(queue, queue->seen, tail - queue->seen);
+	queue->seen = tail;
 }
 
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)
@@ -194,6 +197,8 @@ int64_t zcrx_lib_queue_copy_buffer(struct zcrx_lib_ifq *queue)
 {
 	int64_t niov = zcrx_ifq_take_copy_buffer(&queue->ifq);
 
+	if (niov >= 0)
+		zcrx_lib_watch_leaving(queue, (uint32_t)niov);
 	if (niov >= 0 && zcrx_lib_ifq_checks(queue))
 		zcrx_lib_ledger_reused(&queue->ledger, (uint32_t)niov);
 	return niov;
@@ -232,6 +237,7 @@ int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue)
 		look_for(queue, entries);
 		flushed = zcrx_ifq_flush_rq(&queue->ifq);
 		settle(queue);
+		zcrx_lib_queue_publish(queue);
 		free(queue->trace.entries);
 	} else {
 		flushed = -ENOMEM;

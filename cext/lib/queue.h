@@ -9,6 +9,10 @@
 
 #include "instance.h"
 
+/* The kernel has its turn: what is new in the ring is looked at, and a head that is due published. */
+void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue);
+/* The program sees how far its entries were judged. */
+void zcrx_lib_queue_publish(struct zcrx_lib_ifq *queue);
 /* A buffer for the NIC, or -ENOMEM. */
 int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue);
 /* A buffer for bytes that must be copied, or -ENOMEM. */

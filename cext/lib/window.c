@@ -114,3 +114,36 @@ bool zcrx_lib_window_set(const struct zcrx_lib_window *window, uint64_t offset, 
 	}
 	return true;
 }
+
+static uint32_t find_other(const uint8_t *bytes, uint8_t byte, uint32_t size, uint8_t *found)
+{
+	uint32_t at = 0;
+
+	/* Nearly always all are alike: the first, and each like the one before it. */
+	if (bytes[0] == byte && memcmp(bytes, bytes + 1, size - 1) == 0)
+		return size;
+	while (bytes[at] == byte)
+		at++;
+	*found = bytes[at];
+	return at;
+}
+
+uint32_t zcrx_lib_window_find_other(const struct zcrx_lib_window *window, uint64_t offset,
+				    uint8_t byte, uint32_t size, uint8_t *found)
+{
+	const struct zcrx_emu_memory *memory = window->memory;
+	uint8_t bytes[PIECE];
+
+	if (window->here)
+		return find_other(window->here + offset, byte, size, found);
+	for (uint32_t done = 0; done < size; done += PIECE) {
+		uint32_t at;
+
+		if (memory->read(memory->context, bytes, window->at + offset + done, PIECE))
+			return size;
+		at = find_other(bytes, byte, PIECE, found);
+		if (at < PIECE)
+			return done + at;
+	}
+	return size;
+}

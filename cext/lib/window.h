@@ -42,5 +42,8 @@ bool zcrx_lib_window_put(const struct zcrx_lib_window *window, uint64_t offset, 
 			 uint32_t size);
 bool zcrx_lib_window_set(const struct zcrx_lib_window *window, uint64_t offset, uint8_t byte,
 			 uint32_t size);
+/* Where the first byte is that is another one, and which; `size`: nowhere, or no memory is there. */
+uint32_t zcrx_lib_window_find_other(const struct zcrx_lib_window *window, uint64_t offset,
+				    uint8_t byte, uint32_t size, uint8_t *found);
 
 #endif /* ZCRX_LIB_WINDOW_H */

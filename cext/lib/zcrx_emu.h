@@ -72,6 +72,9 @@ enum zcrx_emu_kind {
 	ZCRX_EMU_CQ_OVERFLOW, /* completions wait for room at the end */
 	ZCRX_EMU_NOT_ARMED, /* a receive ended by an error that passes, data waits, none was armed */
 	ZCRX_EMU_NOT_RETURNED, /* a fragment was never returned */
+	ZCRX_EMU_HEAD_UNREAD, /* more entries than the ring has, counted from the head that is there */
+	ZCRX_EMU_ENTRY_LATE, /* an entry that was written after the tail that publishes it */
+	ZCRX_EMU_WRITTEN, /* a buffer was written that had been returned */
 	ZCRX_EMU_STANDING, /* the NIC's descriptors want more buffers than the area has */
 	ZCRX_EMU_EXPORT_OPEN, /* a descriptor that an export gave was left open */
 	ZCRX_EMU_KINDS
@@ -139,6 +142,11 @@ ZCRX_EMU_API int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine);
 #define ZCRX_EMU_NO_CHECK 1U /* no ledger, no reports */
 #define ZCRX_EMU_NO_POISON 2U /* leave the bytes of returned buffers as they are */
 #define ZCRX_EMU_EAGER 4U /* each step judges all that waits in the refill rings */
+/*
+ * A refill ring's head is published two steps after its entries were judged (at once by
+ * zcrx_emu_drain(), zcrx_emu_finish() and a flush): who never reads it overruns what it can see.
+ */
+#define ZCRX_EMU_LATE_HEAD 8U
 
 struct zcrx_emu_options {
 	size_t size; /* sizeof(struct zcrx_emu_options): what is behind it is 0 */

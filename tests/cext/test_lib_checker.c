@@ -196,6 +196,87 @@ static void header_written(const char *level)
 	program_end(&program);
 }
 
+/* Found when it is filled again, or at the end; what is held may be written. */
+static void buffer_written_after_its_return(const char *level)
+{
+	char text[16384];
+
+	start(level);
+	get_one();
+	memset(program.area + cqes[0].off, 1, 1000);
+	give_back(&program, &cqes[0]);
+	judge();
+	check_found(&program, ZCRX_EMU_WRITTEN, 0);
+	program.area[cqes[0].off + 1500] = 0x41;
+	CHECK_EQ(zcrx_emu_finish(program.emu), 1);
+	check_found(&program, ZCRX_EMU_WRITTEN, 1);
+	zcrx_emu_report_text(program.emu, text, sizeof(text));
+	CHECK(strstr(text, "byte 1500 of buffer") && strstr(text, "0x41") &&
+	      strstr(text, "after entry 0"));
+	program_end(&program);
+
+	start(level);
+	get_one();
+	give_back(&program, &cqes[0]);
+	judge();
+	program.area[cqes[0].off + PAGE - 1] = 0;
+	CHECK_EQ(receive(&program, 1, 8 * PAGE, NULL, cqes), 8);
+	check_found(&program, ZCRX_EMU_WRITTEN, 1);
+	program_end(&program);
+
+	/* Without poison nobody can tell. */
+	program_init(&program, level, 8, 16);
+	program.options.flags = ZCRX_EMU_NO_POISON;
+	program_create(&program);
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), 0);
+	find_ring(&program);
+	arm(&program, 1);
+	get_one();
+	give_back(&program, &cqes[0]);
+	judge();
+	program.area[cqes[0].off] = 0;
+	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
+	program_end(&program);
+}
+
+/* The kernel has looked in between: it is the second look that shows it. */
+static void entry_written_after_its_tail(const char *level)
+{
+	struct io_uring_zcrx_rqe *rqe;
+
+	start(level);
+	CHECK_EQ(receive(&program, 1, 2000, NULL, cqes), 1);
+	rqe = &program.rqes[0];
+	__atomic_store_n(program.tail, 1, __ATOMIC_RELEASE);
+	zcrx_emu_step(program.emu);
+	rqe->off = cqes[0].off;
+	rqe->len = 2000;
+	judge();
+	check_found(&program, ZCRX_EMU_ENTRY_LATE, 1);
+	/* As it is now it was judged. */
+	CHECK_EQ(zcrx_emu_finish(program.emu), 1);
+	program_end(&program);
+}
+
+/* Each time it writes as much as it was given, whatever the head is. */
+static void head_never_read(const char *level)
+{
+	program_init(&program, level, 8, 4);
+	program.options.flags = ZCRX_EMU_LATE_HEAD | ZCRX_EMU_EAGER;
+	program_create(&program);
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), 0);
+	find_ring(&program);
+	arm(&program, 1);
+	for (uint32_t round = 0; round < 4; round++) {
+		CHECK_EQ(receive(&program, 1, 3 * PAGE, NULL, cqes), 3);
+		for (uint32_t i = 0; i < 3; i++)
+			give_back(&program, &cqes[i]);
+	}
+	CHECK(found(&program, ZCRX_EMU_HEAD_UNREAD) >= 1);
+	CHECK_EQ(found(&program, ZCRX_EMU_HEAD_UNREAD), found(&program, ZCRX_EMU_KINDS));
+	program_end(&program);
+}
+
 static void completion_queue_neglected(const char *level)
 {
 	program_init(&program, level, 8, 16);
@@ -271,6 +352,9 @@ static void return_one(struct zcrx_rng *rng, const struct zcrx_emu_cqe *cqe, enu
 {
 	uint64_t base = cqe->off / PAGE * PAGE;
 
+	/* It is the program's until now, and may be written: it is decrypted in place, say. */
+	if (zcrx_rng_below(rng, 4) == 0)
+		memset(program.area + cqe->off, (int)zcrx_rng_below(rng, 256), (size_t)cqe->res);
 	if (style == MIXED)
 		style = (enum style)zcrx_rng_below(rng, MIXED);
 	if (style == EXACT)
@@ -311,6 +395,8 @@ static void check_right_program(const char *level, uint64_t seed, enum style sty
 	/* In a queue of two the last completion of a receive leaves no room for data, ever. */
 	if (has_mixed(level) && program.cq_entries > 2 && zcrx_rng_below(&rng, 2))
 		program.options.ring_flags = DEFER_TASKRUN | CQE_MIXED;
+	program.options.flags = zcrx_rng_below(&rng, 3) ? 0 : ZCRX_EMU_LATE_HEAD;
+	program.options.flags |= zcrx_rng_below(&rng, 3) ? 0 : ZCRX_EMU_EAGER;
 	program.options.mtu = zcrx_rng_below(&rng, 2) ? 0 : 1500 + zcrx_rng_below(&rng, 7500);
 	/* Half of the area at most stands. */
 	if (zcrx_rng_below(&rng, 3) == 0)
@@ -406,6 +492,9 @@ AT_EACH_LEVEL(fragment_returned_again_while_others_are_out)
 AT_EACH_LEVEL(overrun_ring)
 AT_EACH_LEVEL(tail_moved_back)
 AT_EACH_LEVEL(header_written)
+AT_EACH_LEVEL(buffer_written_after_its_return)
+AT_EACH_LEVEL(entry_written_after_its_tail)
+AT_EACH_LEVEL(head_never_read)
 AT_EACH_LEVEL(completion_queue_neglected)
 AT_EACH_LEVEL(buffers_never_returned_are_told_oldest_first)
 AT_EACH_LEVEL(right_program_is_never_accused)
@@ -414,6 +503,7 @@ CHECK_MAIN(LEVELS(malformed_entries), LEVELS(primed_ring), LEVELS(primed_ring_th
 	   LEVELS(buffer_that_was_never_given), LEVELS(fragment_returned_twice),
 	   LEVELS(stale_return_after_redelivery),
 	   LEVELS(fragment_returned_again_while_others_are_out), LEVELS(overrun_ring),
-	   LEVELS(tail_moved_back), LEVELS(header_written), LEVELS(completion_queue_neglected),
-	   LEVELS(buffers_never_returned_are_told_oldest_first),
+	   LEVELS(tail_moved_back), LEVELS(header_written), LEVELS(buffer_written_after_its_return),
+	   LEVELS(entry_written_after_its_tail), LEVELS(head_never_read),
+	   LEVELS(completion_queue_neglected), LEVELS(buffers_never_returned_are_told_oldest_first),
 	   LEVELS(right_program_is_never_accused))

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "watch.h"
+
+/* ---- the refill ring ----------------------------------------------------------------- */
+
+void zcrx_lib_watch_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
+{
+	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id, .entry = tail};
+	struct zcrx_lib_reports *reports = queue->ledger.reports;
+	uint32_t head = queue->ifq.rq.cached_head;
+
+	if ((int32_t)(tail - queue->last_tail) < 0) {
+		report.kind = ZCRX_EMU_TAIL_BACK;
+		zcrx_lib_report(reports, &report,
+				"the tail was %u and is %u: the kernel takes the ring for full, "
+				"and judges old entries again",
+				queue->last_tail, tail);
+	} else if (tail - head > queue->ifq.rq.entries) {
+		report.kind = ZCRX_EMU_RING_OVERRUN;
+		zcrx_lib_report(reports, &report,
+				"the tail is %u, %u entries before the head (%u), in a ring of %u: "
+				"those overwritten are lost, others are judged twice",
+				tail, tail - head, head, queue->ifq.rq.entries);
+	} else if (tail - queue->head > queue->ifq.rq.entries) {
+		report.kind = ZCRX_EMU_HEAD_UNREAD;
+		zcrx_lib_report(reports, &report,
+				"the tail is %u, %u entries before the head that the program can "
+				"see (%u), in a ring of %u: it was not read",
+				tail, tail - queue->head, queue->head, queue->ifq.rq.entries);
+	}
+}
+
+void zcrx_lib_watch_header(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id};
+	struct zcrx_lib_reports *reports = queue->ledger.reports;
+	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
+	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
+
+	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
+		return;
+	for (uint32_t at = 0; at < rqes_at; at += sizeof(uint32_t)) {
+		uint32_t now, before;
+
+		memcpy(&now, (uint8_t *)words + at, sizeof(now));
+		memcpy(&before, queue->header + at, sizeof(before));
+		if (at == tail_at || now == before)
+			continue;
+		report.kind = at ? ZCRX_EMU_HEADER_WRITTEN : ZCRX_EMU_HEAD_WRITTEN;
+		if (at == 0)
+			zcrx_lib_report(reports, &report, "the head is %u and was written to be %u",
+					before, now);
+		else
+			zcrx_lib_report(reports, &report,
+					"0x%x was written at byte %u of the ring, where nothing "
+					"is: the tail is at %u, entries begin at %u",
+					now, at, tail_at, rqes_at);
+		/* Said once for each value. */
+		memcpy(queue->header + at, &now, sizeof(now));
+	}
+}
+
+void zcrx_lib_watch_entries(struct zcrx_lib_ifq *queue, uint32_t index,
+			    const struct io_uring_zcrx_rqe *now, uint32_t count)
+{
+	const struct zcrx_rq *rq = &queue->ifq.rq;
+
+	for (uint32_t i = 0; i < count && (int32_t)(queue->seen - (index + i)) > 0; i++) {
+		struct zcrx_emu_report report = {
+			.kind = ZCRX_EMU_ENTRY_LATE,
+			.zcrx_id = queue->ledger.zcrx_id,
+			.entry = index + i,
+		};
+		struct io_uring_zcrx_rqe before;
+
+		memcpy(&before, &rq->rqes[(index + i) & rq->mask], sizeof(before));
+		if (memcmp(&before, &now[i], sizeof(before)) == 0)
+			continue;
+		zcrx_lib_report(queue->ledger.reports, &report,
+				"entry %u had off 0x%llx and length %u, and has 0x%llx and %u: it "
+				"was written after the tail that gives it to the kernel",
+				index + i, (unsigned long long)before.off, before.len,
+				(unsigned long long)now[i].off, now[i].len);
+	}
+}
+
+/* ---- buffers ---------------------------------------------------------------------------- */
+
+static uint32_t size_of(const struct zcrx_lib_ifq *queue)
+{
+	return (uint32_t)1 << queue->area.niov_shift;
+}
+
+static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	return (uint64_t)niov << queue->area.niov_shift;
+}
+
+void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	if (queue->flags & ZCRX_EMU_NO_POISON)
+		return;
+	if (zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov), queue->poison,
+				size_of(queue)) &&
+	    zcrx_lib_ifq_checks(queue))
+		queue->ledger.accounts[niov].is_poisoned = true;
+}
+
+void zcrx_lib_watch_leaving(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	struct zcrx_lib_account *account;
+	struct zcrx_emu_report report;
+	uint8_t found;
+	uint32_t at;
+
+	if (!zcrx_lib_ifq_checks(queue))
+		return;
+	account = &queue->ledger.accounts[niov];
+	if (!account->is_poisoned)
+		return;
+	account->is_poisoned = false;
+	at = zcrx_lib_window_find_other(&queue->bytes, offset_of(queue, niov), queue->poison,
+					size_of(queue), &found);
+	if (at == size_of(queue))
+		return;
+	report = (struct zcrx_emu_report){
+		.kind = ZCRX_EMU_WRITTEN,
+		.zcrx_id = queue->ledger.zcrx_id,
+		.entry = account->last.returned_by,
+		.niov = niov,
+		.completion = account->last.completion,
+		.flow = account->last.flow,
+	};
+	zcrx_lib_report(
+		queue->ledger.reports, &report,
+		"byte %u of buffer %u is 0x%02x: it was written after entry %u had returned "
+		"the last of the buffer",
+		at, niov, found, account->last.returned_by);
+}
+
+void zcrx_lib_watch_close(struct zcrx_lib_ifq *queue)
+{
+	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++)
+		zcrx_lib_watch_leaving(queue, niov);
+}
