@@ -34,6 +34,7 @@ from emu.compile.records import records_of
 from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
+from emu.fuzz.harness import trial_of_end
 
 DOCS = Path(__file__).parents[1] / "docs" / "fuzz-power.md"
 #: struct fuzz_current of cext/fuzz/reporter.h before its bytes: executions, findings, size, 0.
@@ -181,7 +182,7 @@ def _minimise(harness: Path, program: bytes, folder: Path) -> tuple[int, str]:
     records = records_of(process.stdout)
     if len(records) != 2 or records[1].values["outcome"] == "clean":
         return 0, ""
-    return records[0].number("operations"), records[1].values["signature"]
+    return records[0].number("operations"), trial_of_end(records[1]).signature
 
 
 def attempt(bug: Bug, engine: Engine, seed: int, seconds: float) -> Attempt:

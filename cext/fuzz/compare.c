@@ -5,9 +5,6 @@
  */
 #include "compare.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 _Static_assert(sizeof(struct judge_niov) == sizeof(struct zcrx_niov), "compared at once");
 _Static_assert(offsetof(struct judge_niov, user_refs) == offsetof(struct zcrx_niov, user_refs) &&
 		       offsetof(struct judge_niov, pp_refs) ==
@@ -29,76 +26,35 @@ _Static_assert((int)JUDGE_UNUSED == (int)ZCRX_POOL_UNUSED &&
 	       "phases");
 _Static_assert(JUDGE_POOLS == ZCRX_POOLS_MAX && JUDGE_BATCH == ZCRX_PP_REFILL, "sizes");
 
-#define FINDING_WORD(name, word) word,
-const char *const fuzz_finding_words[FUZZ_FINDING_KINDS] = {"nothing", FUZZ_FINDINGS(FINDING_WORD)};
-
-static const char *const verdict_words[JUDGE_VERDICTS] = {
-	"accepted", "still_referenced", "other_pool",  "bad_pad",
-	"bad_area", "bad_index",	"no_user_ref",
-};
-static const char *const phase_words[] = {"unused", "current", "dying"};
-
 /* ---- findings ------------------------------------------------------------------------ */
 
-__attribute__((format(printf, 5, 6))) bool bout_found(struct execution *execution,
-						      enum fuzz_finding_kind kind,
-						      const char *expected, const char *actual,
-						      const char *format, ...)
+bool bout_found(struct execution *execution, enum fuzz_wrong what, uint32_t which)
 {
 	struct fuzz_finding *finding = &execution->runner->finding;
-	__builtin_va_list arguments;
 
-	finding->kind = kind;
-	__builtin_va_start(arguments, format);
-	vsnprintf(finding->what, sizeof(finding->what), format, arguments);
-	__builtin_va_end(arguments);
-	snprintf(finding->expected, sizeof(finding->expected), "%s", expected);
-	snprintf(finding->actual, sizeof(finding->actual), "%s", actual);
-	/* A verdict's signature is which for which: numbers differ from program to program. */
-	if (kind == FUZZ_FOUND_VERDICT)
-		snprintf(finding->signature, sizeof(finding->signature), "%s:%.24s:%.24s",
-			 fuzz_finding_words[kind], expected, actual);
-	else
-		snprintf(finding->signature, sizeof(finding->signature), "%s:%s",
-			 fuzz_finding_words[kind], fuzz_words[execution->op->kind]);
+	finding->what = what;
+	finding->op = execution->op->kind;
+	finding->which = which;
+	finding->round = finding->niov = 0;
+	finding->expected.count = finding->actual.count = 0;
 	return false;
 }
 
-bool bout_same(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
-	       uint64_t expected, uint64_t actual)
+static void set_number(struct fuzz_values *values, uint64_t value)
 {
-	char words[2][24];
-
-	if (expected == actual)
-		return true;
-	snprintf(words[0], sizeof(words[0]), "%" PRIu64, expected);
-	snprintf(words[1], sizeof(words[1]), "%" PRIu64, actual);
-	return bout_found(execution, kind, words[0], words[1], "%s", what);
+	values->count = 1;
+	values->values[0] = value;
 }
 
-static bool same_of(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
-		    uint32_t number, uint64_t expected, uint64_t actual)
+bool bout_same(struct execution *execution, enum fuzz_wrong what, uint32_t which, uint64_t expected,
+	       uint64_t actual)
 {
-	char words[64];
-
 	if (expected == actual)
 		return true;
-	snprintf(words, sizeof(words), "%s %u", what, number);
-	return bout_same(execution, kind, words, expected, actual);
-}
-
-/* A list of niovs, as much of it as fits. */
-static void list_text(const uint32_t *niovs, uint32_t count, char *text, size_t size)
-{
-	size_t used = (size_t)snprintf(text, size, count ? "" : "empty");
-
-	for (uint32_t i = 0; i < count; i++) {
-		if (used + 16 > size) {
-			snprintf(text + used, size - used, "…");
-			return;
-		}
-		used += (size_t)snprintf(text + used, size - used, i ? " %u" : "%u", niovs[i]);
-	}
+	bout_found(execution, what, which);
+	set_number(&execution->runner->finding.expected, expected);
+	set_number(&execution->runner->finding.actual, actual);
+	return false;
 }
 
 /* Most lists are short: a call would take longer. */
@@ -116,18 +72,24 @@ struct niov_list {
 	uint32_t count;
 };
 
-static bool same_list(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
-		      uint32_t number, struct niov_list expected, struct niov_list actual)
+/* As much of it as has room. */
+static void set_list(struct fuzz_values *values, struct niov_list list)
 {
-	char words[2][FUZZ_WORDS];
+	values->count = list.count < FUZZ_VALUES_MAX ? list.count : FUZZ_VALUES_MAX;
+	for (uint32_t i = 0; i < values->count; i++)
+		values->values[i] = list.niovs[i];
+}
 
+static bool same_list(struct execution *execution, enum fuzz_wrong what, uint32_t which,
+		      struct niov_list expected, struct niov_list actual)
+{
 	if (expected.count == actual.count &&
 	    same_words(expected.niovs, actual.niovs, expected.count))
 		return true;
-	list_text(expected.niovs, expected.count, words[0], sizeof(words[0]));
-	list_text(actual.niovs, actual.count, words[1], sizeof(words[1]));
-	return bout_found(execution, kind, words[0], words[1], "%s of queue or pool %u", what,
-			  number);
+	bout_found(execution, what, which);
+	set_list(&execution->runner->finding.expected, expected);
+	set_list(&execution->runner->finding.actual, actual);
+	return false;
 }
 
 /* ---- the comparison --------------------------------------------------------------------- */
@@ -140,14 +102,10 @@ static bool same_niov(struct execution *execution, uint32_t niov)
 	memcpy(&actual, &execution->subject->area.niovs[niov], sizeof(actual));
 	if (memcmp(expected, &actual, sizeof(actual)) == 0)
 		return true;
-	return same_of(execution, FUZZ_FOUND_USER_REFS, "user references of niov", niov,
-		       expected->user_refs, actual.user_refs) &&
-	       same_of(execution, FUZZ_FOUND_PP_REFS, "page-pool references of niov", niov,
-		       expected->pp_refs, actual.pp_refs) &&
-	       same_of(execution, FUZZ_FOUND_BINDING, "pool (+ 1) of niov", niov, expected->pool,
-		       actual.pool) &&
-	       bout_found(execution, FUZZ_FOUND_RED_ZONE, "untouched", "written",
-			  "reserved word of a niov");
+	return bout_same(execution, WRONG_USER_REFS, niov, expected->user_refs, actual.user_refs) &&
+	       bout_same(execution, WRONG_PP_REFS, niov, expected->pp_refs, actual.pp_refs) &&
+	       bout_same(execution, WRONG_BINDING, niov, expected->pool, actual.pool) &&
+	       bout_found(execution, WRONG_NIOV_RESERVED, niov);
 }
 
 static bool same_niovs(struct execution *execution)
@@ -173,13 +131,12 @@ static bool same_freelist(struct execution *execution, uint32_t kept)
 	uint32_t count = zcrx_area_free_count(&subject->area);
 
 	if (count > judge->shape.num_niovs)
-		return bout_same(execution, FUZZ_FOUND_FREELIST, "buffers on the freelist",
+		return bout_same(execution, WRONG_FREE_COUNT, execution->op->queue,
 				 judge->free_count, count);
 	if (count == judge->free_count &&
 	    same_words(judge->freelist + kept, freelist + kept, count - kept))
 		return true;
-	return same_list(execution, FUZZ_FOUND_FREELIST, "freelist (top last)",
-			 execution->op->queue,
+	return same_list(execution, WRONG_FREELIST, execution->op->queue,
 			 (struct niov_list){judge->freelist, judge->free_count},
 			 (struct niov_list){freelist, count});
 }
@@ -195,7 +152,7 @@ static __attribute__((noinline)) bool same_ptr_rings_entries(struct execution *e
 
 	for (uint32_t i = 0; i < wanted->ring_count; i++)
 		expected[i] = wanted->ring[(wanted->ring_first + i) % FUZZ_PTR_RING_MAX];
-	return same_list(execution, FUZZ_FOUND_PTR_RING, "ptr ring (oldest first)", slot,
+	return same_list(execution, WRONG_PTR_RING, slot,
 			 (struct niov_list){expected, wanted->ring_count},
 			 (struct niov_list){actual, count});
 }
@@ -209,8 +166,7 @@ static bool same_ptr_ring(struct execution *execution, uint32_t slot, bool at_en
 	uint32_t count;
 
 	if (at >= pool->ring_size)
-		return same_of(execution, FUZZ_FOUND_PTR_RING, "head of ptr ring", slot,
-			       pool->ring_size - 1, at);
+		return bout_same(execution, WRONG_PTR_RING_HEAD, slot, pool->ring_size - 1, at);
 	/* The usual case first: what should be there is, and nothing behind it. */
 	for (count = 0; count < wanted->ring_count; count++) {
 		if (ring[at] != wanted->ring[(wanted->ring_first + count) % FUZZ_PTR_RING_MAX] + 1)
@@ -227,45 +183,35 @@ static bool same_pool(struct execution *execution, uint32_t slot, bool at_end)
 	const struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
 	const struct judge_pool *wanted = &execution->judge->pools[slot];
 	uint32_t phase = zcrx_pp_phase(pool);
-	char words[32];
 
-	if (phase != wanted->phase) {
-		snprintf(words, sizeof(words), "%u", phase);
-		return bout_found(execution, FUZZ_FOUND_POOL, phase_words[wanted->phase],
-				  phase <= ZCRX_POOL_DYING ? phase_words[phase] : words,
-				  "phase of pool %u", slot);
-	}
+	if (!bout_same(execution, WRONG_PHASE, slot, wanted->phase, phase))
+		return false;
 	if (phase == ZCRX_POOL_UNUSED)
 		return true;
-	return same_list(execution, FUZZ_FOUND_CACHE, "alloc cache (top last)", slot,
+	return same_list(execution, WRONG_CACHE, slot,
 			 (struct niov_list){wanted->cache, wanted->cache_count},
 			 (struct niov_list){pool->shared->cache, zcrx_pp_cache_count(pool)}) &&
 	       same_ptr_ring(execution, slot, at_end) &&
-	       same_of(execution, FUZZ_FOUND_POOL, "buffers bound to pool", slot, wanted->bound,
-		       zcrx_pp_inflight(pool)) &&
-	       same_of(execution, FUZZ_FOUND_LOCK, "producer lock of pool", slot, 0,
-		       pool->shared->producer_lock.word);
+	       bout_same(execution, WRONG_BOUND, slot, wanted->bound, zcrx_pp_inflight(pool)) &&
+	       bout_same(execution, WRONG_PRODUCER_LOCK, slot, 0, pool->shared->producer_lock.word);
 }
 
-/* X(kind, what, expected, actual): every single number there is. */
-#define SCALARS(X)                                                                                 \
-	X(FUZZ_FOUND_FREELIST, "pushes on a full freelist", 0, area->freelist_overflows)           \
-	X(FUZZ_FOUND_PP_REFS, "page-pool references dropped that nobody held", 0,                  \
-	  area->ref_underflows)                                                                    \
-	X(FUZZ_FOUND_LOCK, "freelist lock", 0, area->freelist_lock.word)                           \
-	X(FUZZ_FOUND_LOCK, "lock of the refill ring", 0, shared->rq_lock.word)                     \
-	X(FUZZ_FOUND_HEAD, "published head", judge->head, *rq->head)                               \
-	X(FUZZ_FOUND_HEAD, "the provider's own head", judge->cached_head, rq->cached_head)         \
-	X(FUZZ_FOUND_HEAD, "tail", judge->tail, *rq->tail)                                         \
-	X(FUZZ_FOUND_COUNTER, "RQEs consumed", judge->consumed, shared->consumed)                  \
-	X(FUZZ_FOUND_COUNTER, "aliases", judge->aliases, shared->aliases)                          \
-	X(FUZZ_FOUND_COUNTER, "failed allocations", judge->alloc_failures, shared->alloc_failures) \
-	X(FUZZ_FOUND_COUNTER, "destroy warnings", judge->destroy_warnings,                         \
-	  shared->destroy_warnings)                                                                \
-	X(FUZZ_FOUND_COUNTER, "references on the instance", judge->instance_refs, shared->refs)    \
-	X(FUZZ_FOUND_COUNTER, "head as shown to others", judge->cached_head,                       \
-	  shared->cached_rq_head)                                                                  \
-	X(FUZZ_FOUND_COUNTER, "current pool (+ 1)", judge->current, shared->current_pool)
+/* X(what, expected, actual): every single number there is. */
+#define SCALARS(X)                                                                   \
+	X(WRONG_FREELIST_OVERFLOWS, 0, area->freelist_overflows)                     \
+	X(WRONG_REF_UNDERFLOWS, 0, area->ref_underflows)                             \
+	X(WRONG_FREELIST_LOCK, 0, area->freelist_lock.word)                          \
+	X(WRONG_RQ_LOCK, 0, shared->rq_lock.word)                                    \
+	X(WRONG_HEAD, judge->head, *rq->head)                                        \
+	X(WRONG_OWN_HEAD, judge->cached_head, rq->cached_head)                       \
+	X(WRONG_TAIL, judge->tail, *rq->tail)                                        \
+	X(WRONG_RQES_CONSUMED, judge->consumed, shared->consumed)                    \
+	X(WRONG_ALIASES, judge->aliases, shared->aliases)                            \
+	X(WRONG_ALLOC_FAILURES, judge->alloc_failures, shared->alloc_failures)       \
+	X(WRONG_DESTROY_WARNINGS, judge->destroy_warnings, shared->destroy_warnings) \
+	X(WRONG_INSTANCE_REFS, judge->instance_refs, shared->refs)                   \
+	X(WRONG_SHOWN_HEAD, judge->cached_head, shared->cached_rq_head)              \
+	X(WRONG_CURRENT_POOL, judge->current, shared->current_pool)
 
 /* All of them at once first: as a rule none differs, and then none needs a name. */
 bool compare_scalars(struct execution *execution)
@@ -276,21 +222,21 @@ bool compare_scalars(struct execution *execution)
 	const struct judge *judge = execution->judge;
 	uint64_t difference = 0;
 
-#define SCALAR_DIFFERS(kind, what, expected, actual) difference |= (uint64_t)(expected) ^ (actual);
+#define SCALAR_DIFFERS(what, expected, actual) difference |= (uint64_t)(expected) ^ (actual);
 	SCALARS(SCALAR_DIFFERS)
 #undef SCALAR_DIFFERS
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++)
 		difference |= judge->verdicts[verdict] ^ shared->verdicts[verdict];
 	if (difference == 0)
 		return true;
-#define SCALAR_SAME(kind, what, expected, actual)                        \
-	if (!bout_same(execution, (kind), (what), (expected), (actual))) \
+#define SCALAR_SAME(what, expected, actual)                         \
+	if (!bout_same(execution, (what), 0, (expected), (actual))) \
 		return false;
 	SCALARS(SCALAR_SAME)
 #undef SCALAR_SAME
 	for (uint32_t verdict = 0; verdict < ZCRX_VERDICT_COUNT; verdict++) {
-		if (!bout_same(execution, FUZZ_FOUND_COUNTER, verdict_words[verdict],
-			       judge->verdicts[verdict], shared->verdicts[verdict]))
+		if (!bout_same(execution, WRONG_VERDICTS, verdict, judge->verdicts[verdict],
+			       shared->verdicts[verdict]))
 			return false;
 	}
 	return true;
@@ -298,10 +244,10 @@ bool compare_scalars(struct execution *execution)
 
 static bool same_zones(struct execution *execution, bool at_end)
 {
-	const char *behind = subject_broken_zone(execution->subject, at_end);
+	uint32_t which = 0;
+	enum fuzz_wrong zone = subject_broken_zone(execution->subject, at_end, &which);
 
-	return !behind || bout_found(execution, FUZZ_FOUND_RED_ZONE, "untouched", "written",
-				     "memory behind: %s", behind);
+	return zone == WRONG_NOTHING || bout_found(execution, zone, which);
 }
 
 bool compare_state(struct execution *execution, bool at_end)
@@ -345,24 +291,27 @@ static bool names_niov(uint32_t verdict)
 	return verdict != JUDGE_BAD_PAD && verdict != JUDGE_BAD_AREA;
 }
 
+static bool same_verdict(struct execution *execution, const struct judge_said *expected,
+			 uint32_t actual)
+{
+	uint32_t known = actual < JUDGE_VERDICTS ? actual : JUDGE_VERDICTS;
+
+	if (bout_same(execution, WRONG_VERDICT, expected->index, expected->verdict, known))
+		return true;
+	execution->runner->finding.niov = expected->niov;
+	return false;
+}
+
 static bool same_entry(struct execution *execution, const struct judge_said *expected,
 		       const struct zcrx_judgement *actual)
 {
-	if (expected->index != actual->index)
-		return bout_same(execution, FUZZ_FOUND_CONSUMED,
-				 "ring index of the next entry judged", expected->index,
-				 actual->index);
-	if (expected->verdict != actual->verdict)
-		return bout_found(
-			execution, FUZZ_FOUND_VERDICT, verdict_words[expected->verdict],
-			actual->verdict < JUDGE_VERDICTS ? verdict_words[actual->verdict] : "?",
-			"verdict of the entry at index %u (niov %u)", expected->index,
-			expected->niov);
-	if (names_niov(expected->verdict) && expected->niov != actual->niov)
-		return same_of(execution, FUZZ_FOUND_NIOV, "niov of the entry at index",
-			       expected->index, expected->niov, actual->niov);
-	return same_of(execution, FUZZ_FOUND_ALIAS, "alias flag of the entry at index",
-		       expected->index, expected->alias, actual->alias);
+	return bout_same(execution, WRONG_ENTRY_INDEX, 0, expected->index, actual->index) &&
+	       same_verdict(execution, expected, actual->verdict) &&
+	       (!names_niov(expected->verdict) ||
+		bout_same(execution, WRONG_ENTRY_NIOV, expected->index, expected->niov,
+			  actual->niov)) &&
+	       bout_same(execution, WRONG_ENTRY_ALIAS, expected->index, expected->alias,
+			 actual->alias);
 }
 
 /* What the log keeps of them: a byte each, by how many were consumed before. */
@@ -377,8 +326,7 @@ static bool same_log(struct execution *execution)
 		uint8_t actual = log[(judge->consumed - back) % JUDGE_LOG];
 
 		if (expected != actual)
-			return same_of(execution, FUZZ_FOUND_LOG, "log byte of the entry at index",
-				       said->index, expected, actual);
+			return bout_same(execution, WRONG_LOG_BYTE, said->index, expected, actual);
 	}
 	return true;
 }
@@ -391,19 +339,16 @@ bool compare_verdicts(struct execution *execution)
 	uint32_t count = trace->count < judge->said_count ? trace->count : judge->said_count;
 
 	if (watch->unlocked)
-		return bout_found(execution, FUZZ_FOUND_UNLOCKED, "under the refill ring's lock",
-				  "without it", "%s", watch->unlocked);
+		return bout_found(execution, watch->unlocked, 0);
 	if (watch->read_twice)
-		return bout_found(execution, FUZZ_FOUND_READ_TWICE, "loaded once", "loaded twice",
-				  "entry in slot %u", watch->offence_slot);
+		return bout_found(execution, WRONG_READ_TWICE, watch->offence_slot);
 	if (watch->read_late)
-		return bout_found(execution, FUZZ_FOUND_READ_LATE, "read before head was published",
-				  "read afterwards", "entry in slot %u", watch->offence_slot);
+		return bout_found(execution, WRONG_READ_LATE, watch->offence_slot);
 	for (uint32_t i = 0; i < count; i++) {
 		if (!same_entry(execution, &judge->said[i], &trace->entries[i]))
 			return false;
 	}
-	return bout_same(execution, FUZZ_FOUND_CONSUMED, "entries judged", judge->said_count,
+	return bout_same(execution, WRONG_ENTRIES, 0, judge->said_count,
 			 trace->count + trace->lost) &&
 	       same_log(execution);
 }

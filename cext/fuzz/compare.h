@@ -18,12 +18,9 @@ struct execution {
 };
 
 /* False, so that a comparison can end with it. */
-__attribute__((format(printf, 5, 6))) bool bout_found(struct execution *execution,
-						      enum fuzz_finding_kind kind,
-						      const char *expected, const char *actual,
-						      const char *format, ...);
-bool bout_same(struct execution *execution, enum fuzz_finding_kind kind, const char *what,
-	       uint64_t expected, uint64_t actual);
+bool bout_found(struct execution *execution, enum fuzz_wrong what, uint32_t which);
+bool bout_same(struct execution *execution, enum fuzz_wrong what, uint32_t which, uint64_t expected,
+	       uint64_t actual);
 
 /* What the entries of this operation earned, and how they were read. */
 bool compare_verdicts(struct execution *execution);

@@ -2,12 +2,12 @@
 /*
  * The fuzzer's own program: what `zcrx-emu fuzz` and `replay` call when no other
  * engine is at work. It reads programs as bytes and answers in records: a line each, a word and
- * values by name. What they mean is put into words by emu/fuzz/program.py.
+ * values by name. What they mean is put into words by emu/fuzz/program.py and account.py.
  *
  *	generate SEED SECONDS RUNS OPS [FILE…]	make programs up and run them (0 = no limit)
  *	run FILE [BEFORE]			run one in a child, step by step
  *	state FILE [BEFORE]			the same with the whole state after each step
- *	minimise FILE OUT TRIALS TIMEOUT [BEFORE]	the shortest one with the same signature
+ *	minimise FILE OUT TRIALS TIMEOUT [BEFORE]	the shortest one that shows the same
  *	execute FILE…				run each here, silently (to measure coverage)
  *	draw SEED COUNT OPS FOLDER		write programs that were made up
  *
@@ -62,30 +62,17 @@ static void write_program(const struct fuzz_program *program, const char *path)
 
 /* ---- records -------------------------------------------------------------------- */
 
-static void put_text(const char *name, const char *text)
-{
-	printf("\t%s=", name);
-	for (; *text; text++) {
-		if ((unsigned char)*text >= ' ')
-			putchar(*text);
-	}
-}
-
-static void put_finding(const struct fuzz_trial *trial)
+static void put_end(const struct fuzz_trial *trial)
 {
 	static const char *const outcomes[] = {"clean", "finding", "crash", "hang"};
-	const struct fuzz_finding *finding = &trial->finding;
+	const struct fuzz_end *end = &trial->end;
 
 	printf("end\toutcome=%s", outcomes[trial->outcome]);
-	if (trial->outcome != FUZZ_CLEAN) {
-		printf("\tstep=%u", finding->step);
-		if (trial->outcome == FUZZ_FOUND)
-			put_text("kind", fuzz_finding_words[finding->kind]);
-		put_text("signature", finding->signature);
-		put_text("what", finding->what);
-		put_text("expected", finding->expected);
-		put_text("actual", finding->actual);
-	}
+	if (trial->outcome == FUZZ_FOUND)
+		fuzz_put_finding(stdout, &trial->finding);
+	else if (trial->outcome != FUZZ_CLEAN)
+		printf("\tstep=%u\tsignal=%d\tcode=%d\tsanitizer=%s", end->step, end->signal,
+		       end->code, end->sanitizer);
 	printf("\n");
 	fflush(stdout);
 }
@@ -137,9 +124,9 @@ static void put_step(struct fuzz_runner *runner, const struct fuzz_program *prog
 static void put_last_step(const struct fuzz_program *program, const struct fuzz_trial *trial)
 {
 	if ((trial->outcome != FUZZ_CRASHED && trial->outcome != FUZZ_HUNG) ||
-	    trial->finding.step >= program->count)
+	    trial->end.step >= program->count)
 		return;
-	put_operation(program, trial->finding.step);
+	put_operation(program, trial->end.step);
 	printf("\n");
 }
 
@@ -290,7 +277,7 @@ static int run(int count, char **arguments, bool with_state)
 	put_shape(&program);
 	fuzz_try(sandbox, &program, with_state ? put_state : put_step, &trial);
 	put_last_step(&program, &trial);
-	put_finding(&trial);
+	put_end(&trial);
 	fuzz_sandbox_close(sandbox);
 	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;
@@ -313,10 +300,9 @@ static int minimise(int count, char **arguments)
 	read_program(&program, arguments[0]);
 	fuzz_try(sandbox, &program, NULL, &trial);
 	if (trial.outcome != FUZZ_CLEAN) {
-		char signature[FUZZ_SIGNATURE];
+		struct fuzz_trial shown = trial;
 
-		memcpy(signature, trial.finding.signature, sizeof(signature));
-		trials = fuzz_minimise(sandbox, &program, signature,
+		trials = fuzz_minimise(sandbox, &program, &shown,
 				       (uint32_t)number("trials", arguments[2]));
 		fuzz_try(sandbox, &program, NULL, &trial);
 	}
@@ -325,7 +311,7 @@ static int minimise(int count, char **arguments)
 	if (count == 5)
 		write_before(&before, arguments[4]);
 	printf("minimised\toperations=%u\ttrials=%u\n", program.count, trials);
-	put_finding(&trial);
+	put_end(&trial);
 	fuzz_sandbox_close(sandbox);
 	free(before.programs);
 	return trial.outcome != FUZZ_CLEAN;

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,17 +116,13 @@ void sink_open(struct fuzz_reporter *reporter)
  * Another process of the campaign, or one before us, may have kept it already:
  * a mark in the folder says so. A few are kept, as one may not do it alone.
  */
-static bool take_mark(const char *folder, const char *signature)
+static bool take_mark(const char *folder, uint32_t key)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-
-	for (const char *at = signature; *at; at++)
-		hash = (hash ^ (uint8_t)*at) * UINT64_C(0x100000001b3);
 	for (uint32_t i = 0; i < REPORTER_KEPT_MAX; i++) {
 		char path[4096];
 		int fd;
 
-		snprintf(path, sizeof(path), "%s/.%016" PRIx64 "-%u.mark", folder, hash, i);
+		snprintf(path, sizeof(path), "%s/.%08x-%u.mark", folder, key, i);
 		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd >= 0) {
 			close(fd);
@@ -143,17 +138,16 @@ static bool take_mark(const char *folder, const char *signature)
  * Worth keeping? The first one, and now and then another one: the first may need what
  * no other process has, and a later one not.
  */
-static bool is_wanted(struct fuzz_reporter *reporter, const char *signature)
+static bool is_wanted(struct fuzz_reporter *reporter, uint32_t key)
 {
 	uint32_t at = 0;
 
-	while (at < reporter->signature_count && strcmp(reporter->signatures[at], signature) != 0)
+	while (at < reporter->mistake_count && reporter->mistakes[at] != key)
 		at++;
-	if (at == REPORTER_SIGNATURES_MAX)
+	if (at == REPORTER_MISTAKES_MAX)
 		return false;
-	if (at == reporter->signature_count)
-		snprintf(reporter->signatures[reporter->signature_count++], FUZZ_SIGNATURE, "%s",
-			 signature);
+	if (at == reporter->mistake_count)
+		reporter->mistakes[reporter->mistake_count++] = key;
 	reporter->seen[at]++;
 	return (reporter->seen[at] & (reporter->seen[at] - 1)) == 0;
 }
@@ -203,10 +197,16 @@ static FILE *begin(const struct fuzz_reporter *reporter, const char *suffix, cha
 	return file;
 }
 
+static void put_record(const struct fuzz_reporter *reporter, FILE *file)
+{
+	fputs("end\toutcome=finding", file);
+	fuzz_put_finding(file, &reporter->runner.finding);
+	fputc('\n', file);
+}
+
 /* The program comes last, and in one piece: whoever looks into the folder sees whole files only. */
 static void keep(struct fuzz_reporter *reporter)
 {
-	const struct fuzz_finding *finding = &reporter->runner.finding;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 	size_t size = fuzz_encode(&reporter->program, bytes, sizeof(bytes));
 	char part[4096], whole[4096];
@@ -218,8 +218,7 @@ static void keep(struct fuzz_reporter *reporter)
 	good = write_before(reporter->current, file);
 	good = fclose(file) == 0 && good;
 	file = begin(reporter, "said", part, sizeof(part));
-	fprintf(file, "%s\n%s\n%s\n%s\n", finding->signature, finding->what, finding->expected,
-		finding->actual);
+	put_record(reporter, file);
 	good = fclose(file) == 0 && good;
 	file = begin(reporter, "part", part, sizeof(part));
 	good = fwrite(bytes, 1, size, file) == size && good;
@@ -252,7 +251,7 @@ static bool is_clean(struct fuzz_reporter *reporter)
 bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
 {
 	struct fuzz_current *current = reporter->current;
-	const struct fuzz_finding *finding = &reporter->runner.finding;
+	uint32_t key;
 
 	if (size > sizeof(current->bytes))
 		size = sizeof(current->bytes);
@@ -271,13 +270,11 @@ bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
 	}
 	current->findings++;
 	if (!reporter->folder) {
-		fprintf(stderr, "finding %s after operation %u: %s: expected %s, got %s\n",
-			finding->signature, finding->step, finding->what, finding->expected,
-			finding->actual);
+		put_record(reporter, stderr);
 		abort();
 	}
-	if (is_wanted(reporter, finding->signature) &&
-	    take_mark(reporter->folder, finding->signature))
+	key = fuzz_finding_key(&reporter->runner.finding);
+	if (is_wanted(reporter, key) && take_mark(reporter->folder, key))
 		keep(reporter);
 	current->executions++;
 	current->size = 0;

@@ -9,8 +9,8 @@
 
 #include "run.h"
 
-#define REPORTER_SIGNATURES_MAX 256U
-/* Programs of one signature that a folder takes. */
+#define REPORTER_MISTAKES_MAX 256U
+/* Programs of one mistake that a folder takes. */
 #define REPORTER_KEPT_MAX 8U
 #define REPORTER_FATAL_MAX 1024U
 
@@ -43,9 +43,9 @@ struct fuzz_reporter {
 	const char *folder; /* for findings; NULL = a finding ends the process */
 	struct fuzz_current *current;
 	struct fuzz_current own; /* when nobody shares it */
-	char signatures[REPORTER_SIGNATURES_MAX][FUZZ_SIGNATURE];
-	uint32_t seen[REPORTER_SIGNATURES_MAX]; /* how often each was */
-	uint32_t signature_count;
+	uint32_t mistakes[REPORTER_MISTAKES_MAX]; /* by fuzz_finding_key() */
+	uint32_t seen[REPORTER_MISTAKES_MAX]; /* how often each was */
+	uint32_t mistake_count;
 	uint32_t kept_count;
 	struct fuzz_fatal fatal[REPORTER_FATAL_MAX];
 	uint32_t fatal_count;
@@ -55,8 +55,7 @@ struct fuzz_reporter {
  * The reporter is zeros so far: it has room for large instances, which is not touched for nothing.
  *
  * A finding is kept as three files: NAME.program, NAME.before with the programs that
- * ran before it in this process, as in the history, and NAME.said, in lines: the
- * signature, what, expected, actual.
+ * ran before it in this process, as in the history, and NAME.said, a record of it.
  *
  * By the environment: ZCRX_FUZZ_PROVIDER a library in the place of our provider,
  * ZCRX_FUZZ_FINDINGS a folder for new findings, ZCRX_FUZZ_CURRENT the shared file,

@@ -10,8 +10,6 @@
 #include "compare.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #define RETURNS_MAX (1U << 16)
 
@@ -21,7 +19,6 @@
 static bool answer(struct execution *execution, int64_t expected, int64_t actual)
 {
 	struct fuzz_runner *runner = execution->runner;
-	char words[2][24];
 
 	if (runner->expected.count < FUZZ_RESULTS_MAX) {
 		runner->expected.values[runner->expected.count++] = expected;
@@ -30,12 +27,8 @@ static bool answer(struct execution *execution, int64_t expected, int64_t actual
 	if (expected == actual)
 		return true;
 	/* Why it differs is often told by an entry. */
-	if (!compare_verdicts(execution))
-		return false;
-	snprintf(words[0], sizeof(words[0]), "%" PRId64, expected);
-	snprintf(words[1], sizeof(words[1]), "%" PRId64, actual);
-	return bout_found(execution, FUZZ_FOUND_RESULT, words[0], words[1], "answer of %s",
-			  fuzz_words[execution->op->kind]);
+	return compare_verdicts(execution) &&
+	       bout_same(execution, WRONG_ANSWER, 0, (uint64_t)expected, (uint64_t)actual);
 }
 
 /* The judge saw what the provider saw. */
@@ -228,8 +221,7 @@ static bool do_scrub(struct execution *execution)
 	uint64_t expected = judge_scrub(execution->judge, &wanted);
 
 	return answer(execution, (int64_t)expected, (int64_t)actual) &&
-	       (!counts || bout_same(execution, FUZZ_FOUND_RESULT,
-				     "buffers that came home by the scrub", wanted, buffers));
+	       (!counts || bout_same(execution, WRONG_BUFFERS_SCRUBBED, 0, wanted, buffers));
 }
 
 static bool do_refill(struct execution *execution)
@@ -321,8 +313,7 @@ static bool do_netlink(struct execution *execution)
 	if (!answer(execution, execution->op->pick < sizeof(bytes) ? -EMSGSIZE : 4, actual))
 		return false;
 	return actual < 0 || memcmp(bytes, nests[execution->op->mode], sizeof(bytes)) == 0 ||
-	       bout_found(execution, FUZZ_FOUND_RESULT, "the empty nest", "other bytes",
-			  "netlink attribute");
+	       bout_found(execution, WRONG_NETLINK, 0);
 }
 
 static uint32_t most(uint32_t a, uint32_t b)
@@ -546,7 +537,6 @@ static bool do_round(struct fuzz_runner *runner, const struct fuzz_program *prog
 
 static bool repeat(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t at)
 {
-	struct fuzz_finding *finding = &runner->finding;
 	bool good = true;
 
 	runner->rounds = fuzz_rounds(program, at, &runner->work_left);
@@ -556,12 +546,8 @@ static bool repeat(struct fuzz_runner *runner, const struct fuzz_program *progra
 		good = do_round(runner, program, at) &&
 		       (!runner->is_quick || round % LOOK_EVERY ||
 			good_everywhere(runner, program->shape.queues, false));
-		if (!good) {
-			size_t used = strlen(finding->what);
-
-			snprintf(finding->what + used, sizeof(finding->what) - used,
-				 " (in repetition %u)", round + 1);
-		}
+		if (!good)
+			runner->finding.round = round + 1;
 	}
 	runner->is_passing = false;
 	return good;
@@ -599,7 +585,7 @@ static bool run(struct fuzz_runner *runner, const struct fuzz_program *program)
 
 bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program)
 {
-	runner->finding.kind = FUZZ_NOTHING;
+	runner->finding.what = WRONG_NOTHING;
 	runner->finding.step = 0;
 	runner->work_left = FUZZ_WORK_MAX;
 	runner->is_passing = false;

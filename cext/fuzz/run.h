@@ -6,50 +6,8 @@
 #ifndef ZCRX_FUZZ_RUN_H
 #define ZCRX_FUZZ_RUN_H
 
+#include "finding.h"
 #include "subject.h"
-
-/* X(NAME, word); what each means is in emu/fuzz/program.py. */
-#define FUZZ_FINDINGS(X)            \
-	X(RESULT, "result")         \
-	X(VERDICT, "verdict")       \
-	X(NIOV, "niov")             \
-	X(ALIAS, "alias")           \
-	X(CONSUMED, "consumed")     \
-	X(READ_TWICE, "read-twice") \
-	X(READ_LATE, "read-late")   \
-	X(UNLOCKED, "unlocked")     \
-	X(HEAD, "head")             \
-	X(USER_REFS, "user-refs")   \
-	X(PP_REFS, "pp-refs")       \
-	X(BINDING, "binding")       \
-	X(FREELIST, "freelist")     \
-	X(CACHE, "cache")           \
-	X(PTR_RING, "ptr-ring")     \
-	X(POOL, "pool")             \
-	X(COUNTER, "counter")       \
-	X(LOCK, "lock")             \
-	X(LOG, "verdict-log")       \
-	X(RED_ZONE, "red-zone")
-
-enum fuzz_finding_kind {
-	FUZZ_NOTHING,
-#define FUZZ_FINDING_ENUM(name, word) FUZZ_FOUND_##name,
-	FUZZ_FINDINGS(FUZZ_FINDING_ENUM)
-#undef FUZZ_FINDING_ENUM
-		FUZZ_FINDING_KINDS,
-};
-
-extern const char *const fuzz_finding_words[FUZZ_FINDING_KINDS];
-
-#define FUZZ_WORDS 160U
-#define FUZZ_SIGNATURE 64U
-
-struct fuzz_finding {
-	enum fuzz_finding_kind kind;
-	uint32_t step; /* the operation after which it showed */
-	char signature[FUZZ_SIGNATURE]; /* same mistake, same signature, as a rule */
-	char what[FUZZ_WORDS], expected[FUZZ_WORDS], actual[FUZZ_WORDS];
-};
 
 #define FUZZ_RESULTS_MAX 512U
 

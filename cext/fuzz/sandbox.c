@@ -6,7 +6,6 @@
  * between two programs: there a clerk, a child that stays, holds one trial after the other
  * until one ends it; a fork for each would take most of a search's time.
  */
-#define _GNU_SOURCE /* sigabbrev_np */
 #include "sandbox.h"
 #include "ondemand/usage.h"
 #include "statics.h"
@@ -21,10 +20,9 @@
 #include <unistd.h>
 
 struct report {
-	uint32_t progress;
+	struct fuzz_end end; /* as far as the child knows it */
 	bool is_over;
 	struct fuzz_finding finding;
-	char sanitizer[32]; /* what AddressSanitizer calls it */
 	/* For a clerk. */
 	struct fuzz_program program;
 	uint32_t patience_ms;
@@ -58,7 +56,7 @@ struct fuzz_sandbox *fuzz_sandbox_open(const struct zcrx_provider_ops *ops, uint
 		return NULL;
 	}
 	sandbox->runner.ops = ops;
-	sandbox->runner.progress = &sandbox->report->progress;
+	sandbox->runner.progress = &sandbox->report->end.step;
 	sandbox->timeout_s = timeout_s;
 	sandbox->quiet_fd = quiet_fd;
 	return sandbox;
@@ -104,7 +102,7 @@ static struct report *reported; /* of the child that runs now: the callback has 
 static void note_report(const char *text)
 {
 	(void)text;
-	snprintf(reported->sanitizer, sizeof(reported->sanitizer), "%s",
+	snprintf(reported->end.sanitizer, sizeof(reported->end.sanitizer), "%s",
 		 __asan_get_report_description());
 }
 #endif
@@ -185,39 +183,34 @@ static void hold_trials(struct fuzz_sandbox *sandbox, int line)
 	_exit(0);
 }
 
-static void name_end(struct fuzz_trial *trial, const struct report *report, int status)
+static void note_end(struct fuzz_trial *trial, const struct report *report, int status)
 {
-	struct fuzz_finding *finding = &trial->finding;
+	struct fuzz_end *end = &trial->end;
 
-	memset(finding, 0, sizeof(*finding));
-	finding->step = report->progress;
-	snprintf(finding->expected, sizeof(finding->expected), "the operation ends");
-	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGALRM || WTERMSIG(status) == SIGPROF)) {
-		trial->outcome = FUZZ_HUNG;
-		snprintf(finding->signature, sizeof(finding->signature), "hang");
-		snprintf(finding->what, sizeof(finding->what), "the operation did not end in time");
-		snprintf(finding->actual, sizeof(finding->actual), "it was cut off");
-		return;
-	}
-	trial->outcome = FUZZ_CRASHED;
-	if (WIFSIGNALED(status)) {
-		snprintf(finding->signature, sizeof(finding->signature), "crash:%s",
-			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
-		snprintf(finding->what, sizeof(finding->what), "the process was killed by SIG%s",
-			 sigabbrev_np(WTERMSIG(status)) ? sigabbrev_np(WTERMSIG(status)) : "?");
-	} else if (report->sanitizer[0]) {
-		snprintf(finding->signature, sizeof(finding->signature), "asan:%s",
-			 report->sanitizer);
-		snprintf(finding->what, sizeof(finding->what),
-			 "AddressSanitizer ended the process: %s", report->sanitizer);
-	} else {
-		snprintf(finding->signature, sizeof(finding->signature), "crash:exit-%d",
-			 WEXITSTATUS(status));
-		snprintf(finding->what, sizeof(finding->what),
-			 "the process ended itself with code %d (a sanitizer does so)",
-			 WEXITSTATUS(status));
-	}
-	snprintf(finding->actual, sizeof(finding->actual), "it ended the process");
+	*end = report->end;
+	if (WIFSIGNALED(status))
+		end->signal = WTERMSIG(status);
+	else
+		end->code = WEXITSTATUS(status);
+	trial->outcome = end->signal == SIGALRM || end->signal == SIGPROF ? FUZZ_HUNG :
+									    FUZZ_CRASHED;
+}
+
+uint32_t fuzz_trial_step(const struct fuzz_trial *trial)
+{
+	return trial->outcome == FUZZ_FOUND ? trial->finding.step : trial->end.step;
+}
+
+/* Whether they show the same mistake, as far as numbers can tell. */
+static bool is_alike(const struct fuzz_trial *one, const struct fuzz_trial *other)
+{
+	if (one->outcome != other->outcome)
+		return false;
+	if (one->outcome == FUZZ_FOUND)
+		return fuzz_finding_key(&one->finding) == fuzz_finding_key(&other->finding);
+	return one->outcome != FUZZ_CRASHED ||
+	       (one->end.signal == other->end.signal && one->end.code == other->end.code &&
+		strcmp(one->end.sanitizer, other->end.sanitizer) == 0);
 }
 
 static void end_without_child(void)
@@ -288,11 +281,11 @@ void fuzz_try(struct fuzz_sandbox *sandbox, const struct fuzz_program *program,
 	status = by_clerk ? try_by_clerk(sandbox, program) : try_in_child(sandbox, program);
 	memset(trial, 0, sizeof(*trial));
 	if (!sandbox->report->is_over) {
-		name_end(trial, sandbox->report, status);
+		note_end(trial, sandbox->report, status);
 		return;
 	}
 	trial->finding = sandbox->report->finding;
-	trial->outcome = trial->finding.kind == FUZZ_NOTHING ? FUZZ_CLEAN : FUZZ_FOUND;
+	trial->outcome = trial->finding.what == WRONG_NOTHING ? FUZZ_CLEAN : FUZZ_FOUND;
 }
 
 /*
@@ -313,7 +306,7 @@ struct search {
 	struct fuzz_sandbox *sandbox;
 	struct fuzz_program *best; /* the one that is cut down now */
 	const struct fuzz_program *last; /* the one that shows it */
-	const char *signature;
+	const struct fuzz_trial *shown;
 	uint32_t trials, trials_max;
 	double deadline_s;
 	bool is_hang;
@@ -340,8 +333,7 @@ static bool is_shown(struct search *search, const struct fuzz_program *last,
 	search->sandbox->patience_ms =
 		search->is_hang ? HANG_PATIENCE_MS + (uint32_t)(fuzz_work(last) / WORK_PER_MS) : 0;
 	fuzz_try(search->sandbox, last, NULL, trial);
-	return trial->outcome != FUZZ_CLEAN &&
-	       strcmp(trial->finding.signature, search->signature) == 0;
+	return is_alike(trial, search->shown);
 }
 
 /* With the candidate in the place of the one that is cut down now. */
@@ -375,8 +367,8 @@ static bool consider_if(struct search *search, const struct fuzz_program *candid
 	if (!shows_the_same(search, candidate, &trial))
 		return false;
 	/* What comes after the finding has no part in it. */
-	if (search->best == search->last && trial.finding.step + 1 < count)
-		count = trial.finding.step + 1;
+	if (search->best == search->last && fuzz_trial_step(&trial) + 1 < count)
+		count = fuzz_trial_step(&trial) + 1;
 	if (must_be_shorter && count >= search->best->count)
 		return false;
 	*search->best = *candidate;
@@ -743,18 +735,18 @@ static void shorten_before(struct search *search)
 }
 
 uint32_t fuzz_minimise(struct fuzz_sandbox *sandbox, struct fuzz_program *program,
-		       const char *signature, uint32_t trials_max)
+		       const struct fuzz_trial *shown, uint32_t trials_max)
 {
 	struct search search = {
 		.sandbox = sandbox,
 		.best = program,
 		.last = program,
-		.signature = signature,
+		.shown = shown,
 		.trials_max = trials_max,
 		.deadline_s = now_s() + PATIENCE_S,
 	};
 
-	search.is_hang = strcmp(signature, "hang") == 0;
+	search.is_hang = shown->outcome == FUZZ_HUNG;
 	if (sandbox->before_count)
 		remove_programs(&search);
 	do {

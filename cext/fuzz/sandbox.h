@@ -10,10 +10,22 @@
 
 enum fuzz_outcome { FUZZ_CLEAN, FUZZ_FOUND, FUZZ_CRASHED, FUZZ_HUNG };
 
+/* How a child ended that did not come to its end. */
+struct fuzz_end {
+	uint32_t step; /* the operation that was being done */
+	int signal; /* that killed it, or 0 */
+	int code; /* with which it ended itself */
+	char sanitizer[32]; /* what AddressSanitizer calls it, if it did */
+};
+
 struct fuzz_trial {
 	enum fuzz_outcome outcome;
-	struct fuzz_finding finding; /* a crash and a hang have a signature too */
+	struct fuzz_finding finding; /* FUZZ_FOUND */
+	struct fuzz_end end; /* FUZZ_CRASHED and FUZZ_HUNG */
 };
+
+/* The operation after which it showed, or in which it ended. */
+uint32_t fuzz_trial_step(const struct fuzz_trial *trial);
 
 struct fuzz_sandbox; /* where trials are held */
 
@@ -38,11 +50,11 @@ void fuzz_try(struct fuzz_sandbox *sandbox, const struct fuzz_program *program,
 	      struct fuzz_trial *trial);
 
 /*
- * Make the program as short and its numbers as plain as it can be with the same
- * signature, in at most `trials_max` trials; how many there were. So are those that
+ * Make the program as short and its numbers as plain as it can be with the same mistake
+ * to show, in at most `trials_max` trials; how many there were. So are those that
  * run before it, and as few of them are left as can be.
  */
 uint32_t fuzz_minimise(struct fuzz_sandbox *sandbox, struct fuzz_program *program,
-		       const char *signature, uint32_t trials_max);
+		       const struct fuzz_trial *shown, uint32_t trials_max);
 
 #endif /* ZCRX_FUZZ_TRIAL_H */

@@ -14,12 +14,13 @@
 
 struct fuzz_watch *fuzz_watching;
 
-static void add_zone(struct fuzz_subject *subject, const char *behind)
+static void add_zone(struct fuzz_subject *subject, enum fuzz_wrong behind, uint32_t slot)
 {
 	struct fuzz_zone *zone = &subject->zones[subject->zone_count++];
 
 	assert(subject->zone_count <= SUBJECT_ZONES_MAX);
 	zone->behind = behind;
+	zone->slot = slot;
 	zone->words = (uint32_t *)&subject->memory[subject->used];
 	subject->used += SUBJECT_ZONE_BYTES;
 	assert(subject->used <= SUBJECT_BYTES);
@@ -32,7 +33,7 @@ static void add_zone(struct fuzz_subject *subject, const char *behind)
 }
 
 /* Memory with a zone behind it; what is left of its last cache line belongs to the zone. */
-static void *carve(struct fuzz_subject *subject, const char *name, uint32_t size)
+static void *carve(struct fuzz_subject *subject, enum fuzz_wrong zone, uint32_t slot, uint32_t size)
 {
 	uint8_t *at = &subject->memory[subject->used];
 	uint32_t whole = (size + SHM_CACHE_LINE - 1U) / SHM_CACHE_LINE * SHM_CACHE_LINE;
@@ -43,18 +44,19 @@ static void *carve(struct fuzz_subject *subject, const char *name, uint32_t size
 	__asan_poison_memory_region(at + size, whole - size);
 #endif
 	subject->used += whole;
-	add_zone(subject, name);
+	add_zone(subject, zone, slot);
 	return at;
 }
 
 /* Room for an array of at most so many bytes; it is empty so far. */
-static void carve_array(struct fuzz_subject *subject, struct fuzz_array *array, const char *name,
-			uint32_t size)
+static void carve_array(struct fuzz_subject *subject, struct fuzz_array *array,
+			enum fuzz_wrong zone, uint32_t slot, uint32_t size)
 {
 	uint32_t whole = (size + SHM_CACHE_LINE - 1U) / SHM_CACHE_LINE * SHM_CACHE_LINE;
 
-	array->name = name;
-	array->room = carve(subject, name, whole);
+	array->zone = zone;
+	array->slot = slot;
+	array->room = carve(subject, zone, slot, whole);
 	array->start = array->end = array->room + whole;
 	for (uint32_t *at = (uint32_t *)array->room; at < (uint32_t *)array->end; at++)
 		*at = ZONE_WORD;
@@ -86,16 +88,6 @@ static void *place(struct fuzz_array *array, uint32_t size, bool is_used)
 	return start;
 }
 
-/* Pools are told apart in a report. */
-static const char *const pool_names[ZCRX_POOLS_MAX] = {
-	"page pool 0", "page pool 1", "page pool 2", "page pool 3",
-	"page pool 4", "page pool 5", "page pool 6", "page pool 7",
-};
-static const char *const ring_names[ZCRX_POOLS_MAX] = {
-	"ptr ring 0", "ptr ring 1", "ptr ring 2", "ptr ring 3",
-	"ptr ring 4", "ptr ring 5", "ptr ring 6", "ptr ring 7",
-};
-
 static uint32_t at_least(uint32_t size)
 {
 	return size > FUZZ_SMALL_MAX ? size : FUZZ_SMALL_MAX;
@@ -126,32 +118,32 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *room)
 	subject->used = subject->zone_count = 0;
 	memset(ifq, 0, sizeof(*ifq));
 	memset(area, 0, sizeof(*area));
-	add_zone(subject, "what stands before everything");
-	ifq->shared = carve(subject, "ifq", sizeof(*ifq->shared));
-	area->shared = carve(subject, "area", sizeof(*area->shared));
-	carve_array(subject, &arrays[NIOVS], "niovs",
+	add_zone(subject, WRONG_ZONE_FIRST, 0);
+	ifq->shared = carve(subject, WRONG_ZONE_IFQ, 0, sizeof(*ifq->shared));
+	area->shared = carve(subject, WRONG_ZONE_AREA, 0, sizeof(*area->shared));
+	carve_array(subject, &arrays[NIOVS], WRONG_ZONE_NIOVS, 0,
 		    (uint32_t)sizeof(*area->niovs) * room->num_niovs);
-	carve_array(subject, &arrays[FREELIST], "freelist",
+	carve_array(subject, &arrays[FREELIST], WRONG_ZONE_FREELIST, 0,
 		    (uint32_t)sizeof(*area->freelist) * room->num_niovs);
-	carve_array(subject, &arrays[SCRUBBED], "scrubbed references",
+	carve_array(subject, &arrays[SCRUBBED], WRONG_ZONE_SCRUBBED, 0,
 		    (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(room->num_niovs));
-	ifq->verdict_log = carve(subject, "verdict log", JUDGE_LOG);
-	ifq->niov_log =
-		carve(subject, "log of buffers", (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
-	ifq->rq.head = carve(subject, "refill ring's indices", 2 * sizeof(shm_u32));
+	ifq->verdict_log = carve(subject, WRONG_ZONE_VERDICT_LOG, 0, JUDGE_LOG);
+	ifq->niov_log = carve(subject, WRONG_ZONE_NIOV_LOG, 0,
+			      (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
+	ifq->rq.head = carve(subject, WRONG_ZONE_RQ_INDICES, 0, 2 * sizeof(shm_u32));
 	ifq->rq.tail = ifq->rq.head + 1;
-	carve_array(subject, &arrays[RQES], "refill ring",
+	carve_array(subject, &arrays[RQES], WRONG_ZONE_RQES, 0,
 		    (uint32_t)sizeof(*ifq->rq.rqes) * room->rq_entries);
 	subject->flight.shared =
-		carve(subject, "flight recorder",
+		carve(subject, WRONG_ZONE_FLIGHT, 0,
 		      (uint32_t)(sizeof(*subject->flight.shared) +
 				 SUBJECT_FLIGHT_ENTRIES * sizeof(struct zcrx_event)));
 	subject->zones_of_pools = subject->zone_count;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 
-		pool->shared = carve(subject, pool_names[slot], sizeof(*pool->shared));
-		carve_array(subject, &arrays[RINGS + slot], ring_names[slot],
+		pool->shared = carve(subject, WRONG_ZONE_POOL, slot, sizeof(*pool->shared));
+		carve_array(subject, &arrays[RINGS + slot], WRONG_ZONE_PTR_RING, slot,
 			    (uint32_t)sizeof(*pool->ring) * room->ptr_ring_size);
 	}
 	subject->zones_of_pools = subject->zone_count - subject->zones_of_pools;
@@ -280,26 +272,29 @@ static bool is_room_whole(const struct fuzz_array *array)
 	return is_whole(array->start - size, size);
 }
 
-const char *subject_broken_zone(struct fuzz_subject *subject, bool all)
+enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint32_t *slot)
 {
 #ifdef HAS_ASAN
 	/* Nobody wrote there unseen. */
-	(void)subject, (void)all, (void)is_room_whole, (void)are_begun;
+	(void)subject, (void)all, (void)slot, (void)is_room_whole, (void)are_begun;
 #else
 	if (!all && !are_begun(subject))
-		return NULL;
+		return WRONG_NOTHING;
 	for (uint32_t i = 0; i < subject->zone_count; i++) {
-		const uint32_t *words = subject->zones[i].words;
+		const struct fuzz_zone *zone = &subject->zones[i];
 
-		if (words[0] || !is_whole(words + 1, SUBJECT_ZONE_BYTES - sizeof(*words)))
-			return subject->zones[i].behind;
+		*slot = zone->slot;
+		if (zone->words[0] ||
+		    !is_whole(zone->words + 1, SUBJECT_ZONE_BYTES - sizeof(*zone->words)))
+			return zone->behind;
 	}
 	for (uint32_t i = 0; i < SUBJECT_ARRAYS; i++) {
+		*slot = subject->arrays[i].slot;
 		if (!is_room_whole(&subject->arrays[i]))
-			return subject->arrays[i].name;
+			return subject->arrays[i].zone;
 	}
 #endif
-	return NULL;
+	return WRONG_NOTHING;
 }
 
 /* ---- the watch ---------------------------------------------------------------------- */
@@ -309,7 +304,7 @@ void subject_enter(struct fuzz_subject *subject)
 	struct fuzz_watch *watch = &subject->watch;
 
 	watch->read_twice = watch->read_late = false;
-	watch->unlocked = NULL;
+	watch->unlocked = WRONG_NOTHING;
 	watch->has_published = false;
 	watch->epoch++;
 	watch->is_noting = watch->is_armed;
@@ -324,7 +319,7 @@ void subject_leave(struct fuzz_subject *subject)
 	fuzz_watching = NULL;
 }
 
-static void hold_lock(struct fuzz_watch *watch, const char *what)
+static void hold_lock(struct fuzz_watch *watch, enum fuzz_wrong what)
 {
 	if (watch->needs_lock && !watch->unlocked && watch->ifq->shared->rq_lock.word == 0)
 		watch->unlocked = what;
@@ -340,7 +335,7 @@ static const volatile void *tail_of(const struct zcrx_ifq *ifq)
 void fuzz_at_tail_load(struct fuzz_watch *watch, const volatile void *word)
 {
 	if (word == tail_of(watch->ifq))
-		hold_lock(watch, "load of tail");
+		hold_lock(watch, WRONG_TAIL_UNLOCKED);
 	watch->epoch++;
 	watch->has_published = false;
 }
@@ -348,7 +343,7 @@ void fuzz_at_tail_load(struct fuzz_watch *watch, const volatile void *word)
 void fuzz_at_head_store(struct fuzz_watch *watch, const volatile void *word)
 {
 	if (word == watch->ifq->rq.head)
-		hold_lock(watch, "store of head");
+		hold_lock(watch, WRONG_HEAD_UNLOCKED);
 	watch->has_published = true;
 }
 
@@ -370,7 +365,7 @@ void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
 
 	if (offset >= watch->rqes_size)
 		return; /* not a word of the ring: what is read there is found out elsewhere */
-	hold_lock(watch, "load of an entry");
+	hold_lock(watch, WRONG_ENTRY_UNLOCKED);
 	/* A refill of 7.3 may begin without a look at the tail. */
 	if (watch->has_published && zcrx_contract_goes_by_runs(watch->ifq->area->contract)) {
 		watch->has_published = false;

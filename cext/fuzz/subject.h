@@ -7,6 +7,7 @@
 #define ZCRX_FUZZ_SUBJECT_H
 
 #include "kernel/plugin.h"
+#include "finding.h"
 #include "judge.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -29,7 +30,8 @@
 
 struct fuzz_zone {
 	uint32_t *words; /* SUBJECT_ZONE_BYTES of them, filled with a pattern */
-	const char *behind; /* what stands before it */
+	enum fuzz_wrong behind; /* which array stands before it */
+	uint32_t slot; /* of whose pool */
 };
 
 /*
@@ -37,7 +39,8 @@ struct fuzz_zone {
  * left before it belongs to nobody.
  */
 struct fuzz_array {
-	const char *name;
+	enum fuzz_wrong zone;
+	uint32_t slot;
 	uint8_t *room, *start, *end;
 };
 
@@ -53,7 +56,7 @@ struct fuzz_watch {
 	/* Whoever takes entries holds the ring's lock, from the load of tail to the store of head. */
 	const struct zcrx_ifq *ifq;
 	bool needs_lock; /* the operation is one that takes entries */
-	const char *unlocked; /* what was done without it, or NULL */
+	enum fuzz_wrong unlocked; /* what was done without it, or WRONG_NOTHING */
 	/* A rewrite that waits for its load. */
 	bool is_armed;
 	uint32_t loads_left;
@@ -90,10 +93,10 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 		    const struct zcrx_provider_ops *ops, struct judge *judge);
 
 /*
- * The name of an array behind which somebody wrote, or NULL. Looked at are `all`
- * zones and all of them, or the beginnings of those that can have been in use.
+ * The zone behind an array in which somebody wrote, and of which pool, or WRONG_NOTHING. Looked
+ * at are `all` zones and all of them, or the beginnings of those that can have been in use.
  */
-const char *subject_broken_zone(struct fuzz_subject *subject, bool all);
+enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint32_t *slot);
 
 /* Around each operation of the subject. */
 void subject_enter(struct fuzz_subject *subject);

@@ -32,6 +32,7 @@ SUBJECT = (
 )
 _HARNESS = (
     "fuzz/compare.c",
+    "fuzz/finding.c",
     "fuzz/judge.c",
     "fuzz/mutate.c",
     "fuzz/program.c",

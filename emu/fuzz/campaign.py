@@ -15,11 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from emu.compile.records import records_of
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.fuzz.account import signal_name
 from emu.fuzz.coverage import Coverage, CoverageMeter
 from emu.fuzz.engine import BEFORE_MAX, EngineName, EngineProcess, Order, collect_afl, prepare
 from emu.fuzz.finding import Finding
-from emu.fuzz.harness import Execution, Harness, Target, unpacked
+from emu.fuzz.harness import Execution, Harness, Target, trial_of_end, unpacked
 from emu.host.descriptors import OF_BUILD, OF_JOB, need
 from emu.host.scratch import scratch
 
@@ -239,7 +241,7 @@ class Campaign:
 
     def _death_of(self, worker: EngineProcess, program: bytes, *, hung: bool) -> _Case:
         code = worker.exit_code
-        how = signal.Signals(-code).name[3:] if code is not None and code < 0 else f"exit-{code}"
+        how = signal_name(-code) if code is not None and code < 0 else f"exit-{code}"
         said = Execution(
             outcome=_HANG if hung else _CRASH,
             signature=_HANG if hung else f"crash:{how}",
@@ -294,13 +296,9 @@ class Campaign:
         self._collect_fatal()
         for path in sorted(self._raw.glob("*.program")):
             before, said = path.with_suffix(".before"), path.with_suffix(".said")
-            lines = said.read_text(errors="replace").splitlines()
-            signature, what, expected, actual = (*lines, "", "", "", "")[:4]
-            account = Execution(
-                outcome="finding", signature=signature, what=what, expected=expected, actual=actual
-            )
+            (record,) = records_of(said.read_text(errors="replace"))
             programs = tuple(unpacked(before.read_bytes())[-BEFORE_MAX:])
-            self._judge(_Case(path.read_bytes(), programs, account))
+            self._judge(_Case(path.read_bytes(), programs, trial_of_end(record)))
             for done in (path, before, said):
                 done.unlink()
 

@@ -9,14 +9,16 @@ import re
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from emu.bugs import Bug
 from emu.compile.provider_file import check_provider, is_source
 from emu.compile.records import Record, records_of
 from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.fuzz.account import Account, account_of_end, account_of_finding
 from emu.fuzz.build import Kind, Recipe, build, build_provider
 from emu.fuzz.program import MEANINGS, Operation, Shape, answer_text, entries_of
 from emu.host.scratch import scratch
@@ -123,6 +125,19 @@ class Execution:
     actual: str = ""
     report: str = ""
     operations: int = 0
+
+    @classmethod
+    def of(cls, outcome: str, account: Account, step: int = 0) -> Self:
+        """What somebody has to say of a program, without its operations."""
+        return cls(
+            outcome=outcome,
+            signature=account.signature,
+            step=step,
+            meaning=MEANINGS.get(account.kind, account.what),
+            what=account.what,
+            expected=account.expected,
+            actual=account.actual,
+        )
 
     @property
     def is_clean(self) -> bool:
@@ -306,7 +321,7 @@ def fuzz_environment(
     return environment
 
 
-def _step(record: Record, shape: Shape, end: Record) -> OperationRun:
+def _step(record: Record, shape: Shape, said: Execution) -> OperationRun:
     operation = Operation.of(record)
     where = f"queue {operation.queue}: " if shape.queues > 1 else ""
     if "answers" in record.values:
@@ -315,7 +330,7 @@ def _step(record: Record, shape: Shape, end: Record) -> OperationRun:
             for of in ("_due", "")
         )
     else:  # it did not end
-        expected, actual = end.values["expected"], end.values["actual"]
+        expected, actual = said.expected, said.actual
     return OperationRun(record.number("step"), where + operation.text, expected, actual)
 
 
@@ -327,24 +342,26 @@ def _without_shadow(lines: list[str]) -> list[str]:
     return lines
 
 
+def trial_of_end(end: Record) -> Execution:
+    """What the last record of a program's says."""
+    outcome = end.values["outcome"]
+    if outcome == "clean":
+        return Execution(outcome)
+    account = account_of_finding(end) if outcome == "finding" else account_of_end(end)
+    return Execution.of(outcome, account, end.number("step"))
+
+
 def _trial_of(records: Sequence[Record], report: str) -> Execution:
-    end = records[-1]
+    said = trial_of_end(records[-1])
     of_shape = [record for record in records if record.event == "shape"]
     shape = Shape.of(of_shape[0]) if of_shape else None
     lines = _without_shadow(report.strip().splitlines())
-    what = end.values.get("what", "")
-    return Execution(
-        outcome=end.values["outcome"],
+    return replace(
+        said,
         shape=shape.text if shape else "",
         operations=of_shape[0].number("operations") if of_shape else 0,
         steps=tuple(
-            _step(record, shape, end) for record in records if shape and record.event == "step"
+            _step(record, shape, said) for record in records if shape and record.event == "step"
         ),
-        signature=end.values.get("signature", ""),
-        step=int(end.values.get("step", 0)),
-        meaning=MEANINGS[end.values["kind"]] if "kind" in end.values else what,
-        what=what,
-        expected=end.values.get("expected", ""),
-        actual=end.values.get("actual", ""),
         report="\n".join(lines[:_REPORT_LINES]),
     )

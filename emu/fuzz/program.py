@@ -1,7 +1,7 @@
 """Programs in words: the shape of an instance, an operation, an answer, a kind of finding.
 
 The harness speaks numbers (``cext/fuzz/main.c``); the names of operations and kinds of findings
-are those of ``cext/fuzz/program.h`` and ``run.h``.
+are those of ``cext/fuzz/program.h`` and ``finding.h``.
 """
 
 from __future__ import annotations

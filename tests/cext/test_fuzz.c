@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 #define SEED 20260601U
@@ -52,13 +53,18 @@ static void check_codec(const struct fuzz_program *program, uint64_t seed)
 	CHECK(memcmp(bytes, again, size) == 0);
 }
 
+static void show_finding(const char *name)
+{
+	fputs(name, stderr);
+	fuzz_put_finding(stderr, &runner.finding);
+	fputc('\n', stderr);
+}
+
 static void check_is_clean(const struct fuzz_program *program, const char *name)
 {
 	if (!fuzz_run(&runner, program))
-		fprintf(stderr, "%s: %s after operation %u: %s: expected %s, got %s\n", name,
-			runner.finding.signature, runner.finding.step, runner.finding.what,
-			runner.finding.expected, runner.finding.actual);
-	CHECK_EQ(runner.finding.kind, FUZZ_NOTHING);
+		show_finding(name);
+	CHECK_EQ(runner.finding.what, WRONG_NOTHING);
 }
 
 static void any_bytes_are_a_program(void)
@@ -197,7 +203,7 @@ static const struct fuzz_op scene[] = {
 
 struct damage {
 	const char *name;
-	enum fuzz_finding_kind kind;
+	enum fuzz_wrong what;
 	void (*act)(struct fuzz_subject *subject);
 };
 
@@ -329,31 +335,31 @@ static void damage_reserved(struct fuzz_subject *subject)
 }
 
 static const struct damage damages[] = {
-	{"user references", FUZZ_FOUND_USER_REFS, damage_user_refs},
-	{"page-pool references", FUZZ_FOUND_PP_REFS, damage_pp_refs},
-	{"binding", FUZZ_FOUND_BINDING, damage_binding},
-	{"freelist", FUZZ_FOUND_FREELIST, damage_freelist},
-	{"free count", FUZZ_FOUND_FREELIST, damage_free_count},
-	{"free count beyond", FUZZ_FOUND_FREELIST, damage_free_count_beyond},
-	{"overflows", FUZZ_FOUND_FREELIST, damage_overflows},
-	{"underflows", FUZZ_FOUND_PP_REFS, damage_underflows},
-	{"cache", FUZZ_FOUND_CACHE, damage_cache},
-	{"cache count", FUZZ_FOUND_CACHE, damage_cache_count},
-	{"ptr ring", FUZZ_FOUND_PTR_RING, damage_ptr_ring},
-	{"ptr ring's end", FUZZ_FOUND_PTR_RING, damage_ptr_ring_end},
-	{"ptr ring's head", FUZZ_FOUND_PTR_RING, damage_ptr_ring_head},
-	{"phase", FUZZ_FOUND_POOL, damage_phase},
-	{"bound", FUZZ_FOUND_POOL, damage_bound},
-	{"producer lock", FUZZ_FOUND_LOCK, damage_producer_lock},
-	{"rq lock", FUZZ_FOUND_LOCK, damage_rq_lock},
-	{"head", FUZZ_FOUND_HEAD, damage_head},
-	{"own head", FUZZ_FOUND_HEAD, damage_own_head},
-	{"tail", FUZZ_FOUND_HEAD, damage_tail},
-	{"verdicts", FUZZ_FOUND_COUNTER, damage_verdicts},
-	{"warnings", FUZZ_FOUND_COUNTER, damage_warnings},
-	{"instance references", FUZZ_FOUND_COUNTER, damage_instance_refs},
-	{"current pool", FUZZ_FOUND_COUNTER, damage_current},
-	{"reserved", FUZZ_FOUND_RED_ZONE, damage_reserved},
+	{"user references", WRONG_USER_REFS, damage_user_refs},
+	{"page-pool references", WRONG_PP_REFS, damage_pp_refs},
+	{"binding", WRONG_BINDING, damage_binding},
+	{"freelist", WRONG_FREELIST, damage_freelist},
+	{"free count", WRONG_FREELIST, damage_free_count},
+	{"free count beyond", WRONG_FREE_COUNT, damage_free_count_beyond},
+	{"overflows", WRONG_FREELIST_OVERFLOWS, damage_overflows},
+	{"underflows", WRONG_REF_UNDERFLOWS, damage_underflows},
+	{"cache", WRONG_CACHE, damage_cache},
+	{"cache count", WRONG_CACHE, damage_cache_count},
+	{"ptr ring", WRONG_PTR_RING, damage_ptr_ring},
+	{"ptr ring's end", WRONG_PTR_RING, damage_ptr_ring_end},
+	{"ptr ring's head", WRONG_PTR_RING_HEAD, damage_ptr_ring_head},
+	{"phase", WRONG_PHASE, damage_phase},
+	{"bound", WRONG_BOUND, damage_bound},
+	{"producer lock", WRONG_PRODUCER_LOCK, damage_producer_lock},
+	{"rq lock", WRONG_RQ_LOCK, damage_rq_lock},
+	{"head", WRONG_HEAD, damage_head},
+	{"own head", WRONG_OWN_HEAD, damage_own_head},
+	{"tail", WRONG_TAIL, damage_tail},
+	{"verdicts", WRONG_VERDICTS, damage_verdicts},
+	{"warnings", WRONG_DESTROY_WARNINGS, damage_warnings},
+	{"instance references", WRONG_INSTANCE_REFS, damage_instance_refs},
+	{"current pool", WRONG_CURRENT_POOL, damage_current},
+	{"reserved", WRONG_NIOV_RESERVED, damage_reserved},
 };
 
 static void strike(struct fuzz_runner *struck, const struct fuzz_program *program, uint32_t step)
@@ -387,10 +393,9 @@ static void each_damage_is_seen(void)
 		runner.after = strike;
 		CHECK(!fuzz_run(&runner, &program));
 		runner.after = NULL;
-		if (runner.finding.kind != damage->kind || runner.finding.step != SCENE_STEPS - 1)
-			fprintf(stderr, "damage %s: found %s after %u\n", damage->name,
-				runner.finding.signature, runner.finding.step);
-		CHECK_EQ(runner.finding.kind, damage->kind);
+		if (runner.finding.what != damage->what || runner.finding.step != SCENE_STEPS - 1)
+			show_finding(damage->name);
+		CHECK_EQ(runner.finding.what, damage->what);
 		CHECK_EQ(runner.finding.step, SCENE_STEPS - 1);
 	}
 	check_is_clean(&program, "scene again"); /* nothing of it is left */
@@ -408,7 +413,7 @@ static void each_damage_is_seen_by_a_quick_run(void)
 		runner.after = strike;
 		CHECK(!fuzz_run(&runner, &program));
 		runner.after = NULL;
-		CHECK_EQ(runner.finding.kind, damage->kind);
+		CHECK_EQ(runner.finding.what, damage->what);
 	}
 	check_is_clean(&program, "scene again");
 	runner.is_quick = false;
@@ -465,7 +470,7 @@ static void bad_readings_are_seen(void)
 		runner.after = misdirect;
 		CHECK(!fuzz_run(&runner, &program));
 		runner.after = NULL;
-		CHECK_EQ(runner.finding.kind, i ? FUZZ_FOUND_READ_LATE : FUZZ_FOUND_READ_TWICE);
+		CHECK_EQ(runner.finding.what, i ? WRONG_READ_LATE : WRONG_READ_TWICE);
 	}
 }
 
@@ -478,15 +483,14 @@ static void damage_zone(struct fuzz_subject *subject)
 /* Whoever does it before the end is seen at once; deep in a zone, at the end. */
 static void writing_behind_an_array_is_seen(void)
 {
-	static const struct damage behind = {"zone", FUZZ_FOUND_RED_ZONE, damage_zone};
+	static const struct damage behind = {"zone", WRONG_ZONE_FREELIST, damage_zone};
 	struct fuzz_program program = scene_program();
 
 	damage = &behind;
 	runner.after = strike;
 	CHECK(!fuzz_run(&runner, &program));
 	runner.after = NULL;
-	CHECK_EQ(runner.finding.kind, FUZZ_FOUND_RED_ZONE);
-	CHECK(strstr(runner.finding.what, "freelist") != NULL);
+	CHECK_EQ(runner.finding.what, WRONG_ZONE_FREELIST);
 	check_is_clean(&program, "scene after a broken zone");
 }
 #endif
@@ -541,11 +545,12 @@ static void a_trial_survives_what_the_program_does(void)
 	static const struct {
 		int64_t (*alloc)(struct zcrx_page_pool *pool, void *provider);
 		enum fuzz_outcome outcome;
-		const char *signature;
+		enum fuzz_wrong what;
+		int signal;
 	} cases[] = {
-		{spoil, FUZZ_FOUND, "freelist:alloc"},
-		{crash, FUZZ_CRASHED, "crash:ABRT"},
-		{hang, FUZZ_HUNG, "hang"},
+		{spoil, FUZZ_FOUND, WRONG_FREELIST_OVERFLOWS, 0},
+		{crash, FUZZ_CRASHED, WRONG_NOTHING, SIGABRT},
+		{hang, FUZZ_HUNG, WRONG_NOTHING, SIGALRM},
 	};
 	struct fuzz_sandbox *sandbox = fuzz_sandbox_open(NULL, 1, -1);
 	struct fuzz_program program = {
@@ -564,8 +569,9 @@ static void a_trial_survives_what_the_program_does(void)
 		misreading.alloc_netmems = cases[i].alloc;
 		fuzz_try(sandbox, &program, misdirect, &trial);
 		CHECK_EQ(trial.outcome, cases[i].outcome);
-		CHECK(strcmp(trial.finding.signature, cases[i].signature) == 0);
-		CHECK_EQ(trial.finding.step, 2);
+		CHECK_EQ(trial.finding.what, cases[i].what);
+		CHECK_EQ(trial.end.signal, cases[i].signal);
+		CHECK_EQ(fuzz_trial_step(&trial), 2);
 	}
 	fuzz_sandbox_close(sandbox);
 }
