@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,7 @@ def main(
                 continue
             moved += 1
             if write:
-                bug = Bug(bug.name, bug.explanation, patch, bug.scenario, bug.memory)
+                bug = replace(bug, patch=patch)
                 (FOLDER / kind / f"{bug.name}.patch").write_text(bug.text, encoding="utf-8")
             else:
                 console.print(f"{kind}/{bug.name}: moved", markup=False, soft_wrap=True)

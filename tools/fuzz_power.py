@@ -1,9 +1,9 @@
 """Measure how soon the fuzzer finds each seeded bug, and how short its programs become.
 
 ``python -m tools.fuzz_power --runs 5`` builds the harness with one bug after the other and lets
-each engine look for it from an empty corpus. A time is measured from the start of the process,
-that start included; it counts only if the program found is found again by ``minimise``, in a
-process of its own. Exit code 1 if there is a bug that no engine found.
+each engine look for it from an empty corpus, at a level that shows it. A time is measured from the
+start of the process, that start included; it counts only if the program found is found again by
+``minimise``, in a process of its own. Exit code 1 if there is a bug that no engine found.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emu.bugs import CONTENT_BUGS, Bug, find_bug
+from emu.bugs import CONTENT_BUGS, Bug, find_bug, level_for
 from emu.cli import run_function
 from emu.compile.records import records_of
+from emu.contract import LEVELS
 from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
@@ -118,11 +119,12 @@ def _command(engine: Engine, harness: Path, seed: int, seconds: float, folder: P
 
 
 @contextlib.contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str], folder: Path, kernel: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a harness in a folder of its own; it is gone afterwards, whatever happens."""
     (folder / "findings").mkdir()
     environment = {
         **os.environ,
+        "ZCRX_FUZZ_KERNEL": str(LEVELS.index(kernel)),
         "ZCRX_FUZZ_FINDINGS": str(folder / "findings"),
         "ZCRX_FUZZ_CURRENT": str(folder / "current"),
         "ASAN_OPTIONS": "symbolize=0",  # a report takes longer than the search did
@@ -148,11 +150,11 @@ def _current(folder: Path) -> tuple[int, bytes]:
     return executions, raw[_CURRENT.size : _CURRENT.size + size]
 
 
-def _search(command: list[str], folder: Path, seconds: float) -> tuple[float, bytes]:
+def _search(command: list[str], folder: Path, kernel: str, seconds: float) -> tuple[float, bytes]:
     """Run an engine until it finds something: when, and the program; empty if it did not."""
     begin = moved = time.monotonic()
     executions = -1
-    with _running(command, folder) as process:
+    with _running(command, folder, kernel) as process:
         while True:
             ended = process.poll()
             now = time.monotonic()
@@ -192,7 +194,7 @@ def attempt(bug: Bug, engine: Engine, seed: int, seconds: float) -> Attempt:
     with tempfile.TemporaryDirectory(prefix="fuzz-power-") as name:
         folder = Path(name)
         command = _command(engine, harness, seed, seconds, folder)
-        elapsed, program = _search(command, folder, seconds)
+        elapsed, program = _search(command, folder, level_for(bug, None), seconds)
         if not program:
             return Attempt()
         operations, signature = _minimise(judge, program, folder)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from emu.bugs import RACING_BUGS, Bug, find_bug
+from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli import run_function
 from emu.compile.records import Record
 from emu.compile.toolchain import any_compiler
@@ -138,6 +138,12 @@ def _running(command: list[str]) -> Iterator[Iterator[Record]]:
             process.kill()
 
 
+def _numbers(bug: Bug) -> str:
+    """The scenario that shows it, at a level that shows it."""
+    scenario = SCENARIOS[bug.scenario].at(level_for(bug, None))
+    return read_script(scenario.name, scenario.text).numbers
+
+
 def attempt(
     bug: Bug, strategy: Strategy, memory: str, seed: int, seconds: float, *, shorten: bool
 ) -> Attempt:
@@ -146,7 +152,7 @@ def attempt(
     seen = Attempt()
     ended = False
     with tempfile.NamedTemporaryFile("w", suffix=".scenario") as file:
-        file.write(read_script(bug.scenario, SCENARIOS[bug.scenario].text).numbers)
+        file.write(_numbers(bug))
         file.flush()
         limits = ["0", str(math.ceil(seconds)), str(DEPTH), "-"]
         command = [str(simulation), file.name, strategy.value, memory, str(seed), *limits]

@@ -1,9 +1,10 @@
 """Seeded bugs: mistakes that can be put into a build of the core made for that, never into ours.
 
 Each is a file ``KIND/NAME.patch``: what is wrong, and what it leads to, in a sentence; then for a
-racing one ``Scenario:`` and, if it is not ``sc``, ``Memory:``; then a unified diff of files of
-``cext/``. It is applied to a copy that is then compiled; one that does not apply any more is an
-error, so that a bug cannot silently become no bug. ``python -m tools.bugs`` looks after them.
+racing one ``Scenario:`` and, if it is not ``sc``, ``Memory:``; ``Kernel:`` if it shows at some
+levels only; then a unified diff of files of ``cext/``. It is applied to a copy that is then
+compiled; one that does not apply any more is an error, so that a bug cannot silently become no bug.
+``python -m tools.bugs`` looks after them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.bugs.patch import PatchError, read_patch
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError, EmuError
 from faults.near import near_to
 
@@ -35,6 +37,7 @@ class Bug:
         memory: The strongest memory model in which it shows: ``sc``, ``tso`` or ``c11``. It shows
             in ``c11`` in any case; in ``tso`` not if all that is missing is an order that such a
             machine keeps anyway.
+        kernels: The levels at which it shows, oldest first; empty: wherever its code runs.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Bug:
     patch: str
     scenario: str = ""
     memory: str = "sc"
+    kernels: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -69,6 +73,7 @@ class Bug:
         """The file that it is read from."""
         fields = [f"Scenario: {self.scenario}"] if self.scenario else []
         fields += [f"Memory: {self.memory}"] if self.memory != "sc" else []
+        fields += [f"Kernel: {' '.join(self.kernels)}"] if self.kernels else []
         lines = textwrap.wrap(self.explanation, 96, break_long_words=False, break_on_hyphens=False)
         return "\n".join([*lines, *fields, "", self.patch])
 
@@ -77,13 +82,14 @@ def read_bug(name: str, text: str) -> Bug:
     """The bug that a file holds."""
     head, mark, patch = text.partition("\n\n")
     lines = head.splitlines()
-    fields = {}
-    while lines and lines[-1].partition(": ")[0] in ("Scenario", "Memory"):
+    fields = {"Scenario": "", "Memory": "sc", "Kernel": ""}
+    while lines and lines[-1].partition(": ")[0] in fields:
         key, _, value = lines.pop().partition(": ")
-        fields[key.lower()] = value
+        fields[key] = value
     if not mark or not lines:
         raise StaleBugError(f"bug: {name!r} lacks its sentence, or the empty line behind it")
-    return Bug(name, " ".join(lines), patch, **fields)
+    kernels = tuple(fields["Kernel"].split())
+    return Bug(name, " ".join(lines), patch, fields["Scenario"], fields["Memory"], kernels)
 
 
 class Catalogue(Mapping[str, Bug]):
@@ -132,3 +138,17 @@ def find_bug(name: str, bugs: Mapping[str, Bug]) -> Bug:
         return bugs[name]
     near = near_to(name, bugs) or sorted(bugs)[:3]
     raise ConfigError.of("bug", name, f"known are {', '.join(near)}, …")
+
+
+def level_for(bug: Bug | None, asked: str | None) -> str:
+    """The level to play: the one that was asked for, else the first that shows the bug.
+
+    Raises:
+        ConfigError: There is no such level, or the bug does not show at it.
+    """
+    if asked is not None and asked not in LEVELS:
+        raise ConfigError.of("kernel", asked, f"it must be one of {', '.join(LEVELS)}")
+    kernels = () if bug is None else bug.kernels
+    if bug is not None and asked is not None and kernels and asked not in kernels:
+        raise ConfigError.of("kernel", asked, f"the bug {bug.name} shows at {', '.join(kernels)}")
+    return asked or (kernels[0] if kernels else SEED)

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from emu.bugs import CONTENT_BUGS, find_bug
+from emu.bugs import CONTENT_BUGS, find_bug, level_for
 from emu.cli.output import check_target, conclude, console_for
 from emu.cli.render import compiling_shown
-from emu.contract import LEVELS, SEED
+from emu.contract import LEVELS
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
     Campaign,
@@ -302,8 +302,12 @@ def command(
         str | None, typer.Option(help="Put a seeded bug into our provider; 'list' shows them.")
     ] = None,
     kernel: Annotated[
-        str, typer.Option(help=f"Level that programs are made up for: {', '.join(LEVELS)}.")
-    ] = SEED,
+        str | None,
+        typer.Option(
+            help=f"Level that programs are made up for: {', '.join(LEVELS)}; seed, or one that "
+            "shows the bug."
+        ),
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Without sanitizers.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of the first worker; random if not given.")] = (
         None
@@ -333,16 +337,11 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    if kernel not in LEVELS:
-        raise ConfigError.of("kernel", kernel, f"it must be one of {', '.join(LEVELS)}")
+    seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
+    level = level_for(seeded, kernel)
     check_target("json", json_target)
     console = console_for(json_target)
-    target = Target(
-        bug=find_bug(bug, CONTENT_BUGS) if bug is not None else None,
-        provider=provider,
-        sanitize=not fast,
-        kernel=kernel,
-    )
+    target = Target(bug=seeded, provider=provider, sanitize=not fast, kernel=level)
     if cover is not None and cover.exists() and not cover.is_dir():
         raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
     with compiling_shown(console):

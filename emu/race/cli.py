@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from emu.bugs import RACING_BUGS, Bug, find_bug
+from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
-from emu.contract import LEVELS, SEED
+from emu.contract import LEVELS
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
 from emu.host.streams import nobody_reads
@@ -302,7 +302,8 @@ def _list(console: Console, *, operations: bool, json_target: str | None) -> Non
 def _live(
     console: Console,
     scenario: str | None,
-    bug: str | None,
+    bug: Bug | None,
+    kernel: str,
     provider: Path | None,
     seconds: int | None,
     seed: int | None,
@@ -317,7 +318,8 @@ def _live(
         result = live_command(
             console,
             scenario,
-            find_bug(bug, RACING_BUGS) if bug is not None else None,
+            bug,
+            kernel,
             _SECONDS if seconds is None else seconds,
             secrets.randbits(63) if seed is None else seed,
             provider,
@@ -346,11 +348,12 @@ def command(
         typer.Option(help="A provider of your own: its C source; a library only with --live."),
     ] = None,
     kernel: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help=f"Whose provider is played, where a scenario does not say: {', '.join(LEVELS)}."
+            help=f"Whose provider is played, where a scenario does not say: {', '.join(LEVELS)}; "
+            "seed, or one that shows the bug."
         ),
-    ] = SEED,
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of random and pct; random if not given.")
     ] = None,
@@ -391,17 +394,15 @@ def command(
     """Run the core under chosen interleavings and memory models, and find its races."""
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    if kernel not in LEVELS:
-        raise ConfigError.of("kernel", kernel, f"it must be one of {', '.join(LEVELS)}")
-    if kernel != SEED and live:
-        raise ConfigError.of("kernel", kernel, "--live plays seed")
+    seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
+    level = level_for(seeded, kernel)
     check_target("json", json_target)
     console = console_for(json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
         return
     if live:
-        _live(console, scenario, bug, provider, time, seed, json_target)
+        _live(console, scenario, seeded, level, provider, time, seed, json_target)
         return
     wanted = find_word("strategy", strategy, Strategy) if strategy is not None else None
     if bound is not None and wanted not in (None, Strategy.EXHAUSTIVE):
@@ -416,11 +417,7 @@ def command(
         depth=depth,
         bound=bound,
     )
-    seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
-    scenarios = [
-        replace(item, kernel=kernel) if item.kernel == SEED else item
-        for item in find_scenarios(scenario)
-    ]
+    scenarios = [item.at(level) for item in find_scenarios(scenario)]
     check_target("perfetto", perfetto)
     if findings is not None:
         findings_folder(findings, _FINDINGS)

@@ -22,8 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emu.bugs import Bug
+from emu.bugs import Bug, level_for
 from emu.compile.provider_file import check_provider
+from emu.contract import SEED
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.race.delays import Dawdled, DelayFile, build_delayed_core
 from emu.race.library import SCENARIOS
@@ -68,6 +69,7 @@ class LiveResult:
     process_faults: int = 0  #: scrubs, kills, stops, restarts
     dawdled: Dawdled = field(default_factory=lambda: Dawdled(0, 0, 0))
     is_partial: bool = False  #: it was interrupted
+    kernel: str = SEED  #: the level that is played
 
     @property
     def hits_per_hour(self) -> float:
@@ -79,6 +81,8 @@ class LiveResult:
         words = ["zcrx-emu", "race", "--live", "--scenario", self.scenario]
         if self.bug is not None:
             words += ["--bug", self.bug]
+        if self.kernel != SCENARIOS[self.scenario].kernel:
+            words += ["--kernel", self.kernel]
         if self.provider is not None:
             words += ["--provider", self.provider]
         return shlex.join([*words, "--seed", str(seed)])
@@ -97,13 +101,18 @@ class _Stressor:
     """The control process of the runs, with a core of its own."""
 
     def __init__(
-        self, scenario: str, seed: int, core: Path | None, delays: DelayFile, library: str | None
+        self,
+        result: LiveResult,
+        seed: int,
+        core: Path | None,
+        delays: DelayFile,
+        library: str | None,
     ) -> None:
         # What leads workers past an editable install's rebuild leads this process, too.
         environment = {**worker_environment(), **delays.environment}
         if core is not None:
             environment["ZCRX_EMU_CORE"] = str(core)
-        words = [scenario, str(seed), str(delays.path), str(os.getpid())]
+        words = [result.scenario, str(seed), str(delays.path), str(os.getpid()), result.kernel]
         if library is not None:
             words.append(library)
         self._process = subprocess.Popen(
@@ -227,9 +236,7 @@ class _Live:
 
     def session(self, is_over: Callable[[], bool], look: Callable[[LiveResult], None]) -> bool:
         """Run with one control process; False if it has to be replaced by another one."""
-        stressor = _Stressor(
-            self._result.scenario, self._seed, self._core, self._delays, self._library
-        )
+        stressor = _Stressor(self._result, self._seed, self._core, self._delays, self._library)
         asked_at: float | None = None
         try:
             while (events := stressor.events(_LOOK_S)) is not None:
@@ -255,6 +262,7 @@ def run_live(
     scenario: str,
     bug: Bug | None = None,
     *,
+    kernel: str | None = None,
     provider: Path | None = None,
     seconds: float,
     seed: int,
@@ -268,6 +276,8 @@ def run_live(
     Args:
         scenario: A ready scenario that has a set-up, see :data:`SETUPS`.
         bug: A seeded bug to put into the core, or None.
+        kernel: The level that is played, unless the scenario names its own; None: seed, or one
+            that shows the bug.
         provider: In the place of ours, as C source or library, or None. It dawdles where it uses
             the accessors of its header.
         seconds: For so long, above 0, or until one run has ended; building the core not counted.
@@ -293,6 +303,7 @@ def run_live(
         seed,
         None if bug is None else bug.name,
         None if plugin is None else plugin.given,
+        kernel=SCENARIOS[scenario].at(level_for(bug, kernel)).kernel,
     )
     with DelayFile() as file:
         live = _Live(result, core, file, None if plugin is None else plugin.path)

@@ -10,8 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from emu.bugs import Bug
+from emu.contract import SEED
 from emu.host.ending import ended_by_signals
 from emu.host.streams import nobody_reads
+from emu.race.library import SCENARIOS
 from emu.race.live import LiveResult, check_live, run_live
 from emu.race.view import RunsView
 
@@ -59,6 +61,7 @@ def live_command(
     console: Console,
     scenario: str,
     bug: Bug | None,
+    kernel: str,
     seconds: float,
     seed: int,
     provider: Path | None = None,
@@ -69,6 +72,7 @@ def live_command(
         console: Where people read.
         scenario: Name of a ready scenario.
         bug: A seeded bug, or None.
+        kernel: The level that is played, unless the scenario names its own.
         seconds: For so long, above 0.
         seed: Of the first run, u64.
         provider: In the place of ours, or None.
@@ -77,7 +81,9 @@ def live_command(
         ConfigError, EnvironmentProblem, StaleBugError: As :func:`run_live`.
     """
     check_live(scenario, seconds, seed)
+    kernel = SCENARIOS[scenario].at(kernel).kernel
     what = f" with the seeded bug {bug.name}" if bug else ""
+    what += f" as kernel {kernel}" if kernel != SEED else ""
     what += f", provider {provider}" if provider is not None else ""
     _say(console, f"live: {scenario}{what}, real processes for {seconds:g} s, seed {seed}")
     said = False
@@ -97,6 +103,7 @@ def live_command(
         result = run_live(
             scenario,
             bug,
+            kernel=kernel,
             provider=provider,
             seconds=seconds,
             seed=seed,

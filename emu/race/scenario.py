@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError
@@ -82,6 +82,10 @@ class Scenario:
         for text in (self.setup, self.end, *self.actors.values()):
             if "\n" in text:
                 raise ConfigError.of("operations", text, "one line, separated by semicolons")
+
+    def at(self, kernel: str) -> Scenario:
+        """The same at a level, unless it names its own."""
+        return replace(self, kernel=kernel) if self.kernel == SEED else self
 
     @property
     def text(self) -> str:

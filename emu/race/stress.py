@@ -72,7 +72,10 @@ class _Disturber:
 class _Stress:
     """The runs, one after the other."""
 
-    def __init__(self, scenario: str, seed: int, delays: DelayFile, library: str | None) -> None:
+    def __init__(
+        self, scenario: str, seed: int, delays: DelayFile, kernel: str, library: str | None
+    ) -> None:
+        self._kernel = kernel
         self._library = library
         self._setup = SETUPS[scenario]
         self._seed = seed
@@ -101,7 +104,7 @@ class _Stress:
     def _once(self) -> None:
         run = draw(self._setup, self._seed)
         self._delays.set(self._seed, run.everywhere, run.at, sleeps=run.sleeps, yields=run.yields)
-        config = replace(run.config, provider=self._library)
+        config = replace(run.config, kernel=self._kernel, provider=self._library)
         with Session(config, stall_s=_STALL_S, tick_s=_TICK_S) as session:
             self._session = session
             if self._is_over:
@@ -135,16 +138,17 @@ def _process_faults(report: Report) -> int:
 def main() -> None:
     """Run the scenario named on the command line, from a seed on.
 
-    Behind them: the delays file, the pid of who started this, and perhaps a provider's library.
+    Behind them: the delays file, the pid of who started this, the level that is played, and perhaps
+    a provider's library.
     """
-    scenario, seed, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-    with DelayFile(path) as delays:
-        stress = _Stress(scenario, seed, delays, sys.argv[5] if len(sys.argv) > 5 else None)
+    scenario, seed, path, parent, kernel, *library = sys.argv[1:]
+    with DelayFile(Path(path)) as delays:
+        stress = _Stress(scenario, int(seed), delays, kernel, library[0] if library else None)
         signal.signal(signal.SIGTERM, stress.end)
         # A Ctrl-C reaches the whole process group; what it means is decided by one.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != int(sys.argv[4]):  # it died before the call above
+        if os.getppid() != int(parent):  # it died before the call above
             return
         try:
             stress.run()
