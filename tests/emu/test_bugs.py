@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from emu.bugs import CONTENT_BUGS, RACING_BUGS, Bug, StaleBugError, find_bug, read_bug
+from emu.bugs import (
+    CONTENT_BUGS,
+    RACING_BUGS,
+    Bug,
+    StaleBugError,
+    find_bug,
+    level_for,
+    read_bug,
+)
 from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import any_compiler
+from emu.contract import LEVELS, SEED
 from emu.errors import ConfigError
 
 _BUGS = [*CONTENT_BUGS.values(), *RACING_BUGS.values()]
@@ -86,6 +97,12 @@ def test_bug_of_a_file_that_is_gone_is_an_error(pristine: Path) -> None:
         Bug("far", "nothing", patch).apply(pristine)
 
 
+@ALL
+def test_bug_shows_at_levels_that_there_are(bug: Bug) -> None:
+    assert list(bug.kernels) == sorted(bug.kernels, key=LEVELS.index)
+    assert SEED not in bug.kernels
+
+
 @pytest.mark.parametrize("text", ["", "a sentence", "Memory: tso\n\n--- a/x\n"])
 def test_file_without_its_sentence_is_an_error(text: str) -> None:
     with pytest.raises(StaleBugError, match="'odd' lacks its sentence"):
@@ -97,6 +114,36 @@ def test_fields_of_a_racing_bug_are_read() -> None:
     assert (bug.explanation, bug.scenario, bug.memory) == (
         "what is wrong here", "cut-vs-refill", "c11",
     )  # fmt: skip
+
+
+def test_levels_of_a_bug_are_read() -> None:
+    bug = read_bug("name", "what is wrong\nKernel: 7.1 7.3\n\n--- a/x\n")
+    assert bug.kernels == ("7.1", "7.3")
+    assert level_for(bug, None) == "7.1"
+    assert level_for(bug, "7.3") == "7.3"
+    with pytest.raises(
+        ConfigError, match=r"^kernel: '6\.18' .*; the bug name shows at 7\.1, 7\.3$"
+    ):
+        level_for(bug, "6.18")
+
+
+def test_bug_without_levels_is_played_at_any() -> None:
+    bug = CONTENT_BUGS["pad-ignored"]
+    assert (level_for(bug, None), level_for(bug, "7.3"), level_for(None, None)) == (
+        SEED, "7.3", SEED,
+    )  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"^kernel: '2\.4' is not allowed; it must be one of seed"
+    ):
+        level_for(bug, "2.4")
+
+
+def test_bug_is_not_fuzzed_at_a_level_that_hides_it(call: Callable[..., Any]) -> None:
+    ended = call("fuzz", "--bug", "run-taken-in-part", "--kernel", "7.1")
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "zcrx-emu: error: kernel: '7.1' is not allowed; the bug run-taken-in-part shows at 7.3\n"
+    )
 
 
 def test_bug_is_found_by_name() -> None:

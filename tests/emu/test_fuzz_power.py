@@ -53,6 +53,14 @@ def test_crash_is_found(fuzz_power: ModuleType) -> None:
     assert found.operations == 1
 
 
+@pytest.mark.parametrize(
+    "name", [bug.name for bug in CONTENT_BUGS.values() if bug.kernels], ids=str
+)
+def test_bug_of_a_level_is_found_at_it(fuzz_power: ModuleType, name: str) -> None:
+    found = fuzz_power.attempt(CONTENT_BUGS[name], fuzz_power.Engine.GENERATE, 1, 60)
+    assert found.seconds < math.inf
+
+
 def test_document_has_a_row_for_each_bug(
     fuzz_power: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

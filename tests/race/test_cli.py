@@ -39,6 +39,22 @@ def test_provider_of_ones_own_is_attacked_and_replayed(call: Call, tmp_path: Pat
     assert "the same trace: " in call("replay", str(path)).stdout
 
 
+def test_bug_is_played_at_a_level_that_shows_it(call: Call, tmp_path: Path) -> None:
+    bug = ("race", "--scenario", "run-vs-scrub", "--bug", "run-looked-at-then-taken")
+    ended = call(*bug)
+    assert (ended.code, ended.stderr) == (1, "")
+    assert "  kernel 7.3\n" in ended.stdout
+    path = next((tmp_path / "race" / "findings").iterdir())
+    assert "the same trace: " in call("replay", str(path)).stdout
+    for more in ((), ("--live",)):
+        ended = call(*bug, "--kernel", "7.1", *more)
+        assert (ended.code, ended.stdout) == (2, "")
+        assert ended.stderr == (
+            "zcrx-emu: error: kernel: '7.1' is not allowed; the bug run-looked-at-then-taken "
+            "shows at 7.3\n"
+        )
+
+
 def test_finding_is_replayed_from_another_folder(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.bugs import RACING_BUGS, Bug
+from emu.bugs import RACING_BUGS, Bug, level_for
 from emu.compile.records import Record
 from emu.race.build import build_simulation
 from emu.race.library import SCENARIOS
@@ -23,10 +23,18 @@ SCHEDULES = 50_000
 _READER = "nic_queue.c"
 
 
-def search(folder: Path, bug: Bug | None, scenario: str, strategy: str, memory: str) -> Record:
+def search(
+    folder: Path,
+    bug: Bug | None,
+    scenario: str,
+    strategy: str,
+    memory: str,
+    kernel: str | None = None,
+) -> Record:
     """What is said at a search's end."""
     file = folder / "scenario"
-    file.write_text(read_script(scenario, SCENARIOS[scenario].text).numbers)
+    text = SCENARIOS[scenario].at(kernel or level_for(bug, None)).text
+    file.write_text(read_script(scenario, text).numbers)
     numbers = ["1", str(SCHEDULES), "60", "3", "-"]
     command = [str(build_simulation(bug)), str(file), strategy, memory, *numbers]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -50,6 +58,16 @@ def test_bug_names_a_scenario_and_a_model(bug: Bug) -> None:
 @ALL
 def test_complete_search_finds_the_bug(bug: Bug, tmp_path: Path) -> None:
     assert search(tmp_path, bug, bug.scenario, "exhaustive", bug.memory).flag("found")
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [(bug.name, kernel) for bug in RACING_BUGS.values() for kernel in bug.kernels[1:]],
+)
+def test_bug_shows_at_each_level_that_it_names(name: str, kernel: str, tmp_path: Path) -> None:
+    bug = RACING_BUGS[name]
+    end = search(tmp_path, bug, bug.scenario, "exhaustive", bug.memory, kernel)
+    assert end.flag("found")
 
 
 @pytest.mark.parametrize(
