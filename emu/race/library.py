@@ -341,6 +341,26 @@ _SCENARIOS = (
         kernel="7.3",
     ),
     Scenario(
+        "run-vs-return",
+        "The user returns the second fragment of a buffer while the first is judged: they are one "
+        "run or two, and both count.",
+        {"provider": "refill; refill", "user": "return 0"},
+        setup="alloc 1; deliver 1 2; return 0",
+        end="flush; expect-home; expect-verdict 6 0",
+        honest=True,
+        kernel="7.3",
+    ),
+    Scenario(
+        "reject-in-run-vs-scrub",
+        "A run with a malformed entry in its middle is judged while the instance is scrubbed: it "
+        "is one run all the same, and counts whole or not at all.",
+        {"provider": "refill", "control": "scrub"},
+        shape=Shape(rq=4),
+        setup="alloc 1; deliver 1 2; return 0; push 0 0 1; push 0",
+        end="expect-verdict 3 1; scrub; flush; expect-home",
+        kernel="7.3",
+    ),
+    Scenario(
         "flush-vs-scrub",
         "The user has the refill ring flushed while the instance is scrubbed: each buffer comes "
         "home once.",
@@ -359,6 +379,15 @@ _SCENARIOS = (
         setup="alloc 2; deliver 2 1; return 0",
         end="expect-verdict 6 0; scrub; flush; expect-home",
         honest=True,
+        kernel="7.1",
+    ),
+    Scenario(
+        "flush-vs-deliver",
+        "The ring is flushed while the NIC hands the user a buffer that was returned too early: "
+        "the entry is rejected, or it takes the reference that it finds.",
+        {"nic": "deliver 1 1", "provider": "flush-rq"},
+        setup="alloc 1; push 0x0",
+        end="scrub; flush; expect-home",
         kernel="7.1",
     ),
 )

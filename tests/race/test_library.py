@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from emu.contract import SEED
+from emu.contract import LEVELS
 from emu.race.library import _SCENARIOS, SCENARIOS
 from emu.race.operations import OPERATIONS, check_operations, split
 from emu.race.runner import Memory, Runner, Search
@@ -24,13 +26,25 @@ def test_ready_scenario_is_complete_and_clean(
     assert result.schedules > result.cut
 
 
-@pytest.mark.parametrize("kernel", ["6.15", "6.18", "7.1", "7.2", "7.3"])
+@pytest.mark.parametrize("kernel", LEVELS[1:])
 def test_ready_scenarios_are_complete_and_clean_at_each_level(good: Runner, kernel: str) -> None:
     for scenario in _SCENARIOS:
-        if scenario.kernel in (SEED, kernel):
+        if LEVELS.index(scenario.kernel) <= LEVELS.index(kernel):
             result = good.search(replace(scenario, kernel=kernel), Search(seconds=60))
             assert result.found is None, scenario.name
             assert result.complete, scenario.name
+
+
+def test_docs_say_which_scenarios_are_complete_at_which_level() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "racing.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9.]+)` \| (\d+) \| (.*)\|$", docs, re.MULTILINE)
+    kernels = [LEVELS.index(scenario.kernel) for scenario in _SCENARIOS]
+    assert [(level, int(count)) for level, count, _ in rows] == [
+        (level, sum(kernel <= at for kernel in kernels)) for at, level in enumerate(LEVELS)
+    ]
+    for level, _, new in rows[1:]:
+        of_its_own = {scenario.name for scenario in _SCENARIOS if scenario.kernel == level}
+        assert {*re.findall("`(.*?)`", new)} == of_its_own
 
 
 def test_scenarios_have_names_of_their_own_and_known_operations() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from emu.bugs import RACING_BUGS
+from emu.bugs import RACING_BUGS, Bug
 from emu.compile.ondemand import core_sources
 from emu.errors import ConfigError
 from emu.race import live
@@ -23,6 +23,8 @@ from emu.race.delays import points
 from emu.race.library import SCENARIOS
 from emu.race.live import LiveResult, run_live
 from emu.race.setups import NOT_LIVE, SETUPS, draw
+
+from ..conftest import change
 
 pytestmark = pytest.mark.long
 
@@ -74,6 +76,29 @@ def test_core_with_delays_holds_under_faults() -> None:
     assert result.returned > 0
     assert result.process_faults > 0
     assert min(result.dawdled.spins, result.dawdled.yields, result.dawdled.sleeps) > 0
+
+
+def _found_by_runs(bug: Bug, kernel: str | None) -> LiveResult:
+    return run_live("refill-vs-scrub", bug, kernel=kernel, seconds=1, seed=1, until_hit=True)
+
+
+def test_level_is_the_one_that_is_asked_for() -> None:
+    begins = "\tuint64_t room = log_room(ifq);\n\tuint32_t done = 0, cached;\n"
+    bug = Bug("by-runs", "no refill by runs comes back", change(
+        "kernel/provider.c", begins, f"{begins}\n\t__builtin_trap();\n"
+    ))  # fmt: skip
+    assert _found_by_runs(bug, "7.2").first is None
+    result = _found_by_runs(bug, "7.3")
+    assert result.first is not None
+    assert result.kernel == result.as_dict()["kernel"] == "7.3"
+    assert result.command(1).endswith("--bug by-runs --kernel 7.3 --seed 1")
+
+
+def test_scenario_of_a_level_is_played_at_it() -> None:
+    result = run_live("run-vs-scrub", kernel="7.1", seconds=1, seed=1)
+    assert (result.kernel, result.first) == ("7.3", None)
+    assert result.process_faults > 0
+    assert "--kernel" not in result.command(1)
 
 
 def test_core_of_the_product_does_not_dawdle() -> None:
