@@ -26,12 +26,12 @@
 #if defined(__SANITIZE_THREAD__)
 #define CHECK_SLOWDOWN 8U
 #elif defined(__SANITIZE_ADDRESS__)
-#define CHECK_SLOWDOWN 2U
+#define CHECK_SLOWDOWN 4U
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define CHECK_SLOWDOWN 8U
 #elif __has_feature(address_sanitizer)
-#define CHECK_SLOWDOWN 2U
+#define CHECK_SLOWDOWN 4U
 #endif
 #endif
 #ifndef CHECK_SLOWDOWN

@@ -65,12 +65,35 @@ static inline void queue_objects_free(struct zcrx_mapping *mapping)
 	free(mapping->notes);
 }
 
-static inline void queue_memory_init(struct queue_memory *memory, const struct zcrx_shape *shape)
+static inline void queue_memory_format(struct queue_memory *memory, const struct zcrx_shape *shape)
 {
-	memory->mapping = queue_objects(shape, zeroed(zcrx_run_size()), zeroed(zcrx_bells_size()));
 	REQUIRE(zcrx_queue_attach(&memory->queue, shape, 0, &memory->mapping) == 0);
 	zcrx_run_format(memory->queue.run, 1);
 	REQUIRE(zcrx_queue_format(&memory->queue) == 0);
+}
+
+static inline void queue_memory_init(struct queue_memory *memory, const struct zcrx_shape *shape)
+{
+	memory->mapping = queue_objects(shape, zeroed(zcrx_run_size()), zeroed(zcrx_bells_size()));
+	queue_memory_format(memory, shape);
+}
+
+/*
+ * The same memory, of the same shape, as it was in the beginning. For scenes that are set
+ * thousands of times: a sanitizer maps what is so large anew each time, page by page.
+ */
+static inline void queue_memory_renew(struct queue_memory *memory, const struct zcrx_shape *shape)
+{
+	struct zcrx_sizes sizes;
+
+	REQUIRE(zcrx_layout_sizes(shape, &sizes) == 0);
+	memset(memory->mapping.run, 0, zcrx_run_size());
+	memset(memory->mapping.bells, 0, zcrx_bells_size());
+	memset(memory->mapping.kern, 0, sizes.kern);
+	memset(memory->mapping.rings, 0, sizes.rings);
+	memset(memory->mapping.area, 0, sizes.area);
+	memset(memory->mapping.notes, 0, sizes.notes);
+	queue_memory_format(memory, shape);
 }
 
 static inline void queue_memory_free(struct queue_memory *memory)

@@ -102,6 +102,16 @@ static void perform_everywhere(const struct play *play, void *scene)
 	CHECK(first > 1);
 }
 
+/* The queue of a scene, as good as new each time that it is set; the caller frees it in the end. */
+static void set_memory(struct queue_memory *memory, const struct zcrx_shape *shape, bool *made)
+{
+	if (*made)
+		queue_memory_renew(memory, shape);
+	else
+		queue_memory_init(memory, shape);
+	*made = true;
+}
+
 /* ---- references of one buffer ----------------------------------------------------- */
 
 struct buffer {
@@ -239,15 +249,15 @@ static void set_queue(void *scene)
 	struct zcrx_shape shape = small_shape();
 	struct zcrx_ifq *ifq;
 
-	if (queue->made)
-		queue_memory_free(&queue->memory);
-	memset(queue, 0, sizeof(*queue));
+	*queue = (struct queue_scene){
+		.memory = queue->memory,
+		.made = queue->made,
+		.allocated = -1,
+		.seen_head = shape.initial_index,
+	};
 	shape.num_niovs = NIOVS;
 	shape.log_entries = 64;
-	queue_memory_init(&queue->memory, &shape);
-	queue->made = true;
-	queue->allocated = -1;
-	queue->seen_head = shape.initial_index;
+	set_memory(&queue->memory, &shape, &queue->made);
 	ifq = &queue->memory.queue.ifq;
 	queue->trace = (struct zcrx_trace){.entries = queue->judged, .capacity = 64};
 	ifq->trace = &queue->trace;
@@ -433,12 +443,9 @@ static void set_ring(void *scene)
 	struct ring_scene *ring = scene;
 	struct zcrx_shape shape = small_shape();
 
-	if (ring->made)
-		queue_memory_free(&ring->memory);
 	shape.num_niovs = NIOVS;
 	shape.ptr_ring_size = 2;
-	queue_memory_init(&ring->memory, &shape);
-	ring->made = true;
+	set_memory(&ring->memory, &shape, &ring->made);
 	for (uint32_t i = 0; i < NIOVS; i++)
 		zcrx_pp_alloc(&ring->memory.queue.ifq.pools[0]);
 	zcrx_ifq_drop(&ring->memory.queue.ifq, 3, 1);
@@ -562,12 +569,9 @@ static void set_delivery(void *scene)
 	struct delivery *delivery = scene;
 	struct zcrx_shape shape = small_shape();
 
-	if (delivery->made)
-		queue_memory_free(&delivery->memory);
-	memset(delivery, 0, sizeof(*delivery));
+	*delivery = (struct delivery){.memory = delivery->memory, .made = delivery->made};
 	shape.num_niovs = NIOVS;
-	queue_memory_init(&delivery->memory, &shape);
-	delivery->made = true;
+	set_memory(&delivery->memory, &shape, &delivery->made);
 	delivery->nq.queue = delivery->memory.queue;
 	delivery->nq.generation = delivery->generation;
 	grant(&delivery->memory.queue, 1);
@@ -639,12 +643,9 @@ static void set_leaving(void *scene)
 	struct leaving *leaving = scene;
 	struct zcrx_shape shape = small_shape();
 
-	if (leaving->made) {
+	if (leaving->made)
 		zcrx_consumer_free(leaving->consumer);
-		queue_memory_free(&leaving->memory);
-	}
-	queue_memory_init(&leaving->memory, &shape);
-	leaving->made = true;
+	set_memory(&leaving->memory, &shape, &leaving->made);
 	leaving->consumer =
 		zcrx_consumer_new(&shape, 0, &leaving->memory.mapping, &params, NULL, 0);
 	REQUIRE(leaving->consumer);
@@ -702,10 +703,7 @@ static void set_dying(void *scene)
 	struct zcrx_ifq *ifq = &dying->memory.queue.ifq;
 	int64_t niov;
 
-	if (dying->made)
-		queue_memory_free(&dying->memory);
-	queue_memory_init(&dying->memory, &shape);
-	dying->made = true;
+	set_memory(&dying->memory, &shape, &dying->made);
 	niov = zcrx_pp_alloc(zcrx_ifq_pool(ifq));
 	REQUIRE(niov >= 0);
 	dying->niov = (uint32_t)niov;
@@ -761,11 +759,10 @@ struct liar {
 	bool made, is_dead;
 };
 
-static void free_liar(struct liar *liar)
+static void end_liar(struct liar *liar)
 {
 	zcrx_returns_destroy(&liar->returns);
 	zcrx_reconciler_destroy(&liar->reconciler);
-	queue_memory_free(&liar->memory);
 }
 
 static void give_next(struct liar *liar, uint32_t niov, uint32_t count)
@@ -809,13 +806,11 @@ static void set_liar(void *scene)
 	const struct zcrx_fault_rule *rules = liar->rules;
 
 	if (liar->made)
-		free_liar(liar);
-	memset(liar, 0, sizeof(*liar));
-	liar->rules = rules;
+		end_liar(liar);
+	*liar = (struct liar){.memory = liar->memory, .made = liar->made, .rules = rules};
 	shape.num_niovs = NIOVS;
 	shape.rq_entries = 8;
-	queue_memory_init(&liar->memory, &shape);
-	liar->made = true;
+	set_memory(&liar->memory, &shape, &liar->made);
 	REQUIRE(zcrx_queue_attach(&liar->provider, &shape, 0, &liar->memory.mapping) == 0);
 	REQUIRE(zcrx_queue_attach(&liar->control, &shape, 0, &liar->memory.mapping) == 0);
 	liar->provider.ifq.is_checked = true;
@@ -930,7 +925,8 @@ static void every_verdict_was_foreseen_wherever_a_refill_and_its_hostile_user_me
 		liar.rules = variants[i / COUNT_OF(plays)];
 		perform_everywhere(&plays[i % COUNT_OF(plays)], &liar);
 	}
-	free_liar(&liar);
+	end_liar(&liar);
+	queue_memory_free(&liar.memory);
 }
 
 CHECK_MAIN(CASE(user_references_add_up_wherever_others_take_and_give),
