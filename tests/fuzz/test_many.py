@@ -68,19 +68,27 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("tools.broken")
 
 
+@pytest.fixture(scope="module")
+def correct(tmp_path_factory: pytest.TempPathFactory) -> Harness:
+    """Harness of the broken provider without a mistake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        wrapper = importlib.import_module("tools.broken").wrapper(
+            0, tmp_path_factory.mktemp("correct")
+        )
+    return Harness(Target(provider=wrapper, sanitize=False))
+
+
 @pytest.mark.parametrize("mistake", SHOWN)
 def test_mistake_that_takes_many_is_shown(
-    mistake: int, broken: ModuleType, fast_harness: Harness, tmp_path: Path
+    mistake: int, broken: ModuleType, fast_harness: Harness, correct: Harness, tmp_path: Path
 ) -> None:
     """And only by the mistake: ours, the correct one and the specification agree."""
     program = SHOWN[mistake]
     assert fast_harness.run(program).is_clean
     difference = compare(fast_harness, program)
     assert difference is None, difference.text
-    correct, wrong = (
-        Harness(Target(provider=broken.wrapper(number, tmp_path), sanitize=False))
-        for number in (0, mistake)
-    )
+    wrong = Harness(Target(provider=broken.wrapper(mistake, tmp_path), sanitize=False))
     assert correct.run(program).is_clean
     assert not wrong.run(program).is_clean
     assert compare(wrong, program) is not None or mistake == 29  # at the end all is well again

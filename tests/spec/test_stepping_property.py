@@ -367,31 +367,48 @@ TestAgreement = Agreement.TestCase
 TestAgreement.settings = LIMITS
 
 
+def agree(machine: type[Agreement], examples: int) -> None:
+    run_state_machine_as_test(machine, settings=settings(LIMITS, max_examples=examples))
+
+
+#: What the levels share is asked of the seed's; a few runs of each show what it does otherwise.
+by_examples = pytest.mark.parametrize(
+    "examples",
+    [
+        pytest.param(40, id="few"),
+        pytest.param(LIMITS.max_examples, id="many", marks=pytest.mark.long),
+    ],
+)
+
+
+@by_examples
 @pytest.mark.parametrize("kernel", [level for level in LEVELS if level != SEED])
-def test_core_agrees_at_each_level(kernel: str) -> None:
+def test_core_agrees_at_each_level(kernel: str, examples: int) -> None:
     class LevelAgreement(Agreement):
         level = kernel
 
-    run_state_machine_as_test(LevelAgreement, settings=LIMITS)
+    agree(LevelAgreement, examples)
 
 
-def test_core_agrees_without_a_device() -> None:
+@by_examples
+def test_core_agrees_without_a_device(examples: int) -> None:
     class CopyingAgreement(Agreement):
         level = "7.1"
         device = False
 
-    run_state_machine_as_test(CopyingAgreement, settings=LIMITS)
+    agree(CopyingAgreement, examples)
 
 
+@by_examples
 @pytest.mark.parametrize("bits", [13, 16])
-def test_core_agrees_on_larger_buffers(bits: int) -> None:
+def test_core_agrees_on_larger_buffers(bits: int, examples: int) -> None:
     """Offset bits vanish up to 32 KiB; above, none do."""
 
     class LargeAgreement(Agreement):
         level = "7.3"
         shift = bits
 
-    run_state_machine_as_test(LargeAgreement, settings=LIMITS)
+    agree(LargeAgreement, examples)
 
 
 @pytest.mark.long
@@ -401,7 +418,7 @@ def test_provider_in_a_library_agrees(plain_provider: str) -> None:
     class LibraryAgreement(Agreement):
         subject = partial(StepProvider, provider=plain_provider)  # type: ignore[assignment]
 
-    run_state_machine_as_test(LibraryAgreement, settings=LIMITS)
+    agree(LibraryAgreement, LIMITS.max_examples)
 
 
 # ---- the machine finds what it should -------------------------------------------------------
