@@ -15,7 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests start a thousand interpreters: where this is set, each would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: stress test test-long test-c test-python test-python-long test-asan test-tsan lint format bench bench-smoke robust robust-smoke
+.PHONY: stress test test-long test-c test-c-asan test-python test-python-long test-asan
+.PHONY: test-asan-long test-tsan sanitized-core lint format bench bench-smoke robust robust-smoke
 .PHONY: fuzz fuzz-smoke clean help
 
 stress: $(READY)
@@ -32,11 +33,11 @@ endef
 
 test: $(READY)
 	@echo 'make test: C, then Python, then sanitized; about five minutes on two cores'
-	$(call PARTS,test-c test-asan test-python)
+	$(call PARTS,test-c test-c-asan test-asan test-python)
 
 test-long: $(READY)
 	@echo 'make test-long: campaigns, matrices, threads; about ten minutes on two cores'
-	$(call PARTS,test-python-long test-tsan)
+	$(call PARTS,test-python-long test-asan-long test-tsan)
 
 help:
 	@echo 'make stress   10 s of traffic with faults; DURATION=S FAULTS=SPEC change it'
@@ -72,10 +73,12 @@ build/plain/build.ninja: $(READY)
 
 $(ASAN)/build.ninja: $(READY)
 	meson setup --wipe $(ASAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
-	  -Dbuildtype=debugoptimized -Db_sanitize=address,undefined >/dev/null
+	  -Ddebug=true -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
 
-test-c: build/plain/build.ninja $(ASAN)/build.ninja
+test-c: build/plain/build.ninja
 	meson test -C build/plain --print-errorlogs
+
+test-c-asan: $(ASAN)/build.ninja
 	meson test -C $(ASAN) --print-errorlogs
 
 # One worker more than cores: many tests wait for processes of their own.
@@ -89,12 +92,20 @@ test-python-long: $(READY)
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, driven by the
 # property tests. Leaks are the C tests' business: Python itself leaks at exit.
-test-asan: $(ASAN)/build.ninja
-	meson compile -C $(ASAN) >/dev/null
+SANITIZED = \
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	ZCRX_EMU_CORE="$(CURDIR)/$(ASAN)/cext/_core.abi3.so" \
-	  pytest tests/spec/test_model.py tests/spec/test_stepping_property.py
+	  pytest -n $$(nproc) --dist worksteal tests/spec/test_model.py tests/spec/test_stepping_property.py
+
+test-asan: sanitized-core
+	$(SANITIZED) -m 'not long'
+
+test-asan-long: sanitized-core
+	$(SANITIZED) -m long -k agree
+
+sanitized-core: $(ASAN)/build.ninja
+	ninja -C $(ASAN) cext/_core.abi3.so >/dev/null
 
 # Threads in the place of processes: what the core shares without an atomic access is found here.
 # Only GCC warns of stand-alone fences, which the doorbells have, and only GCC knows that warning.
