@@ -15,9 +15,7 @@ from __future__ import annotations
 import difflib
 import os
 import random
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +30,7 @@ from rich.console import Console
 from emu import core
 from emu.cli import run_function
 from emu.errors import EnvironmentProblem
-from tools.suite_power import ROOT, failed_tests
+from tools.suite_power import ROOT, copy_checkout, environment_in, failed_tests
 
 #: Those that make a program that runs.
 OPERATORS = (
@@ -96,16 +94,6 @@ def sample(count: int, seed: int) -> Iterator[tuple[str, str, int]]:
             count -= 1
 
 
-def copied(folder: Path) -> None:
-    """Copy what git knows of the checkout."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-
-
 def main(
     count: Annotated[int, typer.Option(min=1, help="So many mutations.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 1,
@@ -113,29 +101,21 @@ def main(
 ) -> None:
     """Say of a sample of mutations which test kills each, and which survive."""
     console = Console()
-    hooks = [str(hook._build_path) for hook in sys.meta_path if hasattr(hook, "_build_path")]
     survivors = 0
     if subprocess.run([*APART, "true"], capture_output=True, check=False).returncode:
         raise EnvironmentProblem("mutation: unshare and its namespaces are needed, and not allowed")
     with tempfile.TemporaryDirectory(prefix="mutation-") as name:
         copy = Path(name)
-        copied(copy)
-        (copy / "temporary").mkdir()
-        # Past the hook of an editable install, to the copy, with the core that is built already.
-        environment = {
-            "MESONPY_EDITABLE_SKIP": os.pathsep.join(hooks),
-            "PYTHONPATH": name,
-            "ZCRX_EMU_CORE": core.core_path(),
-            "TMPDIR": str(copy / "temporary"),
-            "XDG_CACHE_HOME": str(copy / "cache"),
-        }
+        copy_checkout(copy)
+        # With the core that is built already.
+        environment = environment_in(copy) | {"ZCRX_EMU_CORE": core.core_path()}
         for module, operator, at in sample(count, seed):
             text = (copy / module).read_text()
             changed = mutate_code(text, get_operator(f"core/{operator}")(), at)
             (copy / module).write_text(changed)
             failed = ""
             for tests in tests_of(module):
-                failed = failed or failed_tests(tests, jobs, copy, under=APART, **environment)
+                failed = failed or failed_tests(tests, jobs, copy, environment, APART)
             (copy / module).write_text(text)
             lines = difflib.unified_diff(text.splitlines(), changed.splitlines(), n=0, lineterm="")
             diff = [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]

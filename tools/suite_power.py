@@ -1,10 +1,10 @@
 """What the short suite still catches: put each seeded bug into the core, and see who objects.
 
-``python -m tools.suite_power`` builds a copy of the core for each bug in ``emu/bugs/content``
-(``--racing``: those that race, too), and asks one part of ``make test`` after the other until one
-fails: the C tests nearest to the provider, all C tests, then parts of the Python tests, which get
-the core with the bug by ``ZCRX_EMU_CORE``. What builds a core of its own from the sources (fuzz,
-race) does not know of the bug, and is not asked.
+``python -m tools.suite_power`` puts one bug of ``emu/bugs/content`` (``--racing``: also of
+``racing``) after the other into a copy of the checkout, and asks one part of ``make test`` after
+the other until one fails: the C tests nearest to the provider, the ready scenarios of race testing,
+all C tests, then parts of the Python tests. They get the core with the bug by ``ZCRX_EMU_CORE``;
+what builds a core of its own from the sources (fuzz, race) builds it from those of the copy.
 
 Exit code 1 if a bug passes all parts, or if the core without any fails one.
 """
@@ -30,35 +30,46 @@ from emu.cli import run_function
 from emu.errors import EnvironmentProblem
 
 ROOT = Path(__file__).parents[1]
-#: What the core and its tests are built from.
-SOURCES = (
-    *("meson.build", "meson.options", "cext"),
-    *("docs/examples", "tests/cext", "tests/fuzz/corpus"),
+#: What is asked, one after the other: C tests (all, if none is named), or Python tests.
+PARTS: tuple[tuple[str, ...], ...] = (
+    ("area", "page_pool", "provider", "step", "fuzz"),
+    ("tests/race/test_library.py",),
+    (),
+    ("tests/spec", "tests/emu/test_core.py"),
+    ("tests/emu/test_consumer.py", "tests/runtime", "tests/verdict", "tests/chaos"),
 )
-#: C tests in the order in which they are asked; the last row stands for all.
-C_TESTS = (("area", "page_pool", "provider", "step", "fuzz"), ())
-PYTHON_TESTS = (
-    *("tests/spec", "tests/emu/test_core.py"),
-    *("tests/emu/test_consumer.py", "tests/runtime", "tests/verdict", "tests/chaos"),
-)
-
-
 #: Tests that take longer hang.
 PATIENCE_S = 600
 
 
+def copy_checkout(folder: Path) -> None:
+    """Copy what git knows of the checkout."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "temporary").mkdir()
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """What leads Python past the hook of an editable install, to a copy of the checkout."""
+    hooks = [str(hook._build_path) for hook in sys.meta_path if hasattr(hook, "_build_path")]
+    return {
+        "MESONPY_EDITABLE_SKIP": os.pathsep.join(hooks),
+        "PYTHONPATH": str(folder),
+        "TMPDIR": str(folder / "temporary"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+
+
 class Copy:
-    """A copy of the core and of its tests, to be built with one bug after the other."""
+    """A copy of the checkout, to be built with one bug after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in SOURCES:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_dir():
-                ignore = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-            else:
-                shutil.copy(ROOT / name, folder / name)
+        copy_checkout(folder)
         self.build = folder / "build"
         options = ("-Dunit_tests=true", "-Dcore_only=true", "-Doptimization=1")
         self._do("meson", "setup", self.build, *options)
@@ -94,20 +105,20 @@ class Copy:
         bad = [test for test in tests if test["result"] not in ("OK", "SKIP", "INTERRUPT")]
         return f"C: {bad[0]['name'].rpartition(':')[2].strip()}"
 
-    def failed_in_python(self, part: str, jobs: int) -> str:
+    def failed_in_python(self, tests: tuple[str, ...], jobs: int) -> str:
         """Run Python tests with this core; the first that fails, empty if none does."""
-        self._do("meson", "compile", "-C", self.build)
-        core = str(self.build / "cext" / "_core.abi3.so")
-        return failed_tests((part,), jobs, ROOT, ZCRX_EMU_CORE=core)
+        core = self.build / "cext" / "_core.abi3.so"
+        self._do("ninja", "-C", self.build, core.relative_to(self.build))
+        environment = environment_in(self.folder) | {"ZCRX_EMU_CORE": str(core)}
+        return failed_tests(tests, jobs, self.folder, environment)
 
 
 def failed_tests(
     parts: tuple[str, ...],
     jobs: int,
     folder: Path,
-    *,
+    environment: dict[str, str],
     under: tuple[str, ...] = (),
-    **environment: str,
 ) -> str:
     """Run short tests of these files or folders; the first that fails, empty if none does.
 
@@ -115,8 +126,8 @@ def failed_tests(
         parts: The files or folders.
         jobs: So many at once.
         folder: The checkout.
+        environment: More variables than our own.
         under: A command that runs the one behind it.
-        environment: More variables.
     """
     command = [
         *under,
@@ -145,11 +156,10 @@ def failed_tests(
 
 def caught_by(copy: Copy, jobs: int) -> str:
     """The first test that objects to the copy as it is; empty if none does."""
-    for names in C_TESTS:
-        if failed := copy.failed_in_c(names):
-            return failed
-    for part in PYTHON_TESTS:
-        if failed := copy.failed_in_python(part, jobs):
+    for tests in PARTS:
+        in_python = tests and tests[0].startswith("tests/")
+        failed = copy.failed_in_python(tests, jobs) if in_python else copy.failed_in_c(tests)
+        if failed:
             return failed
     return ""
 
