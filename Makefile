@@ -22,13 +22,16 @@ export PYTHONDONTWRITEBYTECODE :=
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
 
-# Every part runs, whatever failed before it, and the last line says which.
+# Every part runs, whatever failed before it, and the last lines say which, and how long each took.
 define PARTS
-@failed=; for part in $(1); do \
+@failed= took=; for part in $(1); do \
+  from=$$(date +%s); \
   $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+  took="$$took $$part $$(( $$(date +%s) - from )) s,"; \
 done; \
+echo "make $@:$${took%,}"; \
 if [ -n "$$failed" ]; then echo "make $@: failed:$$failed" >&2; exit 1; fi; \
-echo 'make $@: $(1): all passed'
+echo 'make $@: all passed'
 endef
 
 test: $(READY)

@@ -3,8 +3,9 @@
 ``python -m tools.suite_power`` puts one bug of ``emu/bugs/content`` (``--racing``: also of
 ``racing``) after the other into a copy of the checkout, and asks one part of ``make test`` after
 the other until one fails: the C tests nearest to the provider, the ready scenarios of race testing,
-all C tests, then parts of the Python tests. They get the core with the bug by ``ZCRX_EMU_CORE``;
-what builds a core of its own from the sources (fuzz, race) builds it from those of the copy.
+all C tests, then parts of the Python tests. A bug that races is first asked of its own scenario.
+They get the core with the bug by ``ZCRX_EMU_CORE``; what builds a core of its own from the sources
+(fuzz, race) builds it from those of the copy.
 
 Exit code 1 if a bug passes all parts, or if the core without any fails one.
 """
@@ -154,9 +155,16 @@ def failed_tests(
     return lines[0] if lines else f"{' '.join(parts)} (pytest: exit code {process.returncode})"
 
 
-def caught_by(copy: Copy, jobs: int) -> str:
-    """The first test that objects to the copy as it is; empty if none does."""
-    for tests in PARTS:
+def caught_by(copy: Copy, jobs: int, scenario: str = "") -> str:
+    """The first test that objects to the copy as it is; empty if none does.
+
+    Args:
+        copy: What is asked of.
+        jobs: Python tests at once.
+        scenario: The ready scenario that is likely to show it, and so is asked first.
+    """
+    likely = (("tests/race/test_library.py", "-k", scenario),) if scenario else ()
+    for tests in (*likely, *PARTS):
         in_python = tests and tests[0].startswith("tests/")
         failed = copy.failed_in_python(tests, jobs) if in_python else copy.failed_in_c(tests)
         if failed:
@@ -185,7 +193,7 @@ def main(
         missed = []
         for one in bugs:
             copy.put_in(one)
-            failed = caught_by(copy, jobs)
+            failed = caught_by(copy, jobs, one.scenario)
             copy.take_out(one)
             console.print(f"{one.name}: {failed or 'MISSED'}", markup=False, soft_wrap=True)
             parts[failed.partition("::")[0] or "MISSED"] += 1
