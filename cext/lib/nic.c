@@ -15,7 +15,7 @@ static uint64_t standing_of(const struct zcrx_emu *emu, const struct zcrx_lib_if
 	return emu->options.rx_descriptors * ((mtu + size - 1) / size);
 }
 
-int zcrx_lib_nic_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
+int zcrx_lib_nic_make(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 {
 	struct zcrx_lib_nic *nic = &queue->nic;
 
@@ -28,13 +28,10 @@ int zcrx_lib_nic_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 	nic->capacity = nic->wanted < queue->area.num_niovs ? (uint32_t)nic->wanted :
 							      queue->area.num_niovs;
 	nic->standing = malloc(nic->capacity * sizeof(*nic->standing));
-	if (!nic->standing)
-		return -ENOMEM;
-	zcrx_lib_nic_refill(queue);
-	return 0;
+	return nic->standing ? 0 : -ENOMEM;
 }
 
-void zcrx_lib_nic_report(struct zcrx_lib_ifq *queue)
+void zcrx_lib_nic_start(struct zcrx_lib_ifq *queue)
 {
 	const struct zcrx_lib_nic *nic = &queue->nic;
 	struct zcrx_emu_report report = {
@@ -42,6 +39,7 @@ void zcrx_lib_nic_report(struct zcrx_lib_ifq *queue)
 		.zcrx_id = queue->ledger.zcrx_id,
 	};
 
+	zcrx_lib_nic_refill(queue);
 	if (nic->wanted <= queue->area.num_niovs || !zcrx_lib_ifq_checks(queue))
 		return;
 	zcrx_lib_report(queue->ledger.reports, &report,

@@ -10,10 +10,13 @@
 
 #define ZCRX_LIB_MTU 1500U /* of a NIC of which it was not told */
 
-/* The queue is open: its descriptors are filled, as far as the area goes. 0 or -ENOMEM. */
-int zcrx_lib_nic_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
-/* Report that the descriptors want more buffers than there are. */
-void zcrx_lib_nic_report(struct zcrx_lib_ifq *queue);
+/* The NIC of the ring is this queue's. 0 or -ENOMEM. */
+int zcrx_lib_nic_make(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
+/*
+ * The queue is open: its descriptors are filled, as far as the area goes, and what the ring
+ * holds already may be judged for it. Where they want more buffers than there are, it is said.
+ */
+void zcrx_lib_nic_start(struct zcrx_lib_ifq *queue);
 /* The queue is closed: all of it goes back. */
 void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue);
 

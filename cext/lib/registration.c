@@ -295,6 +295,10 @@ static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg 
 			      (unsigned long long)area->rq_area_token);
 	if (!zcrx_lib_is_zero(area->__resv2, sizeof(area->__resv2)))
 		return REFUSE(EINVAL, "area __resv2: must be 0");
+	if (!emu->level->area_flags && area->dmabuf_fd)
+		return REFUSE(EINVAL,
+			      "area dmabuf_fd: %u; at level %s this word is reserved and must be 0",
+			      area->dmabuf_fd, emu->level->name);
 	error = emu->level->wants_range_first ? check_range(emu, area) : check_pages(emu, area);
 	if (!error)
 		error = emu->level->wants_range_first ? check_pages(emu, area) :
@@ -514,14 +518,14 @@ static int make_queue(struct zcrx_emu *emu, struct request *request)
 		error = answer(emu, request);
 	if (!error && zcrx_lib_queue_start(queue))
 		error = REFUSE(EFAULT, "region user_addr: the header cannot be written");
-	if (!error && zcrx_lib_nic_start(emu, queue))
+	if (!error && zcrx_lib_nic_make(emu, queue))
 		error = REFUSE(ENOMEM, "no memory for the NIC's descriptors");
 	if (error) {
 		zcrx_lib_queue_free(queue);
 		return error;
 	}
 	zcrx_lib_attach(emu, queue);
-	zcrx_lib_nic_report(queue);
+	zcrx_lib_nic_start(queue);
 	return 0;
 }
 

@@ -1,0 +1,101 @@
+"""libFuzzer on the library's raw structs and rings, in memory that changes while it is read.
+
+``python -m tools.lib_fuzz`` builds ``tests/cext/lib_fuzz.c`` with the library's sources, sanitized,
+and runs it for a while. What a registration must answer is said by ``tests/cext/lib_rules.h``,
+beside the library and not from it. Exit code 1 if something is found: the input is kept, and
+``test_lib_fuzz FILE`` of the C tests replays it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from emu.cli import run_function
+from emu.compile.toolchain import libfuzzer_compiler
+from emu.errors import EnvironmentProblem
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "tests" / "cext" / "lib_fuzz.c"
+#: What of the core is linked with the library: see cext/lib/meson.build.
+_KERNEL = ("kernel/area.c", "kernel/page_pool.c", "kernel/provider.c", "wire/flight.c")
+_SHIM = "liburing_shim.c"
+_DONE = re.compile(r"Done (\d+) runs")
+_INPUT_BYTES = 600
+
+
+def _sources() -> list[Path]:
+    library = sorted((ROOT / "cext" / "lib").glob("*.c"))
+    return [
+        TARGET,
+        *(path for path in library if path.name != _SHIM),
+        *(ROOT / "cext" / name for name in _KERNEL),
+    ]
+
+
+def build(folder: Path) -> Path:
+    """Build the target, with address and undefined behaviour sanitized.
+
+    Raises:
+        EnvironmentProblem: There is no clang with libFuzzer, or it cannot compile the sources.
+    """
+    clang = libfuzzer_compiler()
+    if clang is None:
+        raise EnvironmentProblem("engine: clang with libFuzzer is not installed")
+    path = folder / "lib_fuzz"
+    command = [clang.path, "-std=gnu11", "-O1", "-g", "-pthread", '-DZCRX_LIB_VERSION="fuzz"']
+    command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined"]
+    command += [f"-I{ROOT / 'cext'}", f"-I{ROOT / 'cext' / 'lib'}"]
+    process = subprocess.run(
+        [*command, *map(str, _sources()), "-o", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["no message"]
+        raise EnvironmentProblem(f"engine: {TARGET.name} cannot be built: {lines[0]}")
+    return path
+
+
+def main(
+    time: Annotated[int, typer.Option(min=1, help="Seconds.")] = 60,
+    seed: Annotated[int, typer.Option(min=1, help="Of libFuzzer.")] = 1,
+    keep: Annotated[Path, typer.Option(help="Where an input that finds something goes.")] = Path(),
+) -> None:
+    """Fuzz the library's structs and rings."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-fuzz-") as name:
+        target = build(Path(name))
+        corpus = Path(name) / "corpus"
+        corpus.mkdir()
+        process = subprocess.run(
+            [
+                str(target),
+                str(corpus),
+                f"-max_total_time={time}",
+                f"-seed={seed}",
+                f"-max_len={_INPUT_BYTES}",
+                f"-artifact_prefix={keep.resolve()}/lib-fuzz-",
+            ],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    done = _DONE.search(process.stderr)
+    if process.returncode == 0 and done:
+        console.print(f"{int(done[1]):,} inputs, nothing found", highlight=False)
+        return
+    console.print(process.stderr[-4000:], markup=False, highlight=False)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    run_function(main, "lib_fuzz")
