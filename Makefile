@@ -166,6 +166,7 @@ fuzz-smoke: $(READY)
 	zcrx-emu fuzz --time 20
 	python -m tools.fuzz_power --seconds 10 --runs 1 --bug bound-off-by-one --bug scrub-skips-last
 	python -m tools.fuzz_bench --quick
+	python -m tools.lib_fuzz --time 10
 
 clean:
 	rm -rf $(VENV) build runs fuzz race .mypy_cache .ruff_cache .pytest_cache .hypothesis

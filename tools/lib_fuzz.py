@@ -30,17 +30,21 @@ _DONE = re.compile(r"Done (\d+) runs")
 _INPUT_BYTES = 600
 
 
-def _sources() -> list[Path]:
-    library = sorted((ROOT / "cext" / "lib").glob("*.c"))
+def _sources(cext: Path) -> list[Path]:
+    library = sorted((cext / "lib").glob("*.c"))
     return [
         TARGET,
         *(path for path in library if path.name != _SHIM),
-        *(ROOT / "cext" / name for name in _KERNEL),
+        *(cext / name for name in _KERNEL),
     ]
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, cext: Path = ROOT / "cext") -> Path:
     """Build the target, with address and undefined behaviour sanitized.
+
+    Args:
+        folder: Where it goes.
+        cext: The core's sources that it is built of.
 
     Raises:
         EnvironmentProblem: There is no clang with libFuzzer, or it cannot compile the sources.
@@ -51,9 +55,9 @@ def build(folder: Path) -> Path:
     path = folder / "lib_fuzz"
     command = [clang.path, "-std=gnu11", "-O1", "-g", "-pthread", '-DZCRX_LIB_VERSION="fuzz"']
     command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined"]
-    command += [f"-I{ROOT / 'cext'}", f"-I{ROOT / 'cext' / 'lib'}"]
+    command += [f"-I{cext}", f"-I{cext / 'lib'}"]
     process = subprocess.run(
-        [*command, *map(str, _sources()), "-o", str(path)],
+        [*command, *map(str, _sources(cext)), "-o", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -64,22 +68,14 @@ def build(folder: Path) -> Path:
     return path
 
 
-def main(
-    time: Annotated[int, typer.Option(min=1, help="Seconds.")] = 60,
-    seed: Annotated[int, typer.Option(min=1, help="Of libFuzzer.")] = 1,
-    keep: Annotated[Path, typer.Option(help="Where an input that finds something goes.")] = Path(),
-) -> None:
-    """Fuzz the library's structs and rings."""
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-fuzz-") as name:
-        target = build(Path(name))
-        corpus = Path(name) / "corpus"
-        corpus.mkdir()
+def run(target: Path, *, seconds: int, seed: int, keep: Path) -> tuple[int | None, str]:
+    """Run the target; how many inputs, or None if one found something, and what it said."""
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-corpus-") as corpus:
         process = subprocess.run(
             [
                 str(target),
-                str(corpus),
-                f"-max_total_time={time}",
+                corpus,
+                f"-max_total_time={seconds}",
                 f"-seed={seed}",
                 f"-max_len={_INPUT_BYTES}",
                 f"-artifact_prefix={keep.resolve()}/lib-fuzz-",
@@ -90,11 +86,22 @@ def main(
             check=False,
         )
     done = _DONE.search(process.stderr)
-    if process.returncode == 0 and done:
-        console.print(f"{int(done[1]):,} inputs, nothing found", highlight=False)
-        return
-    console.print(process.stderr[-4000:], markup=False, highlight=False)
-    raise typer.Exit(1)
+    return int(done[1]) if process.returncode == 0 and done else None, process.stderr
+
+
+def main(
+    seconds: Annotated[int, typer.Option("--time", min=1, help="Seconds.")] = 60,
+    seed: Annotated[int, typer.Option(min=1, help="Of libFuzzer.")] = 1,
+    keep: Annotated[Path, typer.Option(help="Where an input that finds something goes.")] = Path(),
+) -> None:
+    """Fuzz the library's structs and rings."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-fuzz-") as name:
+        count, said = run(build(Path(name)), seconds=seconds, seed=seed, keep=keep)
+    if count is None:
+        console.print(said[-4000:], markup=False, highlight=False)
+        raise typer.Exit(1)
+    console.print(f"{count:,} inputs, nothing found", highlight=False)
 
 
 if __name__ == "__main__":

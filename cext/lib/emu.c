@@ -66,9 +66,14 @@ static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *opt
 	return 0;
 }
 
+static struct zcrx_lib_handles instances = {
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.size = sizeof(struct zcrx_emu),
+};
+
 int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **result)
 {
-	struct zcrx_emu *emu = calloc(1, sizeof(*emu));
+	struct zcrx_emu *emu = zcrx_lib_handle_make(&instances);
 	int error;
 
 	if (!emu)
@@ -77,9 +82,10 @@ int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **re
 	if (!error)
 		error = zcrx_lib_machine_join(emu);
 	if (error) {
-		free(emu);
+		zcrx_lib_handle_end(&instances, &emu->handle);
 		return error;
 	}
+	emu->issuer = pthread_self();
 	emu->receives_end = &emu->receives;
 	emu->rng = zcrx_rng_for(emu->options.seed, 0);
 	emu->reports.context = emu->options.context;
@@ -88,9 +94,13 @@ int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **re
 	return 0;
 }
 
-static void enter(struct zcrx_emu *emu)
+/* 0, or -EBADF for what was destroyed, and no lock is held. */
+static int enter(struct zcrx_emu *emu)
 {
+	if (!emu || !zcrx_lib_handle_is_alive(&emu->handle))
+		return -EBADF;
 	pthread_mutex_lock(&emu->machine->lock);
+	return 0;
 }
 
 static int leave(struct zcrx_emu *emu, int result)
@@ -101,28 +111,30 @@ static int leave(struct zcrx_emu *emu, int result)
 
 void zcrx_emu_destroy(struct zcrx_emu *emu)
 {
-	if (!emu)
-		return;
 	zcrx_emu_stop(emu);
-	enter(emu);
+	if (enter(emu))
+		return;
 	zcrx_lib_exports_reap(emu->machine);
 	zcrx_lib_receive_free(emu);
 	zcrx_lib_detach_all(emu);
 	leave(emu, 0);
 	zcrx_lib_machine_leave(emu);
 	zcrx_lib_reports_free(&emu->reports);
-	free(emu);
+	zcrx_lib_handle_end(&instances, &emu->handle);
 }
 
 const char *zcrx_emu_why(const struct zcrx_emu *emu)
 {
+	if (!emu || !zcrx_lib_handle_is_alive(&emu->handle))
+		return "the instance was destroyed";
 	return emu->why;
 }
 
-/* For what a callback may not call. 0, or -EBUSY and the lock is not held. */
+/* For what a callback may not call. 0, or -errno and the lock is not held. */
 static int enter_kernel(struct zcrx_emu *emu)
 {
-	enter(emu);
+	if (enter(emu))
+		return -EBADF;
 	if (emu->machine->is_busy)
 		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
 						  "called by a callback: the kernel is at work"));
@@ -137,6 +149,21 @@ static int leave_kernel(struct zcrx_emu *emu, int result)
 }
 
 /* ---- registering --------------------------------------------------------------------- */
+
+/* What is the program's to call, one thread of a ring with a single issuer calls. */
+static bool is_wrong_thread(const struct zcrx_emu *emu)
+{
+	return emu->options.ring_flags & IORING_SETUP_SINGLE_ISSUER &&
+	       !pthread_equal(emu->issuer, pthread_self());
+}
+
+static int refuse_thread(struct zcrx_emu *emu)
+{
+	return zcrx_lib_refuse(emu, -EEXIST,
+			       "called by another thread than made the ring, which has "
+			       "IORING_SETUP_SINGLE_ISSUER (0x%x)",
+			       IORING_SETUP_SINGLE_ISSUER);
+}
 
 static int register_any(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32_t nr_args)
 {
@@ -161,7 +188,11 @@ int zcrx_emu_register(struct zcrx_emu *emu, uint32_t opcode, void *arg, uint32_t
 {
 	int result = enter_kernel(emu);
 
-	return result ? result : leave_kernel(emu, register_any(emu, opcode, arg, nr_args));
+	if (result)
+		return result;
+	if (is_wrong_thread(emu))
+		return leave_kernel(emu, refuse_thread(emu));
+	return leave_kernel(emu, register_any(emu, opcode, arg, nr_args));
 }
 
 int zcrx_emu_register_ifq(struct zcrx_emu *emu, struct io_uring_zcrx_ifq_reg *reg)
@@ -173,7 +204,8 @@ void *zcrx_emu_mmap(struct zcrx_emu *emu, size_t size, uint64_t offset)
 {
 	void *found = NULL;
 
-	enter(emu);
+	if (enter(emu))
+		return NULL;
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
 		const struct zcrx_lib_ifq *queue = emu->ifqs[id];
 
@@ -218,7 +250,11 @@ int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq)
 
 int zcrx_emu_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 {
-	enter(emu);
+	if (enter(emu))
+		return -EBADF;
+	/* A callback stands for the program, whoever runs it. */
+	if (!emu->is_posting && is_wrong_thread(emu))
+		return leave(emu, refuse_thread(emu));
 	return leave(emu, zcrx_lib_arm(emu, recv));
 }
 
@@ -242,8 +278,7 @@ int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow, 
 
 int zcrx_emu_end(struct zcrx_emu *emu, uint32_t flow)
 {
-	enter(emu);
-	return leave(emu, zcrx_lib_end(emu, flow));
+	return enter(emu) ? -EBADF : leave(emu, zcrx_lib_end(emu, flow));
 }
 
 int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow)
@@ -317,7 +352,8 @@ int zcrx_emu_start(struct zcrx_emu *emu)
 {
 	int error;
 
-	enter(emu);
+	if (enter(emu))
+		return -EBADF;
 	if (emu->has_thread)
 		return leave(emu, zcrx_lib_refuse(emu, -EALREADY, "it has been started"));
 	shm_store_relaxed_u32(&emu->is_stopped, 0, POINT_RUN_STATE);
@@ -332,7 +368,8 @@ int zcrx_emu_stop(struct zcrx_emu *emu)
 {
 	bool had_thread;
 
-	enter(emu);
+	if (enter(emu))
+		return -EBADF;
 	had_thread = emu->has_thread;
 	if (had_thread && pthread_equal(emu->thread, pthread_self()))
 		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
@@ -379,7 +416,8 @@ uint64_t zcrx_emu_count(struct zcrx_emu *emu, uint32_t kind)
 {
 	uint64_t count;
 
-	enter(emu);
+	if (enter(emu))
+		return 0;
 	count = zcrx_lib_report_count(&emu->reports, kind);
 	leave(emu, 0);
 	return count;
@@ -389,7 +427,11 @@ size_t zcrx_emu_report_text(struct zcrx_emu *emu, char *to, size_t size)
 {
 	size_t used;
 
-	enter(emu);
+	if (enter(emu)) {
+		if (size)
+			to[0] = 0;
+		return 0;
+	}
 	used = zcrx_lib_reports_text(&emu->reports, to, size);
 	leave(emu, 0);
 	return used;
@@ -399,7 +441,11 @@ size_t zcrx_emu_report_json(struct zcrx_emu *emu, char *to, size_t size)
 {
 	size_t used;
 
-	enter(emu);
+	if (enter(emu)) {
+		if (size)
+			to[0] = 0;
+		return 0;
+	}
 	used = zcrx_lib_reports_json(&emu->reports, to, size);
 	leave(emu, 0);
 	return used;

@@ -105,6 +105,7 @@ struct zcrx_lib_receive;
 struct zcrx_lib_waiting;
 
 struct zcrx_emu {
+	struct zcrx_lib_handle handle;
 	struct zcrx_emu_machine *machine;
 	struct zcrx_emu *next; /* of the machine */
 	struct zcrx_emu_options options;
@@ -128,6 +129,7 @@ struct zcrx_emu {
 	struct zcrx_lib_waiting *spare; /* not in use */
 	struct zcrx_rng rng;
 	struct zcrx_lib_reports reports;
+	pthread_t issuer; /* who made it: IORING_SETUP_SINGLE_ISSUER */
 	pthread_t thread;
 	bool has_thread;
 	shm_u32 is_stopped;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "handle.h"
 #include "zcrx_emu.h"
 
 struct zcrx_lib_ifq;
@@ -25,6 +26,7 @@ struct zcrx_lib_export {
 };
 
 struct zcrx_emu_machine {
+	struct zcrx_lib_handle handle;
 	pthread_mutex_t lock; /* recursive: a callback may call us */
 	bool is_busy; /* the kernel is at work: what a callback may not call is refused */
 	bool is_private; /* of one ring, which did not ask for it */

@@ -7,7 +7,8 @@
  * One `struct zcrx_emu` stands for one io_uring ring. You register an interface queue
  * with it as with the kernel, say which completion queue is the ring's, arm receives,
  * deliver bytes as a NIC would, and write returned buffers into your refill ring. No
- * Python, no privileges, no NIC, no thread unless you ask for one, no global state.
+ * Python, no privileges, no NIC, no thread unless you ask for one. Instances have nothing in
+ * common but what they are told to have: see struct zcrx_emu_machine.
  *
  *	cc test.c $(pkg-config --cflags --libs zcrx_emu)
  *
@@ -15,12 +16,14 @@
  * what was refused and what is allowed. Where a number is the kernel's (registration,
  * the results of completions), it is the one that the kernel of the chosen level gives.
  *
- * Threads: every function may be called by any thread at any time, except that an
- * instance must not be used during or after its zcrx_emu_destroy(). The refill ring and
- * the completion queue are shared memory, as with the kernel: load and store their heads
- * and tails by acquire and release. Callbacks run inside of the call that caused them:
- * they may arm receives, end flows and ask for counts and reports. What else they call
- * answers -EBUSY; they must not destroy the instance.
+ * Threads: every function may be called by any thread at any time; with
+ * IORING_SETUP_SINGLE_ISSUER (1 << 12) among the ring's flags, registering and arming by the
+ * one that made the instance alone, else -EEXIST. An instance must not be used during its
+ * zcrx_emu_destroy(); afterwards all answers -EBADF (until 64 more were destroyed, from when on
+ * the pointer may be another one's). The refill ring and the completion queue are shared memory,
+ * as with the kernel: load and store their heads and tails by acquire and release. Callbacks run
+ * inside of the call that caused them: they may arm receives, end flows and ask for counts and
+ * reports. What else they call answers -EBUSY; they must not destroy the instance.
  */
 #ifndef ZCRX_EMU_H
 #define ZCRX_EMU_H
@@ -136,7 +139,7 @@ struct zcrx_emu_descriptors {
  */
 struct zcrx_emu_machine;
 ZCRX_EMU_API int zcrx_emu_machine_create(struct zcrx_emu_machine **machine);
-/* -EBUSY while it has rings. Descriptors that stand for queues of it stand for nothing then. */
+/* -EBUSY while it has rings, -EBADF if it was destroyed. Descriptors that stand for queues of it stand for nothing then. */
 ZCRX_EMU_API int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine);
 
 #define ZCRX_EMU_NO_CHECK 1U /* no ledger, no reports */
@@ -179,7 +182,7 @@ ZCRX_EMU_API const char *zcrx_emu_version(void);
 
 /*
  * `options` may be NULL. 0, -EINVAL (unknown level, flag or size; another level than the
- * machine's other rings have), -ENOMEM.
+ * machine's other rings have), -EBADF (a machine that was destroyed), -ENOMEM.
  */
 ZCRX_EMU_API int zcrx_emu_create(const struct zcrx_emu_options *options, struct zcrx_emu **emu);
 /* The ring is closed: all references are taken back. No report is made: see zcrx_emu_finish(). */
