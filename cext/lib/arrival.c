@@ -64,11 +64,12 @@ static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx
 		return error ? error : -ENOMEM;
 	waiting->niov = open->niov;
 	waiting->at = at;
-	zcrx_pp_ref_get(&queue->area, open->niov, 1);
 	open->used += *length;
-	/* Nothing else will go in there: the NIC is done with it. */
+	/* Where nothing else will go in there the NIC's own reference becomes the socket's. */
 	if (++open->fragments >= (shape->per_buffer ? shape->per_buffer : 1))
-		zcrx_lib_nic_close_buffer(queue);
+		open->is_open = false;
+	else
+		zcrx_pp_ref_get(&queue->area, open->niov, 1);
 	return 0;
 }
 

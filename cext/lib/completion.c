@@ -15,7 +15,8 @@ int zcrx_lib_cq_set(struct zcrx_emu *emu, const struct zcrx_lib_cq *cq)
 		return zcrx_lib_refuse(emu, -EINVAL, "entries: %u; a power of two from %u on",
 				       cq->entries, least);
 	emu->cq = *cq;
-	emu->cq.entry_size = zcrx_lib_is_mixed(emu) ? 16 : 32;
+	emu->cq.entry_shift = zcrx_lib_is_mixed(emu) ? 4 : 5;
+	emu->cq.large = zcrx_lib_is_mixed(emu) ? 2 : 1;
 	/* Nobody else writes it: where the program put it is where we go on. */
 	emu->cq.cached_tail = zcrx_lib_window_load(&cq->tail, 0, 0);
 	emu->cq.cached_head = zcrx_lib_window_load(&cq->head, 0, 0);
@@ -102,13 +103,15 @@ static bool has_entries(struct zcrx_lib_cq *cq, uint32_t wanted)
 	return cq->entries - used >= wanted;
 }
 
-/* Words of one entry or two in a row. False: the queue's memory is gone. */
-static bool put(struct zcrx_lib_cq *cq, const uint64_t *words, uint32_t count)
+/* Two words of an entry, or four of a large one. False: the queue's memory is gone. */
+static bool put(struct zcrx_lib_cq *cq, const uint64_t *words, bool is_large)
 {
-	uint32_t slot = cq->cached_tail & (cq->entries - 1);
-	uint32_t entries = count * (uint32_t)sizeof(*words) / cq->entry_size;
+	uint64_t at = (uint64_t)(cq->cached_tail & (cq->entries - 1)) << cq->entry_shift;
+	uint32_t entries = is_large ? cq->large : 1;
 
-	if (!zcrx_lib_window_write(&cq->cqes, (uint64_t)slot * cq->entry_size, words, count))
+	/* By constants, so that no loop is left of it. */
+	if (!(is_large ? zcrx_lib_window_write(&cq->cqes, at, words, 4) :
+			 zcrx_lib_window_write(&cq->cqes, at, words, 2)))
 		return false;
 	cq->cached_tail += entries;
 	return zcrx_lib_window_store(&cq->tail, 0, cq->cached_tail);
@@ -121,18 +124,12 @@ static bool skip_to_start(struct zcrx_lib_cq *cq)
 
 	if (((cq->cached_tail + 1) & (cq->entries - 1)) != 0)
 		return true;
-	return has_entries(cq, 1) && put(cq, skipped, 2);
+	return has_entries(cq, 1) && put(cq, skipped, false);
 }
 
-static uint32_t entries_of(const struct zcrx_lib_cq *cq, uint32_t flags)
-{
-	return cq->entry_size == 16 && flags & CQE_F_32 ? 2 : 1;
-}
-
-static bool has_room(struct zcrx_emu *emu, uint32_t flags)
+static bool has_room(struct zcrx_emu *emu, uint32_t wanted)
 {
 	struct zcrx_lib_cq *cq = &emu->cq;
-	uint32_t wanted = entries_of(cq, flags);
 
 	if (cq->entries == 0)
 		return emu->options.on_cqe != NULL;
@@ -142,26 +139,32 @@ static bool has_room(struct zcrx_emu *emu, uint32_t flags)
 	return false;
 }
 
-static bool post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
+static bool call(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 {
-	struct zcrx_lib_cq *cq = &emu->cq;
-	const uint64_t words[4] = {cqe->user_data, (uint64_t)cqe->flags << 32 | (uint32_t)cqe->res,
-				   cqe->off, 0};
 	bool is_taken;
 
-	if (cq->entries)
-		return put(cq, words, entries_of(cq, cqe->flags) * cq->entry_size / 8);
 	emu->is_posting = true;
 	is_taken = emu->options.on_cqe(emu->options.context, cqe) == 0;
 	emu->is_posting = false;
 	return is_taken;
 }
 
+static bool post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
+{
+	struct zcrx_lib_cq *cq = &emu->cq;
+	uint64_t words[sizeof(*cqe) / sizeof(uint64_t)];
+
+	if (cq->entries == 0)
+		return call(emu, cqe);
+	memcpy(words, cqe, sizeof(words));
+	return put(cq, words, cq->large == 1 || cqe->flags & CQE_F_32);
+}
+
 /* ---- those of data, and those that wait ------------------------------------------------- */
 
 bool zcrx_lib_cq_has_room(struct zcrx_emu *emu)
 {
-	return emu->waiting_count == 0 && has_room(emu, zcrx_lib_is_mixed(emu) ? CQE_F_32 : 0);
+	return emu->waiting_count == 0 && has_room(emu, emu->cq.large);
 }
 
 bool zcrx_lib_cq_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
@@ -186,7 +189,7 @@ uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 
 	if (count == 0)
 		return 0;
-	while (done < count && has_room(emu, 0)) {
+	while (done < count && has_room(emu, 1)) {
 		/* A callback may add others, for the next step: the array may move. */
 		struct zcrx_emu_cqe cqe = emu->waiting[done];
 
@@ -205,7 +208,7 @@ void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res
 	struct zcrx_emu_cqe cqe = {.user_data = user_data, .res = res};
 
 	/* What a callback causes comes after it, not within it. */
-	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu, 0) && post(emu, &cqe))
+	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu, 1) && post(emu, &cqe))
 		return;
 	if (emu->waiting_count == emu->waiting_capacity) {
 		uint32_t capacity = emu->waiting_capacity ? 2 * emu->waiting_capacity : 8;

@@ -95,7 +95,8 @@ struct zcrx_lib_cq {
 	struct zcrx_lib_window cqes;
 	struct zcrx_lib_window sq_flags; /* not open: none */
 	uint32_t entries; /* 0: no queue was set */
-	uint32_t entry_size; /* 32 bytes; 16 in a ring of mixed sizes */
+	uint32_t entry_shift; /* 5: of 32 bytes; 4: of 16, in a ring of mixed sizes */
+	uint32_t large; /* entries that one of 32 bytes takes: 1, or 2 there */
 	uint32_t cached_head;
 	uint32_t cached_tail; /* private: never read back */
 };

@@ -94,10 +94,3 @@ void zcrx_lib_nic_refill(struct zcrx_lib_ifq *queue)
 		nic->standing[(nic->first + nic->count++) % nic->capacity] = (uint32_t)niov;
 	}
 }
-
-void zcrx_lib_nic_close_buffer(struct zcrx_lib_ifq *queue)
-{
-	if (queue->nic.open.is_open)
-		zcrx_ifq_drop(&queue->ifq, queue->nic.open.niov, 1);
-	queue->nic.open.is_open = false;
-}

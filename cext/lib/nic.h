@@ -25,6 +25,11 @@ int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue);
 /* Fill the descriptors that are empty. */
 void zcrx_lib_nic_refill(struct zcrx_lib_ifq *queue);
 /* It is done with the buffer that it was filling. */
-void zcrx_lib_nic_close_buffer(struct zcrx_lib_ifq *queue);
+static inline void zcrx_lib_nic_close_buffer(struct zcrx_lib_ifq *queue)
+{
+	if (queue->nic.open.is_open)
+		zcrx_ifq_drop(&queue->ifq, queue->nic.open.niov, 1);
+	queue->nic.open.is_open = false;
+}
 
 #endif /* ZCRX_LIB_NIC_H */

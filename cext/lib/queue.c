@@ -94,11 +94,6 @@ static void look(struct zcrx_lib_ifq *queue)
 	look_for(queue, ZCRX_LIB_LOOK_MAX);
 }
 
-static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
-{
-	return (uint64_t)niov << queue->area.niov_shift;
-}
-
 /* What the provider made of what it was shown; its head is published, or is due to be. */
 static void settle(struct zcrx_lib_ifq *queue)
 {
@@ -244,14 +239,6 @@ int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue)
 	}
 	queue->trace = trace;
 	return flushed < 0 ? (int)flushed : 0;
-}
-
-int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
-			uint32_t size)
-{
-	return zcrx_lib_window_put(&queue->bytes, offset_of(queue, niov) + at, bytes, size) ?
-		       0 :
-		       -EFAULT;
 }
 
 void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)

@@ -7,6 +7,8 @@
 #ifndef ZCRX_LIB_QUEUE_H
 #define ZCRX_LIB_QUEUE_H
 
+#include <errno.h>
+
 #include "instance.h"
 
 /* The kernel has its turn: what is new in the ring is looked at, and a head that is due published. */
@@ -22,8 +24,13 @@ uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue);
 /* The program asks for it (FLUSH_RQ): see zcrx_ifq_flush_rq(). 0 or -errno. */
 int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue);
 /* Bytes go into a buffer. 0 or -errno: it is not there any more. */
-int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, const void *bytes,
-			uint32_t size);
+static inline int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at,
+				      const void *bytes, uint32_t size)
+{
+	uint64_t offset = ((uint64_t)niov << queue->area.niov_shift) + at;
+
+	return zcrx_lib_window_put(&queue->bytes, offset, bytes, size) ? 0 : -EFAULT;
+}
 /* The refill ring's tail as it stands now: whatever is before it was written before. */
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */

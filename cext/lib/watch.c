@@ -106,18 +106,13 @@ void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 		queue->ledger.accounts[niov].is_poisoned = true;
 }
 
-void zcrx_lib_watch_leaving(struct zcrx_lib_ifq *queue, uint32_t niov)
+void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
-	struct zcrx_lib_account *account;
+	struct zcrx_lib_account *account = &queue->ledger.accounts[niov];
 	struct zcrx_emu_report report;
 	uint8_t found;
 	uint32_t at;
 
-	if (!zcrx_lib_ifq_checks(queue))
-		return;
-	account = &queue->ledger.accounts[niov];
-	if (!account->is_poisoned)
-		return;
 	account->is_poisoned = false;
 	at = zcrx_lib_window_find_other(&queue->bytes, offset_of(queue, niov), queue->poison,
 					size_of(queue), &found);

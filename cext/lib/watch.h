@@ -18,8 +18,15 @@ void zcrx_lib_watch_entries(struct zcrx_lib_ifq *queue, uint32_t index,
 
 /* A buffer came home: nobody is to write into it. */
 void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov);
-/* It leaves again: is it as it was? */
-void zcrx_lib_watch_leaving(struct zcrx_lib_ifq *queue, uint32_t niov);
+/* One that did leaves again: is it as it was? */
+void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov);
+
+static inline void zcrx_lib_watch_leaving(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	if (queue->ledger.accounts && queue->ledger.accounts[niov].is_poisoned)
+		zcrx_lib_watch_compare(queue, niov);
+}
+
 /* The same of all that are at home, at the end. */
 void zcrx_lib_watch_close(struct zcrx_lib_ifq *queue);
 

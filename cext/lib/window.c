@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "window.h"
 
-#include <string.h>
-
 #define PIECE 4096U
 
 struct zcrx_lib_window zcrx_lib_window_of(const struct zcrx_emu_memory *memory, uint64_t at,
@@ -20,82 +18,49 @@ struct zcrx_lib_window zcrx_lib_window_on(void *here)
 	return (struct zcrx_lib_window){.here = here};
 }
 
-static shm_u32 *word_at(const struct zcrx_lib_window *window, uint32_t offset)
-{
-	return (shm_u32 *)(void *)(window->here + offset);
-}
-
-/*
- * Ordering: pairs with the releases in zcrx_rq_user_publish() and zcrx_cq_user_release(), or
- * the program's own.
- */
-uint32_t zcrx_lib_window_load(const struct zcrx_lib_window *window, uint32_t offset,
-			      uint32_t otherwise)
+uint32_t zcrx_lib_window_load_far(const struct zcrx_lib_window *window, uint32_t offset,
+				  uint32_t otherwise)
 {
 	const struct zcrx_emu_memory *memory = window->memory;
 	uint32_t value;
 
-	if (window->here)
-		return shm_load_acquire_u32(word_at(window, offset), POINT_RQ_TAIL_LOAD);
 	if (memory->read(memory->context, &value, window->at + offset, sizeof(value)))
 		return otherwise;
 	return value;
 }
 
-/*
- * Ordering: pairs with the acquires in zcrx_rq_user_room() and zcrx_cq_user_available(), or
- * the program's own.
- */
-bool zcrx_lib_window_store(const struct zcrx_lib_window *window, uint32_t offset, uint32_t value)
+bool zcrx_lib_window_store_far(const struct zcrx_lib_window *window, uint32_t offset,
+			       uint32_t value)
 {
 	const struct zcrx_emu_memory *memory = window->memory;
 
-	if (!window->here)
-		return memory->write(memory->context, window->at + offset, &value, sizeof(value)) ==
-		       0;
-	shm_store_release_u32(word_at(window, offset), value, POINT_RQ_HEAD_STORE);
-	return true;
+	return memory->write(memory->context, window->at + offset, &value, sizeof(value)) == 0;
 }
 
-bool zcrx_lib_window_read(const struct zcrx_lib_window *window, uint64_t offset, uint64_t *words,
-			  uint32_t count)
+bool zcrx_lib_window_read_far(const struct zcrx_lib_window *window, uint64_t offset,
+			      uint64_t *words, uint32_t count)
 {
 	const struct zcrx_emu_memory *memory = window->memory;
-	shm_u64 *from;
 
-	if (!window->here)
-		return memory->read(memory->context, words, window->at + offset,
-				    count * sizeof(*words)) == 0;
-	from = (shm_u64 *)(void *)(window->here + offset);
-	for (uint32_t i = 0; i < count; i++)
-		words[i] = shm_load_relaxed_u64(&from[i], POINT_RQE_LOAD);
-	return true;
+	return memory->read(memory->context, words, window->at + offset, count * sizeof(*words)) ==
+	       0;
 }
 
-bool zcrx_lib_window_write(const struct zcrx_lib_window *window, uint64_t offset,
-			   const uint64_t *words, uint32_t count)
+bool zcrx_lib_window_write_far(const struct zcrx_lib_window *window, uint64_t offset,
+			       const uint64_t *words, uint32_t count)
 {
 	const struct zcrx_emu_memory *memory = window->memory;
-	shm_u64 *to;
 
-	if (!window->here)
-		return memory->write(memory->context, window->at + offset, words,
-				     count * sizeof(*words)) == 0;
-	to = (shm_u64 *)(void *)(window->here + offset);
-	for (uint32_t i = 0; i < count; i++)
-		shm_store_relaxed_u64(&to[i], words[i], POINT_CQE_STORE);
-	return true;
+	return memory->write(memory->context, window->at + offset, words, count * sizeof(*words)) ==
+	       0;
 }
 
-bool zcrx_lib_window_put(const struct zcrx_lib_window *window, uint64_t offset, const void *bytes,
-			 uint32_t size)
+bool zcrx_lib_window_put_far(const struct zcrx_lib_window *window, uint64_t offset,
+			     const void *bytes, uint32_t size)
 {
 	const struct zcrx_emu_memory *memory = window->memory;
 
-	if (!window->here)
-		return memory->write(memory->context, window->at + offset, bytes, size) == 0;
-	memcpy(window->here + offset, bytes, size);
-	return true;
+	return memory->write(memory->context, window->at + offset, bytes, size) == 0;
 }
 
 bool zcrx_lib_window_set(const struct zcrx_lib_window *window, uint64_t offset, uint8_t byte,
@@ -109,7 +74,7 @@ bool zcrx_lib_window_set(const struct zcrx_lib_window *window, uint64_t offset, 
 	}
 	memset(bytes, byte, sizeof(bytes));
 	for (uint32_t done = 0; done < size; done += PIECE) {
-		if (!zcrx_lib_window_put(window, offset + done, bytes, PIECE))
+		if (!zcrx_lib_window_put_far(window, offset + done, bytes, PIECE))
 			return false;
 	}
 	return true;

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(libfuzzer_compiler() is None, reason="clang with libFuzzer is missing"),
 ]
 
-#: A check out of its order, a struct that is read twice, an entry behind its ring.
+#: A check out of its order, a struct that is read twice, a slot behind its ring.
 MISTAKES = {
     "order": (
         "level.c",
@@ -32,10 +32,10 @@ MISTAKES = {
         "error = read_region(emu, request);\n\tif (!error)\n"
         "\t\terror = make_region(emu, queue, request);",
     ),
-    "unclamped": (
+    "slot": (
         "queue.c",
-        "\tif (available > rq->entries)\n\t\tavailable = rq->entries;\n",
-        "",
+        "uint32_t slot = index & rq->mask;",
+        "uint32_t slot = index % (rq->entries + 1);",
     ),
 }
 

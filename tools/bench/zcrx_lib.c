@@ -18,7 +18,8 @@
 #define BUFFERS 64U
 #define ENTRIES 64U
 #define BATCH 32U
-#define ROUNDS 20000U
+#define ROUNDS 500U /* of one try */
+#define TRIES 150U
 
 static uint8_t *area, *rq, payload[BATCH * PAGE];
 static struct zcrx_emu_cqe cqes[BATCH * 2];
@@ -107,25 +108,55 @@ static double copy(void)
 	return (now() - begin) / ROUNDS / BATCH * 1e9;
 }
 
-int main(void)
+/* Microseconds for an instance made, registered and destroyed. */
+static double come_and_go(uint32_t flags)
 {
 	struct io_uring_zcrx_ifq_reg reg;
-	double begin, bare;
+	double begin = now();
 
+	for (uint32_t round = 0; round < ROUNDS; round++)
+		zcrx_emu_destroy(start(flags, &reg));
+	return (now() - begin) / ROUNDS * 1e6;
+}
+
+static double bare(uint32_t flags)
+{
+	(void)flags;
+	return copy();
+}
+
+/* In turns, and of each the best: what else the machine does is in none of them. */
+static struct {
+	double (*measure)(uint32_t flags);
+	uint32_t flags;
+	double best;
+} cases[] = {
+	{come_and_go, 0, 0},
+	{bare, 0, 0},
+	{deliver, ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON, 0},
+	{deliver, ZCRX_EMU_NO_POISON, 0},
+	{deliver, 0, 0},
+};
+
+int main(void)
+{
 	area = aligned_alloc(PAGE, BUFFERS * PAGE);
 	rq = aligned_alloc(PAGE, PAGE);
 	memset(area, 1, BUFFERS * PAGE);
 	memset(rq, 0, PAGE);
-	begin = now();
-	for (uint32_t round = 0; round < ROUNDS; round++)
-		zcrx_emu_destroy(start(0, &reg));
-	printf("registration to teardown: %.1f us\n", (now() - begin) / ROUNDS * 1e6);
-	copy();
-	bare = copy();
-	printf("bare copy of 4 KiB: %.0f ns\n", bare);
+	for (uint32_t try = 0; try < TRIES; try++) {
+		for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			double one = cases[i].measure(cases[i].flags);
+
+			if (try == 0 || one < cases[i].best)
+				cases[i].best = one;
+		}
+	}
+	printf("registration to teardown: %.1f us\n", cases[0].best);
+	printf("bare copy of 4 KiB: %.0f ns\n", cases[1].best);
 	printf("delivered and returned, no checker, no poison: %.2f x\n",
-	       deliver(ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON) / bare);
-	printf("with the checker: %.2f x\n", deliver(ZCRX_EMU_NO_POISON) / bare);
-	printf("with poison, too: %.2f x\n", deliver(0) / bare);
+	       cases[2].best / cases[1].best);
+	printf("with the checker: %.2f x\n", cases[3].best / cases[1].best);
+	printf("with poison, too: %.2f x\n", cases[4].best / cases[1].best);
 	return 0;
 }
