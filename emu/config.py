@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from emu.contract import HAS_RX_BUF_LEN, LEVELS, SEED, Contract
+from emu.contract import HAS_RX_BUF_LEN, SEED, Contract, check_level
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
 from emu.host.places import absolute
@@ -172,8 +172,7 @@ class RunConfig:
         self._choose("overload", Overload)
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
-        if self.kernel not in LEVELS:
-            raise ConfigError.of("kernel", self.kernel, f"it must be one of {', '.join(LEVELS)}")
+        check_level(self.kernel)
         _check("rx_buf_len", self.rx_buf_len, NIOV_SIZE, RX_BUF_LEN_MAX)
         if self.rx_buf_len & (self.rx_buf_len - 1):
             raise ConfigError.of("rx_buf_len", self.rx_buf_len, "it must be a power of two")

@@ -9,13 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emu.errors import ConfigError
+
 SEED = "seed"  #: the first version of Linux's zero-copy receive (6.15), known bugs fixed
 #: All levels, oldest first.
 LEVELS = (SEED, "6.15", "6.18", "7.1", "7.2", "7.3")
+REFS_CACHE = "refs-cache"  #: user references are handed over, and cached where the refill is
+#: Experimental: not merged, with the level that they are put on top of.
+EXPERIMENTAL = {REFS_CACHE: "7.3"}
 #: Levels at which buffers may be larger than a page, and an instance may have no device.
 HAS_RX_BUF_LEN = HAS_NO_DEVICE = frozenset({"7.1", "7.2", "7.3"})
 #: Levels that take entries in a row that name the same buffer together, all or none.
 BY_RUNS = frozenset({"7.3"})
+
+
+def check_level(level: str, *, experimental: bool = False) -> None:
+    """Refuse what is no level.
+
+    Args:
+        level: Its name.
+        experimental: Whether the caller plays those that are experimental, too.
+
+    Raises:
+        ConfigError: There is no such one, or it is not played here.
+    """
+    if level in LEVELS or (experimental and level in EXPERIMENTAL):
+        return
+    if level in EXPERIMENTAL:
+        allowed = "it is experimental: only 'race' without --live, and our own provider, play it"
+    else:
+        allowed = f"it must be one of {', '.join(LEVELS)}"
+    raise ConfigError.of("kernel", level, allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

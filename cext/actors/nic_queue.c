@@ -202,7 +202,7 @@ static void settle(struct zcrx_nic_queue *nq, const struct zcrx_touched *touched
 		else
 			zcrx_pp_ref_get(area, touched->niov, more);
 	}
-	zcrx_user_ref_give(area, touched->niov, touched->fragments);
+	zcrx_ifq_give(&nq->queue.ifq, touched->niov, touched->fragments);
 }
 
 static void count_burst(struct zcrx_nic_queue *nq)

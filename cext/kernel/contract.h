@@ -27,6 +27,7 @@ enum zcrx_kernel_level {
 
 /* Deviations. */
 #define ZCRX_CONTRACT_STRICT_ALIAS 1U /* reject an index whose upper bits would vanish */
+#define ZCRX_CONTRACT_REFS_CACHE 2U /* experimental, of the newest level: see handoff.h */
 
 struct zcrx_contract {
 	uint32_t level; /* enum zcrx_kernel_level */
@@ -79,10 +80,18 @@ static inline const struct zcrx_level *zcrx_level_of(uint32_t level)
 	return level < ZCRX_LEVELS ? &rows[level] : NULL;
 }
 
+/* Are user references handed over, and cached where the refill is? */
+static inline bool zcrx_contract_hands_over(struct zcrx_contract contract)
+{
+	return (contract.deviations & ZCRX_CONTRACT_REFS_CACHE) != 0;
+}
+
 static inline bool zcrx_contract_is_possible(struct zcrx_contract contract)
 {
-	return zcrx_level_of(contract.level) &&
-	       (contract.deviations & ~ZCRX_CONTRACT_STRICT_ALIAS) == 0;
+	const uint32_t known = ZCRX_CONTRACT_STRICT_ALIAS | ZCRX_CONTRACT_REFS_CACHE;
+
+	return zcrx_level_of(contract.level) && (contract.deviations & ~known) == 0 &&
+	       (!zcrx_contract_hands_over(contract) || contract.level == ZCRX_LEVEL_7_3);
 }
 
 /*

@@ -292,6 +292,26 @@ static inline uint32_t *verdict_at(struct zcrx_batch *batches, uint32_t at)
 	return &batches[at / ZCRX_PP_REFILL].verdicts[at % ZCRX_PP_REFILL];
 }
 
+/* After the tail was read, never before: see handoff.h. Caller holds the refill ring's lock. */
+static void take_handed_over(struct zcrx_ifq *ifq)
+{
+	if (ifq->handoff.slots)
+		zcrx_handoff_take(&ifq->handoff);
+}
+
+/* So many user references, or none; those that were handed over first. Under the same lock. */
+static bool take_refs(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count)
+{
+	uint32_t *handed = ifq->handoff.counts ? &ifq->handoff.counts[niov] : NULL;
+	uint32_t own = !handed ? 0 : *handed < count ? *handed : count;
+
+	if (own < count && !zcrx_user_ref_take_run(ifq->area, niov, count - own))
+		return false;
+	if (own)
+		*handed -= own;
+	return true;
+}
+
 /*
  * All entries of a run, or none: they are taken back by one subtraction, and with fewer
  * references than that not one is. What lies malformed in between has its verdict already,
@@ -306,7 +326,7 @@ static bool judge_stretch(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
 
 	if (run->count == 0)
 		return false;
-	taken = zcrx_user_ref_take_run(area, run->niov, run->count);
+	taken = take_refs(ifq, run->niov, run->count);
 	last = taken && zcrx_pp_ref_put(area, run->niov, run->count);
 	run->count = 0;
 	for (uint32_t at = run->first; at < run->end; at++) {
@@ -380,8 +400,10 @@ static uint32_t refill_by_runs_locked(struct zcrx_ifq *ifq, struct zcrx_page_poo
 
 		if (looks && (ifq->rq.claimed || zcrx_pp_cache_count(pool) == ZCRX_PP_REFILL - 1))
 			break;
-		if (looks)
+		if (looks) {
 			ifq->rq.claimed = zcrx_rq_available(&ifq->rq);
+			take_handed_over(ifq);
+		}
 		count = ifq->rq.claimed < most ? ifq->rq.claimed : (uint32_t)most;
 		count = judge_by_runs(ifq, pool, batches, &run, done, count);
 		ifq->rq.claimed -= count;
@@ -451,6 +473,7 @@ static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
 	uint32_t most = available < FLUSH_BATCH ? available : FLUSH_BATCH;
 	uint32_t count = 0;
 
+	take_handed_over(ifq);
 	*ended = most < FLUSH_BATCH;
 	while (count < most) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
@@ -469,7 +492,7 @@ static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
 		if (batch.verdicts[i] < WELL_FORMED)
 			break;
 		batch.verdicts[i] &= ~WELL_FORMED;
-		if (zcrx_user_ref_take(area, batch.niovs[i], 1) == 0) {
+		if (!take_refs(ifq, batch.niovs[i], 1)) {
 			batch.verdicts[i] += ZCRX_NO_USER_REF;
 		} else if (!zcrx_pp_ref_put(area, batch.niovs[i], 1)) {
 			batch.verdicts[i] += ZCRX_STILL_REFERENCED;
@@ -784,6 +807,17 @@ static uint64_t scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 	return taken;
 }
 
+/* What was handed over is scrubbed like the rest, once it is among the rest. */
+static uint64_t scrub_handed_over(struct zcrx_ifq *ifq, uint64_t *buffers)
+{
+	if (zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)) {
+		zcrx_handoff_take(&ifq->handoff);
+		zcrx_handoff_fold(&ifq->handoff, ifq->area);
+		zcrx_unlock(&ifq->shared->rq_lock);
+	}
+	return scrub(ifq, buffers);
+}
+
 static int64_t take_copy_buffer(struct zcrx_ifq *ifq)
 {
 	uint32_t niov;
@@ -799,12 +833,15 @@ static const struct zcrx_ifq_ops ops[] = {
 	[ZCRX_REFILL_OF_EMPTY] = {refill_ring_of_empty, scrub, take_copy_buffer},
 	[ZCRX_REFILL_BY_RUNS] = {refill_by_runs, scrub, take_copy_buffer},
 };
+static const struct zcrx_ifq_ops ops_handed_over = {refill_by_runs, scrub_handed_over,
+						    take_copy_buffer};
 
 void zcrx_ifq_setup(struct zcrx_ifq *ifq)
 {
 	const struct zcrx_level *level = zcrx_level_of(ifq->area->contract.level);
 
-	ifq->ops = &ops[level->refill];
+	ifq->ops = zcrx_contract_hands_over(ifq->area->contract) ? &ops_handed_over :
+								   &ops[level->refill];
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 

@@ -11,6 +11,7 @@
 #define ZCRX_PROVIDER_H
 
 #include "wire/flight.h"
+#include "handoff.h"
 #include "page_pool.h"
 #include "wire/ring.h"
 
@@ -86,6 +87,7 @@ struct zcrx_ifq {
 	struct zcrx_ifq_shared *shared;
 	struct zcrx_area *area;
 	struct zcrx_rq rq;
+	struct zcrx_handoff handoff; /* of a contract that hands references over */
 	struct zcrx_page_pool pools[ZCRX_POOLS_MAX];
 	uint8_t *verdict_log; /* [log_mask + 1] bytes, slot = consumed & mask */
 	uint16_t *niov_log; /* the same: account of the buffer that the entry named; NULL: none */
@@ -196,6 +198,28 @@ static inline bool zcrx_ifq_is_hidden(const struct zcrx_ifq *ifq)
 
 /* The ring has a new user: it finds it empty, whatever the last one left there. */
 void zcrx_ifq_reset_ring(struct zcrx_ifq *ifq);
+
+/*
+ * Give the user `count` references of a buffer. Only the NIC.
+ *
+ * Where they are handed over and there is no room for a note they are counted at once, beside
+ * zcrx_handoff_fold(): by an addition, not as zcrx_user_ref_give() does.
+ */
+static inline void zcrx_ifq_give(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count)
+{
+	if (!ifq->handoff.slots)
+		zcrx_user_ref_give(ifq->area, niov, count);
+	else if (!zcrx_handoff_put(&ifq->handoff, niov, count))
+		/* Pairs with the acquire in zcrx_user_ref_take(), as that function's release. */
+		shm_fetch_add_u32(&ifq->area->niovs[niov].user_refs, count, POINT_USER_REF_ADD);
+}
+
+/* The user references of a buffer, wherever they are; exact only while nobody moves them. */
+static inline uint32_t zcrx_ifq_user_refs(const struct zcrx_ifq *ifq, uint32_t niov)
+{
+	return shm_load_relaxed_u32(&ifq->area->niovs[niov].user_refs, POINT_USER_REF_LOAD) +
+	       zcrx_handoff_held(&ifq->handoff, niov);
+}
 
 /*
  * The user is gone: take back every user reference. Any kernel-side process,

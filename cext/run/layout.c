@@ -56,6 +56,14 @@ static void carve_flight(struct zcrx_queue *queue, enum zcrx_writer writer, stru
 	flight->mask = entries - 1;
 }
 
+static void carve_handoff(struct zcrx_handoff *handoff, const struct zcrx_shape *shape,
+			  struct carver *carver)
+{
+	handoff->shared = carve(carver, sizeof(*handoff->shared));
+	handoff->slots = carve(carver, sizeof(*handoff->slots) * (uint64_t)ZCRX_HANDOFF_ENTRIES);
+	handoff->counts = carve(carver, sizeof(*handoff->counts) * (uint64_t)shape->num_niovs);
+}
+
 static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
 {
 	struct carver carver = {.base = base};
@@ -89,6 +97,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	ifq->verdict_log = carve(&carver, shape->log_entries);
 	carve_flight(queue, ZCRX_WRITER_NIC, &carver, shape->flight_entries);
 	carve_flight(queue, ZCRX_WRITER_PROVIDER, &carver, shape->flight_entries);
+	if (zcrx_contract_hands_over(shape->contract))
+		carve_handoff(&ifq->handoff, shape, &carver);
 	return carver.used;
 }
 
@@ -194,6 +204,8 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 {
 	if (!shape_is_possible(shape) || index >= ZCRX_QUEUES_MAX)
 		return -EINVAL;
+	if (mapping->provider && zcrx_contract_hands_over(shape->contract))
+		return -EINVAL; /* what it is shown has all references */
 	memset(queue, 0, sizeof(*queue));
 	queue->shape = *shape;
 	queue->index = index;

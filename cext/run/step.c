@@ -94,7 +94,7 @@ int64_t zcrx_step_alloc(struct zcrx_step *step)
 void zcrx_step_deliver(struct zcrx_step *step, uint32_t niov, uint32_t fragments)
 {
 	zcrx_pp_ref_get(&step->queue.area, niov, fragments);
-	zcrx_user_ref_give(&step->queue.area, niov, fragments);
+	zcrx_ifq_give(&step->queue.ifq, niov, fragments);
 }
 
 void zcrx_step_drop(struct zcrx_step *step, uint32_t niov)
@@ -190,8 +190,7 @@ void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32
 	const struct zcrx_area *area = &step->queue.area;
 
 	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
-		user_refs[niov] =
-			shm_load_relaxed_u32(&area->niovs[niov].user_refs, POINT_USER_REF_LOAD);
+		user_refs[niov] = zcrx_ifq_user_refs(&step->queue.ifq, niov);
 		pp_refs[niov] = shm_load_relaxed_u32(&area->niovs[niov].pp_refs, POINT_PP_REF_LOAD);
 		pools[niov] = shm_load_relaxed_u32(&area->niovs[niov].pool, POINT_NIOV_POOL);
 	}

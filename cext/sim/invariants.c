@@ -107,7 +107,7 @@ static void judge_buffers(struct world *world)
 	count_places(world, places, held);
 	for (uint32_t niov = 0; niov < queue->shape.num_niovs; niov++) {
 		const struct zcrx_niov *now = &queue->area.niovs[niov];
-		uint32_t user = now->user_refs, refs = held[niov] + user;
+		uint32_t user = zcrx_ifq_user_refs(&queue->ifq, niov), refs = held[niov] + user;
 
 		if (places[niov] + (refs != 0) != 1)
 			sim_fail(NOT_IN_ONE_PLACE, niov, places[niov], held[niov], user);

@@ -93,7 +93,7 @@ static void do_deliver(struct world_view *view, uint64_t buffers, uint64_t fragm
 
 	while (buffers-- && let_go(view, &niov)) {
 		zcrx_pp_ref_get(&view->nq.queue.area, niov, (uint32_t)fragments);
-		zcrx_user_ref_give(&view->nq.queue.area, niov, (uint32_t)fragments);
+		zcrx_ifq_give(world_ifq(view), niov, (uint32_t)fragments);
 		zcrx_ifq_drop(world_ifq(view), niov, 1);
 	}
 }
@@ -199,7 +199,7 @@ static void do_send_bytes(struct world_view *view, uint64_t fragments)
 static void expect_home(struct world_view *view)
 {
 	for (uint32_t niov = 0; niov < view->nq.queue.shape.num_niovs; niov++) {
-		if (view->nq.queue.area.niovs[niov].user_refs)
+		if (zcrx_ifq_user_refs(world_ifq(view), niov))
 			sim_fail(USER_REFS_LEFT, niov);
 	}
 }

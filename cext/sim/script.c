@@ -45,10 +45,10 @@ bool script_read(struct scenario *scenario, FILE *file)
 	*shape = (struct zcrx_shape){.niov_shift = 12, .log_entries = 16, .flows_max = 1};
 	if (fscanf(file,
 		   "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
-		   " %" SCNu32 " %" SCNu32 " %" SCNu32,
+		   " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32,
 		   &shape->num_niovs, &shape->rq_entries, &shape->cq_entries, &shape->grant_entries,
-		   &shape->ptr_ring_size, &shape->initial_index, &shape->contract.level, &honest,
-		   &scenario->actor_count) != 9 ||
+		   &shape->ptr_ring_size, &shape->initial_index, &shape->contract.level,
+		   &shape->contract.deviations, &honest, &scenario->actor_count) != 10 ||
 	    scenario->actor_count == 0 || scenario->actor_count > SIM_ACTORS_MAX)
 		return false;
 	scenario->is_honest = honest != 0;

@@ -2,7 +2,7 @@
 /*
  * A scenario is numbers, which emu/race/script.py makes of its text; in lines:
  *
- *	NIOVS RQ CQ GRANTS PTR-RING INDEX LEVEL HONEST ACTORS
+ *	NIOVS RQ CQ GRANTS PTR-RING INDEX LEVEL DEVIATIONS HONEST ACTORS
  *	OPERATIONS =NAME	for each actor, then those before (setup) and behind (end)
  *	WORD N N N		for each of its operations
  *

@@ -8,8 +8,9 @@
 
 static uint64_t held_in(const struct world_view *view, uint32_t niov)
 {
-	return niov < view->nq.queue.shape.num_niovs ? view->nq.queue.area.niovs[niov].user_refs :
-						       0;
+	return niov < view->nq.queue.shape.num_niovs ?
+		       zcrx_ifq_user_refs(&view->nq.queue.ifq, niov) :
+		       0;
 }
 
 static enum world_refused unless(bool holds, enum world_refused why)

@@ -129,6 +129,29 @@ static bool find_in_pool(const struct zcrx_page_pool *pool, const unsigned char 
 	return true;
 }
 
+static bool find_in_handoff(const struct zcrx_queue *queue, const unsigned char *at,
+			    struct words_word *word)
+{
+	const struct zcrx_handoff *handoff = &queue->ifq.handoff;
+	uint64_t into_counts = (uint64_t)(at - (const unsigned char *)handoff->counts);
+	uint64_t into_slots = (uint64_t)(at - (const unsigned char *)handoff->slots);
+
+	if (!handoff->slots)
+		return false;
+	*word = (struct words_word){.name = WORD_HANDOFF_INDICES};
+	if (into_slots < sizeof(*handoff->slots) * (uint64_t)ZCRX_HANDOFF_ENTRIES)
+		*word = (struct words_word){
+			WORD_HANDOFF_SLOT, {(uint32_t)(into_slots / sizeof(*handoff->slots))}, 1};
+	else if (into_counts < sizeof(*handoff->counts) * (uint64_t)queue->shape.num_niovs)
+		*word = (struct words_word){WORD_HANDOFF_COUNT,
+					    {(uint32_t)(into_counts / sizeof(*handoff->counts))},
+					    1};
+	else
+		return (uint64_t)(at - (const unsigned char *)handoff->shared) <
+		       sizeof(*handoff->shared);
+	return true;
+}
+
 struct words_word words_at(const struct world *world, uint32_t offset)
 {
 	const struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
@@ -137,7 +160,8 @@ struct words_word words_at(const struct world *world, uint32_t offset)
 
 	if (offset == UINT32_MAX)
 		return word;
-	if (find_niov(&queue->area, at, &word) || find_piece(queue, at, &word))
+	if (find_niov(&queue->area, at, &word) || find_piece(queue, at, &word) ||
+	    find_in_handoff(queue, at, &word))
 		return word;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		if (find_in_pool(&queue->ifq.pools[slot], at, &word))

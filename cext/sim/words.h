@@ -39,7 +39,9 @@
 	X(POOL_RING_TAIL, 1)   \
 	X(POOL_REFUSALS, 1)    \
 	X(POOL_RELEASES, 1)    \
-	X(POOL_COUNTERS, 1)
+	X(POOL_COUNTERS, 1)    \
+	X(HANDOFF_INDICES, 0)  \
+	X(HANDOFF_COUNT, 1)
 
 /* X(NAME): of several alike: its index, unless there is one alone; and 1 if not at its beginning. */
 #define WORDS_ENTRIES(X) \
@@ -47,7 +49,8 @@
 	X(CQE)           \
 	X(FREELIST)      \
 	X(GRANT_SLOT)    \
-	X(LEDGER)
+	X(LEDGER)        \
+	X(HANDOFF_SLOT)
 
 enum words_name {
 #define WORDS_ENUM(name, numbers) WORD_##name,

@@ -64,6 +64,8 @@ _Static_assert(sizeof(shm_u16) == 2 && sizeof(shm_u32) == 4 && sizeof(shm_u64) =
 	X(PTR_RING_SLOT)    \
 	X(PTR_RING_INDEX)   \
 	X(POOL_COUNT)       \
+	X(HANDOFF_SLOT)     \
+	X(HANDOFF_INDEX)    \
 	X(LOCK_TAKE)        \
 	X(LOCK_RELEASE)     \
 	X(BELL_SEQ)         \

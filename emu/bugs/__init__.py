@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emu.bugs.patch import PatchError, read_patch
-from emu.contract import LEVELS, SEED
+from emu.contract import SEED, check_level
 from emu.errors import ConfigError, EmuError
 from faults.near import near_to
 
@@ -140,15 +140,22 @@ def find_bug(name: str, bugs: Mapping[str, Bug]) -> Bug:
     raise ConfigError.of("bug", name, f"known are {', '.join(near)}, …")
 
 
-def level_for(bug: Bug | None, asked: str | None) -> str:
+def level_for(bug: Bug | None, asked: str | None, *, experimental: bool = False) -> str:
     """The level to play: the one that was asked for, else the first that shows the bug.
+
+    Args:
+        bug: A seeded bug, or None.
+        asked: A level's name, or None.
+        experimental: Whether those that are experimental are played.
 
     Raises:
         ConfigError: There is no such level, or the bug does not show at it.
     """
-    if asked is not None and asked not in LEVELS:
-        raise ConfigError.of("kernel", asked, f"it must be one of {', '.join(LEVELS)}")
+    if asked is not None:
+        check_level(asked, experimental=experimental)
     kernels = () if bug is None else bug.kernels
     if bug is not None and asked is not None and kernels and asked not in kernels:
         raise ConfigError.of("kernel", asked, f"the bug {bug.name} shows at {', '.join(kernels)}")
-    return asked or (kernels[0] if kernels else SEED)
+    level = asked or (kernels[0] if kernels else SEED)
+    check_level(level, experimental=experimental)
+    return level

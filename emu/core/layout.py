@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from emu.contract import Contract
+from emu.contract import EXPERIMENTAL, REFS_CACHE, Contract, check_level
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
@@ -60,11 +60,12 @@ class Shape:
 def raw_shape(shape: Shape) -> Any:
     """The shape in C; ConfigError for a level that the core does not know."""
     contract = shape.contract
-    if contract.level not in LEVELS:
-        raise ConfigError.of("kernel", contract.level, f"it must be one of {', '.join(LEVELS)}")
+    check_level(contract.level, experimental=True)
+    strict = lib.ZCRX_CONTRACT_STRICT_ALIAS if contract.strict_alias else 0
+    cached = lib.ZCRX_CONTRACT_REFS_CACHE if contract.level == REFS_CACHE else 0
     raw = {
-        "level": LEVELS.index(contract.level),
-        "deviations": lib.ZCRX_CONTRACT_STRICT_ALIAS if contract.strict_alias else 0,
+        "level": LEVELS.index(EXPERIMENTAL.get(contract.level, contract.level)),
+        "deviations": strict | cached,
     }
     return new_struct("zcrx_shape", {**asdict(shape), "contract": raw})
 

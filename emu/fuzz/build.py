@@ -27,6 +27,7 @@ SUBJECT = (
     "kernel/provider.c",
     "kernel/page_pool.c",
     "kernel/area.c",
+    "kernel/handoff.c",
     "wire/flight.c",
     "kernel/plugin.c",
 )

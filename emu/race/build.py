@@ -28,6 +28,7 @@ from emu.errors import ConfigError
 #: Of the core: what actors run, and what that needs. Instrumented.
 _CORE = (
     "kernel/area.c",
+    "kernel/handoff.c",
     "wire/bell.c",
     "run/control.c",
     "wire/crc32c.c",

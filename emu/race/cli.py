@@ -13,7 +13,7 @@ from rich.console import Console
 from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
-from emu.contract import LEVELS
+from emu.contract import EXPERIMENTAL, LEVELS, SEED
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
 from emu.host.streams import nobody_reads
@@ -351,7 +351,7 @@ def command(
         str | None,
         typer.Option(
             help=f"Whose provider is played, where a scenario does not say: {', '.join(LEVELS)}; "
-            "seed, or one that shows the bug."
+            f"experimental: {', '.join(EXPERIMENTAL)}; seed, or one that shows the bug."
         ),
     ] = None,
     seed: Annotated[
@@ -395,7 +395,7 @@ def command(
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
-    level = level_for(seeded, kernel)
+    level = level_for(seeded, kernel, experimental=provider is None and not live)
     check_target("json", json_target)
     console = console_for(json_target)
     if list_ or operations:
@@ -428,7 +428,9 @@ def command(
     if wanted is None and not schedules and bound is None:
         how = "exhaustive, then random if that takes too long"
     bounded = "" if bound is None else f" with {bound} preemptions at most"
-    _say(console, f"{label(seeded, provider)}, memory {search.memory}, strategy {how}{bounded}")
+    what = label(seeded, provider)
+    what += f", kernel {level}" * (level != SEED) + " (experimental)" * (level in EXPERIMENTAL)
+    _say(console, f"{what}, memory {search.memory}, strategy {how}{bounded}")
     summary = race(
         console,
         runner,

@@ -390,6 +390,34 @@ _SCENARIOS = (
         end="scrub; flush; expect-home",
         kernel="7.1",
     ),
+    Scenario(
+        "handed-over-vs-return",
+        "The user gives a fragment back as soon as it sees it: the note of its reference is taken "
+        "before the return is judged.",
+        {"nic": "send 1", "user": "take 1; give 1", "provider": "refill"},
+        setup="grant 1",
+        end="expect-verdict 6 0; scrub; flush; expect-home",
+        honest=True,
+        kernel="refs-cache",
+    ),
+    Scenario(
+        "handed-over-vs-scrub",
+        "The NIC leaves a note of a reference while the instance is scrubbed: the reference is "
+        "scrubbed then or later, and the buffer comes home once.",
+        {"nic": "send 1", "control": "scrub"},
+        setup="grant 1",
+        end="scrub; expect-home; destroy 0",
+        kernel="refs-cache",
+    ),
+    Scenario(
+        "cached-vs-scrub",
+        "References that were handed over are counted where the refill is while the instance is "
+        "scrubbed: a return takes them, or the scrub does.",
+        {"provider": "refill", "control": "scrub"},
+        setup="alloc 1; deliver 1 2; return 0",
+        end="scrub; flush; expect-home; destroy 0",
+        kernel="refs-cache",
+    ),
 )
 
 #: By name.

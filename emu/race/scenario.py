@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from emu.contract import LEVELS, SEED
+from emu.contract import SEED, check_level
 from emu.errors import ConfigError
 
 #: Actors of a scenario at most.
@@ -72,8 +72,7 @@ class Scenario:
             raise ConfigError.of("scenario", self.name, "lower case letters, digits and dashes")
         if not 1 <= len(self.actors) <= ACTORS_MAX:
             raise ConfigError.of("actors", len(self.actors), f"1 .. {ACTORS_MAX}")
-        if self.kernel not in LEVELS:
-            raise ConfigError.of("kernel", self.kernel, f"one of {', '.join(LEVELS)}")
+        check_level(self.kernel, experimental=True)
         for name, operations in self.actors.items():
             if not _NAME.fullmatch(name):
                 raise ConfigError.of("actor", name, "lower case letters, digits and dashes")

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from emu.contract import LEVELS, SEED
+from emu.contract import EXPERIMENTAL, LEVELS, REFS_CACHE, SEED
 from emu.errors import ConfigError
 from emu.race.operations import OPERATIONS, takes
 from emu.race.scenario import ACTORS_MAX
@@ -31,6 +31,8 @@ _U64_MAX = 2**64 - 1
 _SIZE_MAX = 64
 _NUMBER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
 
+#: What a level has beyond the one that it is put on top of, as ``cext/kernel/contract.h`` has it.
+_DEVIATIONS = {REFS_CACHE: 2}
 #: Numbers of an operation that says none; of all others 1, 1, 0.
 _USUAL = {"push": (1, 0, 0), "write": (1, 0, 0), "destroy": (0, 1, 0)}
 #: Of these the first number is how many; of those, the second one.
@@ -71,7 +73,8 @@ class Script:
     @property
     def numbers(self) -> str:
         """As the simulation reads it."""
-        head = [*self.shape.values(), LEVELS.index(self.kernel), int(self.honest)]
+        level = LEVELS.index(EXPERIMENTAL.get(self.kernel, self.kernel))
+        head = [*self.shape.values(), level, _DEVIATIONS.get(self.kernel, 0), int(self.honest)]
         rows = [" ".join(map(str, [*head, len(self.actors)]))]
         for name, operations in [*self.actors, ("", self.setup), ("", self.end)]:
             rows.append(f"{len(operations)} ={name}")
@@ -132,7 +135,7 @@ def _read_line(script: Script, line: str) -> None:
         script.honest = True
     elif line.startswith("kernel"):
         script.kernel = line.removeprefix("kernel").strip()
-        if script.kernel not in LEVELS:
+        if script.kernel not in (*LEVELS, *EXPERIMENTAL):
             raise _wrong("kernel", script.kernel, f"it must be one of {', '.join(LEVELS)}")
     elif line.startswith("shape"):
         _read_shape(script.shape, line.removeprefix("shape"))

@@ -105,6 +105,8 @@ WORDS: dict[str, str] = {
     "POOL_REFUSALS": "refusals of pool {pool}",
     "POOL_RELEASES": "release count of pool {pool}",
     "POOL_COUNTERS": "counters of pool {pool}",
+    "HANDOFF_INDICES": "handoff ring indices",
+    "HANDOFF_COUNT": "handed over of niov {niov}",
 }
 #: Of several alike: an index follows, unless there is one alone, and whether it is the 2nd half.
 ENTRIES: dict[str, str] = {
@@ -113,6 +115,7 @@ ENTRIES: dict[str, str] = {
     "FREELIST": "freelist",
     "GRANT_SLOT": "grant slot",
     "LEDGER": "ledger",
+    "HANDOFF_SLOT": "handoff slot",
 }
 
 #: Why the simulation cannot play a scenario; of those behind the first four an operation is told.

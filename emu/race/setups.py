@@ -156,6 +156,10 @@ NOT_LIVE: dict[str, str] = {
         ("flush-vs-scrub", "flush-vs-return", "flush-vs-deliver"),
         "no process of a run has the refill ring flushed",
     ),
+    **dict.fromkeys(
+        ("handed-over-vs-return", "handed-over-vs-scrub", "cached-vs-scrub"),
+        "refs-cache is experimental, and no run plays it",
+    ),
     "doorbell": _SLEEPS,
     "doorbell-cq": _SLEEPS,
     "doorbell-twice": _SLEEPS,

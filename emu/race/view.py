@@ -11,6 +11,7 @@ from rich.table import Table
 
 from emu.bugs import RACING_BUGS, Bug
 from emu.cli.render import RedrawnView, short
+from emu.contract import EXPERIMENTAL, SEED
 from emu.race.library import SCENARIOS
 from emu.race.live import LiveResult
 from emu.race.operations import OPERATIONS
@@ -156,10 +157,21 @@ def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
+def _of_levels(*kernels: str) -> str:
+    named = [
+        f"{kernel}, experimental" if kernel in EXPERIMENTAL else kernel
+        for kernel in kernels
+        if kernel != SEED
+    ]
+    return f" (kernel {', '.join(named)})" if named else ""
+
+
 def print_lists(console: Console) -> None:
     """Show scenarios, bugs, strategies and memory models."""
-    scenarios = [(item.name, item.explanation) for item in SCENARIOS.values()]
-    bugs = [(bug.name, bug.explanation) for bug in RACING_BUGS.values()]
+    scenarios = [
+        (item.name, item.explanation + _of_levels(item.kernel)) for item in SCENARIOS.values()
+    ]
+    bugs = [(bug.name, bug.explanation + _of_levels(*bug.kernels)) for bug in RACING_BUGS.values()]
     _table(console, "scenarios", scenarios)
     _table(console, "bugs", bugs)
     _table(console, "strategies", [(str(key), text) for key, text in STRATEGY_WORDS.items()])

@@ -27,6 +27,9 @@ _CHECKS_DESTROY = (SEED, "6.15")
 _SINCE_7_1 = ("7.1", "7.2", "7.3")
 #: Levels at which a refill goes by runs of entries and by a tail that it read before.
 _SINCE_7_3 = ("7.3",)
+#: Experimental: where references are counted nobody can tell who comes alone, so that what is
+#: specified is the level below.
+_ON_TOP_OF = {"refs-cache": "7.3"}
 
 #: An offset is: area id (bits 48..63), byte offset inside the area (bits 0..47).
 AREA_SHIFT = 48
@@ -104,7 +107,7 @@ class ModelProvider:
         rx_buf_len: Bytes of a niov: a power of two, 4096 .. 2**30; 4096 before 7.1.
         device: False: there is none, so no page pool either; from 7.1 on, with niovs of a page.
         kernel: The level that is specified: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
-            ``7.3``, see ``docs/levels.md``.
+            ``7.3``, see ``docs/levels.md``; or ``refs-cache``, which is experimental.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -128,6 +131,7 @@ class ModelProvider:
             raise ConfigError.of("rq_entries", rq_entries, "a power of two")
         _check_range("ptr_ring_size", ptr_ring_size, 1, PTR_RING_SIZE_MAX)
         _check_range("initial_index", initial_index, 0, U32 - 1)
+        kernel = _ON_TOP_OF.get(kernel, kernel)
         if kernel not in LEVELS:
             raise ConfigError.of("kernel", kernel, f"it must be one of {', '.join(LEVELS)}")
 

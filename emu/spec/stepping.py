@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.compile.provider_file import library_of
-from emu.contract import HAS_NO_DEVICE, HAS_RX_BUF_LEN, SEED, Contract
+from emu.contract import EXPERIMENTAL, HAS_NO_DEVICE, HAS_RX_BUF_LEN, SEED, Contract, check_level
 from emu.core import ProviderLibrary, Shape, Stepper
 from emu.errors import ConfigError, StateError
 from emu.spec.state import POOLS_MAX, Judgement, ProviderState
@@ -49,7 +49,7 @@ class StepProvider:
         device: False: the instance has none, so there is no page pool, each byte is copied, and
             returns wait for :meth:`flush`; since 7.1, and with buffers of 4096 bytes.
         kernel: The level that is played: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
-            ``7.3``, see ``docs/levels.md``.
+            ``7.3``, see ``docs/levels.md``; or ``refs-cache``, which is experimental.
         provider: A provider that takes the place of ours, as a shared library or in C, see
             ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
 
@@ -81,11 +81,13 @@ class StepProvider:
         _check("rx_buf_len", rx_buf_len, 4096, 2**30)
         if rx_buf_len & (rx_buf_len - 1):
             raise ConfigError.of("rx_buf_len", rx_buf_len, "it must be a power of two")
-        if rx_buf_len != 4096 and kernel not in HAS_RX_BUF_LEN:
+        check_level(kernel, experimental=provider is None)
+        below = EXPERIMENTAL.get(kernel, kernel)
+        if rx_buf_len != 4096 and below not in HAS_RX_BUF_LEN:
             raise ConfigError.of("rx_buf_len", rx_buf_len, f"with the kernel {kernel} it is 4096")
         if num_niovs * rx_buf_len > 2**48:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "an area has 2**48 bytes at most")
-        if not device and kernel not in HAS_NO_DEVICE:
+        if not device and below not in HAS_NO_DEVICE:
             raise ConfigError.of("device", device, f"with the kernel {kernel} there must be one")
         if not device and rx_buf_len != 4096:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "without a device it is 4096")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.contract import LEVELS
+from emu.contract import EXPERIMENTAL, LEVELS, SEED
 from emu.race.library import _SCENARIOS, SCENARIOS
 from emu.race.operations import OPERATIONS, check_operations, split
 from emu.race.runner import Memory, Runner, Search
@@ -29,19 +29,30 @@ def test_ready_scenario_is_complete_and_clean(
 @pytest.mark.parametrize("kernel", LEVELS[1:])
 def test_ready_scenarios_are_complete_and_clean_at_each_level(good: Runner, kernel: str) -> None:
     for scenario in _SCENARIOS:
-        if LEVELS.index(scenario.kernel) <= LEVELS.index(kernel):
+        if scenario.kernel in LEVELS[: LEVELS.index(kernel) + 1]:
             result = good.search(replace(scenario, kernel=kernel), Search(seconds=60))
+            assert result.found is None, scenario.name
+            assert result.complete, scenario.name
+
+
+@pytest.mark.parametrize("kernel", EXPERIMENTAL)
+def test_ready_scenarios_hold_at_what_is_experimental(good: Runner, kernel: str) -> None:
+    for scenario in _SCENARIOS:
+        if scenario.kernel in (SEED, kernel):
+            result = good.search(scenario.at(kernel), Search(seconds=60))
             assert result.found is None, scenario.name
             assert result.complete, scenario.name
 
 
 def test_docs_say_which_scenarios_are_complete_at_which_level() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "racing.md").read_text()
-    rows = re.findall(r"^\| `([a-z0-9.]+)` \| (\d+) \| (.*)\|$", docs, re.MULTILINE)
-    kernels = [LEVELS.index(scenario.kernel) for scenario in _SCENARIOS]
-    assert [(level, int(count)) for level, count, _ in rows] == [
-        (level, sum(kernel <= at for kernel in kernels)) for at, level in enumerate(LEVELS)
+    rows = re.findall(r"^\| `([a-z0-9.-]+)` \| (\d+) \| (.*)\|$", docs, re.MULTILINE)
+    kernels = [scenario.kernel for scenario in _SCENARIOS]
+    assert [(level, int(count)) for level, count, _ in rows if level in LEVELS] == [
+        (level, sum(kernel in LEVELS[: at + 1] for kernel in kernels))
+        for at, level in enumerate(LEVELS)
     ]
+    assert [level for level, *_ in rows] == [*LEVELS, *EXPERIMENTAL]
     for level, _, new in rows[1:]:
         of_its_own = {scenario.name for scenario in _SCENARIOS if scenario.kernel == level}
         assert {*re.findall("`(.*?)`", new)} == of_its_own

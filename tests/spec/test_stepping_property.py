@@ -391,6 +391,16 @@ def test_core_agrees_at_each_level(kernel: str, examples: int) -> None:
 
 
 @by_examples
+def test_core_agrees_when_references_are_handed_over(examples: int) -> None:
+    """Who comes alone cannot tell where they are counted."""
+
+    class HandedOverAgreement(Agreement):
+        level = "refs-cache"
+
+    agree(HandedOverAgreement, examples)
+
+
+@by_examples
 def test_core_agrees_without_a_device(examples: int) -> None:
     class CopyingAgreement(Agreement):
         level = "7.1"

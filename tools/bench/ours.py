@@ -26,6 +26,7 @@ REFILL_SOURCES = (
     "kernel/provider.c",
     "kernel/page_pool.c",
     "kernel/area.c",
+    "kernel/handoff.c",
     "run/layout.c",
     "wire/flight.c",
     "kernel/plugin.c",
