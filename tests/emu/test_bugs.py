@@ -22,7 +22,7 @@ from emu.bugs import (
 )
 from emu.compile.ondemand import core_sources
 from emu.compile.toolchain import any_compiler
-from emu.contract import LEVELS, SEED
+from emu.contract import EXPERIMENTAL, LEVELS, SEED
 from emu.errors import ConfigError
 
 _BUGS = [*CONTENT_BUGS.values(), *RACING_BUGS.values()]
@@ -99,7 +99,7 @@ def test_bug_of_a_file_that_is_gone_is_an_error(pristine: Path) -> None:
 
 @ALL
 def test_bug_shows_at_levels_that_there_are(bug: Bug) -> None:
-    assert list(bug.kernels) == sorted(bug.kernels, key=LEVELS.index)
+    assert list(bug.kernels) == sorted(bug.kernels, key=[*LEVELS, *EXPERIMENTAL].index)
     assert SEED not in bug.kernels
 
 
@@ -125,6 +125,16 @@ def test_levels_of_a_bug_are_read() -> None:
         ConfigError, match=r"^kernel: '6\.18' .*; the bug name shows at 7\.1, 7\.3$"
     ):
         level_for(bug, "6.18")
+
+
+def test_experimental_level_is_refused_by_name_where_it_is_not_played() -> None:
+    bug = RACING_BUGS["refs-taken-before-tail"]
+    assert level_for(bug, None, experimental=True) == "refs-cache"
+    for asked in (None, "refs-cache"):
+        with pytest.raises(
+            ConfigError, match=r"^kernel: 'refs-cache' .*; it is experimental: only"
+        ):
+            level_for(bug, asked)
 
 
 def test_bug_without_levels_is_played_at_any() -> None:

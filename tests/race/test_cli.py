@@ -55,6 +55,27 @@ def test_bug_is_played_at_a_level_that_shows_it(call: Call, tmp_path: Path) -> N
         )
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("race", "--live", "--scenario", "refill-vs-scrub"),
+        ("race", "--live", "--scenario", "cached-vs-scrub", "--bug", "refs-folded-without-lock"),
+        ("race", "--provider", "mine.c"),
+        ("fuzz",),
+        ("stress",),
+    ],
+)
+def test_experimental_level_is_refused_where_it_is_not_played(
+    call: Call, command: tuple[str, ...]
+) -> None:
+    ended = call(*command, *(() if "--bug" in command else ("--kernel", "refs-cache")))
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "zcrx-emu: error: kernel: 'refs-cache' is not allowed; it is experimental: only 'race' "
+        "without --live, and our own provider, play it\n"
+    )
+
+
 def test_finding_is_replayed_from_another_folder(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

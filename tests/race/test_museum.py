@@ -33,7 +33,7 @@ def search(
 ) -> Record:
     """What is said at a search's end."""
     file = folder / "scenario"
-    text = SCENARIOS[scenario].at(kernel or level_for(bug, None)).text
+    text = SCENARIOS[scenario].at(kernel or level_for(bug, None, experimental=True)).text
     file.write_text(read_script(scenario, text).numbers)
     numbers = ["1", str(SCHEDULES), "60", "3", "-"]
     command = [str(build_simulation(bug)), str(file), strategy, memory, *numbers]
