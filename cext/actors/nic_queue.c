@@ -137,6 +137,44 @@ static void note(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq, uint32_
 	shm_store_relaxed_u64(&entry->crc_generation, (uint64_t)crc << 32 | generation, POINT_LOG);
 }
 
+/*
+ * Entries before it cannot return what is delivered now. A new user whom the provider does not
+ * follow yet will find the ring where the last one's entries were judged to.
+ */
+static uint32_t tail_so_far(const struct zcrx_nic_queue *nq)
+{
+	const struct zcrx_queue *queue = &nq->queue;
+
+	/* Pairs with the release in the provider's follow_user(): the tail is the user's own. */
+	if (shm_load_acquire_u32(&queue->user->provider, POINT_USER) != nq->user)
+		return shm_load_relaxed_u32(&queue->ifq.shared->cached_rq_head, POINT_RQ_HEAD_LOAD);
+	/* Relaxed: what the user publishes is its own; the entries are not read. */
+	return shm_load_relaxed_u32(queue->ifq.rq.tail, POINT_RQ_TAIL_LOAD);
+}
+
+/* The user is judged by what it was given: note the fragment that comes next. */
+static void witness(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t len)
+{
+	struct zcrx_queue *queue = &nq->queue;
+
+	zcrx_witness_note(
+		&queue->witness,
+		&(struct zcrx_delivery){
+			/*
+			 * Pairs with the release in record(): what gave this buffer back, before it
+			 * was granted, is counted.
+			 */
+			.judged = shm_load_acquire_u64(&queue->ifq.shared->consumed, POINT_LOG),
+			.niov = nq->open_niov,
+			.at = nq->open_off,
+			.length = len,
+			.flow = flow,
+			.completion = queue->cq.cached_tail,
+			.tail = tail_so_far(nq),
+			.is_first = nq->open_fresh && nq->open_fragments == 0,
+		});
+}
+
 static inline void put_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32_t seq,
 				uint32_t len, uint32_t crc)
 {
@@ -150,6 +188,8 @@ static inline void put_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32
 	shm_store_relaxed_u32(&sent->delivered,
 			      shm_load_relaxed_u32(&sent->delivered, POINT_COUNTER) + 1,
 			      POINT_COUNTER);
+	if (nq->queue.witness.shared)
+		witness(nq, flow, len);
 	zcrx_cq_put(&nq->queue.cq, flow, (int32_t)len, IORING_CQE_F_MORE, off);
 	nq->cqes++;
 	nq->fragments++;
@@ -331,6 +371,7 @@ void zcrx_nic_queue_publish(struct zcrx_nic_queue *nq)
 	for (uint32_t i = 0; i < nq->touched_count; i++)
 		settle(nq, &nq->touched[i]);
 	nq->touched_count = 0;
+	zcrx_witness_publish(&nq->queue.witness);
 	if (nq->packets_offered || cqes)
 		count_burst(nq);
 	zcrx_grant_release(&nq->queue.grants);

@@ -163,6 +163,24 @@ static void record(struct zcrx_plugin *plugin)
 	plugin->count = 0;
 }
 
+/*
+ * The entry as it stands in the ring: what the provider read of it nobody else knows. They
+ * differ only if the user has rewritten it meanwhile.
+ */
+static void witness(const struct zcrx_plugin *plugin, uint32_t index)
+{
+	const struct zcrx_ifq *ifq = plugin->ifq;
+	struct zcrx_rq at = ifq->rq;
+
+	if (!ifq->witness)
+		return;
+	at.cached_head = index;
+	zcrx_witness_note_entry(ifq->witness,
+				shm_load_relaxed_u64(&ifq->shared->consumed, POINT_LOG) +
+					plugin->count,
+				zcrx_rq_take(&at), plugin->delivered);
+}
+
 static void judged(struct zcrx_provider_queue *queue, uint32_t index,
 		   enum zcrx_provider_verdict verdict, uint32_t niov, bool alias)
 {
@@ -181,6 +199,7 @@ static void judged(struct zcrx_provider_queue *queue, uint32_t index,
 		plugin->index = index;
 		batch = plugin->batches;
 	}
+	witness(plugin, index);
 	batch->niovs[plugin->count % ZCRX_PP_REFILL] = niov;
 	batch->verdicts[plugin->count % ZCRX_PP_REFILL] = (uint32_t)verdict |
 							  (alias ? ZCRX_LOG_ALIAS : 0);
@@ -256,18 +275,21 @@ static uint32_t say_call(struct zcrx_plugin *plugin, uint32_t call)
 /*
  * What of the ring it may read: all of it, or as much as the verdict log has room
  * for, or nothing when the ring has no user. It loads the tail itself, so that
- * what it must not see is kept from it by another word in the tail's place.
+ * what it must not see is kept from it by another word in the tail's place; so is
+ * what is published after it was noted how much the user had been given.
  */
 static void show_ring(struct zcrx_plugin *plugin)
 {
 	struct zcrx_ifq *ifq = plugin->ifq;
 
-	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries) {
+	if (zcrx_ifq_may_read(ifq) >= ifq->rq.entries && !ifq->witness) {
 		plugin->queue.rq_tail = (const uint32_t *)ifq->rq.tail;
 		return;
 	}
 	plugin->queue.rq_tail = &plugin->shown_tail;
 	plugin->shown_tail = ifq->rq.cached_head + zcrx_ifq_available(ifq);
+	if (ifq->witness)
+		plugin->delivered = zcrx_witness_delivered(ifq->witness);
 }
 
 static bool fill_cache(struct zcrx_plugin *plugin, struct zcrx_page_pool *pool,

@@ -46,6 +46,7 @@ struct zcrx_plugin {
 	uint32_t count; /* of the batch */
 	uint32_t index; /* ring index of the batch's first */
 	uint32_t shown_tail; /* stands for the user's tail when not all of it may be read */
+	uint64_t delivered; /* fragments at the time of that tail, for who judges the user */
 	uint64_t returned; /* buffers that it sent home */
 	bool is_freelist_shut; /* in this call the freelist gives nothing */
 	bool is_scrubbing; /* what is dropped in this call was the user's */

@@ -212,6 +212,16 @@ uint32_t zcrx_ifq_available(const struct zcrx_ifq *ifq)
 	return available < room ? available : (uint32_t)room;
 }
 
+/* Somebody judges the user: the entry that this call read as its `done`-th. */
+static inline void witness(const struct zcrx_ifq *ifq, uint32_t done, struct io_uring_zcrx_rqe rqe)
+{
+	if (ifq->witness)
+		zcrx_witness_note_entry(ifq->witness,
+					shm_load_relaxed_u64(&ifq->shared->consumed, POINT_LOG) +
+						done,
+					rqe, zcrx_witness_delivered(ifq->witness));
+}
+
 static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 {
 	uint32_t cached = zcrx_pp_cache_count(pool);
@@ -236,6 +246,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 		uint32_t verdict = judge_bytes(rqe, num_niovs, niov_shift, contract);
 		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> niov_shift);
 
+		witness(ifq, i, rqe);
 		batch.niovs[i] = niov;
 		batch.verdicts[i] = verdict & ~WELL_FORMED;
 		if (verdict < WELL_FORMED)
@@ -361,6 +372,7 @@ static uint32_t judge_by_runs(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
 			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);
 		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
 
+		witness(ifq, i, rqe);
 		batches[i / ZCRX_PP_REFILL].niovs[i % ZCRX_PP_REFILL] = niov;
 		*verdict_at(batches, i) = verdict;
 		if (verdict < WELL_FORMED)
@@ -478,6 +490,7 @@ static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
 	while (count < most) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
 
+		witness(ifq, count, rqe);
 		batch.niovs[count] = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
 		batch.verdicts[count] =
 			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);

@@ -14,6 +14,7 @@
 #include "handoff.h"
 #include "page_pool.h"
 #include "wire/ring.h"
+#include "wire/witness.h"
 
 #define ZCRX_POOLS_MAX 8U
 
@@ -94,6 +95,7 @@ struct zcrx_ifq {
 	uint64_t log_mask;
 	struct zcrx_trace *trace; /* or NULL */
 	struct zcrx_flight *flight; /* the provider's recorder, or NULL */
+	const struct zcrx_witness *witness; /* each entry is noted there as it was read; or NULL */
 	struct zcrx_plugin *plugin; /* a provider in the place of this one, or NULL */
 	uint32_t device;
 	uint32_t dying; /* private to the provider process: bit s = slot s may hold a dying pool */

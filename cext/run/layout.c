@@ -64,6 +64,16 @@ static void carve_handoff(struct zcrx_handoff *handoff, const struct zcrx_shape 
 	handoff->counts = carve(carver, sizeof(*handoff->counts) * (uint64_t)shape->num_niovs);
 }
 
+static void carve_witness(struct zcrx_queue *queue, struct carver *carver, uint64_t entries)
+{
+	struct zcrx_witness *witness = &queue->witness;
+
+	witness->shared = carve(carver, sizeof(*witness->shared));
+	witness->deliveries = carve(carver, 2 * sizeof(*witness->deliveries) * entries);
+	witness->entries = carve(carver, sizeof(*witness->entries) * entries);
+	witness->mask = entries - 1;
+}
+
 static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *shape, void *base)
 {
 	struct carver carver = {.base = base};
@@ -99,6 +109,8 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	carve_flight(queue, ZCRX_WRITER_PROVIDER, &carver, shape->flight_entries);
 	if (zcrx_contract_hands_over(shape->contract))
 		carve_handoff(&ifq->handoff, shape, &carver);
+	if (shape->is_witnessed)
+		carve_witness(queue, &carver, shape->log_entries);
 	return carver.used;
 }
 
@@ -229,6 +241,8 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	queue->ifq.has_no_device = shape->has_no_device;
 	queue->ifq.log_mask = shape->log_entries - 1;
 	queue->ifq.flight = &queue->flights[ZCRX_WRITER_PROVIDER];
+	if (queue->witness.shared)
+		queue->ifq.witness = &queue->witness;
 	queue->ifq.rq.entries = shape->rq_entries;
 	queue->ifq.rq.mask = shape->rq_entries - 1;
 	queue->ifq.rq.cached_head = shape->initial_index;

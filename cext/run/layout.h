@@ -7,7 +7,8 @@
  *   bells    run           everyone                         doorbells (harmless to scribble on)
  *   arena    run           NIC                              the traffic to replay
  *   kern     queue         kernel side                      references, freelist, pools, grants, verdicts,
- *                                                           journals and flight recorders of NIC and provider
+ *                                                           journals and flight recorders of NIC and provider,
+ *                                                           what they witness of a user that is judged by it
  *   rings    queue         everyone of the queue            refill ring, completion queue
  *   area     queue         everyone of the queue            the buffers
  *   notes      queue         everyone of the queue            what the experiment itself writes down:
@@ -51,6 +52,7 @@ struct zcrx_shape {
 	struct zcrx_contract contract;
 	uint32_t
 		has_no_device; /* bool: see struct zcrx_ifq; of a level with a flush, and of pages */
+	uint32_t is_witnessed; /* bool: its user writes the rings itself: see wire/witness.h */
 };
 
 struct zcrx_sizes {
@@ -316,6 +318,7 @@ struct zcrx_queue {
 	struct zcrx_restart_shared *restart;
 	struct zcrx_provider_shared *provider;
 	struct zcrx_calls_shared *calls;
+	struct zcrx_witness witness;
 	struct zcrx_flow_sent *flows_sent;
 	struct zcrx_given *given; /* [num_niovs]; the NIC's word */
 	shm_u32 *nic_held; /* [ZCRX_NIC_HELD_MAX]: niovs, the first nic->held_count are valid */

@@ -55,6 +55,7 @@ class Shape:
     flight_entries: int = 0  #: events of each flight recorder; 0 = none
     contract: Contract = field(default_factory=Contract)
     has_no_device: bool = False  #: no page pool: all that comes is copied
+    is_witnessed: bool = False  #: NIC and provider note what its user is given and gives back
 
 
 def raw_shape(shape: Shape) -> Any:
