@@ -57,7 +57,8 @@ def _sites(path: Path) -> list[Site]:
 
 
 def _all() -> list[Site]:
-    files = [path for room in (*CORE_ROOMS, "lib") for path in sorted((CEXT / room).glob("*.[ch]"))]
+    rooms = (*CORE_ROOMS, "lib", "raw")
+    files = [path for room in rooms for path in sorted((CEXT / room).glob("*.[ch]"))]
     return [site for path in files if path.name != "shm.h" for site in _sites(path)]
 
 

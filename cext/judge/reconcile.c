@@ -233,7 +233,8 @@ uint64_t zcrx_reconcile(struct zcrx_reconciler *reconciler, struct zcrx_queue *q
 	const shm_u16 *intents = queue->intents, *dues = queue->dues;
 	const uint8_t *verdicts = queue->ifq.verdict_log;
 	const uint16_t *niovs = queue->ifq.niov_log;
-	bool is_cut = astray && (int64_t)(consumed - written) > 0;
+	/* The intents of a consumer that writes none come from zcrx_observer_step(), before this. */
+	bool is_cut = (astray || queue->witness.shared) && (int64_t)(consumed - written) > 0;
 
 	if (is_cut)
 		consumed = written;

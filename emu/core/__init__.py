@@ -5,6 +5,7 @@
 ``queue``     a queue as the control process sees it
 ``faults``    rules and their reconciliation
 ``loops``     what NIC, provider and consumer processes run
+``raw``       a consumer of somebody else's in C, and the observer of one
 ``arena``     traffic to replay; ``checksum``, ``netlink``: what the core computes alone
 ``sigbus``    memory that is taken away under a process
 ``step``      the provider in this process; ``emulator``: libzcrx_emu in it
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         StandingView,
         StreamAccount,
     )
+    from emu.core.raw import ConsumerLibrary, Observer
     from emu.core.sigbus import MemoryGuard, watched_objects
     from emu.core.step import Stepper
 
@@ -93,6 +95,7 @@ __all__ = [
     "Caller",
     "Consequence",
     "ConsequenceKind",
+    "ConsumerLibrary",
     "ConsumerLoop",
     "ConsumerParams",
     "CounterGroup",
@@ -111,6 +114,7 @@ __all__ = [
     "NetlinkDump",
     "NicLoop",
     "NicParams",
+    "Observer",
     "Places",
     "PluginCall",
     "Poison",
@@ -171,6 +175,7 @@ _HOME = {
             "CounterGroup FlightClock FlightWriter PluginCall JournalActor JournalPart "
             "Places Queue SlotView StandingView StreamAccount"
         ),
+        "raw": "ConsumerLibrary Observer",
         "sigbus": "MemoryGuard watched_objects",
         "step": "Stepper",
     }.items()
