@@ -7,6 +7,7 @@ import enum
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 from typing import Any
 
 from emu.contract import HAS_RX_BUF_LEN, SEED, Contract, check_level
@@ -22,6 +23,7 @@ DURATION_MAX_S = 86400 * 366
 FRAGMENTS_MAX = 16  #: buffers of 4096 bytes that the largest payload needs
 NIOV_SIZE = 4096  #: bytes of a buffer, unless they are larger
 RX_BUF_LEN_MAX = 32768
+RAW_LOG_ENTRIES = 1 << 17  #: of a consumer in C, at most: 90 bytes are noted of each RQE
 
 
 class Default(int):
@@ -84,13 +86,17 @@ def _check_duration(value: float | None) -> None:
         )
 
 
+_CONSUMERS = (
+    "'builtin', MODULE:FUNCTION, or the C source (*.c) or shared library (*.so) of a consumer"
+)
+
 #: Fields that are neither numbers nor choices.
 _KINDS: tuple[tuple[str, type, str], ...] = (
     ("traffic", str, "text that names a source"),
     ("strict_alias", bool, "True or False"),
     ("pin", bool, "True or False"),
     ("plan", Plan, "a faults.Plan"),
-    ("consumer", str, "'builtin' or MODULE:FUNCTION"),
+    ("consumer", str, _CONSUMERS),
     ("poison", bool, "True or False"),
     ("respawn", bool, "True or False"),
 )
@@ -138,7 +144,9 @@ class RunConfig:
     pin: bool = True  #: bind the processes to cores
     plan: Plan = field(default_factory=Plan)  #: faults to inject
     provider: str | None = None  #: C source or library in the place of our provider; made absolute
-    consumer: str = "builtin"  #: ``builtin``, or ``MODULE:FUNCTION`` called with a Consumer
+    #: ``builtin``, ``MODULE:FUNCTION`` called with a Consumer, or a C source or library that is
+    #: given the raw rings; made absolute
+    consumer: str = "builtin"
     poison: bool = True  #: a consumer of one's own that touches what it gave back is found out
     respawn: bool = False  #: a killed consumer is replaced by a new one, and the run goes on
     connections: int = 0  #: tcp: stop listening after that many; 0 = no limit
@@ -195,12 +203,7 @@ class RunConfig:
             )
         self._check_provider()
         self._name_places()
-        if self.consumer != "builtin":
-            module, colon, function = self.consumer.partition(":")
-            if not (module and colon and function):
-                raise ConfigError.of(
-                    "consumer", self.consumer, "write 'builtin' or MODULE:FUNCTION"
-                )
+        self._check_consumer()
 
     def _adapt(self) -> None:
         """Fit what was left alone to what was chosen, so that the queue does not starve."""
@@ -309,12 +312,37 @@ class RunConfig:
             )
         object.__setattr__(self, "provider", os.path.abspath(self.provider))
 
+    def _check_consumer(self) -> None:
+        """Is it of one of the three kinds? A path is made absolute, and so differs from a name."""
+        if self.consumer == "builtin":
+            return
+        module, _, function = self.consumer.partition(":")
+        if module and function and "/" not in self.consumer:
+            return
+        if "\0" in self.consumer or not {".c", ".so"} & set(PurePath(self.consumer).suffixes):
+            raise ConfigError.of("consumer", self.consumer, f"it must be {_CONSUMERS}")
+        for rule in self.plan.rules:
+            if rule.fault.actor is Actor.CONSUMER:
+                raise ConfigError.of(
+                    "plan",
+                    rule.fault.name,
+                    "a consumer in C writes its rings itself, so the faults must be of nic, "
+                    "provider, process or setup",
+                )
+        object.__setattr__(self, "consumer", absolute(self.consumer))
+
+    @property
+    def has_raw_consumer(self) -> bool:
+        """Is the consumer somebody's C code, which is given the raw rings?"""
+        return "/" in self.consumer
+
     def _name_places(self) -> None:
         """Name files and folders so that they are found from whatever folder."""
         kind, _, path = self.traffic.partition(":")
         if kind == "pcap" and path:
             object.__setattr__(self, "traffic", f"pcap:{absolute(path)}")
-        has_modules = self.consumer != "builtin" or any(r.fault.source for r in self.plan.rules)
+        is_module = self.consumer != "builtin" and not self.has_raw_consumer
+        has_modules = is_module or any(r.fault.source for r in self.plan.rules)
         folder = self.modules_from
         if folder is None and has_modules:
             folder = absolute("")
@@ -341,11 +369,16 @@ class RunConfig:
             cq_entries=self.cq_entries,
             ptr_ring_size=self.ptr_ring_size,
             grant_entries=self.grant_entries,
-            log_entries=self.log_entries,
+            log_entries=(
+                min(self.log_entries, RAW_LOG_ENTRIES)
+                if self.has_raw_consumer
+                else self.log_entries
+            ),
             flows_max=flows_max,
             initial_index=self.initial_index,
             flight_entries=FLIGHT_ENTRIES,
             contract=self.contract,
+            is_witnessed=self.has_raw_consumer,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -117,6 +117,8 @@ def _print_pass(console: Console, report: Report) -> None:
     proven = "every byte, buffer and entry is accounted for"
     if report.ended == SETUP_FAILED:
         proven = "what was set up before the failure was undone"
+    elif any(queue.checker is not None for queue in report.queues):
+        proven = "every buffer and entry is accounted for; the bytes are the consumer's to check"
     console.print(f"[bold green]PASS[/]: {proven}")
 
 

@@ -101,10 +101,16 @@ def _run_folder(given: Path | None) -> Iterator[Path]:
                 path.rmdir()
 
 
+def _has_our_consumer(report: Report) -> bool:
+    return bool(report.config["consumer"] == "builtin")
+
+
 def finish(console: Console, report: Report, json_target: str | None) -> None:
     print_report(console, report)
     code = 0 if report.ok else EXIT_FINDING
-    if any(process.exit_code == _WORKER_ENVIRONMENT for process in report.processes):
+    # Somebody's code in a consumer may end it with any code.
+    ours = [p for p in report.processes if p.role != "consumer" or _has_our_consumer(report)]
+    if any(process.exit_code == _WORKER_ENVIRONMENT for process in ours):
         code = EXIT_USAGE
     conclude(json_target, report.as_dict(), code, report.unwritten)
 
@@ -175,7 +181,11 @@ def stress(
     faults: FaultsOption = "none",
     provider: ProviderOption = None,
     consumer: Annotated[
-        str, typer.Option(help="builtin, or MODULE:FUNCTION called with an emu.Consumer.")
+        str,
+        typer.Option(
+            help="builtin, MODULE:FUNCTION called with an emu.Consumer, or a C source or library "
+            "that is given the raw rings: see docs/consumers.md."
+        ),
     ] = "builtin",
     poison: Annotated[
         bool,
@@ -257,7 +267,8 @@ def _print_start(console: Console, config: RunConfig) -> None:
         f"{config.rq_entries}, traffic {config.traffic}, faults {plan_name(config.plan)}"
         + (f", buffers of {config.rx_buf_len}" if config.rx_buf_len != NIOV_SIZE else "")
         + (f", kernel {config.kernel}" if config.kernel != SEED else "")
-        + (f", provider {config.provider}" if config.provider else ""),
+        + (f", provider {config.provider}" if config.provider else "")
+        + (f", consumer {config.consumer}" if config.has_raw_consumer else ""),
         highlight=False,
         markup=False,
         soft_wrap=True,

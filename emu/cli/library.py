@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emu.cli.output import EXIT_USAGE
+from emu.compile.ondemand import core_sources
 from emu.errors import EmuError
 from emu.library.files import header_folder, library_folder
 
@@ -23,7 +24,7 @@ def command(
         raise typer.Exit(EXIT_USAGE)
     try:
         folder = library_folder()
-        words = [f"-I{header_folder()}"] if cflags else []
+        words = [f"-I{header_folder()}", f"-I{core_sources()}"] if cflags else []
     except EmuError as error:
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE) from None

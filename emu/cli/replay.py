@@ -52,11 +52,13 @@ def _read_run(run: Path) -> RunConfig:
 def _found_again(config: dict[str, Any], written_in: object, now_in: Path) -> dict[str, Any]:
     """A report's configuration with the files that it names where they are now."""
     found = dict(config)
-    for name, prefix in (("traffic", "pcap:"), ("provider", ""), ("modules_from", "")):
+    places = (("traffic", "pcap:"), ("provider", ""), ("consumer", "/"), ("modules_from", ""))
+    for name, prefix in places:
         value = config.get(name)
         if isinstance(value, str) and value.startswith(prefix) and value != prefix:
-            place = found_again(value.removeprefix(prefix), written_in, now_in)
-            found[name] = f"{prefix}{place}"
+            kind = "" if prefix == "/" else prefix
+            place = found_again(value.removeprefix(kind), written_in, now_in)
+            found[name] = f"{kind}{place}"
     return found
 
 

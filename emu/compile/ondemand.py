@@ -108,8 +108,10 @@ def compile_core(
     return in_cache(f"{key}.o", command)
 
 
-def compile_provider(compiler: Compiler, source: Path, flags: list[str], suffix: str) -> Path:
-    """Compile a provider of the user's, or find it compiled already.
+def compile_provider(
+    compiler: Compiler, source: Path, flags: list[str], suffix: str, *, field: str = "provider"
+) -> Path:
+    """Compile a provider of the user's, or what else ``field`` names, or find it compiled already.
 
     What it includes, from wherever, only the compiler knows: the key is made from the text after
     preprocessing. That names the places, too, of which reports and coverage speak.
@@ -121,7 +123,7 @@ def compile_provider(compiler: Compiler, source: Path, flags: list[str], suffix:
         source.read_bytes()
     except OSError as error:
         raise EnvironmentProblem(
-            f"provider: {str(source)!r} cannot be read ({error.strerror})"
+            f"{field}: {str(source)!r} cannot be read ({error.strerror})"
         ) from None
     path = source.resolve()
     flags = [*flags, f"-I{path.parent}"]

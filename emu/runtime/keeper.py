@@ -5,7 +5,7 @@ calls it: it may crash, hang, or call ``exit(0)``. NIC and provider have process
 anyway. What the kernel's control side calls (``init`` of the first page pools, ``scrub``) is
 called by one more, the *keeper*: it is told over its channel, answers there, and is watched like
 the others. Before a run begins, a library is opened once in a process that is there for nothing
-else (:func:`look_at`), so that one that cannot be used is refused in a line.
+else (:func:`look_at`), so that one that cannot be used is refused in a line. So is a consumer's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAID_MAX = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignProvider:
+class ForeignLibrary:
     """A library that can be used."""
 
     path: str  #: of the library
@@ -37,11 +37,12 @@ class ForeignProvider:
     name: str  #: what it calls itself
 
 
-def look_at(given: str) -> ForeignProvider:
+def look_at(given: str, field: str = "provider") -> ForeignLibrary:
     """Open a library in a process of its own, to see whether it can be used.
 
     Args:
         given: The library, or its C source, which is compiled first.
+        field: What it is to be: a provider, or a consumer.
 
     Raises:
         ConfigError: It cannot; the text says why.
@@ -50,7 +51,7 @@ def look_at(given: str) -> ForeignProvider:
     from emu.compile.provider_file import library_of
     from emu.runtime.processes import worker_environment
 
-    path = str(library_of(Path(given)))
+    path = str(library_of(Path(given), field))
     channel, theirs = Channel.pair()
     try:
         with theirs:
@@ -65,13 +66,15 @@ def look_at(given: str) -> ForeignProvider:
                 start_new_session=True,
             )
         with contextlib.suppress(OSError):
-            channel.send({"provider": path})
-        return ForeignProvider(path, given, _answer(given, path, channel, process))
+            channel.send({field: path})
+        return ForeignLibrary(path, given, _answer(field, given, path, channel, process))
     finally:
         channel.close()
 
 
-def _answer(given: str, path: str, channel: Channel, process: subprocess.Popen[bytes]) -> str:
+def _answer(
+    field: str, given: str, path: str, channel: Channel, process: subprocess.Popen[bytes]
+) -> str:
     """What the library calls itself."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
@@ -103,8 +106,8 @@ def _answer(given: str, path: str, channel: Channel, process: subprocess.Popen[b
     if word is not None and word.event is Event.ANSWER and code == 0:
         return word.text
     if time.monotonic() >= deadline:
-        raise ConfigError.of("provider", given, f"opening it takes over {LOOK_TIMEOUT_S:.0f} s")
-    raise ConfigError.of("provider", given, f"opening it ends the process ({_how(code, said)})")
+        raise ConfigError.of(field, given, f"opening it takes over {LOOK_TIMEOUT_S:.0f} s")
+    raise ConfigError.of(field, given, f"opening it ends the process ({_how(code, said)})")
 
 
 def _how(code: int, said: bytes) -> str:

@@ -35,6 +35,8 @@ _OF_QUEUE = {
     "keeper": ("kern", "rings"),
     "consumer": ("rings", "area", "notes"),
 }
+#: Of a consumer that writes its rings itself, and whose deeds others note.
+_OF_RAW_CONSUMER = ("rings", "area")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,8 @@ class RunMemory:
 
     def queue_for(self, role: str, queue: int) -> Handover:
         """What a role may map of one queue."""
-        return _handover(self._queues[queue], _OF_QUEUE[role])
+        is_raw = role == "consumer" and self.shape.is_witnessed
+        return _handover(self._queues[queue], _OF_RAW_CONSUMER if is_raw else _OF_QUEUE[role])
 
     def close_kernel_side(self) -> None:
         """Close what only NIC and provider are handed: there will be no others of these.

@@ -43,7 +43,7 @@ def provider_setup(config: RunConfig, run_dir: Path | None) -> dict[str, Any]:
 
 
 def consumer_setup(
-    config: RunConfig, queue: int, *, position: int, stop_at_end: int
+    config: RunConfig, queue: int, *, position: int, stop_at_end: int, library: str | None = None
 ) -> dict[str, Any]:
     """What a queue's consumer process is told.
 
@@ -52,6 +52,7 @@ def consumer_setup(
         queue: Which.
         position: RQEs of the queue that were consumed before.
         stop_at_end: It finishes after so many flows ended; 0 = never.
+        library: Of a consumer in C; None: it is none.
     """
     return {
         "queue": queue,
@@ -72,6 +73,7 @@ def consumer_setup(
             if rule.fault.source and rule.queue in (None, queue)
         ],
         "function": config.consumer,
+        "library": library,
         "poison": config.poison and config.consumer != "builtin",
         "sys_path": [*sys.path, config.modules_from or str(Path.cwd())],
     }

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from emu.config import FRAGMENTS_MAX, RunConfig
-from emu.core import Caller, CounterGroup, PluginCall, Queue, Reconciler, RunState
+from emu.core import Caller, CounterGroup, Observer, PluginCall, Queue, Reconciler, RunState
 from emu.errors import ConfigError, EnvironmentProblem, RefusedStep, StateError
 from emu.host.descriptors import OF_QUEUE, OF_RUN, need
 from emu.host.ending import ended_by_signals
@@ -97,6 +97,10 @@ class Session:
         self._output = Output(output_fd) if output_fd >= 0 and stop_at_end else None
         #: The provider of somebody else's that is run, if any.
         self.provider = None if config.provider is None else look_at(config.provider)
+        #: The consumer of somebody else's in C that is run, if any.
+        self.raw_consumer = (
+            look_at(config.consumer, "consumer") if config.has_raw_consumer else None
+        )
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
         self.processes = Processes(self._setup)
@@ -107,12 +111,17 @@ class Session:
         self._memory: RunMemory | None = None
         self._queues: list[Queue] = []
         self._reconcilers: list[Reconciler] = []
+        self._observers: list[Observer] = []  # one a queue, where consumers write their rings
         self._interrupted: str | None = None
         self._stack = contextlib.ExitStack()
         self._notes = list(config.roundings)
         self._capture: dict[str, Any] | None = None  # what became of the frames of the traffic
         if self.provider is not None:
             self._notes.append(f"the provider is {self.provider.name}, from {self.provider.given}")
+        if self.raw_consumer is not None:
+            self._notes.append(
+                f"the consumer is {self.raw_consumer.name}, from {self.raw_consumer.given}"
+            )
         self._extra_problems: list[str] = []
         self._scrubs = [[0, 0] for _ in range(config.queues)]
         self._scrubbing: set[int] = set()  # queues whose living user has to take note of a scrub
@@ -181,6 +190,9 @@ class Session:
         self._queues = self._memory.views()
         rules = len(self.config.plan.rules)
         self._reconcilers = [Reconciler(queue, rules) for queue in self._queues]
+        if self.raw_consumer is not None:
+            is_ours = self.provider is None
+            self._observers = [Observer(queue, is_ours=is_ours) for queue in self._queues]
         names = [rule.fault.name for rule in self.config.plan.rules]
         self._flight = FlightRecorder(self._queues, names)
         self._watch = Watch(self._queues, self._reconcilers, self._flight)
@@ -300,6 +312,7 @@ class Session:
             queue,
             position=self._queues[queue].consumed(),
             stop_at_end=0,  # the NIC's account says it: a completion may be lost with its reader
+            library=None if self.raw_consumer is None else self.raw_consumer.path,
         )
 
     # ---- watching ----------------------------------------------------------------
@@ -309,8 +322,17 @@ class Session:
             if queue.index in self._scrubbing and queue.scrub_seen() is not None:
                 self._scrubbing.remove(queue.index)
             if queue.index != self._being_scrubbed:
+                self._observe(queue.index)
                 reconciler.step()
         self._watch.look()
+
+    def _observe(self, queue: int) -> None:
+        """Say what entries meant whose writer does not: before they are reconciled."""
+        if self._observers:
+            self._observers[queue].step()
+
+    def _observed_scrub(self, queue: int) -> contextlib.AbstractContextManager[None]:
+        return self._observers[queue].scrub() if self._observers else contextlib.nullcontext()
 
     def _set_state(self, state: RunState) -> None:
         self._flight.note(EventKind.STATE, f"state {state.name}")
@@ -591,7 +613,8 @@ class Session:
 
     def _scrub(self, queue: int) -> None:
         """The user of a queue is gone: take its references back."""
-        references, buffers = self._take_back(queue)
+        with self._observed_scrub(queue):
+            references, buffers = self._take_back(queue)
         self._scrubs[queue][0] += references
         self._scrubs[queue][1] += buffers
         self._flight.note(
@@ -670,12 +693,15 @@ class Session:
         self._claim(queue)
         before = tuple(self._scrubs[queue])
         self._scrub(queue)
+        if self._observers:
+            self._observers[queue].note_user_gone()
         after = self._scrubs[queue]
         return after[0] - before[0], after[1] - before[1]
 
     def _claim(self, queue: int) -> None:
         """The user is gone and nobody reads its ring: account for what it never wrote."""
         self._scrubbing.discard(queue)
+        self._observe(queue)
         self._queues[queue].claim()
         self._reconcilers[queue].step()
 
@@ -689,10 +715,11 @@ class Session:
             return False
         view = self._queues[queue]
         view.scrub_begin(rule)
-        self._scrub(queue)
-        quiet = self._wait_for(
-            f"the NIC's burst on queue {queue}", view.nic_is_quiet, ACK_TIMEOUT_S
-        )
+        with self._observed_scrub(queue):
+            self._scrub(queue)
+            quiet = self._wait_for(
+                f"the NIC's burst on queue {queue}", view.nic_is_quiet, ACK_TIMEOUT_S
+            )
         view.scrub_end()
         self._scrubbing.add(queue)
         return quiet
@@ -718,6 +745,8 @@ class Session:
         if self._queues[queue].user_is(self._users[queue]):
             self._reconcile()
             self._reconcilers[queue].note_new_user()
+            if self._observers:
+                self._observers[queue].note_new_user()
             self._start_worker("consumer", queue)
 
     def restart_queue(self, queue: int) -> bool:
@@ -878,6 +907,7 @@ class Session:
             elapsed_s=self._stopped_at - self._started_at,
             queues=tuple(self._queues),
             reconcilers=tuple(self._reconcilers),
+            observers=tuple(self._observers),
             workers=tuple(self.processes.workers),
             deaths=tuple(
                 Death(
@@ -931,6 +961,7 @@ class Session:
             self._flight.close()
             self._watch.close()
         self._reconcilers = []
+        self._observers = []
         self._queues = []  # the last that holds the mappings: they go with it
         if self._memory is not None:
             self._memory.close()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 from emu.contract import Contract
 from emu.core import (
     Caller,
+    ConsumerLibrary,
     ConsumerLoop,
     ConsumerParams,
     Mapping,
@@ -189,9 +190,12 @@ def _run_keeper(setup: Assignment, channel: Channel) -> None:
 
 
 def _look(channel: Channel) -> None:
-    """Open a provider's library: that is all."""
+    """Open a library of the user's: that is all."""
     message, _fds = _receive(channel)
-    name = ProviderLibrary(message["provider"]).name
+    if "consumer" in message:
+        name = ConsumerLibrary(message["consumer"]).name
+    else:
+        name = ProviderLibrary(message["provider"]).name
     channel.say(Event.ANSWER, number=0, text=name)
 
 
@@ -212,7 +216,23 @@ def _consumer_loop(setup: Assignment) -> ConsumerLoop:
     )
 
 
+def _run_raw_consumer(setup: Assignment, channel: Channel, library: str) -> None:
+    """Call somebody's C function, which is given the raw rings."""
+    channel.say(Event.LOADING, text=library)
+    consumer = ConsumerLibrary(library)
+    queue = setup.message["queue"]
+    channel.say(Event.ATTACHED)
+    answer = consumer.run(setup.shape, queue, setup.mappings[0])
+    if answer:
+        said = f" ({os.strerror(-answer)})" if -4096 < answer < 0 else ""
+        _tell(channel, f"consumer of queue {queue}: run() answered {answer}{said}")
+        raise SystemExit(5)
+
+
 def _run_consumer(setup: Assignment, channel: Channel) -> None:
+    if (library := setup.message["library"]) is not None:
+        _run_raw_consumer(setup, channel, library)
+        return
     function = setup.message["function"]
     if function != "builtin" or setup.message["custom"]:  # a user's code is to be imported
         sys.path[:0] = [path for path in setup.message["sys_path"] if path not in sys.path]

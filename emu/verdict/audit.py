@@ -7,7 +7,7 @@ consumer cannot reach, or from the consumer's own checks where only it can see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from emu.core import AuditResult, Balance
@@ -16,6 +16,7 @@ from emu.verdict.report import QueueReport, Statement
 from faults import CATALOGUE, Reconciliation
 
 _SCRIBBLES_SHOWN = 4
+_READS_ITSELF = "the consumer reads its completions itself, and what they give"
 _SHOWN_S = 0.1  #: a time without a delivery that is told
 
 
@@ -27,6 +28,15 @@ class OwnMistakes:
     touches: int = 0  #: bytes read or written after their completion was given back
     told: tuple[str, ...] = ()  #: the first of them, a line each
     is_poisoned: bool = True  #: touches were looked for, in each of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenMistakes:
+    """What the checker proved of consumers that write their rings themselves."""
+
+    counts: Mapping[str, int]  #: by kind; those that were not found are left out
+    told: tuple[str, ...] = ()  #: the first of them, a line each
+    blind: Sequence[int] = ()  #: queues of which not everything could be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,8 @@ class Evidence:
     is_tcp: bool = False  #: what comes was sent by somebody else
     unread_max: int = 2**40  #: RQEs of one queue that may have been written and not judged
     balances: Sequence[Balance] = ()  #: of each queue's user references
-    own: OwnMistakes | None = None  #: None: the consumers are ours
+    own: OwnMistakes | None = None  #: None: the consumers are ours, or in C
+    proven: ProvenMistakes | None = None  #: None: the consumers are not in C
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -147,6 +158,8 @@ def _exceptions(evidence: Evidence, statement: str) -> str:
 
 
 def _integrity(evidence: Evidence) -> Statement:
+    if evidence.proven is not None:
+        return Statement("integrity", None, f"not judged: {_READS_ITSELF}")
     errors = evidence.total("consumer", "integrity_errors")
     bad = evidence.total("consumer", "bad_completions")
     fragments = evidence.total("consumer", "fragments")
@@ -172,6 +185,8 @@ def _ownership(evidence: Evidence) -> Statement:
 
 
 def _order(evidence: Evidence) -> Statement:
+    if evidence.proven is not None:
+        return Statement("order", None, f"not judged: {_READS_ITSELF}")
     errors = evidence.total("consumer", "order_errors")
     problems = [f"{errors} fragments out of order"] if errors else []
     for queue, result in enumerate(evidence.buffers):
@@ -287,6 +302,21 @@ def _consumer(own: OwnMistakes) -> Statement:
     return Statement("consumer", False, f"{text}: {own.told[0]}" if own.told else text)
 
 
+def _proven(proven: ProvenMistakes, judged: int) -> Statement:
+    """A consumer that writes its rings itself: is what it wrote right?"""
+    name = "consumer"
+    if proven.counts:
+        text = ", ".join(f"{kind} {count}" for kind, count in proven.counts.items())
+        return Statement(name, False, f"{text}: {proven.told[0]}" if proven.told else text)
+    if proven.blind:
+        queues = ", ".join(map(str, proven.blind))
+        return Statement(
+            name, None, f"not judged: deliveries of queue {queues} came faster than they were read"
+        )
+    text = f"no mistake in {judged} entries (what it reads and writes of the area is not looked at)"
+    return Statement(name, True, text)
+
+
 #: What a consumer can make hold by what it says of itself; see docs/trust.md.
 BY_ITS_WORD = frozenset({"integrity", "order", "ownership", "exactness", "consumer"})
 
@@ -315,4 +345,6 @@ def audit(evidence: Evidence) -> tuple[Statement, ...]:
         _substance,
     )
     statements = tuple(check(evidence) for check in checks)
+    if evidence.proven is not None:
+        return (_proven(evidence.proven, evidence.total("provider", "consumed")), *statements)
     return statements if evidence.own is None else (_consumer(evidence.own), *statements)

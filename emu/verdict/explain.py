@@ -13,7 +13,7 @@ from emu.config import RunConfig
 from emu.contract import BY_RUNS, Contract
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
 from emu.spec.state import Verdict
-from emu.verdict.audit import OwnMistakes
+from emu.verdict.audit import OwnMistakes, ProvenMistakes
 from emu.verdict.flight import Event, EventError
 from emu.verdict.progress import Movement
 from emu.verdict.report import Explanation, QueueReport
@@ -65,6 +65,7 @@ class Case:
     events: Sequence[Event]  #: of the flight recorders
     balances: Sequence[Balance] = ()  #: of each queue's user references
     own: OwnMistakes | None = None  #: of consumers that are not ours
+    proven: ProvenMistakes | None = None  #: of consumers in C
 
     def total(self, group: str, name: str) -> int:
         """Sum of a counter over all queues."""
@@ -643,7 +644,19 @@ def _records(case: Case) -> str:
     )
 
 
+def _proven(case: Case, proven: ProvenMistakes) -> str:
+    counts = ", ".join(f"{kind} {count}" for kind, count in proven.counts.items())
+    parts = [
+        f"The consumer is {case.config.consumer}. What it wrote into its rings was held against "
+        f"what the NIC had delivered and the provider had read: {counts}."
+    ]
+    parts += [f"{text[0].upper()}{text[1:]}." for text in proven.told]
+    return " ".join(parts)
+
+
 def _consumer(case: Case) -> str:
+    if case.proven is not None:
+        return _proven(case, case.proven)
     own = case.own
     assert own is not None, case.broken
     parts = [

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from emu.config import RunConfig
-from emu.core import CounterGroup, JournalActor, Places, Queue, Reconciler
+from emu.core import CounterGroup, JournalActor, Observer, Places, Queue, Reconciler
 from emu.errors import EmuError, EnvironmentProblem
 from emu.runtime.channel import printable
 from emu.runtime.process_faults import ProcessFaults
 from emu.runtime.processes import Worker
 from emu.runtime.setup_faults import SetupFaults
 from emu.spec.state import Verdict
-from emu.verdict.audit import Evidence, OwnMistakes, audit, by_its_word
+from emu.verdict.audit import Evidence, OwnMistakes, ProvenMistakes, audit, by_its_word
 from emu.verdict.explain import Case, Death, explain, why_mismatch
 from emu.verdict.flight import FlightLog
 from emu.verdict.progress import Movement, QueueMovement
@@ -39,6 +39,8 @@ from emu.verdict.watch import Noticed, Watch
 from faults import Actor, ReconciledConsequence, Reconciliation, reconcile
 from faults.journal import Journal
 
+_REPORTS_MAX = 64  #: of a queue's checker that are written down
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedRun:
@@ -53,6 +55,7 @@ class FinishedRun:
     elapsed_s: float  #: of traffic
     queues: Sequence[Queue]
     reconcilers: Sequence[Reconciler]  #: one a queue, in the same order
+    observers: Sequence[Observer]  #: the same, where consumers are in C; else empty
     workers: Sequence[Worker]  #: all that were ever started
     deaths: Sequence[Death]  #: those of them whose end nobody wanted
     timeouts: Sequence[str]  #: what took too long
@@ -199,9 +202,10 @@ def _judge(run: FinishedRun) -> Report:
         # Whoever was killed while it was late may have been between a reference and its log.
         balances=() if run.timeouts else [r.balance() for r in run.reconcilers],
         own=_own_mistakes(run),
+        proven=_proven_mistakes(queues),
     )
     statements = run.setup.statements(audit(evidence))
-    if run.config.consumer != "builtin" or any(r.fault.source for r in run.config.plan.rules):
+    if evidence.own is not None or any(r.fault.source for r in run.config.plan.rules):
         statements = by_its_word(statements)
     if run.output is not None and run.queues:
         statements = (*statements, _completeness(run, run.output, reconciliation, queues))
@@ -221,7 +225,7 @@ def _judge(run: FinishedRun) -> Report:
         queues=tuple(queues),
         netlink=run.netlink,
         notes=(
-            *(*notes, *_placed(queues), *_kept(run)),
+            *(*notes, *_placed(queues), *_kept(run, queues)),
             *(*run.movement.notes, *run.setup.notes, *run.process_faults.notes),
         ),
         explanations=_explain(run, log, evidence, statements),
@@ -274,7 +278,7 @@ def _where_more(run: FinishedRun, death: Death) -> str:
 
 def _own_mistakes(run: FinishedRun) -> OwnMistakes | None:
     """What consumers that are not ours say of themselves; of a queue's users together."""
-    if run.config.consumer == "builtin":
+    if run.config.consumer == "builtin" or run.config.has_raw_consumer:
         return None
     counts = [queue.own_mistakes() for queue in run.queues]
     return OwnMistakes(
@@ -287,6 +291,57 @@ def _own_mistakes(run: FinishedRun) -> OwnMistakes | None:
         ),
         is_poisoned=_is_poisoned(run),
     )
+
+
+def _proven_mistakes(queues: Sequence[QueueReport]) -> ProvenMistakes | None:
+    """What the checker proved of consumers in C, over all queues."""
+    checked = [(at, queue.checker) for at, queue in enumerate(queues) if queue.checker is not None]
+    if not checked:
+        return None
+    counts: dict[str, int] = {}
+    for _at, checker in checked:
+        for kind, count in checker["counts"].items():
+            counts[kind] = counts.get(kind, 0) + count
+    of = "queue {}: " if len(queues) > 1 else ""
+    return ProvenMistakes(
+        counts=counts,
+        told=tuple(
+            of.format(at) + f"{report['text']} ({report['advice']})"
+            for at, checker in checked
+            for report in _first_of_each(checker["reports"])
+        ),
+        blind=[at for at, checker in checked if checker["is_blind"]],
+    )
+
+
+def _first_of_each(reports: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first report of each kind, in the order in which they came."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for report in reports:
+        first.setdefault(report["kind"], report)
+    return list(first.values())
+
+
+def _chosen(reports: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As many as are written down, in their order; the first of each kind is among them."""
+    must = {id(report) for report in _first_of_each(reports)}
+    spare = _REPORTS_MAX - len(must)
+    others = [report for report in reports if id(report) not in must][:spare]
+    kept = must | {id(report) for report in others}
+    return [report for report in reports if id(report) in kept]
+
+
+def _checker_of(observer: Observer) -> dict[str, Any]:
+    """What the checker says of one queue's consumer."""
+    said = observer.reports()
+    out, oldest = observer.out()
+    return {
+        "counts": {kind: count for kind, count in said["counts"].items() if count},
+        "reports": _chosen(said["reports"]),
+        "never_returned": out,
+        "oldest": oldest,
+        "is_blind": observer.is_blind,
+    }
 
 
 def _is_poisoned(run: FinishedRun) -> bool:
@@ -306,12 +361,17 @@ def _placed(queues: Sequence[QueueReport]) -> list[str]:
     ]
 
 
-def _kept(run: FinishedRun) -> list[str]:
+def _kept(run: FinishedRun, queues: Sequence[QueueReport]) -> list[str]:
     return [
         f"{worker.label}: {worker.kept.number} completions were never given back; the oldest is "
         f"{worker.kept.text}"
         for worker in run.workers
         if worker.kept is not None
+    ] + [
+        f"consumer of queue {at}: {checker['never_returned']} fragments were never given back; "
+        f"the oldest is {checker['oldest']}"
+        for at, queue in enumerate(queues)
+        if (checker := queue.checker) is not None and checker["never_returned"]
     ]
 
 
@@ -336,6 +396,7 @@ def _queue_reports(run: FinishedRun) -> list[QueueReport]:
             places={name: getattr(queue.places(), name) for name in Places.__slots__},
             scrub=dict(zip(("references", "buffers"), run.scrubs[queue.index], strict=True)),
             movement=moved.as_dict(),
+            checker=_checker_of(run.observers[queue.index]) if run.observers else None,
         )
         for queue, moved in zip(
             run.queues, run.movement.queues or [QueueMovement()] * len(run.queues), strict=True
@@ -521,6 +582,7 @@ def _explain(
             buffers=evidence.buffers,
             balances=evidence.balances,
             own=evidence.own,
+            proven=evidence.proven,
             flows={
                 at: queue.flow(result.first_flow_wrong)
                 for at, (queue, result) in enumerate(zip(run.queues, evidence.buffers, strict=True))

@@ -78,6 +78,7 @@ class QueueReport:
     places: Mapping[str, int]
     scrub: Mapping[str, int]  #: references taken back, buffers that came home by it
     movement: Mapping[str, Any] = field(default_factory=dict)  #: how it moved
+    checker: Mapping[str, Any] | None = None  #: what it says of a consumer in C; None: it is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

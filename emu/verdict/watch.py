@@ -34,7 +34,7 @@ _WORDS = {
     Alarm.FREELIST_OVERFLOW: "more buffers came to the freelist than there are",
     Alarm.REF_UNDERFLOW: "a page-pool reference was dropped that nobody held",
     Alarm.DESTROY_WARNING: "the queue was torn down while buffers were missing",
-    Alarm.OWN_STRAY: "the consumer gave a completion back that was not out",
+    Alarm.OWN_STRAY: "the consumer gave a completion back that was not out, or misused its rings",
     Alarm.OWN_TOUCH: "the consumer touched a completion that it had given back",
 }
 _ERRORS = {

@@ -188,7 +188,12 @@ def test_long_value_is_cut_in_the_message() -> None:
     ("name", "value", "allowed"),
     [
         ("traffic", 5, "it must be text that names a source"),
-        ("consumer", None, "it must be 'builtin' or MODULE:FUNCTION"),
+        (
+            "consumer",
+            None,
+            "it must be 'builtin', MODULE:FUNCTION, or the C source (*.c) or shared library (*.so) "
+            "of a consumer",
+        ),
         ("plan", "bad-pad:1", "it must be a faults.Plan"),
         ("strict_alias", "no", "it must be True or False"),
         ("pin", 1, "it must be True or False"),
