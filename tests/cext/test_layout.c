@@ -138,7 +138,7 @@ static void check_objects(const struct zcrx_shape *shape)
 	struct queue_memory memory;
 	struct zcrx_queue *queue = &memory.queue;
 	struct zcrx_sizes sizes;
-	struct extent kern[32];
+	struct extent kern[48];
 	size_t count = 0;
 
 	queue_memory_init(&memory, shape);
@@ -164,6 +164,15 @@ static void check_objects(const struct zcrx_shape *shape)
 	if (shape->flight_entries) {
 		kern[count++] = recorder(queue, ZCRX_WRITER_NIC);
 		kern[count++] = recorder(queue, ZCRX_WRITER_PROVIDER);
+	}
+	if (shape->is_witnessed) {
+		const struct zcrx_witness *witness = &queue->witness;
+
+		kern[count++] = (struct extent){witness->shared, sizeof(*witness->shared)};
+		kern[count++] =
+			(struct extent){witness->deliveries, 64 * (uint64_t)shape->log_entries};
+		kern[count++] =
+			(struct extent){witness->entries, 24 * (uint64_t)shape->log_entries};
 	}
 	check_extents(kern, count, memory.mapping.kern, sizes.kern);
 
@@ -197,13 +206,16 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}, 0};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0, 0};
+	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}, 0, 0};
 	struct zcrx_shape small = small_shape();
+	struct zcrx_shape witnessed = small_shape();
 
+	witnessed.is_witnessed = 1;
 	check_objects(&tiny);
 	check_objects(&odd);
 	check_objects(&small);
+	check_objects(&witnessed);
 	for (uint32_t layout = 1; layout <= 200; layout++) {
 		tiny.ring_layout = odd.ring_layout = small.ring_layout = layout * 0x9e3779b9U;
 		check_objects(&tiny);
