@@ -117,7 +117,12 @@ def _command(engine: Engine, harness: Path, seed: int, seconds: float, folder: P
         return [str(harness), "generate", str(seed), whole, "0", "0"]
     corpus = folder / "corpus"
     corpus.mkdir()
-    flags = ["-len_control=0", f"-max_len={PROGRAM_BYTES}", f"-artifact_prefix={folder}/"]
+    flags = [
+        "-len_control=0",
+        "-print_funcs=0",
+        f"-max_len={PROGRAM_BYTES}",
+        f"-artifact_prefix={folder}/",
+    ]
     return [str(harness), str(corpus), f"-seed={seed}", f"-max_total_time={whole}", *flags]
 
 
