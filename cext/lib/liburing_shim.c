@@ -12,9 +12,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 #define BOUND_MAX 64U
+#define REGISTER_QUERY 35U
 #define REGISTER_USE_REGISTERED_RING (1U << 31)
+#define ANY_RING (-2)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -50,13 +53,20 @@ void zcrx_emu_unbind(struct zcrx_emu *emu)
 	pthread_mutex_unlock(&lock);
 }
 
+static bool is_asked_for(uint32_t at, const void *ring, int fd)
+{
+	if (ring)
+		return bound[at].ring == ring;
+	return fd == ANY_RING || (fd >= 0 && bound[at].fd == fd);
+}
+
 static struct zcrx_emu *find(const void *ring, int fd)
 {
 	struct zcrx_emu *emu = NULL;
 
 	pthread_mutex_lock(&lock);
 	for (uint32_t i = 0; i < BOUND_MAX && !emu; i++) {
-		if (bound[i].emu && (ring ? bound[i].ring == ring : bound[i].fd == fd))
+		if (bound[i].emu && is_asked_for(i, ring, fd))
 			emu = bound[i].emu;
 	}
 	pthread_mutex_unlock(&lock);
@@ -83,7 +93,9 @@ ZCRX_EMU_API int io_uring_register_ifq(struct io_uring *ring, struct io_uring_zc
 ZCRX_EMU_API int io_uring_register(unsigned int fd, unsigned int opcode, const void *arg,
 				   unsigned int nr_args)
 {
-	struct zcrx_emu *emu = find(NULL, (int)fd);
+	/* A question needs no ring: any that is bound is of the kernel that is asked. */
+	bool is_question = opcode == REGISTER_QUERY && (int)fd == -1;
+	struct zcrx_emu *emu = find(NULL, is_question ? ANY_RING : (int)fd);
 	int (*next)(unsigned int, unsigned int, const void *, unsigned int);
 
 	if (emu)

@@ -32,6 +32,26 @@ static void bound_ring_is_the_instances(void)
 	program_end(&program);
 }
 
+/* With the descriptor -1, as a program asks before it has a ring. */
+static void question_without_a_ring_is_a_bound_ones(void)
+{
+	struct io_uring_query_zcrx zcrx;
+	struct io_uring_query_hdr hdr = {
+		.query_op = 1, .query_data = (uintptr_t)&zcrx, .size = sizeof(zcrx)};
+
+	program_init(&program, "7.2", 8, 16);
+	program_create(&program);
+	CHECK_EQ(io_uring_register(-1U, 35, &hdr, 0), -EBADF);
+	CHECK_EQ(zcrx_emu_bind(program.emu, NULL, -1), 0);
+	CHECK_EQ(io_uring_register(-1U, 35, &hdr, 0), 0);
+	CHECK_EQ(hdr.result, 0);
+	CHECK_EQ(zcrx.nr_ctrl_opcodes, 3);
+	/* Nothing else is. */
+	CHECK_EQ(io_uring_register(-1U, 32, &program.reg, 1), -EBADF);
+	zcrx_emu_unbind(program.emu);
+	program_end(&program);
+}
+
 static void so_many_rings_can_be_bound(void)
 {
 	int count = 0;
@@ -47,4 +67,5 @@ static void so_many_rings_can_be_bound(void)
 	program_end(&program);
 }
 
-CHECK_MAIN(CASE(bound_ring_is_the_instances), CASE(so_many_rings_can_be_bound))
+CHECK_MAIN(CASE(bound_ring_is_the_instances), CASE(question_without_a_ring_is_a_bound_ones),
+	   CASE(so_many_rings_can_be_bound))

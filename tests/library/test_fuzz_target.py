@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(libfuzzer_compiler() is None, reason="clang with libFuzzer is missing"),
 ]
 
-#: A check out of its order, a struct that is read twice, a slot behind its ring.
+#: A check out of its order, a struct that is read twice, a bound that is off by a word.
 MISTAKES = {
     "order": (
         "level.c",
@@ -32,11 +32,7 @@ MISTAKES = {
         "error = read_region(emu, request);\n\tif (!error)\n"
         "\t\terror = make_region(emu, queue, request);",
     ),
-    "slot": (
-        "queue.c",
-        "uint32_t slot = index & rq->mask;",
-        "uint32_t slot = index % (rq->entries + 1);",
-    ),
+    "bound": ("events.c", "if (offset < used ||", "if (offset + 8 < used ||"),
 }
 
 
