@@ -23,20 +23,18 @@ from emu.errors import EnvironmentProblem
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "tests" / "cext" / "lib_fuzz.c"
-#: What of the core is linked with the library: see cext/lib/meson.build.
-_KERNEL = ("kernel/area.c", "kernel/page_pool.c", "kernel/provider.c", "wire/flight.c")
-_SHIM = "liburing_shim.c"
+_LISTED = re.compile(r"^emu_sources = files\((.*?)^\)", re.MULTILINE | re.DOTALL)
 _DONE = re.compile(r"Done (\d+) runs")
 _INPUT_BYTES = 600
 
 
 def _sources(cext: Path) -> list[Path]:
-    library = sorted((cext / "lib").glob("*.c"))
-    return [
-        TARGET,
-        *(path for path in library if path.name != _SHIM),
-        *(cext / name for name in _KERNEL),
-    ]
+    """The target's file, and those that the build links into the library."""
+    library = cext / "lib"
+    listed = _LISTED.search((library / "meson.build").read_text())
+    if listed is None:
+        raise EnvironmentProblem("lib/meson.build: there is no emu_sources = files(…)")
+    return [TARGET, *(library / name for name in re.findall(r"'([^']+)'", listed[1]))]
 
 
 def build(folder: Path, cext: Path = ROOT / "cext") -> Path:

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The checker: each mistake is found and called by its name, and a right program, however
- * odd its ways are, is never accused.
- */
+/* The checker: each mistake is found and called by its name. */
 #include "lib_program.h"
-#include "wire/rng.h"
 
 static struct program program;
 static struct zcrx_emu_cqe cqes[256];
@@ -341,147 +337,6 @@ static void buffers_never_returned_are_told_oldest_first(const char *level)
 	program_end(&program);
 }
 
-/* ---- a right program ------------------------------------------------------------------- */
-
-#define HELD_MAX 4096U
-
-/* How it names what it returns: all of this the kernel takes. */
-enum style { EXACT, BASE, ANY_BYTE, MIXED, STYLES };
-
-static void return_one(struct zcrx_rng *rng, const struct zcrx_emu_cqe *cqe, enum style style)
-{
-	uint64_t base = cqe->off / PAGE * PAGE;
-
-	/* It is the program's until now, and may be written: it is decrypted in place, say. */
-	if (zcrx_rng_below(rng, 4) == 0)
-		memset(program.area + cqe->off, (int)zcrx_rng_below(rng, 256), (size_t)cqe->res);
-	if (style == MIXED)
-		style = (enum style)zcrx_rng_below(rng, MIXED);
-	if (style == EXACT)
-		put_rqe(&program, cqe->off, (uint32_t)cqe->res, 0);
-	else if (style == BASE)
-		put_rqe(&program, base, zcrx_rng_below(rng, 2) ? (uint32_t)cqe->res : PAGE, 0);
-	else
-		put_rqe(&program, base + zcrx_rng_below(rng, PAGE), zcrx_rng_below(rng, 5000), 0);
-}
-
-/* Not while completions wait for room: what is armed then ends at once. */
-static void arm_ended(uint32_t *ended)
-{
-	for (uint32_t flow = 0; flow < 3 && !program.sq_flags; flow++) {
-		if (*ended & 1U << flow)
-			arm(&program, flow);
-		*ended &= ~(1U << flow);
-	}
-}
-
-static uint32_t close_flow(uint32_t flow)
-{
-	CHECK_EQ(zcrx_emu_close(program.emu, flow), 0);
-	return 1U << flow;
-}
-
-static void check_right_program(const char *level, uint64_t seed, enum style style)
-{
-	static struct zcrx_emu_cqe held[HELD_MAX];
-	static const uint8_t bytes[8 * PAGE];
-	struct zcrx_rng rng = zcrx_rng_for(seed, 1);
-	uint32_t count = 0, ended = 0, ends = 0;
-	struct zcrx_emu_cqe cqe;
-
-	program_init(&program, level, 4 + zcrx_rng_below(&rng, 60), 1U << zcrx_rng_below(&rng, 8));
-	program.cq_entries = 1U << (1 + zcrx_rng_below(&rng, 6));
-	program.options.seed = seed;
-	/* In a queue of two the last completion of a receive leaves no room for data, ever. */
-	if (has_mixed(level) && program.cq_entries > 2 && zcrx_rng_below(&rng, 2))
-		program.options.ring_flags = DEFER_TASKRUN | CQE_MIXED;
-	program.options.flags = zcrx_rng_below(&rng, 3) ? 0 : ZCRX_EMU_LATE_HEAD;
-	program.options.flags |= zcrx_rng_below(&rng, 3) ? 0 : ZCRX_EMU_EAGER;
-	program.options.mtu = zcrx_rng_below(&rng, 2) ? 0 : 1500 + zcrx_rng_below(&rng, 7500);
-	/* Half of the area at most stands. */
-	if (zcrx_rng_below(&rng, 3) == 0)
-		program.options.rx_descriptors = program.buffers / 6;
-	program_create(&program);
-	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
-	find_ring(&program);
-	for (uint32_t flow = 0; flow < 3; flow++)
-		arm(&program, flow);
-	for (uint32_t step = 0; step < CHECK_REPEAT(2000); step++) {
-		struct zcrx_emu_shape shape = {
-			.fragment_max = 1 + zcrx_rng_below(&rng, PAGE),
-			.offset_max = zcrx_rng_below(&rng, 3) ? 0 : 256,
-			.per_buffer = 1 + zcrx_rng_below(&rng, 8),
-			.copy_percent = zcrx_rng_below(&rng, 4) ? 0 : 40,
-			.linear_max = zcrx_rng_below(&rng, 4) ? 0 : 100,
-		};
-
-		/* Many small ones would only fill the sockets. */
-		if (zcrx_rng_below(&rng, 2))
-			CHECK(zcrx_emu_deliver(program.emu, 0, zcrx_rng_below(&rng, 3), bytes,
-					       1 + zcrx_rng_below(&rng, 4 * shape.fragment_max),
-					       &shape) >= 0);
-		if (zcrx_rng_below(&rng, 2))
-			zcrx_emu_step(program.emu);
-		for (uint32_t most = zcrx_rng_below(&rng, 20); most && next_cqe(&program, &cqe);
-		     most--) {
-			if (cqe.res > 0)
-				held[count++] = cqe;
-			else
-				ended |= 1U << (cqe.user_data - 1000);
-			REQUIRE(count < HELD_MAX);
-		}
-		arm_ended(&ended);
-		for (uint32_t most = zcrx_rng_below(&rng, 20); most && count; most--) {
-			uint32_t at = zcrx_rng_below(&rng, count);
-
-			if (program.my_tail - *program.head >= program.entries)
-				break;
-			return_one(&rng, &held[at], style);
-			held[at] = held[--count];
-		}
-		if (zcrx_rng_below(&rng, 10) == 0)
-			judge();
-	}
-	for (uint32_t flow = 0; flow < 3; flow++)
-		CHECK_EQ(zcrx_emu_end(program.emu, flow), 0);
-	for (uint32_t round = 0; ends != 7; round++) {
-		REQUIRE(round < 100000);
-		zcrx_emu_step(program.emu);
-		while (next_cqe(&program, &cqe)) {
-			if (cqe.res > 0)
-				held[count++] = cqe;
-			else if (cqe.res == 0)
-				ends |= 1U << (cqe.user_data - 1000);
-			else if (cqe.res == -ENOMEM && round > 1000)
-				/* Buffers that wait in the page pool help no copy: give up. */
-				ends |= close_flow((uint32_t)cqe.user_data - 1000);
-			else
-				ended |= 1U << (cqe.user_data - 1000);
-		}
-		arm_ended(&ended);
-		while (count && program.my_tail - *program.head < program.entries)
-			return_one(&rng, &held[--count], style);
-		judge();
-	}
-	while (count) {
-		while (count && program.my_tail - *program.head < program.entries)
-			return_one(&rng, &held[--count], style);
-		judge();
-	}
-	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
-	check_found(&program, ZCRX_EMU_BAD_PAD, 0);
-	if (found(&program, ZCRX_EMU_KINDS))
-		fprintf(stderr, "level %s, seed %llu, style %d\n", level, (unsigned long long)seed,
-			(int)style);
-	program_end(&program);
-}
-
-static void right_program_is_never_accused(const char *level)
-{
-	for (uint64_t seed = 0; seed < 40; seed++)
-		check_right_program(level, seed, (enum style)(seed % STYLES));
-}
-
 AT_EACH_LEVEL(malformed_entries)
 AT_EACH_LEVEL(primed_ring)
 AT_EACH_LEVEL(primed_ring_that_is_judged_late)
@@ -497,7 +352,6 @@ AT_EACH_LEVEL(entry_written_after_its_tail)
 AT_EACH_LEVEL(head_never_read)
 AT_EACH_LEVEL(completion_queue_neglected)
 AT_EACH_LEVEL(buffers_never_returned_are_told_oldest_first)
-AT_EACH_LEVEL(right_program_is_never_accused)
 
 CHECK_MAIN(LEVELS(malformed_entries), LEVELS(primed_ring), LEVELS(primed_ring_that_is_judged_late),
 	   LEVELS(buffer_that_was_never_given), LEVELS(fragment_returned_twice),
@@ -505,5 +359,4 @@ CHECK_MAIN(LEVELS(malformed_entries), LEVELS(primed_ring), LEVELS(primed_ring_th
 	   LEVELS(fragment_returned_again_while_others_are_out), LEVELS(overrun_ring),
 	   LEVELS(tail_moved_back), LEVELS(header_written), LEVELS(buffer_written_after_its_return),
 	   LEVELS(entry_written_after_its_tail), LEVELS(head_never_read),
-	   LEVELS(completion_queue_neglected), LEVELS(buffers_never_returned_are_told_oldest_first),
-	   LEVELS(right_program_is_never_accused))
+	   LEVELS(completion_queue_neglected), LEVELS(buffers_never_returned_are_told_oldest_first))
