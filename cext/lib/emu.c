@@ -109,20 +109,6 @@ static int leave(struct zcrx_emu *emu, int result)
 	return result;
 }
 
-void zcrx_emu_destroy(struct zcrx_emu *emu)
-{
-	zcrx_emu_stop(emu);
-	if (enter(emu))
-		return;
-	zcrx_lib_exports_reap(emu->machine);
-	zcrx_lib_receive_free(emu);
-	zcrx_lib_detach_all(emu);
-	leave(emu, 0);
-	zcrx_lib_machine_leave(emu);
-	zcrx_lib_reports_free(&emu->reports);
-	zcrx_lib_handle_end(&instances, &emu->handle);
-}
-
 const char *zcrx_emu_why(const struct zcrx_emu *emu)
 {
 	if (!emu || !zcrx_lib_handle_is_alive(&emu->handle))
@@ -146,6 +132,20 @@ static int leave_kernel(struct zcrx_emu *emu, int result)
 {
 	emu->machine->is_busy = false;
 	return leave(emu, result);
+}
+
+/* Not in a callback: the kernel would go on with what is gone. */
+void zcrx_emu_destroy(struct zcrx_emu *emu)
+{
+	if (zcrx_emu_stop(emu) || enter_kernel(emu))
+		return;
+	zcrx_lib_exports_reap(emu->machine);
+	zcrx_lib_receive_free(emu);
+	zcrx_lib_detach_all(emu);
+	leave_kernel(emu, 0);
+	zcrx_lib_machine_leave(emu);
+	zcrx_lib_reports_free(&emu->reports);
+	zcrx_lib_handle_end(&instances, &emu->handle);
 }
 
 /* ---- registering --------------------------------------------------------------------- */
@@ -250,12 +250,17 @@ int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq)
 
 int zcrx_emu_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 {
+	bool was_busy;
+	int result;
+
 	if (enter(emu))
 		return -EBADF;
-	/* A callback stands for the program, whoever runs it. */
-	if (!emu->is_posting && is_wrong_thread(emu))
-		return leave(emu, refuse_thread(emu));
-	return leave(emu, zcrx_lib_arm(emu, recv));
+	/* In a callback it stands for the program, whoever runs it; and it may cause one. */
+	was_busy = emu->machine->is_busy;
+	emu->machine->is_busy = true;
+	result = !was_busy && is_wrong_thread(emu) ? refuse_thread(emu) : zcrx_lib_arm(emu, recv);
+	emu->machine->is_busy = was_busy;
+	return leave(emu, result);
 }
 
 int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow, const void *data,
@@ -350,33 +355,33 @@ static void *work(void *argument)
 
 int zcrx_emu_start(struct zcrx_emu *emu)
 {
+	int result = enter_kernel(emu);
 	int error;
 
-	if (enter(emu))
-		return -EBADF;
+	if (result)
+		return result;
 	if (emu->has_thread)
-		return leave(emu, zcrx_lib_refuse(emu, -EALREADY, "it has been started"));
+		return leave_kernel(emu, zcrx_lib_refuse(emu, -EALREADY, "it has been started"));
 	shm_store_relaxed_u32(&emu->is_stopped, 0, POINT_RUN_STATE);
 	error = -pthread_create(&emu->thread, NULL, work, emu);
 	if (error)
-		return leave(emu, zcrx_lib_refuse(emu, error, "no thread can be made"));
+		return leave_kernel(emu, zcrx_lib_refuse(emu, error, "no thread can be made"));
 	emu->has_thread = true;
-	return leave(emu, 0);
+	return leave_kernel(emu, 0);
 }
 
 int zcrx_emu_stop(struct zcrx_emu *emu)
 {
+	int result = enter_kernel(emu);
 	bool had_thread;
 
-	if (enter(emu))
-		return -EBADF;
+	/* In a callback, whose thread may be the one to be waited for. */
+	if (result)
+		return result;
 	had_thread = emu->has_thread;
-	if (had_thread && pthread_equal(emu->thread, pthread_self()))
-		return leave(emu, zcrx_lib_refuse(emu, -EBUSY,
-						  "called by a callback: the kernel is at work"));
 	emu->has_thread = false;
 	shm_store_relaxed_u32(&emu->is_stopped, 1, POINT_RUN_STATE);
-	leave(emu, 0);
+	leave_kernel(emu, 0);
 	if (had_thread)
 		pthread_join(emu->thread, NULL);
 	return 0;

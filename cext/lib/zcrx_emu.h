@@ -23,7 +23,7 @@
  * the pointer may be another one's). The refill ring and the completion queue are shared memory,
  * as with the kernel: load and store their heads and tails by acquire and release. Callbacks run
  * inside of the call that caused them: they may arm receives, end flows and ask for counts and
- * reports. What else they call answers -EBUSY; they must not destroy the instance.
+ * reports. What else they call answers -EBUSY, and the instance is not destroyed by them.
  */
 #ifndef ZCRX_EMU_H
 #define ZCRX_EMU_H

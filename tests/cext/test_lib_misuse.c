@@ -156,6 +156,70 @@ static void callback_is_the_issuer(void)
 	program_end(&program);
 }
 
+static uint32_t called;
+
+static void call_all(void)
+{
+	struct zcrx_ctrl ctrl = {.op = 0};
+
+	__atomic_add_fetch(&called, 1, __ATOMIC_RELAXED);
+	zcrx_emu_destroy(program.emu);
+	CHECK_EQ(zcrx_emu_stop(program.emu), -EBUSY);
+	CHECK_EQ(zcrx_emu_start(program.emu), -EBUSY);
+	CHECK_EQ(zcrx_emu_step(program.emu), -EBUSY);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), -EBUSY);
+	CHECK_EQ(zcrx_emu_close(program.emu, 1), -EBUSY);
+	CHECK_EQ(zcrx_emu_finish(program.emu), -EBUSY);
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, &ctrl, 1, NULL), -EBUSY);
+	CHECK_EQ(zcrx_emu_register(program.emu, 36, &ctrl, 0), -EBUSY);
+	CHECK(strstr(zcrx_emu_why(program.emu), "callback") != NULL);
+}
+
+static int call_all_of_a_completion(void *context, const struct zcrx_emu_cqe *cqe)
+{
+	(void)context;
+	(void)cqe;
+	call_all();
+	return 0;
+}
+
+static void call_all_of_a_report(void *context, const struct zcrx_emu_report *report)
+{
+	(void)context;
+	(void)report;
+	call_all();
+}
+
+/* Whichever call causes it, a thread of ours or not. */
+static void callback_destroys_and_stops_nothing(void)
+{
+	struct zcrx_emu_recv recv = {.flow = 1}, unknown = {.zcrx_id = 9};
+	struct patience patience = {0};
+
+	called = 0;
+	program_init(&program, "7.3", 8, 16);
+	program.options.on_cqe = call_all_of_a_completion;
+	program.options.on_report = call_all_of_a_report;
+	program_create(&program);
+	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
+	CHECK_EQ(zcrx_emu_arm(program.emu, &unknown), 0);
+	CHECK_EQ(called, 1);
+	CHECK_EQ(zcrx_emu_arm(program.emu, &recv), 0);
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, &recv, 8, NULL), 8);
+	CHECK_EQ(zcrx_emu_step(program.emu), 1);
+	CHECK_EQ(called, 2);
+	/* One report: what was given is not returned. */
+	CHECK_EQ(zcrx_emu_finish(program.emu), 1);
+	CHECK_EQ(called, 3);
+	CHECK_EQ(zcrx_emu_start(program.emu), 0);
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, &recv, 8, NULL), 8);
+	while (__atomic_load_n(&called, __ATOMIC_RELAXED) < 4 && wait_more(&patience))
+		;
+	CHECK_EQ(zcrx_emu_stop(program.emu), 0);
+	program_end(&program);
+}
+
 CHECK_MAIN(CASE(destroyed_instance_answers_ebadf),
 	   CASE(memory_of_destroyed_instances_is_used_again), CASE(destroyed_machine_answers_ebadf),
-	   CASE(other_thread_than_the_issuer_is_refused), CASE(callback_is_the_issuer))
+	   CASE(other_thread_than_the_issuer_is_refused), CASE(callback_is_the_issuer),
+	   CASE(callback_destroys_and_stops_nothing))
