@@ -28,7 +28,7 @@ static uintptr_t page_size;
 static struct range *range_of(uintptr_t address)
 {
 	for (size_t i = 0; i < ZCRX_SIGBUS_RANGES; i++) {
-		/* Pairs with the release in watch(): the start is there. */
+		/* Pairs with the release in zcrx_sigbus_watch(): the start is there. */
 		uint64_t end = shm_load_acquire_u64(&ranges[i].end, POINT_COUNTER);
 
 		if (end && address < end &&
