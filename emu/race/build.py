@@ -67,6 +67,7 @@ _BYSTANDERS = frozenset(
 #: What drives them. Not instrumented: it would call itself.
 _ENGINE = (
     "sim/access.c",
+    "sim/answer.c",
     "sim/engine.c",
     "sim/execution.c",
     "sim/explore.c",
@@ -75,10 +76,12 @@ _ENGINE = (
     "sim/history.c",
     "sim/main.c",
     "sim/races.c",
+    "sim/search.c",
     "sim/state.c",
     "sim/step.c",
     "sim/system.c",
     "sim/tsan.c",
+    "sim/watchdog.c",
     "sim/written.c",
     "ondemand/kept.c",
 )
