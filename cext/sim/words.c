@@ -76,11 +76,20 @@ static bool find_niov(const struct zcrx_area *area, const unsigned char *at,
 
 	if (niov >= area->num_niovs)
 		return false;
-	*word = (struct words_word){WORD_NIOV_POOL, {(uint32_t)niov}, 1};
-	if (into % sizeof(struct zcrx_niov) == offsetof(struct zcrx_niov, user_refs))
+	*word = (struct words_word){.numbers = {(uint32_t)niov}, .count = 1};
+	switch (into % sizeof(struct zcrx_niov)) {
+	case offsetof(struct zcrx_niov, user_refs):
 		word->name = WORD_NIOV_USER_REFS;
-	else if (into % sizeof(struct zcrx_niov) == offsetof(struct zcrx_niov, pp_refs))
+		break;
+	case offsetof(struct zcrx_niov, pp_refs):
 		word->name = WORD_NIOV_PP_REFS;
+		break;
+	case offsetof(struct zcrx_niov, pool):
+		word->name = WORD_NIOV_POOL;
+		break;
+	default:
+		word->name = WORD_NIOV_DELIVERED;
+	}
 	return true;
 }
 

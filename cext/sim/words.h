@@ -16,6 +16,7 @@
 	X(NIOV_USER_REFS, 1)   \
 	X(NIOV_PP_REFS, 1)     \
 	X(NIOV_POOL, 1)        \
+	X(NIOV_DELIVERED, 1)   \
 	X(FREE_COUNT, 0)       \
 	X(FREELIST_LOCK, 0)    \
 	X(RQ_LOCK, 0)          \

@@ -81,6 +81,7 @@ WORDS: dict[str, str] = {
     "NIOV_USER_REFS": "user refs of niov {niov}",
     "NIOV_PP_REFS": "pp refs of niov {niov}",
     "NIOV_POOL": "pool of niov {niov}",
+    "NIOV_DELIVERED": "delivered of niov {niov}",
     "FREE_COUNT": "free count",
     "FREELIST_LOCK": "freelist lock",
     "RQ_LOCK": "rq lock",

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from emu.compile.ondemand import core_sources
+from emu.race.runner import Memory, Runner, Search
+from emu.race.scenario import Scenario
 from emu.race.sentences import (
     ENTRIES,
     FINDINGS,
@@ -51,6 +53,15 @@ def test_each_word_of_shared_memory_has_a_name_with_its_numbers() -> None:
     rows = {name: int(count) for name, count in _rows("words.h", "WORDS")}
     assert {name: len(numbers_of(text)) for name, text in WORDS.items()} == rows
     assert [[name] for name in ENTRIES] == _rows("words.h", "WORDS_ENTRIES")
+
+
+def test_each_word_of_a_buffer_has_a_name_of_its_own(racy: Runner) -> None:
+    scenario = Scenario("one", "", {"nic": "send 1", "provider": "refill"}, setup="grant 1",
+                        end="expect-home")  # fmt: skip
+    found = racy.search(scenario, Search(memory=Memory.SC)).found
+    assert found is not None
+    words = {step.word for step in found.steps if step.word.endswith(" of niov 0")}
+    assert words == {"user refs of niov 0", "delivered of niov 0"}
 
 
 def test_each_refusal_has_a_reason() -> None:
