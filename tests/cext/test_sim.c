@@ -559,9 +559,27 @@ static void a_schedule_replays_to_the_same_trace(void)
 	}
 }
 
+static void the_same_mistake_may_have_other_numbers(void)
+{
+	struct sim_finding one = {.found = SIM_FOUND_VERDICTS, .numbers = {6, 1, 0}};
+	struct sim_finding other = one;
+
+	other.numbers[1] = 2;
+	CHECK(sim_is_same(&one, &other));
+	other.numbers[0] = 0;
+	CHECK(!sim_is_same(&one, &other));
+	one = other = (struct sim_finding){.found = SIM_FOUND_ASSERTION, .numbers = {7}};
+	one.quote.text = "one";
+	other.quote.text = "other";
+	CHECK(!sim_is_same(&one, &other));
+	CHECK(sim_is_same(&one, &one));
+	CHECK_EQ(sim_kind_of(one.found), SIM_ASSERT);
+}
+
 CHECK_MAIN(CASE(each_model_allows_what_the_textbook_says),
 	   CASE(same_outcomes_with_and_without_reduction),
 	   CASE(plain_accesses_race_unless_they_are_ordered),
 	   CASE(reuse_of_ordered_words_must_be_told),
 	   CASE(whoever_spins_goes_on_when_there_is_news), CASE(a_lost_wakeup_is_found),
-	   CASE(a_schedule_replays_to_the_same_trace))
+	   CASE(a_schedule_replays_to_the_same_trace),
+	   CASE(the_same_mistake_may_have_other_numbers))
