@@ -2,9 +2,9 @@
 
 ``python -m tools.mutation`` takes a random sample (``--count``, ``--seed``) of the mutations that
 cosmic-ray can make of the two packages (``pip install -e '.[mutation]'``), makes one at a time in a
-copy of the checkout, and runs the short tests that belong to its module: the files of its name
-first, then the folder of its room. One that no test objects to has survived; whether that is a gap
-or a mutation that means the same is for a person to say.
+copy of the checkout, and runs the short tests that belong to its module: the files with its name
+in theirs first, then the folder of its room. One that no test objects to has survived; whether
+that is a gap or a mutation that means the same is for a person to say.
 
 What a mutated program ends or removes is not foreseen: tests run with processes, shared memory and
 temporary files of their own (``unshare``), where they reach nobody else's.
@@ -65,19 +65,19 @@ def tests_of(module: str) -> list[tuple[str, ...]]:
     path = Path(module)
     room = str(path.parent)
     folders = TESTS.get(room, (f"tests/{path.parent.name}",))
-    named = sorted((ROOT / folders[0]).glob(f"test_{path.stem}*.py"))
+    named = sorted((ROOT / "tests").rglob(f"test_*{path.stem}*.py"))
     first = tuple(str(name.relative_to(ROOT)) for name in named)
     return [first, folders] if first else [folders]
 
 
-def sample(count: int, seed: int) -> Iterator[tuple[str, str, int]]:
+def sample(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, int]]:
     """Mutations by chance: module, operator, and which of its occurrences there.
 
     A module is the likelier the longer it is; there each operator is as likely as another one.
     """
     chance = random.Random(seed)
     paths = [
-        path for package in ("emu", "faults") for path in sorted((ROOT / package).rglob("*.py"))
+        path for package in ("emu", "faults") for path in sorted((folder / package).rglob("*.py"))
     ]
     lengths = [path.stat().st_size for path in paths]
     while count:
@@ -90,7 +90,7 @@ def sample(count: int, seed: int) -> Iterator[tuple[str, str, int]]:
         names = [name for name in OPERATORS if fits[name]]
         if names:
             name = chance.choice(names)
-            yield str(path.relative_to(ROOT)), name, chance.randrange(fits[name])
+            yield str(path.relative_to(folder)), name, chance.randrange(fits[name])
             count -= 1
 
 
@@ -109,7 +109,7 @@ def main(
         copy_checkout(copy)
         # With the core that is built already.
         environment = environment_in(copy) | {"ZCRX_EMU_CORE": core.core_path()}
-        for module, operator, at in sample(count, seed):
+        for module, operator, at in sample(copy, count, seed):
             text = (copy / module).read_text()
             changed = mutate_code(text, get_operator(f"core/{operator}")(), at)
             (copy / module).write_text(changed)

@@ -12,6 +12,7 @@ Exit code 1 if a bug passes all parts, or if the core without any fails one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -82,12 +84,15 @@ class Copy:
         if ended.returncode:
             raise EnvironmentProblem(f"{command[0]}: {ended.stdout.strip().splitlines()[-1]}")
 
-    def put_in(self, bug: Bug) -> None:
+    @contextlib.contextmanager
+    def with_bug(self, bug: Bug) -> Iterator[None]:
+        """Have the bug in the core."""
+        files = [self.folder / "cext" / name for name in bug.files]
+        sound = [file.read_text() for file in files]
         bug.apply(self.folder / "cext")
-
-    def take_out(self, bug: Bug) -> None:
-        for name in bug.files:  # copied, not moved back: the build goes by their times
-            shutil.copyfile(ROOT / "cext" / name, self.folder / "cext" / name)
+        yield
+        for file, text in zip(files, sound, strict=True):
+            file.write_text(text)
 
     def failed_in_c(self, names: tuple[str, ...]) -> str:
         """Run C tests (all if none is named); the first that fails, empty if none does."""
@@ -192,9 +197,8 @@ def main(
         parts: Counter[str] = Counter()
         missed = []
         for one in bugs:
-            copy.put_in(one)
-            failed = caught_by(copy, jobs, one.scenario)
-            copy.take_out(one)
+            with copy.with_bug(one):
+                failed = caught_by(copy, jobs, one.scenario)
             console.print(f"{one.name}: {failed or 'MISSED'}", markup=False, soft_wrap=True)
             parts[failed.partition("::")[0] or "MISSED"] += 1
             missed += [] if failed else [one.name]

@@ -35,6 +35,7 @@ from emu.core import (
     rss_hash,
     run_size,
 )
+from emu.core.faults import _verdict
 from emu.errors import ConfigError
 from emu.spec.state import Judgement, Verdict
 from emu.spec.stepping import StepProvider
@@ -497,6 +498,10 @@ def test_fresh_queue_has_nothing_to_reconcile() -> None:
     assert reconciler.wrong == [0, 0]
     assert (reconciler.checked, reconciler.mismatch_count) == (0, 0)
     assert (reconciler.after_scrub, reconciler.lost, reconciler.mismatches) == (0, 0, [])
+
+
+def test_number_in_the_log_that_is_no_verdict_is_none() -> None:
+    assert [_verdict(number) for number in range(8)] == [*Verdict, None]
 
 
 def test_each_verdict_is_a_counter_of_the_provider() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from emu.config import RunConfig
+from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.runtime import keeper, session
 from emu.spec.state import Verdict
@@ -338,6 +339,17 @@ def test_control_process_never_opens_the_library(
 def _unused(source: str) -> str:
     """What a variant does not use is no mistake in it."""
     return '#pragma GCC diagnostic ignored "-Wunused-function"\n' + source
+
+
+# ---- what they are called ---------------------------------------------------------------------
+
+
+def test_library_is_called_by_its_name_or_else_by_its_file(
+    build_provider: Build, plain_provider: str
+) -> None:
+    nameless = build_provider("nameless", PLAIN + table())
+    assert ProviderLibrary(plain_provider).name == "plain"
+    assert ProviderLibrary(nameless).name == "nameless.so"
 
 
 # ---- libraries that are refused -------------------------------------------------------------
