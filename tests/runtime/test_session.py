@@ -129,8 +129,25 @@ def test_every_seventh_packet_is_copied(run_sound: RunIt) -> None:
     assert 0 < report.verdicts["other_pool"] <= copied
 
 
-@pytest.mark.parametrize("copy_every", [1, 2, 7])
-@pytest.mark.parametrize("area_buffers", [17, 64, 512, 1024])
+@pytest.mark.parametrize(
+    ("copy_every", "area_buffers"),
+    [
+        *[(1, 17), (2, 64), (7, 512), (1, 1024)],
+        *(
+            pytest.param(*pair, marks=pytest.mark.long)
+            for pair in [
+                (2, 17),
+                (7, 17),
+                (1, 64),
+                (7, 64),
+                (1, 512),
+                (2, 512),
+                (2, 1024),
+                (7, 1024),
+            ]
+        ),
+    ],
+)
 def test_copies_starve_no_queue(run_sound: RunIt, copy_every: int, area_buffers: int) -> None:
     """What finds no free buffer is placed; else all of them would wait in the refill ring."""
     report = run_sound(
