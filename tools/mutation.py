@@ -13,8 +13,10 @@ temporary files of their own (``unshare``), where they reach nobody else's.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import random
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -97,6 +99,7 @@ def sample(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, int]
 def main(
     count: Annotated[int, typer.Option(min=1, help="So many mutations.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Which ones.")] = 1,
+    after: Annotated[int, typer.Option(min=0, help="Leave out the first ones.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Tests at once.")] = 2,
 ) -> None:
     """Say of a sample of mutations which test kills each, and which survive."""
@@ -107,9 +110,10 @@ def main(
     with tempfile.TemporaryDirectory(prefix="mutation-") as name:
         copy = Path(name)
         copy_checkout(copy)
-        # With the core that is built already.
-        environment = environment_in(copy) | {"ZCRX_EMU_CORE": core.core_path()}
-        for module, operator, at in sample(copy, count, seed):
+        # With the core that is built already, as it is now.
+        built = str(shutil.copy(core.core_path(), copy))
+        environment = environment_in(copy) | {"ZCRX_EMU_CORE": built}
+        for module, operator, at in itertools.islice(sample(copy, count, seed), after, None):
             text = (copy / module).read_text()
             changed = mutate_code(text, get_operator(f"core/{operator}")(), at)
             (copy / module).write_text(changed)
@@ -124,7 +128,8 @@ def main(
                 markup=False, soft_wrap=True,
             )  # fmt: skip
             survivors += not failed
-    console.print(f"{count} mutations: {count - survivors} killed, {survivors} survived")
+    asked = max(0, count - after)
+    console.print(f"{asked} mutations: {asked - survivors} killed, {survivors} survived")
 
 
 if __name__ == "__main__":
