@@ -6,6 +6,8 @@
 #include "lib_program.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct zcrx_emu_machine *machine;
@@ -152,6 +154,34 @@ static void queue_is_free_once_the_last_descriptor_is_closed(const char *level)
 	CHECK_EQ(close(fd), 0);
 	CHECK_EQ(zcrx_emu_register_ifq(one.emu, &one.reg), -EEXIST);
 	CHECK_EQ(close(copy), 0);
+	CHECK_EQ(zcrx_emu_register_ifq(one.emu, &one.reg), 0);
+	program_end(&one);
+	CHECK_EQ(zcrx_emu_machine_destroy(machine), 0);
+}
+
+/* Wherever the descriptor is, and however its holder ends. */
+static void killed_holder_of_a_descriptor_gives_the_queue_up(const char *level)
+{
+	pid_t child;
+	int fd;
+
+	if (!has_export(level))
+		return;
+	start_one(level, 2);
+	fd = export_one();
+	child = fork();
+	REQUIRE(child >= 0);
+	if (child == 0) {
+		for (;;)
+			pause();
+	}
+	CHECK_EQ(close(fd), 0);
+	zcrx_emu_destroy(one.emu);
+	program_create(&one);
+	one.reg.zcrx_id = 0;
+	CHECK_EQ(zcrx_emu_register_ifq(one.emu, &one.reg), -EEXIST);
+	CHECK_EQ(kill(child, SIGKILL), 0);
+	CHECK_EQ(waitpid(child, NULL, 0), child);
 	CHECK_EQ(zcrx_emu_register_ifq(one.emu, &one.reg), 0);
 	program_end(&one);
 	CHECK_EQ(zcrx_emu_machine_destroy(machine), 0);
@@ -393,6 +423,7 @@ static void machine_is_of_one_level_and_outlives_its_rings(const char *level)
 AT_EACH_LEVEL(two_rings_receive_from_one_queue)
 AT_EACH_LEVEL(references_stay_until_the_last_user_is_gone)
 AT_EACH_LEVEL(queue_is_free_once_the_last_descriptor_is_closed)
+AT_EACH_LEVEL(killed_holder_of_a_descriptor_gives_the_queue_up)
 AT_EACH_LEVEL(exports_and_imports_are_refused_with_the_kernels_codes)
 AT_EACH_LEVEL(struct_that_cannot_be_written_leaves_no_descriptor)
 AT_EACH_LEVEL(descriptor_left_open_is_reported_once_all_are_done)
@@ -405,6 +436,7 @@ AT_EACH_LEVEL(machine_is_of_one_level_and_outlives_its_rings)
 CHECK_MAIN(LEVELS(two_rings_receive_from_one_queue),
 	   LEVELS(references_stay_until_the_last_user_is_gone),
 	   LEVELS(queue_is_free_once_the_last_descriptor_is_closed),
+	   LEVELS(killed_holder_of_a_descriptor_gives_the_queue_up),
 	   LEVELS(exports_and_imports_are_refused_with_the_kernels_codes),
 	   LEVELS(struct_that_cannot_be_written_leaves_no_descriptor),
 	   LEVELS(descriptor_left_open_is_reported_once_all_are_done),
