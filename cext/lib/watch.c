@@ -106,7 +106,7 @@ void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 		queue->ledger.accounts[niov].is_poisoned = true;
 }
 
-void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
+static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint32_t niov)
 {
 	struct zcrx_lib_account *account = &queue->ledger.accounts[niov];
 	struct zcrx_emu_report report;
@@ -114,7 +114,7 @@ void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
 	uint32_t at;
 
 	account->is_poisoned = false;
-	at = zcrx_lib_window_find_other(&queue->bytes, offset_of(queue, niov), queue->poison,
+	at = zcrx_lib_window_find_other(bytes, offset_of(queue, niov), queue->poison,
 					size_of(queue), &found);
 	if (at == size_of(queue))
 		return;
@@ -133,8 +133,19 @@ void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
 		at, niov, found, account->last.returned_by);
 }
 
+void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	compare(queue, &queue->bytes, niov);
+}
+
+/* A program that is done may have unmapped its area: it is looked at from afar. */
 void zcrx_lib_watch_close(struct zcrx_lib_ifq *queue)
 {
-	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++)
-		zcrx_lib_watch_leaving(queue, niov);
+	struct zcrx_lib_window far = queue->bytes;
+
+	far.here = NULL;
+	for (uint32_t niov = 0; niov < queue->area.num_niovs && queue->ledger.accounts; niov++) {
+		if (queue->ledger.accounts[niov].is_poisoned)
+			compare(queue, &far, niov);
+	}
 }

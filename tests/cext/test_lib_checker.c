@@ -220,6 +220,15 @@ static void buffer_written_after_its_return(const char *level)
 	check_found(&program, ZCRX_EMU_WRITTEN, 1);
 	program_end(&program);
 
+	/* An area that is gone was not written. */
+	start(level);
+	get_one();
+	give_back(&program, &cqes[0]);
+	judge();
+	CHECK_EQ(mprotect(program.area, 8 * PAGE, PROT_NONE), 0);
+	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
+	program_end(&program);
+
 	/* Without poison nobody can tell. */
 	program_init(&program, level, 8, 16);
 	program.options.flags = ZCRX_EMU_NO_POISON;
