@@ -127,6 +127,12 @@ static bool skip_to_start(struct zcrx_lib_cq *cq)
 	return has_entries(cq, 1) && put(cq, skipped, false);
 }
 
+/* How many the completion takes. */
+static uint32_t entries_of(const struct zcrx_lib_cq *cq, const struct zcrx_emu_cqe *cqe)
+{
+	return cqe->flags & CQE_F_32 ? cq->large : 1;
+}
+
 static bool has_room(struct zcrx_emu *emu, uint32_t wanted)
 {
 	struct zcrx_lib_cq *cq = &emu->cq;
@@ -189,7 +195,7 @@ uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 
 	if (count == 0)
 		return 0;
-	while (done < count && has_room(emu, 1)) {
+	while (done < count && has_room(emu, entries_of(&emu->cq, &emu->waiting[done]))) {
 		/* A callback may add others, for the next step: the array may move. */
 		struct zcrx_emu_cqe cqe = emu->waiting[done];
 
@@ -203,12 +209,11 @@ uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 	return done;
 }
 
-void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res)
+void zcrx_lib_cq_post_or_keep(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 {
-	struct zcrx_emu_cqe cqe = {.user_data = user_data, .res = res};
-
 	/* What a callback causes comes after it, not within it. */
-	if (!emu->is_posting && emu->waiting_count == 0 && has_room(emu, 1) && post(emu, &cqe))
+	if (!emu->is_posting && emu->waiting_count == 0 &&
+	    has_room(emu, entries_of(&emu->cq, cqe)) && post(emu, cqe))
 		return;
 	if (emu->waiting_count == emu->waiting_capacity) {
 		uint32_t capacity = emu->waiting_capacity ? 2 * emu->waiting_capacity : 8;
@@ -220,6 +225,13 @@ void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res
 		emu->waiting = waiting;
 		emu->waiting_capacity = capacity;
 	}
-	emu->waiting[emu->waiting_count++] = cqe;
+	emu->waiting[emu->waiting_count++] = *cqe;
 	tell_waiting(emu);
+}
+
+void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res)
+{
+	const struct zcrx_emu_cqe cqe = {.user_data = user_data, .res = res};
+
+	zcrx_lib_cq_post_or_keep(emu, &cqe);
 }

@@ -18,6 +18,8 @@ int zcrx_lib_cq_set_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq);
 bool zcrx_lib_cq_has_room(struct zcrx_emu *emu);
 /* One of data; there is room. False: the callback had none. */
 bool zcrx_lib_cq_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe);
+/* Any other: it waits where there is no room. */
+void zcrx_lib_cq_post_or_keep(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe);
 /* The last one of a receive. */
 void zcrx_lib_cq_post_last(struct zcrx_emu *emu, uint64_t user_data, int32_t res);
 /* Those that wait get the room that there is now; how many. */

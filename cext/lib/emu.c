@@ -16,6 +16,7 @@
 #include "queue.h"
 #include "receive.h"
 #include "registration.h"
+#include "socket.h"
 #include "sharing.h"
 #include "watch.h"
 
@@ -246,6 +247,13 @@ int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq)
 	return result ? result : leave_kernel(emu, zcrx_lib_cq_set_at(emu, cq));
 }
 
+int zcrx_emu_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
+{
+	enter(emu);
+	zcrx_lib_cq_post_or_keep(emu, cqe);
+	return leave(emu, 0);
+}
+
 /* ---- receiving ----------------------------------------------------------------------- */
 
 int zcrx_emu_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
@@ -284,6 +292,30 @@ int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow, 
 int zcrx_emu_end(struct zcrx_emu *emu, uint32_t flow)
 {
 	return enter(emu) ? -EBADF : leave(emu, zcrx_lib_end(emu, flow));
+}
+
+int zcrx_emu_is_armed(struct zcrx_emu *emu, uint32_t flow)
+{
+	enter(emu);
+	return leave(emu, zcrx_lib_is_armed(emu, flow));
+}
+
+int zcrx_emu_fail(struct zcrx_emu *emu, uint32_t flow, int error)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, zcrx_lib_fail(emu, flow, error));
+}
+
+int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow)
+{
+	int64_t result = enter_kernel(emu);
+
+	if (result)
+		return result;
+	result = zcrx_lib_flow_withdraw(emu, flow);
+	leave_kernel(emu, 0);
+	return result;
 }
 
 int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow)
@@ -389,21 +421,28 @@ int zcrx_emu_stop(struct zcrx_emu *emu)
 
 /* ---- the end --------------------------------------------------------------------------- */
 
-static int finish(struct zcrx_emu *emu)
+static void finish_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, bool is_late)
+{
+	if (is_late && !zcrx_lib_queue_is_intact(queue))
+		return;
+	drain(queue);
+	/* What another ring was given is returned by that one, or by this one yet. */
+	if (zcrx_lib_is_in_use_elsewhere(emu, queue))
+		return;
+	zcrx_lib_ledger_close(&queue->ledger);
+	if (!is_late)
+		zcrx_lib_watch_close(queue);
+}
+
+static int finish(struct zcrx_emu *emu, bool is_late)
 {
 	uint64_t count;
 
 	emu->is_finished = true;
 	if (!zcrx_lib_checks(emu))
 		return 0;
-	for (uint32_t id = 0; id < emu->ifq_count; id++) {
-		drain(emu->ifqs[id]);
-		/* What another ring was given is returned by that one, or by this one yet. */
-		if (zcrx_lib_is_in_use_elsewhere(emu, emu->ifqs[id]))
-			continue;
-		zcrx_lib_ledger_close(&emu->ifqs[id]->ledger);
-		zcrx_lib_watch_close(emu->ifqs[id]);
-	}
+	for (uint32_t id = 0; id < emu->ifq_count; id++)
+		finish_queue(emu, emu->ifqs[id], is_late);
 	zcrx_lib_exports_report(emu);
 	zcrx_lib_receive_close(emu);
 	count = zcrx_lib_report_count(&emu->reports, ZCRX_EMU_KINDS);
@@ -414,7 +453,14 @@ int zcrx_emu_finish(struct zcrx_emu *emu)
 {
 	int result = enter_kernel(emu);
 
-	return result ? result : leave_kernel(emu, finish(emu));
+	return result ? result : leave_kernel(emu, finish(emu, false));
+}
+
+int zcrx_emu_finish_late(struct zcrx_emu *emu)
+{
+	int result = enter_kernel(emu);
+
+	return result ? result : leave_kernel(emu, finish(emu, true));
 }
 
 uint64_t zcrx_emu_count(struct zcrx_emu *emu, uint32_t kind)

@@ -156,6 +156,18 @@ void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue)
 	queue->seen = tail;
 }
 
+bool zcrx_lib_queue_is_intact(const struct zcrx_lib_ifq *queue)
+{
+	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
+	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
+	uint8_t *header = (uint8_t *)words;
+
+	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
+		return false;
+	memcpy(header + tail_at, queue->header + tail_at, sizeof(uint32_t));
+	return memcmp(header, queue->header, rqes_at) == 0;
+}
+
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)
 {
 	const struct zcrx_lib_level *level = queue->level;

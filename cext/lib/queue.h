@@ -35,6 +35,8 @@ static inline int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov,
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
+/* Is the header of its ring as it was left, but for the tail? Else it may be no ring any more. */
+bool zcrx_lib_queue_is_intact(const struct zcrx_lib_ifq *queue);
 /* Its last user is gone, the NIC has stopped: all references are taken back. Of one half made, too. */
 void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue);
 

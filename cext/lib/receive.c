@@ -184,6 +184,16 @@ static bool receive_some(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 	return false;
 }
 
+static void drop_receive(struct zcrx_emu *emu, struct zcrx_lib_receive **link)
+{
+	struct zcrx_lib_receive *receive = *link;
+
+	*link = receive->next;
+	if (emu->receives_end == &receive->next)
+		emu->receives_end = link;
+	free(receive);
+}
+
 uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu)
 {
 	struct zcrx_lib_receive **link = &emu->receives;
@@ -201,10 +211,7 @@ uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu)
 			link = &receive->next;
 			continue;
 		}
-		*link = receive->next;
-		if (emu->receives_end == &receive->next)
-			emu->receives_end = link;
-		free(receive);
+		drop_receive(emu, link);
 	}
 	return count;
 }
@@ -233,7 +240,35 @@ int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 	return 0;
 }
 
-/* ---- the end --------------------------------------------------------------------------------- */
+/* ---- the socket's ------------------------------------------------------------------------ */
+
+bool zcrx_lib_is_armed(const struct zcrx_emu *emu, uint32_t id)
+{
+	const struct zcrx_lib_receive *receive = emu->receives;
+
+	while (receive && !(receive->flow && receive->flow->id == id))
+		receive = receive->next;
+	return receive != NULL;
+}
+
+int zcrx_lib_fail(struct zcrx_emu *emu, uint32_t id, int error)
+{
+	struct zcrx_lib_receive **link = &emu->receives;
+	int count = 0;
+
+	while (*link) {
+		struct zcrx_lib_receive *receive = *link;
+
+		if (!receive->flow || receive->flow->id != id) {
+			link = &receive->next;
+			continue;
+		}
+		zcrx_lib_cq_post_last(emu, receive->recv.user_data, error);
+		drop_receive(emu, link);
+		count++;
+	}
+	return count;
+}
 
 int zcrx_lib_close(struct zcrx_emu *emu, uint32_t id)
 {

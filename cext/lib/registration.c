@@ -211,6 +211,19 @@ static int pin(struct zcrx_emu *emu, const char *what, uint64_t at, uint64_t siz
 	return 0;
 }
 
+/* Memory of ours that the program maps at an offset of its ring; NULL: there is none. */
+static void *share(struct zcrx_emu *emu, uint64_t size, uint64_t *offset)
+{
+	void *made;
+
+	if (emu->options.share)
+		return emu->options.share(emu->options.context, size, offset);
+	*offset = zcrx_lib_region_offset(emu->ifq_count);
+	/* Shared: a program that forks has the same ring in both. */
+	made = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return made == MAP_FAILED ? NULL : made;
+}
+
 static int make_region(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct request *request)
 {
 	struct io_uring_region_desc *region = &request->region;
@@ -226,16 +239,11 @@ static int make_region(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct 
 				zcrx_lib_window_of(&emu->memory, region->user_addr, region->size);
 		return error;
 	}
-	/* Shared: a program that forks has the same ring in both. */
-	queue->made =
-		mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (queue->made == MAP_FAILED) {
-		queue->made = NULL;
+	queue->made = share(emu, region->size, &region->mmap_offset);
+	if (!queue->made)
 		return REFUSE(ENOMEM, "region size: %llu; not that much memory",
 			      (unsigned long long)region->size);
-	}
 	queue->region = zcrx_lib_window_on(queue->made);
-	region->mmap_offset = zcrx_lib_region_offset(emu->ifq_count);
 	return 0;
 }
 

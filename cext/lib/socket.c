@@ -86,6 +86,19 @@ void zcrx_lib_flow_clear(struct zcrx_emu *emu, struct zcrx_lib_flow *flow)
 	}
 }
 
+int64_t zcrx_lib_flow_withdraw(struct zcrx_emu *emu, uint32_t id)
+{
+	struct zcrx_lib_flow *flow = zcrx_lib_flow_of(emu, id, false);
+	int64_t bytes = 0;
+
+	if (!flow)
+		return 0;
+	for (const struct zcrx_lib_waiting *waiting = flow->first; waiting; waiting = waiting->next)
+		bytes += waiting->length;
+	zcrx_lib_flow_clear(emu, flow);
+	return bytes;
+}
+
 void zcrx_lib_flows_free(struct zcrx_emu *emu)
 {
 	for (uint32_t bucket = 0; emu->flows && bucket < FLOW_BUCKETS; bucket++) {

@@ -103,7 +103,7 @@ ZCRX_EMU_API const char *zcrx_emu_kind_name(uint32_t kind);
 
 /*
  * The program's memory, where that is not ours: each address that the kernel would be
- * given goes through these. 0 or -errno. Everything but `map` and `pin` is required.
+ * given goes through these. 0 or -errno. `read` and `write` are required.
  */
 struct zcrx_emu_memory {
 	void *context;
@@ -174,6 +174,12 @@ struct zcrx_emu_options {
 	 * taken when a packet comes. `mtu`: 0: 1500 for what stands, and no packet is cut.
 	 */
 	uint32_t rx_descriptors, mtu;
+	/*
+	 * Memory for a region that is the kernel's, all zero, where the program is another process:
+	 * mapped here by mmap(2), and unmapped when it is not needed; the program maps it at
+	 * `offset` of its ring. NULL: this process's own, see zcrx_emu_mmap().
+	 */
+	void *(*share)(void *context, uint64_t size, uint64_t *offset);
 };
 
 /* The levels that this build plays, from 0 on; NULL behind the last. */
@@ -226,6 +232,8 @@ struct zcrx_emu_cq_at {
 	uint32_t reserved; /* 0 */
 };
 ZCRX_EMU_API int zcrx_emu_set_cq_at(struct zcrx_emu *emu, const struct zcrx_emu_cq_at *cq);
+/* A completion of another request of the ring; one that finds no room waits, as with the kernel. */
+ZCRX_EMU_API int zcrx_emu_post(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe);
 
 /* ---- receiving -------------------------------------------------------------------- */
 
@@ -263,6 +271,15 @@ ZCRX_EMU_API int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, ui
 				      const struct zcrx_emu_shape *shape);
 /* The flow's sender ends it: the receive ends with 0 when all bytes are read. */
 ZCRX_EMU_API int zcrx_emu_end(struct zcrx_emu *emu, uint32_t flow);
+/* Is a receive armed for it? */
+ZCRX_EMU_API int zcrx_emu_is_armed(struct zcrx_emu *emu, uint32_t flow);
+/* Its receives end with `error`: the socket's, or -ECANCELED. How many there were. */
+ZCRX_EMU_API int zcrx_emu_fail(struct zcrx_emu *emu, uint32_t flow, int error);
+/*
+ * What of its bytes no completion was given for goes back to the sender: how many. For those
+ * whose socket is a real one, which keeps what finds no room.
+ */
+ZCRX_EMU_API int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow);
 /* You close the flow's socket: what waits in it is gone, and so are its receives. */
 ZCRX_EMU_API int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow);
 
@@ -283,6 +300,12 @@ ZCRX_EMU_API int zcrx_emu_stop(struct zcrx_emu *emu);
  * is reported. How many reports there are of all. To be called once, before destroying.
  */
 ZCRX_EMU_API int zcrx_emu_finish(struct zcrx_emu *emu);
+/*
+ * The same of a program that has closed its ring already, and may use the memory for something
+ * else: a refill ring is believed as long as its header is as it was, and buffers are not
+ * looked at. Its memory functions should not write any more.
+ */
+ZCRX_EMU_API int zcrx_emu_finish_late(struct zcrx_emu *emu);
 /* Reports so far: of a kind, or of all (ZCRX_EMU_KINDS). */
 ZCRX_EMU_API uint64_t zcrx_emu_count(struct zcrx_emu *emu, uint32_t kind);
 /* All of them, as text or as JSON, like snprintf(): the bytes needed without the last 0. */
