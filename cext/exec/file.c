@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGE 4096U
+#define REGIONS_AT 0x30000000U
+#define FILE_SIZE 0x80000000U /* sparse: what nobody touches is not there */
+
+/* Words of different writers lie on cache lines of their own. */
+enum {
+	SQ_HEAD = 0,
+	SQ_TAIL = 64,
+	CQ_HEAD = 128,
+	CQ_TAIL = 192,
+	SQ_MASK = 256,
+	CQ_MASK = 260,
+	SQ_ENTRIES = 264,
+	CQ_ENTRIES = 268,
+	SQ_DROPPED = 272,
+	SQ_FLAGS = 276,
+	CQ_FLAGS = 280,
+	CQ_OVERFLOW = 284,
+	CQES = 320,
+};
+
+static size_t up(size_t size)
+{
+	return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+static void lay_out(struct file *file, struct io_uring_params *params)
+{
+	uint32_t cqe_size = params->flags & IORING_SETUP_CQE32 ? 32 : 16;
+	uint32_t array = CQES + params->cq_entries * cqe_size;
+
+	params->sq_off = (struct io_sqring_offsets){
+		.head = SQ_HEAD,
+		.tail = SQ_TAIL,
+		.ring_mask = SQ_MASK,
+		.ring_entries = SQ_ENTRIES,
+		.flags = SQ_FLAGS,
+		.dropped = SQ_DROPPED,
+		.array = params->flags & IORING_SETUP_NO_SQARRAY ? 0 : array,
+	};
+	params->cq_off = (struct io_cqring_offsets){
+		.head = CQ_HEAD,
+		.tail = CQ_TAIL,
+		.ring_mask = CQ_MASK,
+		.ring_entries = CQ_ENTRIES,
+		.overflow = CQ_OVERFLOW,
+		.cqes = CQES,
+		.flags = CQ_FLAGS,
+	};
+	file->rings_size = up(array + params->sq_entries * sizeof(uint32_t));
+	file->sqes_size = up(params->sq_entries * sizeof(struct io_uring_sqe));
+	file->next_region = REGIONS_AT;
+}
+
+static void *map(const struct file *file, size_t size, uint64_t offset)
+{
+	void *mapped =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, (off_t)offset);
+
+	return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+/* Opened a second time, since our mappings keep the description open that they were made with. */
+static int open_again(const struct file *file)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static int open_file(struct file *file)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct stat status;
+
+	file->fd = memfd_create("io_uring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (file->fd < 0 || ftruncate(file->fd, FILE_SIZE) || fcntl(file->fd, F_ADD_SEALS, seals) ||
+	    fstat(file->fd, &status))
+		return -errno;
+	file->device = status.st_dev;
+	file->inode = status.st_ino;
+	file->given = open_again(file);
+	return file->given < 0 ? -errno : 0;
+}
+
+static void write_constants(const struct file *file, const struct io_uring_params *params)
+{
+	uint32_t *words = (uint32_t *)(void *)file->rings;
+
+	words[SQ_MASK / sizeof(*words)] = params->sq_entries - 1;
+	words[CQ_MASK / sizeof(*words)] = params->cq_entries - 1;
+	words[SQ_ENTRIES / sizeof(*words)] = params->sq_entries;
+	words[CQ_ENTRIES / sizeof(*words)] = params->cq_entries;
+}
+
+int file_create(struct file *file, struct io_uring_params *params)
+{
+	int error;
+
+	*file = (struct file){.fd = -1, .given = -1};
+	error = open_file(file);
+	if (!error) {
+		lay_out(file, params);
+		file->rings = map(file, file->rings_size, 0);
+		file->sqes = map(file, file->sqes_size, IORING_OFF_SQES);
+		if (!file->rings || !file->sqes)
+			error = -ENOMEM;
+	}
+	if (error)
+		file_close(file);
+	else
+		write_constants(file, params);
+	return error;
+}
+
+void file_give(struct file *file)
+{
+	if (file->given >= 0)
+		close(file->given);
+	file->given = -1;
+}
+
+void file_close(struct file *file)
+{
+	if (file->rings)
+		munmap(file->rings, file->rings_size);
+	if (file->sqes)
+		munmap(file->sqes, file->sqes_size);
+	file_give(file);
+	if (file->fd >= 0)
+		close(file->fd);
+	*file = (struct file){.fd = -1, .given = -1};
+}
+
+void *file_region(struct file *file, uint64_t size, uint64_t *offset)
+{
+	uint64_t whole = up(size);
+	void *region;
+
+	if (size > FILE_SIZE || file->next_region + whole > FILE_SIZE)
+		return NULL;
+	region = map(file, whole, file->next_region);
+	if (!region)
+		return NULL;
+	*offset = file->next_region;
+	file->next_region += whole;
+	return region;
+}

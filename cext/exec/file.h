@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of a ring, as a file: where the program's mmap() of its ring finds what it expects
+ * at each offset, and the same pages are mapped here. Nobody can make it smaller.
+ */
+#ifndef EXEC_FILE_H
+#define EXEC_FILE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "uring.h"
+
+struct file {
+	int fd; /* our own description of it */
+	int given; /* the one that the program gets, -1 once it has it: see lifetime.h */
+	dev_t device; /* these two say which file it is, whatever its number is where it is used */
+	ino_t inode;
+	uint8_t *rings; /* the words and entries of both rings */
+	size_t rings_size;
+	struct io_uring_sqe *sqes;
+	size_t sqes_size;
+	uint64_t next_region; /* offset of what is made next */
+};
+
+/* As `params` says (entries rounded, flags known); its offsets are filled in. 0 or -errno. */
+int file_create(struct file *file, struct io_uring_params *params);
+/* The program has its own: ours is closed. */
+void file_give(struct file *file);
+/* Not mapped here any more, and not open. */
+void file_close(struct file *file);
+/* A region of its own, all zero, and at which offset the program maps it. NULL: no room. */
+void *file_region(struct file *file, uint64_t size, uint64_t *offset);
+
+#endif /* EXEC_FILE_H */

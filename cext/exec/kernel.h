@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What there is once: of everything that the program sees as the kernel's. */
+#ifndef EXEC_KERNEL_H
+#define EXEC_KERNEL_H
+
+#include "lib/zcrx_emu.h"
+#include "lifetime.h"
+#include "notify.h"
+#include "task.h"
+
+struct ring;
+
+struct kernel {
+	int queue; /* see watch.h */
+	int listener; /* where calls arrive */
+	int control; /* to whom started us */
+	const char *level;
+	uint64_t seed;
+	uint32_t emu_flags; /* ZCRX_EMU_… */
+	bool explains; /* why each call is refused */
+	struct tasks tasks;
+	struct lifetimes lifetimes;
+	struct zcrx_emu_machine *machine;
+	struct ring *rings;
+	uint32_t ring_count; /* that were ever made */
+	/*
+	 * The call that is worked on, and whose it is: only while one of a process waits can that
+	 * process get a descriptor. NULL: none.
+	 */
+	const struct call *call;
+	struct task *task;
+};
+
+#endif /* EXEC_KERNEL_H */

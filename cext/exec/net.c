@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "net.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "briefly.h"
+#include "descriptor.h"
+#include "space.h"
+
+#define CQE_F_SOCK_NONEMPTY (1U << 2)
+#define CQE_F_NOTIF (1U << 3)
+#define PIECE 65536U /* that a copy is made of at once */
+
+static int64_t wait_for(struct request *request, uint32_t events)
+{
+	request->events = events;
+	return REQUEST_WAITS;
+}
+
+static int64_t result_of(ssize_t result)
+{
+	return result < 0 ? -errno : result;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static int prepare_accept(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	if (sqe->len || sqe->buf_index || sqe->file_index ||
+	    sqe->ioprio & ~IORING_ACCEPT_MULTISHOT ||
+	    sqe->op_flags & ~(uint32_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
+		return -EINVAL;
+	return 0;
+}
+
+/* Where the program wants to know who it is: `size` is what the address has. */
+static int write_address(const struct request *request, const struct sockaddr_storage *address,
+			 socklen_t size)
+{
+	uint64_t size_at = request->sqe.off;
+	socklen_t room;
+
+	if (request->sqe.addr == 0)
+		return 0;
+	if (space_read(request->space, &room, size_at, sizeof(room)))
+		return -EFAULT;
+	if (room > size)
+		room = size;
+	if (space_write(request->space, request->sqe.addr, address, room) ||
+	    space_write(request->space, size_at, &size, sizeof(size)))
+		return -EFAULT;
+	return 0;
+}
+
+static int64_t accept_one(struct request *request)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+	int flags = (int)request->sqe.op_flags;
+	int fd = briefly_accept(request->watch.fd, (struct sockaddr *)&address, &size,
+				flags & SOCK_NONBLOCK);
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = write_address(request, &address, size);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	return descriptor_give(request->ring->kernel, fd, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+}
+
+static int64_t attempt_accept(struct request *request)
+{
+	int64_t result = accept_one(request);
+
+	while (result >= 0 && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT) {
+		request_post_more(request, (int32_t)result, 0);
+		result = accept_one(request);
+	}
+	return result == -EAGAIN ? wait_for(request, EPOLLIN) : result;
+}
+
+static int prepare_connect(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	return sqe->len || sqe->buf_index || sqe->op_flags || sqe->file_index ? -EINVAL : 0;
+}
+
+static int64_t attempt_connect(struct request *request)
+{
+	struct sockaddr_storage address;
+	socklen_t size = (socklen_t)request->sqe.off;
+	int result, error;
+	socklen_t error_size = sizeof(error);
+
+	if (request->is_begun) {
+		if (getsockopt(request->watch.fd, SOL_SOCKET, SO_ERROR, &error, &error_size))
+			return -errno;
+		return -error;
+	}
+	if (size > sizeof(address))
+		return -EINVAL;
+	if (space_read(request->space, &address, request->sqe.addr, size))
+		return -EFAULT;
+	request->is_begun = true;
+	result = briefly_connect(request->watch.fd, (struct sockaddr *)&address, size);
+	return result == -EINPROGRESS ? wait_for(request, EPOLLOUT) : result;
+}
+
+static int prepare_shutdown(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	return sqe->off || sqe->addr || sqe->op_flags || sqe->buf_index || sqe->file_index ?
+		       -EINVAL :
+		       0;
+}
+
+static int64_t attempt_shutdown(struct request *request)
+{
+	return result_of(shutdown(request->watch.fd, (int)request->sqe.len));
+}
+
+static int prepare_socket(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	return sqe->addr || sqe->op_flags || sqe->buf_index || sqe->file_index ? -EINVAL : 0;
+}
+
+static int64_t attempt_socket(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+	int type = (int)sqe->off;
+	int fd = socket(sqe->fd, type | SOCK_CLOEXEC, (int)sqe->len);
+
+	if (fd < 0)
+		return -errno;
+	return descriptor_give(request->ring->kernel, fd, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------ */
+
+/* Its buffers are its own or none: those of a group are not known here. */
+static int prepare_bytes(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	if (sqe->flags & IOSQE_BUFFER_SELECT || sqe->buf_index || sqe->file_index ||
+	    sqe->ioprio & ~IORING_RECVSEND_POLL_FIRST)
+		return -EINVAL;
+	return 0;
+}
+
+static uint32_t piece_of(const struct request *request)
+{
+	uint64_t left = request->sqe.len - request->count;
+
+	return left < PIECE ? (uint32_t)left : PIECE;
+}
+
+static ssize_t receive_piece(struct request *request)
+{
+	uint8_t bytes[PIECE];
+	uint32_t size = piece_of(request);
+	int flags = (int)request->sqe.op_flags & ~MSG_WAITALL;
+	ssize_t count = recv(request->watch.fd, bytes, size, flags | MSG_DONTWAIT);
+
+	if (count > 0 &&
+	    space_write(request->space, request->sqe.addr + request->count, bytes, (size_t)count)) {
+		errno = EFAULT;
+		return -1;
+	}
+	return count;
+}
+
+static ssize_t send_piece(struct request *request)
+{
+	uint8_t bytes[PIECE];
+	uint32_t size = piece_of(request);
+	int flags = (int)request->sqe.op_flags & ~MSG_WAITALL;
+
+	if (space_read(request->space, bytes, request->sqe.addr + request->count, size)) {
+		errno = EFAULT;
+		return -1;
+	}
+	return send(request->watch.fd, bytes, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/*
+ * Piece by piece, as long as each is moved whole. What was moved is the result, unless all was
+ * asked for: then it waits for the rest.
+ */
+static int64_t move(struct request *request, ssize_t (*one)(struct request *request),
+		    uint32_t events)
+{
+	bool all = (request->sqe.op_flags & MSG_WAITALL) != 0;
+	ssize_t count;
+
+	do {
+		uint32_t wanted = piece_of(request);
+
+		count = one(request);
+		if (count > 0)
+			request->count += (uint64_t)count;
+		if (count >= 0 && count < (ssize_t)wanted && !(all && count > 0))
+			return (int64_t)request->count;
+	} while (count > 0 && request->count < request->sqe.len);
+	if (count >= 0 || (request->count > 0 && !all))
+		return (int64_t)request->count;
+	if (errno == EAGAIN)
+		return wait_for(request, events);
+	return request->count > 0 ? (int64_t)request->count : -errno;
+}
+
+static int64_t attempt_recv(struct request *request)
+{
+	return move(request, receive_piece, EPOLLIN | EPOLLRDHUP);
+}
+
+static int64_t attempt_send(struct request *request)
+{
+	return move(request, send_piece, EPOLLOUT);
+}
+
+/* The bytes were copied, so that the buffer is the program's again at once: two completions. */
+static int64_t attempt_send_zc(struct request *request)
+{
+	int64_t result = attempt_send(request);
+
+	if (result == REQUEST_WAITS)
+		return result;
+	request_post_more(request, (int32_t)result, 0);
+	ring_post(request->ring, request->sqe.user_data, 0, CQE_F_NOTIF);
+	return REQUEST_OVER;
+}
+
+/* ---- readiness -------------------------------------------------------------------------------- */
+
+static int prepare_poll(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	if (sqe->buf_index || sqe->off || sqe->addr || sqe->len & ~IORING_POLL_ADD_MULTI)
+		return -EINVAL;
+	return 0;
+}
+
+static int64_t attempt_poll(struct request *request)
+{
+	uint32_t wanted = request->sqe.op_flags & ~(uint32_t)(EPOLLONESHOT | EPOLLWAKEUP);
+	bool is_multishot = (request->sqe.len & IORING_POLL_ADD_MULTI) != 0;
+	struct pollfd now = {.fd = request->watch.fd, .events = (short)wanted};
+
+	/* One that stays goes by edges: what it was told of once is not told again. */
+	if (request->is_begun && is_multishot) {
+		request_post_more(request, (int32_t)request->seen, 0);
+		request->seen = 0;
+		return wait_for(request, wanted | EPOLLET);
+	}
+	request->is_begun = true;
+	if (poll(&now, 1, 0) > 0 && now.revents) {
+		if (!is_multishot)
+			return now.revents;
+		request_post_more(request, now.revents, 0);
+	}
+	return wait_for(request, is_multishot ? wanted | EPOLLET : wanted);
+}
+
+const struct operation op_accept = {
+	.name = "ACCEPT",
+	.has_fd = true,
+	.gives_fd = true,
+	.prepare = prepare_accept,
+	.attempt = attempt_accept,
+};
+const struct operation op_connect = {
+	.name = "CONNECT",
+	.has_fd = true,
+	.prepare = prepare_connect,
+	.attempt = attempt_connect,
+};
+const struct operation op_recv = {
+	.name = "RECV",
+	.has_fd = true,
+	.prepare = prepare_bytes,
+	.attempt = attempt_recv,
+};
+const struct operation op_send = {
+	.name = "SEND",
+	.has_fd = true,
+	.prepare = prepare_bytes,
+	.attempt = attempt_send,
+};
+const struct operation op_send_zc = {
+	.name = "SEND_ZC",
+	.has_fd = true,
+	.prepare = prepare_bytes,
+	.attempt = attempt_send_zc,
+};
+const struct operation op_shutdown = {
+	.name = "SHUTDOWN",
+	.has_fd = true,
+	.prepare = prepare_shutdown,
+	.attempt = attempt_shutdown,
+};
+const struct operation op_socket = {
+	.name = "SOCKET",
+	.gives_fd = true,
+	.prepare = prepare_socket,
+	.attempt = attempt_socket,
+};
+const struct operation op_poll_add = {
+	.name = "POLL_ADD",
+	.has_fd = true,
+	.prepare = prepare_poll,
+	.attempt = attempt_poll,
+};

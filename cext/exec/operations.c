@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#include "operations.h"
+
+#include "basic.h"
+#include "net.h"
+#include "recv_zc.h"
+
+static const struct operation *const operations[OPERATIONS] = {
+	[IORING_OP_NOP] = &op_nop,
+	[IORING_OP_POLL_ADD] = &op_poll_add,
+	[IORING_OP_TIMEOUT] = &op_timeout,
+	[IORING_OP_TIMEOUT_REMOVE] = &op_timeout_remove,
+	[IORING_OP_ACCEPT] = &op_accept,
+	[IORING_OP_ASYNC_CANCEL] = &op_async_cancel,
+	[IORING_OP_LINK_TIMEOUT] = &op_link_timeout,
+	[IORING_OP_CONNECT] = &op_connect,
+	[IORING_OP_CLOSE] = &op_close,
+	[IORING_OP_SEND] = &op_send,
+	[IORING_OP_RECV] = &op_recv,
+	[IORING_OP_SHUTDOWN] = &op_shutdown,
+	[IORING_OP_MSG_RING] = &op_msg_ring,
+	[IORING_OP_SOCKET] = &op_socket,
+	[IORING_OP_SEND_ZC] = &op_send_zc,
+	[IORING_OP_RECV_ZC] = &op_recv_zc,
+};
+
+const struct operation *operation_of(uint8_t opcode)
+{
+	return opcode < OPERATIONS ? operations[opcode] : NULL;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A socket keeps its bytes until a completion has been given for them: they are looked at
+ * first, delivered, and only what was handed over is taken out of it. So a receive that ends
+ * for lack of room loses nothing, and whoever reads the socket next finds the rest.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "recv_zc.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define PIECE 262144U
+#define PIECES_MAX 8 /* of one turn: then it is others' */
+#define STARVED_NS 1000000U /* until the refill ring is looked at again */
+
+static int prepare(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+	const uint16_t known = IORING_RECVSEND_POLL_FIRST | IORING_RECV_MULTISHOT;
+
+	if (sqe->off || sqe->addr || sqe->addr3 || sqe->op_flags)
+		return -EINVAL;
+	return sqe->ioprio & ~known || !(sqe->ioprio & IORING_RECV_MULTISHOT) ? -EINVAL : 0;
+}
+
+static int check_socket(int fd)
+{
+	int protocol;
+	socklen_t size = sizeof(protocol);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size))
+		return -errno;
+	return protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
+}
+
+static bool is_armed(const struct request *request)
+{
+	return zcrx_emu_is_armed(request->ring->emu, request->flow) > 0;
+}
+
+/*
+ * The flow is called after the descriptor, since that is what a person knows the connection by;
+ * a second receive of the same one has a number that no descriptor has.
+ */
+static uint32_t choose_flow(const struct request *request)
+{
+	uint32_t flow = (uint32_t)request->sqe.fd;
+
+	while (zcrx_emu_is_armed(request->ring->emu, flow) > 0)
+		flow += 1U << 31 | 1;
+	return flow;
+}
+
+static int begin(struct request *request)
+{
+	struct zcrx_emu_recv recv = {
+		.zcrx_id = request->sqe.file_index,
+		.user_data = request->sqe.user_data,
+		.limit = request->sqe.len,
+	};
+	int error = check_socket(request->watch.fd);
+
+	if (error)
+		return error;
+	request->flow = recv.flow = choose_flow(request);
+	request->is_begun = true;
+	return zcrx_emu_arm(request->ring->emu, &recv);
+}
+
+static void step(struct request *request)
+{
+	int count = zcrx_emu_step(request->ring->emu);
+
+	if (count > 0)
+		request->ring->posted += (uint64_t)count;
+}
+
+/* The socket has nothing, or an end of its own. */
+static int64_t conclude(struct request *request, ssize_t size)
+{
+	struct zcrx_emu *emu = request->ring->emu;
+
+	if (size == 0) {
+		zcrx_emu_end(emu, request->flow);
+		step(request);
+		return REQUEST_OVER;
+	}
+	if (errno == EAGAIN) {
+		request->events = EPOLLIN | EPOLLRDHUP;
+		return REQUEST_WAITS;
+	}
+	zcrx_emu_fail(emu, request->flow, -errno);
+	return REQUEST_OVER;
+}
+
+/* There is no buffer. Nothing tells when one is returned: it is looked for now and then. */
+static int64_t starve(struct request *request)
+{
+	request->events = 0;
+	request->deadline = now_ns() + STARVED_NS;
+	return REQUEST_WAITS;
+}
+
+/* `size` bytes stand in the socket. How many of them are the program's now. */
+static int64_t hand_over(struct request *request, const void *bytes, size_t size)
+{
+	struct zcrx_emu *emu = request->ring->emu;
+	uint32_t zcrx_id = request->sqe.file_index;
+	int64_t delivered;
+
+	zcrx_emu_drain(emu, zcrx_id);
+	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size, NULL);
+	step(request);
+	return delivered < 0 ? delivered : delivered - zcrx_emu_withdraw(emu, request->flow);
+}
+
+static int64_t attempt(struct request *request)
+{
+	static uint8_t bytes[PIECE];
+	int fd = request->watch.fd;
+	int error = request->is_begun ? 0 : begin(request);
+
+	if (error)
+		return error;
+	request->deadline = NEVER;
+	for (int piece = 0; piece < PIECES_MAX && is_armed(request); piece++) {
+		ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+		int64_t taken;
+
+		if (size <= 0)
+			return conclude(request, size);
+		taken = hand_over(request, bytes, (size_t)size);
+		if (taken > 0)
+			recv(fd, NULL, (size_t)taken, MSG_TRUNC | MSG_DONTWAIT);
+		else if (taken == 0 && is_armed(request))
+			return starve(request);
+		if (taken < 0)
+			return taken;
+	}
+	if (!is_armed(request))
+		return REQUEST_OVER;
+	request->is_ready = true;
+	return REQUEST_WAITS;
+}
+
+static bool cancel(struct request *request, int error)
+{
+	return request->is_begun && zcrx_emu_fail(request->ring->emu, request->flow, error) > 0;
+}
+
+static void release(struct request *request)
+{
+	if (request->is_begun)
+		zcrx_emu_close(request->ring->emu, request->flow);
+}
+
+const struct operation op_recv_zc = {
+	.name = "RECV_ZC",
+	.has_fd = true,
+	.prepare = prepare,
+	.attempt = attempt,
+	.cancel = cancel,
+	.release = release,
+};

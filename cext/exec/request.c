@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+#include "request.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+static void ready(struct watch *watch, uint32_t events)
+{
+	struct request *request =
+		(struct request *)(void *)((char *)watch - offsetof(struct request, watch));
+
+	request->seen |= events;
+	request->is_ready = true;
+}
+
+struct request *request_new(struct ring *ring, const struct operation *operation,
+			    const struct io_uring_sqe *sqe)
+{
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return NULL;
+	request->ring = ring;
+	request->operation = operation;
+	request->sqe = *sqe;
+	request->space = ring->kernel->task->space;
+	request->watch = (struct watch){.fd = -1, .ready = ready};
+	request->deadline = request->after = NEVER;
+	return request;
+}
+
+/* ---- in flight ---------------------------------------------------------------------------- */
+
+static void enlist(struct request *request)
+{
+	struct ring *ring = request->ring;
+
+	request->next = NULL;
+	*ring->requests_end = request;
+	ring->requests_end = &request->next;
+}
+
+static void delist(struct request *request)
+{
+	struct ring *ring = request->ring;
+	struct request **link = &ring->requests;
+
+	while (*link && *link != request)
+		link = &(*link)->next;
+	if (!*link)
+		return;
+	*link = request->next;
+	if (ring->requests_end == &request->next)
+		ring->requests_end = link;
+}
+
+static void free_request(struct request *request)
+{
+	delist(request);
+	if (request->is_watched)
+		watch_remove(request->ring->kernel->queue, &request->watch);
+	if (request->operation->release)
+		request->operation->release(request);
+	if (request->watch.fd >= 0)
+		close(request->watch.fd);
+	free(request);
+}
+
+/* A regular file is always ready: what waits for it only waits for its turn. */
+static void await(struct request *request)
+{
+	int queue = request->ring->kernel->queue;
+	uint32_t events = request->events | EPOLLONESHOT;
+
+	if (request->events == 0)
+		return;
+	if (request->is_watched)
+		watch_again(queue, &request->watch, events);
+	else if (watch_add(queue, &request->watch, events))
+		request->is_ready = true;
+	else
+		request->is_watched = true;
+}
+
+static void attempt(struct request *request)
+{
+	int64_t result;
+
+	request->is_ready = false;
+	request->turn = request->ring->turn;
+	result = request->operation->attempt(request);
+	if (result == REQUEST_WAITS)
+		await(request);
+	else if (result == REQUEST_OVER)
+		free_request(request);
+	else
+		request_finish(request, (int32_t)result);
+}
+
+static int fetch(struct request *request)
+{
+	int fd;
+
+	if (!request->operation->has_fd)
+		return 0;
+	fd = task_fetch(request->ring->kernel->task, request->sqe.fd);
+	if (fd < 0)
+		return fd;
+	request->watch.fd = fd;
+	return 0;
+}
+
+static bool is_timeout(const struct request *linked)
+{
+	return linked && linked->sqe.opcode == IORING_OP_LINK_TIMEOUT;
+}
+
+void request_start(struct request *request)
+{
+	int error;
+
+	enlist(request);
+	if (is_timeout(request->linked)) {
+		request->linked->guarded = request;
+		enlist(request->linked);
+		/* It notes its deadline: that cannot have passed. */
+		request->linked->operation->attempt(request->linked);
+	}
+	error = fetch(request);
+	if (error)
+		request_finish(request, error);
+	else
+		attempt(request);
+}
+
+void request_post_more(struct request *request, int32_t res, uint32_t flags)
+{
+	ring_post(request->ring, request->sqe.user_data, res, flags | IORING_CQE_F_MORE);
+}
+
+/* ---- its end --------------------------------------------------------------------------------- */
+
+/* What was to start after it does, or never will. */
+static void follow(struct request *linked, bool goes_on)
+{
+	while (linked && !goes_on) {
+		struct request *next = linked->linked;
+
+		ring_post(linked->ring, linked->sqe.user_data, -ECANCELED, 0);
+		free_request(linked);
+		linked = next;
+	}
+	if (linked)
+		request_start(linked);
+}
+
+/* The timeout that guarded it is not needed any more; what is linked behind that. */
+static struct request *end_timeout(struct request *timeout)
+{
+	struct request *behind = timeout->linked;
+
+	ring_post(timeout->ring, timeout->sqe.user_data, -ECANCELED, 0);
+	free_request(timeout);
+	return behind;
+}
+
+static void end(struct request *request, int32_t res)
+{
+	struct request *linked = request->linked;
+	bool goes_on = res >= 0 || request->sqe.flags & IOSQE_IO_HARDLINK;
+
+	if (request->guarded) { /* a timeout that was ended itself: what it guarded goes on */
+		request->guarded->linked = linked;
+		linked = NULL;
+	}
+	free_request(request);
+	if (is_timeout(linked))
+		linked = end_timeout(linked);
+	follow(linked, goes_on);
+}
+
+void request_finish(struct request *request, int32_t res)
+{
+	if (!(request->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) || res < 0)
+		ring_post(request->ring, request->sqe.user_data, res, 0);
+	end(request, res);
+}
+
+void request_cancel(struct request *request, int32_t error)
+{
+	const struct operation *operation = request->operation;
+
+	if (!operation->cancel || !operation->cancel(request, error))
+		ring_post(request->ring, request->sqe.user_data, error, 0);
+	end(request, error);
+}
+
+/* ---- all of a ring's ------------------------------------------------------------------------- */
+
+static bool may_go_on(const struct request *request)
+{
+	return request->is_ready &&
+	       (!request->operation->gives_fd || request->ring->kernel->call != NULL);
+}
+
+/* Of those that had no turn yet. */
+static struct request *next_ready(const struct ring *ring)
+{
+	struct request *request = ring->requests;
+
+	while (request && !(may_go_on(request) && request->turn != ring->turn))
+		request = request->next;
+	return request;
+}
+
+bool requests_are_ready(const struct ring *ring)
+{
+	struct request *request = ring->requests;
+
+	while (request && !may_go_on(request))
+		request = request->next;
+	return request != NULL;
+}
+
+/* From the start again after each, since an attempt may end others. */
+void requests_run(struct ring *ring)
+{
+	struct request *request;
+
+	ring->turn++;
+	while ((request = next_ready(ring)))
+		attempt(request);
+}
+
+uint64_t requests_deadline(const struct ring *ring)
+{
+	uint64_t first = NEVER;
+
+	for (const struct request *one = ring->requests; one; one = one->next) {
+		if (!one->is_ready && one->deadline < first)
+			first = one->deadline;
+	}
+	return first;
+}
+
+void requests_expire(struct ring *ring, uint64_t now)
+{
+	for (struct request *one = ring->requests; one; one = one->next) {
+		if (one->deadline <= now || one->after <= ring->posted)
+			one->is_ready = true;
+	}
+}
+
+void requests_drop(struct ring *ring)
+{
+	while (ring->requests) {
+		struct request *request = ring->requests;
+		struct request *linked = request->linked;
+
+		free_request(request);
+		while (linked) {
+			struct request *next = linked->linked;
+
+			free_request(linked);
+			linked = next;
+		}
+	}
+}

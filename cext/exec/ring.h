@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One io_uring ring of the program: its file, its requests, and the library's instance, whose
+ * completion queue it is. All indices that we go by are private; the shared words are written
+ * for the program, or read once and clamped.
+ */
+#ifndef EXEC_RING_H
+#define EXEC_RING_H
+
+#include "file.h"
+#include "kernel.h"
+
+struct request;
+struct wait;
+
+struct ring {
+	struct ring *next;
+	struct kernel *kernel;
+	struct lifetime lifetime;
+	struct file file;
+	struct io_uring_params params;
+	struct zcrx_emu *emu;
+	struct space *space; /* of the process that made it, and where zcrx's memory is */
+	uint32_t number; /* for people: the first one is 0 */
+	pid_t owner; /* the one thread that may submit (SINGLE_ISSUER); 0: any */
+	bool is_disabled;
+	bool is_finished; /* its checker has said all */
+	bool is_closed; /* nobody has it: to be ended */
+	uint32_t sq_head;
+	struct request *requests; /* in flight, oldest first */
+	struct request **requests_end;
+	struct wait *waits; /* calls that wait for completions */
+	uint64_t turn; /* of requests_run() */
+	uint64_t posted; /* completions that it was ever given */
+};
+
+/* A ring of the calling task; flags and sizes are checked, offsets are filled in. 0 or -errno. */
+int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ring **ring);
+/* Its process ends: what it still holds is reported. */
+void ring_finish(struct ring *ring);
+/* It is closed: without requests, which are the caller's to end before. */
+void ring_free(struct ring *ring);
+/* The ring that the task's descriptor is of, or NULL. */
+struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd);
+
+void ring_post(struct ring *ring, uint64_t user_data, int32_t res, uint32_t flags);
+/* Completions that the program has not taken yet. */
+uint32_t ring_ready(const struct ring *ring);
+/* Copy the next submission; false: there is none, or what it names is none. */
+bool ring_next_sqe(struct ring *ring, struct io_uring_sqe *sqe);
+/* Submissions that wait. */
+uint32_t ring_submissions(const struct ring *ring);
+/* The program sees how far we are. */
+void ring_publish_head(struct ring *ring);
+
+static inline bool ring_defers(const struct ring *ring)
+{
+	return (ring->params.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
+}
+
+#endif /* EXEC_RING_H */

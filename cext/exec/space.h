@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of a process of the program, by address: read and written with the kernel's own
+ * calls, which check each address as they use it. A space is one address space: what the
+ * process becomes by exec() is another one, and nothing is written there on its account.
+ */
+#ifndef EXEC_SPACE_H
+#define EXEC_SPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct space {
+	struct space *next;
+	pid_t pid; /* of the process (not of a thread) */
+	bool is_frozen; /* nothing is written */
+	int memory; /* its /proc/PID/mem: this one's only */
+};
+
+/* NULL, and errno says why. */
+struct space *space_open(pid_t pid);
+void space_close(struct space *space);
+/* It is known to be dead: what is left is an address that nothing is written to. */
+void space_bury(struct space *space);
+/* Whether anything is written. */
+void space_freeze(struct space *space, bool is_frozen);
+/* Is it still the memory of its process? */
+bool space_is_alive(const struct space *space);
+
+/* These are functions of struct zcrx_emu_memory: the context is the space. 0 or -EFAULT. */
+int space_read(void *context, void *to, uint64_t from, size_t size);
+int space_write(void *context, uint64_t to, const void *from, size_t size);
+/* Is all of it mapped, and may be written? Its contents are not touched. */
+int space_pin(void *context, uint64_t address, uint64_t size);
+
+#endif /* EXEC_SPACE_H */

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "space.h"
+
+#define PIDFD_THREAD ((unsigned int)O_EXCL) /* Linux 6.9 */
+
+/* The process that the thread belongs to; 0 if it is gone. */
+static pid_t process_of(pid_t tid)
+{
+	char path[32], line[128];
+	pid_t found = 0;
+	FILE *status;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	status = fopen(path, "re");
+	if (!status)
+		return 0;
+	while (!found && fgets(line, sizeof(line), status))
+		sscanf(line, "Tgid: %d", &found);
+	fclose(status);
+	return found;
+}
+
+/* A thread that does not lead its process has a pidfd from Linux 6.9 on; before, its leader's does. */
+static int open_pidfd(pid_t tid, pid_t tgid)
+{
+	long fd = syscall(SYS_pidfd_open, tid, tid == tgid ? 0U : PIDFD_THREAD);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = syscall(SYS_pidfd_open, tgid, 0U);
+	return (int)fd;
+}
+
+static bool has_ended(const struct task *task)
+{
+	return syscall(SYS_pidfd_send_signal, task->pidfd, 0, NULL, 0U) && errno == ESRCH;
+}
+
+static struct space *space_of(struct tasks *tasks, pid_t pid)
+{
+	struct space *space = tasks->spaces;
+
+	while (space && !(space->pid == pid && space_is_alive(space)))
+		space = space->next;
+	if (space)
+		return space;
+	space = space_open(pid);
+	if (space) {
+		space->next = tasks->spaces;
+		tasks->spaces = space;
+	}
+	return space;
+}
+
+static void forget(struct task **link)
+{
+	struct task *task = *link;
+
+	*link = task->next;
+	close(task->pidfd);
+	free(task);
+}
+
+void tasks_reap(struct tasks *tasks)
+{
+	struct task **link = &tasks->first;
+
+	while (*link) {
+		if (has_ended(*link))
+			forget(link);
+		else
+			link = &(*link)->next;
+	}
+	for (struct space *space = tasks->spaces; space; space = space->next) {
+		if (!space_is_alive(space))
+			space_bury(space);
+	}
+}
+
+void tasks_free(struct tasks *tasks)
+{
+	while (tasks->first)
+		forget(&tasks->first);
+	while (tasks->spaces) {
+		struct space *space = tasks->spaces;
+
+		tasks->spaces = space->next;
+		space_close(space);
+	}
+}
+
+void tasks_forget_ring(struct tasks *tasks, const struct ring *ring)
+{
+	for (struct task *task = tasks->first; task; task = task->next) {
+		for (int i = 0; i < RING_FDS_MAX; i++) {
+			if (task->registered[i] == ring)
+				task->registered[i] = NULL;
+		}
+	}
+}
+
+static struct task *add(struct tasks *tasks, pid_t tid)
+{
+	struct task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return NULL;
+	task->tid = tid;
+	task->tgid = process_of(tid);
+	task->pidfd = open_pidfd(tid, task->tgid);
+	if (task->pidfd < 0) {
+		free(task);
+		return NULL;
+	}
+	task->next = tasks->first;
+	tasks->first = task;
+	return task;
+}
+
+struct task *tasks_find(struct tasks *tasks, pid_t tid)
+{
+	struct task **link = &tasks->first;
+	struct task *task;
+
+	while (*link && (*link)->tid != tid)
+		link = &(*link)->next;
+	if (*link && has_ended(*link))
+		forget(link);
+	else if (*link && (*link)->space && space_is_alive((*link)->space))
+		return *link;
+	task = *link && (*link)->tid == tid ? *link : add(tasks, tid);
+	if (task)
+		task->space = space_of(tasks, task->tgid);
+	return task && task->space ? task : NULL;
+}
+
+int task_fetch(const struct task *task, int fd)
+{
+	long copy = syscall(SYS_pidfd_getfd, task->pidfd, fd, 0U);
+
+	return copy < 0 ? -errno : (int)copy;
+}
+
+bool task_stat(const struct task *task, int fd, struct stat *status)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", task->tid, fd);
+	return stat(path, status) == 0;
+}

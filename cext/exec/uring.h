@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rest of io_uring's ABI, as far as programs of zero-copy receive use it: what is set up,
+ * submitted and registered. Compare with include/uapi/linux/io_uring.h. The machine's own
+ * header may be older than what is emulated, so that it is not used.
+ */
+#ifndef EXEC_URING_H
+#define EXEC_URING_H
+
+#include "wire/abi.h"
+
+/* ---- setting up -------------------------------------------------------------------- */
+
+enum {
+	IORING_SETUP_CQSIZE = 1 << 3,
+	IORING_SETUP_CLAMP = 1 << 4,
+	IORING_SETUP_R_DISABLED = 1 << 6,
+	IORING_SETUP_SUBMIT_ALL = 1 << 7,
+	IORING_SETUP_COOP_TASKRUN = 1 << 8,
+	IORING_SETUP_TASKRUN_FLAG = 1 << 9,
+	IORING_SETUP_CQE32 = 1 << 11,
+	IORING_SETUP_SINGLE_ISSUER = 1 << 12,
+	IORING_SETUP_DEFER_TASKRUN = 1 << 13,
+	IORING_SETUP_NO_SQARRAY = 1 << 16,
+	IORING_SETUP_CQE_MIXED = 1 << 18,
+};
+
+enum {
+	IORING_FEAT_SINGLE_MMAP = 1 << 0,
+	IORING_FEAT_NODROP = 1 << 1,
+	IORING_FEAT_SUBMIT_STABLE = 1 << 2,
+	IORING_FEAT_FAST_POLL = 1 << 5,
+	IORING_FEAT_POLL_32BITS = 1 << 6,
+	IORING_FEAT_EXT_ARG = 1 << 8,
+	IORING_FEAT_NATIVE_WORKERS = 1 << 9,
+	IORING_FEAT_CQE_SKIP = 1 << 11,
+	IORING_FEAT_REG_REG_RING = 1 << 13,
+};
+
+#define IORING_OFF_SQES 0x10000000U
+
+struct io_sqring_offsets {
+	uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, resv1;
+	uint64_t user_addr;
+};
+
+struct io_cqring_offsets {
+	uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, resv1;
+	uint64_t user_addr;
+};
+
+struct io_uring_params {
+	uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd;
+	uint32_t resv[3];
+	struct io_sqring_offsets sq_off;
+	struct io_cqring_offsets cq_off;
+};
+
+_Static_assert(sizeof(struct io_uring_params) == 120, "params");
+
+/* ---- submitting -------------------------------------------------------------------- */
+
+struct io_uring_sqe {
+	uint8_t opcode, flags;
+	uint16_t ioprio;
+	int32_t fd;
+	uint64_t off; /* or addr2 */
+	uint64_t addr;
+	uint32_t len;
+	uint32_t op_flags; /* the operation's own */
+	uint64_t user_data;
+	uint16_t buf_index, personality;
+	uint32_t file_index; /* or the zcrx id */
+	uint64_t addr3;
+	uint64_t pad2;
+};
+
+_Static_assert(sizeof(struct io_uring_sqe) == 64, "sqe");
+_Static_assert(offsetof(struct io_uring_sqe, user_data) == 32, "sqe.user_data");
+
+enum {
+	IOSQE_FIXED_FILE = 1 << 0,
+	IOSQE_IO_DRAIN = 1 << 1,
+	IOSQE_IO_LINK = 1 << 2,
+	IOSQE_IO_HARDLINK = 1 << 3,
+	IOSQE_ASYNC = 1 << 4,
+	IOSQE_BUFFER_SELECT = 1 << 5,
+	IOSQE_CQE_SKIP_SUCCESS = 1 << 6,
+};
+
+enum {
+	IORING_OP_NOP = 0,
+	IORING_OP_POLL_ADD = 6,
+	IORING_OP_TIMEOUT = 11,
+	IORING_OP_TIMEOUT_REMOVE = 12,
+	IORING_OP_ACCEPT = 13,
+	IORING_OP_ASYNC_CANCEL = 14,
+	IORING_OP_LINK_TIMEOUT = 15,
+	IORING_OP_CONNECT = 16,
+	IORING_OP_CLOSE = 19,
+	IORING_OP_SEND = 26,
+	IORING_OP_RECV = 27,
+	IORING_OP_SHUTDOWN = 34,
+	IORING_OP_MSG_RING = 40,
+	IORING_OP_SOCKET = 45,
+	IORING_OP_SEND_ZC = 47,
+	IORING_OP_RECV_ZC = 58,
+};
+
+#define IORING_RECVSEND_POLL_FIRST (1U << 0)
+#define IORING_RECV_MULTISHOT (1U << 1)
+#define IORING_ACCEPT_MULTISHOT (1U << 0)
+#define IORING_POLL_ADD_MULTI (1U << 0)
+#define IORING_TIMEOUT_ABS (1U << 0)
+#define IORING_TIMEOUT_ETIME_SUCCESS (1U << 5)
+#define IORING_ASYNC_CANCEL_ALL (1U << 0)
+#define IORING_ASYNC_CANCEL_FD (1U << 1)
+#define IORING_ASYNC_CANCEL_ANY (1U << 2)
+
+/* ---- entering ---------------------------------------------------------------------- */
+
+enum {
+	IORING_ENTER_GETEVENTS = 1 << 0,
+	IORING_ENTER_SQ_WAKEUP = 1 << 1,
+	IORING_ENTER_SQ_WAIT = 1 << 2,
+	IORING_ENTER_EXT_ARG = 1 << 3,
+	IORING_ENTER_REGISTERED_RING = 1 << 4,
+	IORING_ENTER_ABS_TIMER = 1 << 5,
+};
+
+struct io_uring_getevents_arg {
+	uint64_t sigmask;
+	uint32_t sigmask_sz;
+	uint32_t min_wait_usec;
+	uint64_t ts;
+};
+
+struct io_uring_timespec {
+	int64_t tv_sec;
+	int64_t tv_nsec;
+};
+
+/* ---- registering ------------------------------------------------------------------- */
+
+enum {
+	IORING_REGISTER_FILES = 2,
+	IORING_UNREGISTER_FILES = 3,
+	IORING_REGISTER_PROBE = 8,
+	IORING_REGISTER_ENABLE_RINGS = 12,
+	IORING_REGISTER_RING_FDS = 20,
+	IORING_UNREGISTER_RING_FDS = 21,
+	IORING_REGISTER_ZCRX_IFQ = 32,
+	IORING_REGISTER_QUERY = 35,
+	IORING_REGISTER_ZCRX_CTRL = 36,
+};
+#define IORING_REGISTER_USE_REGISTERED_RING (1U << 31)
+
+struct io_uring_probe_op {
+	uint8_t op, resv;
+	uint16_t flags;
+	uint32_t resv2;
+};
+
+struct io_uring_probe {
+	uint8_t last_op, ops_len;
+	uint16_t resv;
+	uint32_t resv2[3];
+};
+#define IO_URING_OP_SUPPORTED (1U << 0)
+
+struct io_uring_rsrc_update {
+	uint32_t offset, resv;
+	uint64_t data;
+};
+
+#endif /* EXEC_URING_H */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls that wait for completions. They have the results that the kernel's have: how many were
+ * submitted if any were; else 0 as soon as there are enough, or once there are some when the
+ * time is over or a signal comes; else -ETIME or -EINTR.
+ */
+#ifndef EXEC_WAIT_H
+#define EXEC_WAIT_H
+
+#include "ring.h"
+
+struct wait {
+	struct wait *next;
+	struct call call;
+	uint32_t least; /* completions */
+	uint64_t deadline;
+	uint32_t submitted;
+};
+
+/* The call that is worked on waits from now on. 0, or -ENOMEM. */
+int wait_start(struct ring *ring, uint32_t least, uint64_t deadline, uint32_t submitted);
+/* Answer those that are over. */
+void waits_settle(struct ring *ring, uint64_t now);
+/* Answer those whose threads have a signal to attend to, forget those that are gone. */
+void waits_interrupt(struct ring *ring);
+/* When the first of them is over, or NEVER. */
+uint64_t waits_deadline(const struct ring *ring);
+/* The ring is closed. */
+void waits_drop(struct ring *ring);
+
+#endif /* EXEC_WAIT_H */
