@@ -22,6 +22,10 @@ COMMANDS = {
         "emu.cli.commands:recv",
         "Receive one TCP connection through NIC, provider and consumer into a file.",
     ),
+    "exec": (
+        "emu.exec.cli:app",
+        "Run a program of zero-copy receive against this project's provider, and check it.",
+    ),
     "replay": (
         "emu.cli.replay:command",
         "Run an earlier run's configuration and seed again, or a finding of fuzz or race.",

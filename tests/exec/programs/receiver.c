@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A server of zero-copy receive: a child sends it BYTES over loopback, each at its place a
+ * number that tells the place, and every one of them is looked at.
+ *
+ *	receiver BYTES [WORD...]
+ *
+ * kernel: the refill ring is the kernel's memory, and mapped. mixed: completions of mixed
+ * sizes. limit: each receive ends after 100000 bytes and is armed again. cq=N, area=N
+ * (buffers), rq=N: sizes. no-array: no SQ array.
+ * Mistakes: keep (the last buffer of each 16 is never returned), twice (each 16th is returned
+ * twice), guess (the refill ring's tail is written where an older kernel had it).
+ */
+#include "ring.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define PAGE 4096U
+#define OP_RECV_ZC 58
+#define REGISTER_ZCRX_IFQ 32
+#define AREA_MASK (~(0xffffULL << 48))
+#define LIMIT 100000U
+
+struct zcrx_rqe {
+	uint64_t off;
+	uint32_t len, pad;
+};
+struct zcrx_cqe {
+	uint64_t off, pad;
+};
+struct region_desc {
+	uint64_t user_addr, size;
+	uint32_t flags, id;
+	uint64_t mmap_offset, resv[4];
+};
+struct area_reg {
+	uint64_t addr, len, rq_area_token;
+	uint32_t flags, dmabuf_fd;
+	uint64_t resv[2];
+};
+struct ifq_reg {
+	uint32_t if_idx, if_rxq, rq_entries, flags;
+	uint64_t area_ptr, region_ptr;
+	struct {
+		uint32_t head, tail, rqes, resv2;
+		uint64_t resv[2];
+	} offsets;
+	uint32_t zcrx_id, rx_buf_len;
+	uint64_t resv[3];
+};
+
+struct options {
+	uint64_t bytes;
+	uint32_t cq, area, rq;
+	bool kernel, mixed, limit, no_array;
+	bool keep, twice, guess;
+};
+
+struct queue {
+	struct ring ring;
+	uint8_t *area, *region;
+	uint32_t id, rq_entries, tail;
+	_Atomic uint32_t *rq_head, *rq_tail;
+	struct zcrx_rqe *rqes;
+	uint64_t token;
+};
+
+static struct options read_options(int argc, char **argv)
+{
+	struct options options = {.bytes = 1 << 20, .cq = 256, .area = 256, .rq = 256};
+
+	if (argc > 1)
+		options.bytes = strtoull(argv[1], NULL, 10);
+	for (int i = 2; i < argc; i++) {
+		const char *word = argv[i];
+
+		options.kernel |= strcmp(word, "kernel") == 0;
+		options.mixed |= strcmp(word, "mixed") == 0;
+		options.limit |= strcmp(word, "limit") == 0;
+		options.no_array |= strcmp(word, "no-array") == 0;
+		options.keep |= strcmp(word, "keep") == 0;
+		options.twice |= strcmp(word, "twice") == 0;
+		options.guess |= strcmp(word, "guess") == 0;
+		sscanf(word, "cq=%u", &options.cq);
+		sscanf(word, "area=%u", &options.area);
+		sscanf(word, "rq=%u", &options.rq);
+	}
+	return options;
+}
+
+/* ---- what is sent -------------------------------------------------------------------------- */
+
+static uint64_t word_at(uint64_t place)
+{
+	return place * 0x9e3779b97f4a7c15U;
+}
+
+static uint8_t byte_at(uint64_t place)
+{
+	return (uint8_t)(word_at(place / 8) >> place % 8 * 8);
+}
+
+static void send_all(uint16_t port, uint64_t bytes)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = port};
+	static uint64_t words[8192];
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	uint64_t sent = 0;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	while (sent < bytes) {
+		uint64_t first = sent / 8, size = bytes - sent / 8 * 8;
+		ssize_t count;
+
+		for (uint64_t i = 0; i < sizeof(words) / 8; i++)
+			words[i] = word_at(first + i);
+		if (size > sizeof(words))
+			size = sizeof(words);
+		count = send(fd, (uint8_t *)words + sent % 8, size - sent % 8, MSG_NOSIGNAL);
+		CHECK(count > 0);
+		sent += (uint64_t)count;
+	}
+	close(fd);
+}
+
+/* A listening socket, and a child that will connect to it. */
+static int start_sender(uint64_t bytes, pid_t *child)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(listen(fd, 8) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+	*child = fork();
+	CHECK(*child >= 0);
+	if (*child == 0) {
+		close(fd);
+		send_all(address.sin_port, bytes);
+		_exit(0);
+	}
+	return fd;
+}
+
+/* ---- the queue -------------------------------------------------------------------------------- */
+
+static void register_queue(struct queue *queue, const struct options *options)
+{
+	size_t region_size = (options->rq * sizeof(struct zcrx_rqe) / PAGE + 1) * PAGE;
+	struct region_desc region = {.size = region_size};
+	struct area_reg area = {.len = (uint64_t)options->area * PAGE};
+	struct ifq_reg reg = {
+		.if_idx = 1,
+		.rq_entries = options->rq,
+		.area_ptr = (uint64_t)(uintptr_t)&area,
+		.region_ptr = (uint64_t)(uintptr_t)&region,
+	};
+
+	queue->area =
+		mmap(NULL, area.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(queue->area != MAP_FAILED);
+	area.addr = (uint64_t)(uintptr_t)queue->area;
+	if (!options->kernel) {
+		queue->region = mmap(NULL, region_size, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(queue->region != MAP_FAILED);
+		region.user_addr = (uint64_t)(uintptr_t)queue->region;
+		region.flags = 1;
+	}
+	CHECK(syscall(__NR_io_uring_register, queue->ring.fd, REGISTER_ZCRX_IFQ, &reg, 1) == 0);
+	if (options->kernel) {
+		queue->region = mmap(NULL, region_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+				     queue->ring.fd, (off_t)region.mmap_offset);
+		CHECK(queue->region != MAP_FAILED);
+	}
+	queue->id = reg.zcrx_id;
+	queue->rq_entries = reg.rq_entries;
+	queue->token = area.rq_area_token;
+	queue->rq_head = (_Atomic uint32_t *)(void *)(queue->region + reg.offsets.head);
+	queue->rq_tail = (_Atomic uint32_t *)(void *)(queue->region + reg.offsets.tail);
+	if (options->guess)
+		queue->rq_tail = (_Atomic uint32_t *)(void *)(queue->region + 4);
+	queue->rqes = (struct zcrx_rqe *)(void *)(queue->region + reg.offsets.rqes);
+}
+
+static void open_queue(struct queue *queue, const struct options *options)
+{
+	uint32_t flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+
+	flags |= options->mixed ? SETUP_CQE_MIXED : IORING_SETUP_CQE32;
+	flags |= options->no_array ? SETUP_NO_SQARRAY : 0;
+	CHECK(ring_open(&queue->ring, 8, flags, options->cq) == 0);
+	register_queue(queue, options);
+}
+
+static void give_back(struct queue *queue, uint64_t off, uint32_t len)
+{
+	uint32_t head = atomic_load_explicit(queue->rq_head, memory_order_acquire);
+	struct zcrx_rqe *rqe = &queue->rqes[queue->tail & (queue->rq_entries - 1)];
+
+	CHECK(queue->tail - head < queue->rq_entries);
+	rqe->off = (off & AREA_MASK) | queue->token;
+	rqe->len = len;
+	rqe->pad = 0;
+	atomic_store_explicit(queue->rq_tail, ++queue->tail, memory_order_release);
+}
+
+static void arm(struct queue *queue, int fd, const struct options *options)
+{
+	struct io_uring_sqe *sqe = ring_sqe(&queue->ring, OP_RECV_ZC, fd, 7);
+
+	sqe->ioprio = 2; /* multishot */
+	sqe->len = options->limit ? LIMIT : 0;
+	sqe->splice_fd_in = (int32_t)queue->id;
+}
+
+/* ---- receiving ----------------------------------------------------------------------------------- */
+
+static int accept_one(struct queue *queue, int listener)
+{
+	struct io_uring_cqe *cqe;
+	int fd;
+
+	ring_sqe(&queue->ring, IORING_OP_ACCEPT, listener, 1);
+	CHECK(ring_enter(&queue->ring, 1) == 1);
+	cqe = ring_cqe(&queue->ring);
+	CHECK(cqe && cqe->user_data == 1 && cqe->res >= 0);
+	fd = cqe->res;
+	ring_seen(&queue->ring);
+	return fd;
+}
+
+static void look_at(const struct queue *queue, uint64_t off, uint32_t len, uint64_t place)
+{
+	const uint8_t *bytes = queue->area + (off & AREA_MASK);
+
+	for (uint32_t i = 0; i < len; i++)
+		CHECK(bytes[i] == byte_at(place + i));
+}
+
+struct progress {
+	uint64_t bytes, fragments, armed;
+	uint64_t before; /* bytes that earlier receives had */
+	bool is_over;
+};
+
+static void take(struct queue *queue, int fd, const struct options *options,
+		 const struct io_uring_cqe *cqe, struct progress *progress)
+{
+	const struct zcrx_cqe *zcrx = (const struct zcrx_cqe *)(cqe + 1);
+
+	CHECK(cqe->user_data == 7);
+	if (cqe->flags & IORING_CQE_F_MORE) {
+		CHECK(cqe->res > 0);
+		look_at(queue, zcrx->off, (uint32_t)cqe->res, progress->bytes);
+		progress->bytes += (uint64_t)cqe->res;
+		progress->fragments++;
+		if (!options->keep || progress->fragments % 16)
+			give_back(queue, zcrx->off, (uint32_t)cqe->res);
+		if (options->twice && progress->fragments % 16 == 0)
+			give_back(queue, zcrx->off, (uint32_t)cqe->res);
+		return;
+	}
+	CHECK(cqe->res == 0 || cqe->res == -ENOSPC);
+	CHECK(!options->limit || progress->bytes - progress->before <= LIMIT);
+	if (cqe->res == 0 && !(options->limit && progress->bytes - progress->before == LIMIT)) {
+		progress->is_over = true;
+		return;
+	}
+	progress->before = progress->bytes;
+	progress->armed++;
+	arm(queue, fd, options);
+}
+
+/* In a ring of mixed sizes a completion of data is two entries long, and a skipped one is none. */
+static void take_all(struct queue *queue, int fd, const struct options *options,
+		     struct progress *progress)
+{
+	struct io_uring_cqe *cqe;
+
+	while (!progress->is_over && (cqe = ring_cqe(&queue->ring))) {
+		uint32_t flags = cqe->flags;
+
+		if (!(options->mixed && flags & (1U << 5)))
+			take(queue, fd, options, cqe, progress);
+		if (options->mixed && flags & (1U << 15))
+			ring_seen(&queue->ring);
+		ring_seen(&queue->ring);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = read_options(argc, argv);
+	struct progress progress = {.armed = 1};
+	struct queue queue = {0};
+	pid_t child;
+	int listener = start_sender(options.bytes, &child), fd;
+
+	open_queue(&queue, &options);
+	fd = accept_one(&queue, listener);
+	arm(&queue, fd, &options);
+	while (!progress.is_over) {
+		CHECK(ring_enter(&queue.ring, 1) >= 0);
+		take_all(&queue, fd, &options, &progress);
+	}
+	CHECK(progress.bytes == options.bytes);
+	CHECK(waitpid(child, NULL, 0) == child);
+	printf("%llu bytes, %llu fragments, armed %llu times\n", (unsigned long long)progress.bytes,
+	       (unsigned long long)progress.fragments, (unsigned long long)progress.armed);
+	return 0;
+}

@@ -1,0 +1,97 @@
+"""Zero-copy receive from real sockets, looked at byte by byte by the program itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emu.exec.gateway import gateway_file
+
+Program = Callable[[str], Path]
+BYTES = 3_000_001
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "kernel", "mixed", "no-array", "limit", "cq=8", "area=16", "kernel rq=32 area=32"],
+)
+def test_all_bytes_arrive_and_nothing_is_found(script: Any, program: Program, words: str) -> None:
+    ended = script.run("exec", program("receiver"), BYTES, *words.split())
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"{BYTES} bytes, ")
+
+
+@pytest.mark.parametrize("kernel", ["seed", "6.15", "6.18", "7.1", "7.2", "7.3"])
+def test_program_that_reads_its_offsets_runs_at_every_level(
+    script: Any, program: Program, kernel: str
+) -> None:
+    ended = script.run("exec", "--kernel", kernel, program("receiver"), BYTES)
+    assert (ended.code, ended.stderr) == (0, "")
+
+
+def test_small_completion_queue_ends_receives_which_are_armed_again(
+    script: Any, program: Program
+) -> None:
+    ended = script.run("exec", program("receiver"), BYTES, "cq=8")
+    assert int(ended.stdout.split()[5]) > 10
+
+
+@pytest.mark.parametrize(
+    ("mistake", "kinds"),
+    [("keep", {"not-returned"}), ("twice", {"twice", "not-returned"})],
+)
+def test_mistake_is_found(script: Any, program: Program, mistake: str, kinds: set[str]) -> None:
+    """What was returned twice at once is not returned at all at this level: see levels.md."""
+    ended = script.run("exec", "--json", "found.json", program("receiver"), BYTES, mistake)
+    found = json.loads((script.folder / "found.json").read_text())
+    assert ended.code == 99
+    assert set(found["counts"]) == kinds
+    # A buffer that is returned twice is filled while it is read: the program may notice.
+    assert found["exit_code"] in (0, 1)
+    for report in found["reports"]:
+        assert report["call"] in ("io_uring_enter", "exit_group")
+        assert report["thread"] > 0
+    for kind in kinds:
+        assert f": {kind}: " in ended.stderr
+
+
+def test_exit_code_of_a_finding_can_be_chosen(script: Any, program: Program) -> None:
+    words = (program("receiver"), BYTES, "keep")
+    assert script.run("exec", "--exit-code", "3", *words).code == 3
+    assert script.run("exec", "--exit-code", "0", *words).code == 0
+    assert script.run("exec", "--no-check", *words).code == 0
+
+
+def test_refused_registration_is_explained(script: Any, program: Program) -> None:
+    ended = script.run("exec", "--explain", program("receiver"), BYTES, "rq=0")
+    assert ended.code == 1
+    assert "in io_uring_register: EINVAL: rq_entries: 0; must be 1 to 32768" in ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="all tests run without privileges already")
+def test_needs_no_privileges(program: Program) -> None:
+    """By the gateway alone: this interpreter may lie where nobody else may look."""
+    nobody = 65534
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with tempfile.TemporaryDirectory() as folder, ours:
+        os.chmod(folder, 0o755)
+        gateway = shutil.copy(gateway_file(), folder)
+        receiver = shutil.copy(program("receiver"), folder)
+        with theirs:
+            words = [gateway, str(theirs.fileno()), "7.3", "0", "0", "0", receiver, str(BYTES)]
+            running = subprocess.Popen(
+                words, pass_fds=[theirs.fileno()], user=nobody, group=nobody, extra_groups=[]
+            )
+        messages = list(map(json.loads, iter(lambda: ours.recv(4096), b"")))
+        assert running.wait(60) == 0
+    assert [message["event"] for message in messages] == ["started", "ended"]
+    assert messages[1]["status"] == 0
