@@ -55,7 +55,7 @@ def build(folder: Path, cext: Path = ROOT / "cext") -> Path:
     command += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined"]
     command += [f"-I{cext}", f"-I{cext / 'lib'}"]
     process = subprocess.run(
-        [*command, *map(str, _sources(cext)), "-o", str(path)],
+        [*command, *map(str, _sources(cext)), "-lm", "-o", str(path)],
         capture_output=True,
         text=True,
         check=False,

@@ -6,6 +6,7 @@
 #include "nic.h"
 #include "queue.h"
 #include "socket.h"
+#include "trouble.h"
 
 static uint32_t between(struct zcrx_emu *emu, uint32_t min, uint32_t max)
 {
@@ -94,7 +95,7 @@ static uint32_t least(uint32_t length, size_t most)
 /* How many bytes of the packet were taken: the rest of it is dropped. */
 static size_t take_in_packet(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 			     struct zcrx_lib_flow *flow, const uint8_t *data, size_t size,
-			     const struct zcrx_emu_shape *shape)
+			     const struct zcrx_emu_shape *shape, uint32_t tiny)
 {
 	uint32_t linear = least(between(emu, shape->linear_min, shape->linear_max), size);
 	uint32_t max = shape->fragment_max ? shape->fragment_max : 1U << queue->area.niov_shift;
@@ -107,13 +108,30 @@ static size_t take_in_packet(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 		done = linear;
 	}
 	while (done < size) {
-		uint32_t length = least(between(emu, min, max), size - done);
+		uint32_t length = tiny ? 1 : least(between(emu, min, max), size - done);
 
+		tiny -= tiny != 0;
 		if (take_in(emu, queue, flow, data + done, shape, &length))
 			break;
 		done += length;
 	}
 	return done;
+}
+
+/* One packet, and what goes wrong with it; how many of its bytes arrived. */
+static size_t arrive(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
+		     const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
+{
+	const struct zcrx_lib_packet packet = zcrx_lib_trouble_packet(queue, flow->id, size);
+	struct zcrx_lib_waiting **first = flow->end;
+	size_t taken = take_in_packet(emu, queue, flow, data,
+				      size < packet.most ? size : packet.most, shape, packet.tiny);
+
+	if (packet.is_full && taken)
+		(*first)->meets_full = true;
+	if (packet.is_reset)
+		flow->is_ended = flow->is_reset = true;
+	return taken;
 }
 
 static int check_shape(struct zcrx_emu *emu, uint32_t buffer, const struct zcrx_emu_shape *shape)
@@ -156,7 +174,7 @@ int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint3
 		return zcrx_lib_refuse(emu, -EPIPE, "flow %u: its sender has ended it", id);
 	while (done < size) {
 		size_t now = size - done < packet ? size - done : packet;
-		size_t taken = take_in_packet(emu, queue, flow, data + done, now, shape);
+		size_t taken = arrive(emu, queue, flow, data + done, now, shape);
 
 		zcrx_lib_nic_refill(queue);
 		done += taken;

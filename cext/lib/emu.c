@@ -4,6 +4,7 @@
  * thread; the rings are not under it, as they are not in Linux.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,6 +19,7 @@
 #include "registration.h"
 #include "socket.h"
 #include "sharing.h"
+#include "trouble.h"
 #include "watch.h"
 
 #define REGISTER_ZCRX_IFQ 32U
@@ -142,6 +144,7 @@ void zcrx_emu_destroy(struct zcrx_emu *emu)
 		return;
 	zcrx_lib_exports_reap(emu->machine);
 	zcrx_lib_receive_free(emu);
+	zcrx_lib_trouble_free(emu);
 	zcrx_lib_detach_all(emu);
 	leave_kernel(emu, 0);
 	zcrx_lib_machine_leave(emu);
@@ -337,7 +340,8 @@ static int step(struct zcrx_emu *emu)
 			zcrx_lib_queue_drain(emu->ifqs[id]);
 	}
 	count += zcrx_lib_events_post(emu);
-	count += zcrx_lib_receive_all(emu);
+	if (zcrx_lib_trouble_receives(emu))
+		count += zcrx_lib_receive_all(emu);
 	return (int)(count + zcrx_lib_events_post(emu));
 }
 
@@ -417,6 +421,38 @@ int zcrx_emu_stop(struct zcrx_emu *emu)
 	if (had_thread)
 		pthread_join(emu->thread, NULL);
 	return 0;
+}
+
+/* ---- faults ---------------------------------------------------------------------------- */
+
+static int follow_plan(struct zcrx_emu *emu, const char *text)
+{
+	char why[sizeof(emu->why)] = "no memory for a plan";
+	int result = zcrx_lib_trouble_plan(emu, text ? text : "none", why, sizeof(why));
+
+	return result ? zcrx_lib_refuse(emu, result, "%s", why) : 0;
+}
+
+int zcrx_emu_plan(struct zcrx_emu *emu, const char *text, char *error, size_t size)
+{
+	int result = enter_kernel(emu);
+
+	if (!result)
+		result = leave_kernel(emu, follow_plan(emu, text));
+	if (size)
+		snprintf(error, size, "%s", result ? zcrx_emu_why(emu) : "");
+	return result;
+}
+
+size_t zcrx_emu_journal(struct zcrx_emu *emu, char *to, size_t size)
+{
+	size_t used;
+
+	if (enter(emu))
+		return 0;
+	used = zcrx_lib_trouble_journal(emu, to, size);
+	leave(emu, 0);
+	return used;
 }
 
 /* ---- the end --------------------------------------------------------------------------- */

@@ -50,6 +50,19 @@ struct zcrx_lib_events {
 	uint64_t stats_at; /* in the region; 0: none are kept */
 };
 
+struct zcrx_fault_plan;
+
+/* What a plan of faults does to a queue: see trouble.h. */
+struct zcrx_lib_queue_trouble {
+	struct zcrx_emu
+		*ring; /* which registered the queue, and whose plan it follows; NULL: gone */
+	uint32_t id; /* as that one calls it */
+	struct zcrx_fault_plan *nic, *provider; /* triggers; NULL: there is nothing to ask */
+	uint64_t packets, allocations; /* their ordinals */
+	uint32_t failing; /* allocations that fail yet */
+	uint32_t blind; /* allocations that do not look into the refill ring yet */
+};
+
 /* One interface queue. */
 struct zcrx_lib_ifq {
 	struct zcrx_lib_ifq *next; /* of the machine */
@@ -84,6 +97,7 @@ struct zcrx_lib_ifq {
 	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
 	struct zcrx_lib_nic nic;
 	struct zcrx_lib_events events;
+	struct zcrx_lib_queue_trouble trouble;
 	struct zcrx_lib_ledger ledger;
 	void *block; /* what the pieces of the kernel's side lie in */
 };
@@ -104,6 +118,7 @@ struct zcrx_lib_cq {
 struct zcrx_lib_flow;
 struct zcrx_lib_receive;
 struct zcrx_lib_waiting;
+struct zcrx_lib_trouble;
 
 struct zcrx_emu {
 	struct zcrx_lib_handle handle;
@@ -129,6 +144,7 @@ struct zcrx_emu {
 	struct zcrx_lib_receive **receives_end;
 	struct zcrx_lib_waiting *spare; /* not in use */
 	struct zcrx_rng rng;
+	struct zcrx_lib_trouble *trouble; /* NULL: nothing goes wrong */
 	struct zcrx_lib_reports reports;
 	pthread_t issuer; /* who made it: IORING_SETUP_SINGLE_ISSUER */
 	pthread_t thread;

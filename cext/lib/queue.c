@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "events.h"
+#include "trouble.h"
 #include "watch.h"
 
 #define STEPS_TO_PUBLISH 2U
@@ -188,7 +189,11 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
 	bool may_refill = zcrx_pp_cache_count(pool) == 0;
 	int64_t niov;
 
-	if (may_refill)
+	if (zcrx_lib_trouble_alloc(queue)) {
+		zcrx_lib_event(queue, ZCRX_EVENT_ALLOC_FAIL);
+		return -ENOMEM;
+	}
+	if (may_refill && zcrx_lib_trouble_looks(queue))
 		look(queue);
 	niov = zcrx_pp_alloc(pool);
 	if (may_refill)
@@ -261,6 +266,7 @@ void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
 	}
 	if (queue->made)
 		munmap(queue->made, queue->region_size);
+	zcrx_lib_trouble_stop(queue);
 	zcrx_lib_ledger_free(&queue->ledger);
 	free(queue->block);
 	free(queue);

@@ -150,13 +150,23 @@ static int receive_fragment(struct zcrx_emu *emu, struct zcrx_lib_receive *recei
 static int receive_one(struct zcrx_emu *emu, struct zcrx_lib_receive *receive, uint32_t most,
 		       uint32_t *count)
 {
-	const struct zcrx_lib_waiting *waiting = receive->flow->first;
+	struct zcrx_lib_waiting *waiting = receive->flow->first;
 	uint32_t length = waiting->length < most ? waiting->length : most;
 
+	if (waiting->meets_full) {
+		waiting->meets_full = false;
+		return -ENOSPC;
+	}
 	if (waiting->queue != zcrx_lib_ifq_of(emu, receive->recv.zcrx_id))
 		return -EFAULT;
 	return waiting->is_copy ? receive_copy(emu, receive, length, count) :
 				  receive_fragment(emu, receive, length, count);
+}
+
+/* The receive is over: has the flow ended in order? 0 or -errno. */
+static int32_t end_of(const struct zcrx_lib_flow *flow)
+{
+	return flow->is_reset && !flow->first ? -ECONNRESET : 0;
 }
 
 /* True: it goes on. */
@@ -176,6 +186,8 @@ static bool receive_some(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 	if (res == 0 && !(receive->recv.limit && receive->left == 0) &&
 	    !(receive->flow->is_ended && !receive->flow->first))
 		return true;
+	if (res == 0)
+		res = end_of(receive->flow);
 	receive->flow->is_abandoned = res == -ENOSPC || res == -ENOMEM;
 	receive->flow->error = (uint32_t)-res;
 	receive->flow->zcrx_id = receive->recv.zcrx_id;
@@ -282,7 +294,7 @@ int zcrx_lib_close(struct zcrx_emu *emu, uint32_t id)
 	}
 	zcrx_lib_flow_clear(emu, flow);
 	/* The number may be used again, for another connection. */
-	flow->is_ended = flow->is_abandoned = false;
+	flow->is_ended = flow->is_reset = flow->is_abandoned = false;
 	return 0;
 }
 

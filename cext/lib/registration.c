@@ -16,6 +16,7 @@
 #include "nic.h"
 #include "queue.h"
 #include "sharing.h"
+#include "trouble.h"
 
 #define POISON_DEFAULT 0xdbU
 #define AREA_MAX ((uint64_t)1 << 30)
@@ -509,6 +510,12 @@ static struct zcrx_lib_ifq *new_queue(const struct zcrx_emu *emu)
 	return queue;
 }
 
+/* A step of registering, which a plan may have fail. */
+static int take_step(struct zcrx_emu *emu, const char *what)
+{
+	return zcrx_lib_trouble_setup(emu) ? REFUSE(ENOMEM, "%s: no memory, by the plan", what) : 0;
+}
+
 static int make_queue(struct zcrx_emu *emu, struct request *request)
 {
 	struct zcrx_lib_ifq *queue = new_queue(emu);
@@ -516,12 +523,20 @@ static int make_queue(struct zcrx_emu *emu, struct request *request)
 
 	if (!queue)
 		return REFUSE(ENOMEM, "no memory for an interface queue");
-	error = make_region(emu, queue, request);
+	error = take_step(emu, "the region");
+	if (!error)
+		error = make_region(emu, queue, request);
 	if (!error)
 		error = zcrx_lib_events_start(emu, queue, &request->events,
 					      request->reg.rq_entries);
 	if (!error)
+		error = take_step(emu, "the area");
+	if (!error)
 		error = make_device(emu, queue, request);
+	if (!error)
+		error = take_step(emu, "the page pool");
+	if (!error && zcrx_lib_trouble_start(emu, queue))
+		error = REFUSE(ENOMEM, "no memory for the plan");
 	if (!error)
 		error = answer(emu, request);
 	if (!error && zcrx_lib_queue_start(queue))

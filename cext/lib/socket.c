@@ -55,6 +55,7 @@ struct zcrx_lib_waiting *zcrx_lib_flow_add(struct zcrx_emu *emu, struct zcrx_lib
 	waiting->length = length;
 	waiting->is_copy = is_copy;
 	waiting->is_linear = false;
+	waiting->meets_full = false;
 	*flow->end = waiting;
 	flow->end = &waiting->next;
 	return waiting;

@@ -19,6 +19,7 @@ struct zcrx_lib_waiting {
 	uint32_t length; /* what is left of it */
 	bool is_copy;
 	bool is_linear; /* a copy of a packet's head: nobody is told of it */
+	bool meets_full; /* by a plan: the first receive that comes to it has no room */
 	uint8_t bytes[]; /* of a copy */
 };
 
@@ -26,6 +27,7 @@ struct zcrx_lib_flow {
 	struct zcrx_lib_flow *next; /* of the bucket */
 	uint32_t id;
 	bool is_ended; /* by its sender */
+	bool is_reset; /* and not in order */
 	bool is_abandoned; /* its last receive ended by an error that passes */
 	uint32_t error; /* which */
 	uint32_t zcrx_id; /* of that receive */

@@ -283,6 +283,27 @@ ZCRX_EMU_API int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow);
 /* You close the flow's socket: what waits in it is gone, and so are its receives. */
 ZCRX_EMU_API int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow);
 
+/* ---- faults ------------------------------------------------------------------------ */
+
+/*
+ * What goes wrong from now on in the kernel's side of the ring, in the queues that it
+ * registers and in their NIC: a plan by its text (docs/faults.md), drawn by the ring's seed.
+ * NULL, "" or "none": nothing. It takes the place of the last one. -EINVAL, and `error` (of
+ * `size` bytes; zcrx_emu_why() has it as well) is a line that names the rule, the value and
+ * what is allowed.
+ *
+ *	zcrx_emu_plan(emu, "alloc-fail:1%,conn-reset:at=20", why, sizeof(why));
+ *
+ *	nic-drop, nic-truncate, nic-tiny, cq-full, conn-reset	at packets of a queue
+ *	alloc-fail, freelist-empty, rq-late			at allocations of a queue
+ *	recv-late						at steps of the ring
+ *	setup-fail						at steps of registering
+ *	tiny-area						when a queue is registered
+ */
+ZCRX_EMU_API int zcrx_emu_plan(struct zcrx_emu *emu, const char *text, char *error, size_t size);
+/* What has fired, as a plan that has it happen again at the same places; like snprintf(). */
+ZCRX_EMU_API size_t zcrx_emu_journal(struct zcrx_emu *emu, char *to, size_t size);
+
 /* ---- driving ---------------------------------------------------------------------- */
 
 /* The kernel works until it has nothing to do; how many completions that made. */

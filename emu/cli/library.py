@@ -29,7 +29,7 @@ def command(
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE) from None
     if libs and static:
-        words += [str(folder / "libzcrx_emu.a"), "-pthread"]
+        words += [str(folder / "libzcrx_emu.a"), "-pthread", "-lm"]
     elif libs:
         words += [f"-L{folder}", f"-Wl,-rpath,{folder}", "-lzcrx_emu"]
     print(*words)

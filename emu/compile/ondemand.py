@@ -52,11 +52,6 @@ def headers_of(sources: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
 
 
-def headers_digest(sources: Path) -> str:
-    """Of all of them: a change of one may be a change of each file."""
-    return digest(headers_of(sources))
-
-
 def run_compiler(command: list[str]) -> str:
     """Run it; what it wrote to stdout.
 
@@ -85,13 +80,7 @@ def in_cache(name: str, command_to: list[str]) -> Path:
 
 
 def compile_core(
-    compiler: Compiler,
-    sources: Path,
-    source: Path,
-    flags: Sequence[str],
-    *,
-    mapped: bool = True,
-    headers: str = "",
+    compiler: Compiler, sources: Path, source: Path, flags: Sequence[str], *, mapped: bool = True
 ) -> Path:
     """Compile a file of the core's, or find it compiled already; the object file.
 
@@ -101,11 +90,10 @@ def compile_core(
         source: The file, of that folder or made from it.
         flags: More for the compiler.
         mapped: Let what it says of files speak of ``/cext``, wherever the sources are.
-        headers: Digest of the sources' headers, if somebody has it who compiles more than one.
     """
     key = digest(
         [
-            (headers or headers_digest(sources)).encode(),
+            *headers_of(sources),
             source.read_bytes(),
             source.name.encode(),
             compiler.path.encode(),

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a plan of faults does to a ring and to the queues that it registered: asked where the
+ * work is done, it says what goes wrong there, and notes it. Without a plan nothing is asked.
+ */
+#ifndef ZCRX_LIB_TROUBLE_H
+#define ZCRX_LIB_TROUBLE_H
+
+#include "instance.h"
+
+/* What is done to one packet. */
+struct zcrx_lib_packet {
+	size_t most; /* bytes that are delivered, at most */
+	uint32_t tiny; /* so many of the first come as fragments of one byte */
+	bool is_full; /* its first fragment finds no room in the completion queue */
+	bool is_reset; /* its sender breaks the connection instead */
+};
+
+/* Another plan takes the place of the last one. 0; -EINVAL and a line; -ENOMEM. */
+int zcrx_lib_trouble_plan(struct zcrx_emu *emu, const char *text, char *error, size_t size);
+/* What fired, as a plan that has it happen again; like snprintf(). */
+size_t zcrx_lib_trouble_journal(const struct zcrx_emu *emu, char *to, size_t size);
+/* The ring is closed. */
+void zcrx_lib_trouble_free(struct zcrx_emu *emu);
+
+/* A queue of the ring's has been made, its number is the next one's: its part of the plan. 0 or -ENOMEM. */
+int zcrx_lib_trouble_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
+/* It is gone. */
+void zcrx_lib_trouble_stop(struct zcrx_lib_ifq *queue);
+
+/* Does this step of registering fail? */
+bool zcrx_lib_trouble_setup(struct zcrx_emu *emu);
+/* Does this allocation fail? */
+bool zcrx_lib_trouble_alloc(struct zcrx_lib_ifq *queue);
+/* Does it look into the refill ring? */
+bool zcrx_lib_trouble_looks(struct zcrx_lib_ifq *queue);
+/* A packet of that flow comes. */
+struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint32_t flow,
+					       size_t size);
+/* Have receives their turn in this step? */
+bool zcrx_lib_trouble_receives(struct zcrx_emu *emu);
+
+#endif /* ZCRX_LIB_TROUBLE_H */

@@ -1,3 +1,0 @@
-module zcrx-client
-
-go 1.19

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Faults by a plan's text in a ring of a program's own: each does what it says, a right
+ * program survives it without a report, and what fired happens again.
+ */
+#include <string.h>
+
+#include "lib_program.h"
+
+static void plan(struct program *program, const char *text)
+{
+	char why[256] = "";
+
+	CHECK_EQ(zcrx_emu_plan(program->emu, text, why, sizeof(why)), 0);
+	CHECK(why[0] == '\0');
+}
+
+static void check_journal(struct program *program, const char *expected)
+{
+	char text[1024];
+
+	CHECK_EQ(zcrx_emu_journal(program->emu, text, sizeof(text)), strlen(expected));
+	CHECK(strcmp(text, expected) == 0);
+	if (strcmp(text, expected))
+		fprintf(stderr, "journal: %s\n", text);
+}
+
+static int64_t deliver(struct program *program, uint32_t flow, size_t size)
+{
+	static const uint8_t bytes[8 * PAGE];
+
+	return zcrx_emu_deliver(program->emu, 0, flow, bytes, size, NULL);
+}
+
+/* The next completion's result, once a step was made; 1000000 if there is none. */
+static int32_t result(struct program *program)
+{
+	struct zcrx_emu_cqe cqe;
+
+	zcrx_emu_step(program->emu);
+	if (!next_cqe(program, &cqe))
+		return 1000000;
+	if (cqe.res > 0)
+		give_back(program, &cqe);
+	return cqe.res;
+}
+
+static void program_with(struct program *program, const char *level, const char *text)
+{
+	program_start(program, level, 8, 16);
+	plan(program, text);
+	arm(program, 1);
+}
+
+/* Nothing that a plan does is the program's mistake. */
+static void check_innocent(struct program *program)
+{
+	CHECK_EQ(zcrx_emu_finish(program->emu), 0);
+	program_end(program);
+}
+
+static void dropped_packet_does_not_arrive(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "nic-drop:at=1");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(deliver(&program, 1, 200), 0);
+	CHECK_EQ(deliver(&program, 1, 200), 200);
+	CHECK_EQ(result(&program), 100);
+	CHECK_EQ(result(&program), 200);
+	check_journal(&program, "nic-drop:at=1:queue=0");
+	check_innocent(&program);
+}
+
+static void truncated_packet_arrives_in_part(const char *level)
+{
+	struct program program;
+	int64_t taken;
+
+	program_with(&program, level, "nic-truncate:at=0:keep=10");
+	taken = deliver(&program, 1, 100);
+	CHECK(taken >= 10 && taken < 100);
+	CHECK_EQ(result(&program), taken);
+	/* What is not longer than that is not touched, and not counted. */
+	plan(&program, "nic-truncate:1:keep=10");
+	CHECK_EQ(deliver(&program, 1, 10), 10);
+	CHECK_EQ(result(&program), 10);
+	check_journal(&program, "none");
+	check_innocent(&program);
+}
+
+static void tiny_fragments_come_first(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "nic-tiny:at=0:fragments=3");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(result(&program), 1);
+	CHECK_EQ(result(&program), 1);
+	CHECK_EQ(result(&program), 1);
+	CHECK_EQ(result(&program), 97);
+	check_journal(&program, "nic-tiny:at=0:fragments=3:queue=0");
+	check_innocent(&program);
+}
+
+static void receive_ends_as_if_the_queue_were_full(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "cq-full:at=0");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(result(&program), -ENOSPC);
+	arm(&program, 1);
+	CHECK_EQ(result(&program), 100);
+	check_innocent(&program);
+}
+
+static void reset_ends_the_receive_once_all_is_read(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "conn-reset:at=1");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(deliver(&program, 1, 100), -EPIPE);
+	CHECK_EQ(result(&program), 100);
+	CHECK_EQ(result(&program), -ECONNRESET);
+	/* Another connection may have the number. */
+	CHECK_EQ(zcrx_emu_close(program.emu, 1), 0);
+	arm(&program, 1);
+	CHECK_EQ(deliver(&program, 1, 50), 50);
+	CHECK_EQ(result(&program), 50);
+	check_innocent(&program);
+}
+
+static void allocation_that_fails_is_tried_again_under_its_number(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "alloc-fail:at=1:count=2");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(result(&program), 100);
+	CHECK_EQ(result(&program), 100);
+	check_journal(&program, "alloc-fail:at=1:count=2:queue=0");
+	check_innocent(&program);
+}
+
+static void buffers_come_from_the_refill_ring_alone(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "freelist-empty:at=0:count=4096");
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	plan(&program, NULL);
+	check_innocent(&program);
+}
+
+/* All buffers are out; the one that came back is not seen. */
+static void refill_ring_is_looked_at_late(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "none");
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	plan(&program, "rq-late:at=0:count=2");
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	for (uint32_t i = 0; i < 7; i++)
+		CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(result(&program), 100);
+	check_innocent(&program);
+}
+
+static void completions_come_late_and_together(const char *level)
+{
+	struct program program;
+	struct zcrx_emu_cqe cqe;
+
+	program_with(&program, level, "recv-late:at=0:steps=2");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(zcrx_emu_step(program.emu), 0);
+	CHECK_EQ(deliver(&program, 1, 200), 200);
+	CHECK_EQ(zcrx_emu_step(program.emu), 0);
+	CHECK_EQ(zcrx_emu_step(program.emu), 2);
+	while (next_cqe(&program, &cqe))
+		give_back(&program, &cqe);
+	check_journal(&program, "recv-late:at=0:steps=2");
+	check_innocent(&program);
+}
+
+static void each_step_of_registering_can_fail(const char *level)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		const struct io_uring_zcrx_ifq_reg right = {.rq_entries = 16};
+		struct program program;
+		char text[32];
+
+		program_init(&program, level, 8, 16);
+		program_create(&program);
+		snprintf(text, sizeof(text), "setup-fail:at=%u", step);
+		plan(&program, text);
+		program.reg.rq_entries = right.rq_entries;
+		CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), step < 3 ? -ENOMEM : 0);
+		if (step < 3) {
+			CHECK(strstr(zcrx_emu_why(program.emu), "by the plan"));
+			/* What was refused left nothing behind. */
+			program.region_reg.mmap_offset = 0;
+			CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), 0);
+		}
+		program_end(&program);
+	}
+}
+
+static void area_has_fewer_buffers_than_it_could(const char *level)
+{
+	struct program program;
+
+	program_init(&program, level, 8, 16);
+	program_create(&program);
+	plan(&program, "tiny-area:1:buffers=3");
+	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
+	find_ring(&program);
+	arm(&program, 1);
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 3 * PAGE);
+	for (uint32_t i = 0; i < 3; i++)
+		CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 3 * PAGE);
+	for (uint32_t i = 0; i < 3; i++)
+		CHECK_EQ(result(&program), PAGE);
+	check_journal(&program, "tiny-area:at=0:buffers=3");
+	check_innocent(&program);
+}
+
+/* What a thousand packets came to, and the journal. */
+static uint64_t play(const char *level, const char *text, uint64_t seed, char *journal, size_t size)
+{
+	struct program program;
+	uint64_t sum = 0;
+
+	program_init(&program, level, 8, 16);
+	program.options.seed = seed;
+	program_create(&program);
+	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
+	find_ring(&program);
+	plan(&program, text);
+	for (uint32_t i = 0; i < 1000; i++) {
+		struct zcrx_emu_cqe cqe;
+
+		if (i % 2 == 0)
+			arm(&program, i % 3);
+		sum = sum * 31 + (uint64_t)deliver(&program, i % 3, 1 + i * 7 % PAGE);
+		zcrx_emu_step(program.emu);
+		while (next_cqe(&program, &cqe)) {
+			sum = sum * 31 + (uint32_t)cqe.res;
+			if (cqe.res > 0)
+				give_back(&program, &cqe);
+		}
+	}
+	CHECK(zcrx_emu_journal(program.emu, journal, size) < size);
+	program_end(&program);
+	return sum;
+}
+
+static void same_seed_and_text_do_the_same_and_so_does_the_journal(const char *level)
+{
+	static const char text[] = "nic-drop:2%,nic-truncate:5%:keep=3,cq-full:2%,alloc-fail:1%:"
+				   "count=2,recv-late:1%:steps=3,rq-late:1%";
+	static char first[65536], again[65536], other[65536], replayed[65536];
+	uint64_t sum = play(level, text, 7, first, sizeof(first));
+
+	CHECK_EQ(play(level, text, 7, again, sizeof(again)), sum);
+	CHECK(strcmp(first, again) == 0);
+	CHECK(play(level, text, 8, other, sizeof(other)) != sum);
+	CHECK(strcmp(first, other) != 0);
+	CHECK_EQ(play(level, first, 7, replayed, sizeof(replayed)), sum);
+	CHECK(strcmp(first, replayed) == 0);
+}
+
+static void wrong_text_is_refused_and_the_last_plan_stays(const char *level)
+{
+	struct program program;
+	char why[256], little[8];
+
+	program_with(&program, level, "nic-drop:at=0");
+	CHECK_EQ(zcrx_emu_plan(program.emu, "bad-pad:1", why, sizeof(why)), -EINVAL);
+	CHECK(strncmp(why, "plan: 'bad-pad' is no fault of the library; it has nic-drop, ", 61) ==
+	      0);
+	CHECK(strcmp(why, zcrx_emu_why(program.emu)) == 0);
+	CHECK_EQ(zcrx_emu_plan(program.emu, "alloc-fail:x", little, sizeof(little)), -EINVAL);
+	CHECK(strcmp(little, "plan: a") == 0);
+	CHECK_EQ(zcrx_emu_plan(program.emu, "alloc-fail:x", NULL, 0), -EINVAL);
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	check_innocent(&program);
+}
+
+AT_EACH_LEVEL(dropped_packet_does_not_arrive)
+AT_EACH_LEVEL(truncated_packet_arrives_in_part)
+AT_EACH_LEVEL(tiny_fragments_come_first)
+AT_EACH_LEVEL(receive_ends_as_if_the_queue_were_full)
+AT_EACH_LEVEL(reset_ends_the_receive_once_all_is_read)
+AT_EACH_LEVEL(allocation_that_fails_is_tried_again_under_its_number)
+AT_EACH_LEVEL(buffers_come_from_the_refill_ring_alone)
+AT_EACH_LEVEL(refill_ring_is_looked_at_late)
+AT_EACH_LEVEL(completions_come_late_and_together)
+AT_EACH_LEVEL(each_step_of_registering_can_fail)
+AT_EACH_LEVEL(area_has_fewer_buffers_than_it_could)
+AT_EACH_LEVEL(same_seed_and_text_do_the_same_and_so_does_the_journal)
+AT_EACH_LEVEL(wrong_text_is_refused_and_the_last_plan_stays)
+
+CHECK_MAIN(LEVELS(dropped_packet_does_not_arrive), LEVELS(truncated_packet_arrives_in_part),
+	   LEVELS(tiny_fragments_come_first), LEVELS(receive_ends_as_if_the_queue_were_full),
+	   LEVELS(reset_ends_the_receive_once_all_is_read),
+	   LEVELS(allocation_that_fails_is_tried_again_under_its_number),
+	   LEVELS(buffers_come_from_the_refill_ring_alone), LEVELS(refill_ring_is_looked_at_late),
+	   LEVELS(completions_come_late_and_together), LEVELS(each_step_of_registering_can_fail),
+	   LEVELS(area_has_fewer_buffers_than_it_could),
+	   LEVELS(same_seed_and_text_do_the_same_and_so_does_the_journal),
+	   LEVELS(wrong_text_is_refused_and_the_last_plan_stays))
