@@ -82,6 +82,8 @@ _ALONE = "it takes another process at the same moment: a matter of races"
 _FOREIGN = "only with a provider of one's own"
 _AT_ONCE = "would be a finding at once"
 _ALWAYS = "the harness always"
+_WATCHED = "only where a consumer of somebody else's is watched"
+_HANDED_OVER = "at refs-cache, an experimental level that the fuzzer does not play"
 #: Why some outcomes cannot come up: function, condition, the missing outcome (None: either).
 UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("zcrx_area_pop_free", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
@@ -139,6 +141,20 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
         True,
         _ALONE,
     ),
+    ("witness", "ifq->witness", True, _WATCHED),
+    ("take_handed_over", "ifq->handoff.slots", True, _HANDED_OVER),
+    ("take_refs", "ifq->handoff.counts", True, _HANDED_OVER),
+    ("take_refs", "!handed", False, _HANDED_OVER),
+    ("take_refs", "*handed < count", None, _HANDED_OVER),
+    ("take_refs", "own < count", False, _HANDED_OVER),
+    ("take_refs", "own", True, _HANDED_OVER),
+    (
+        "scrub_handed_over",
+        "zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        None,
+        _HANDED_OVER,
+    ),
+    ("zcrx_ifq_setup", "zcrx_contract_hands_over(ifq->area->contract)", True, _HANDED_OVER),
     ("end_pool", "before", True, _ALONE),
     ("end_pool", "destroyed", None, _ALONE),
 )
@@ -148,6 +164,8 @@ OF_OTHER_KERNELS = frozenset(
     {
         "zcrx_user_ref_take_run",
         "refill_ring_of_empty",
+        "take_handed_over",
+        "take_refs",
         "judge_stretch",
         "judge_by_runs",
         "refill_by_runs_locked",

@@ -92,7 +92,7 @@ def test_every_operation_is_in_the_corpus(fast_harness: Harness) -> None:
 
 def test_every_kind_of_finding_has_a_meaning() -> None:
     """C has the names, Python the words."""
-    header = (core_sources() / "fuzz" / "run.h").read_text()
+    header = (core_sources() / "fuzz" / "finding.h").read_text()
     assert list(MEANINGS) == re.findall(r'^\tX\([A-Z_]+, "([a-z-]+)"\)', header, re.MULTILINE)
 
 
