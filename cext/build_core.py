@@ -28,8 +28,8 @@ HEADERS: dict[str, str | None] = {
         "ZCRX_POOLS_MAX ZCRX_VERDICT_COUNT zcrx_judgement zcrx_nl_dump zcrx_nl_fill"
     ),
     "kernel/contract.h": (
-        "ZCRX_CONTRACT_REFS_CACHE ZCRX_CONTRACT_STRICT_ALIAS zcrx_contract zcrx_kernel_level"
-        " zcrx_level zcrx_level_of"
+        "ZCRX_AREAS_MAX ZCRX_CONTRACT_REFS_CACHE ZCRX_CONTRACT_STRICT_ALIAS zcrx_contract"
+        " zcrx_kernel_level zcrx_level zcrx_level_of"
     ),
     "kernel/plugin.h": "zcrx_caller zcrx_plugin_call zcrx_plugin_open",
     "run/layout.h": (

@@ -6,6 +6,11 @@
  * reference count (everyone who holds it), and the page pool it is bound to.
  * Free buffers lie on the freelist, a stack under one lock. All of it is
  * shared by provider, NIC and control process; the user maps none of it.
+ *
+ * From 7.3 on an instance may have several areas. Their buffers are numbered through,
+ * area by area, so that a number says all: whoever keeps buffers (alloc cache, rings,
+ * logs) need not know of areas. Only what the user reads and writes goes by area and
+ * index in it, and each area has a freelist of its own.
  */
 #ifndef ZCRX_AREA_H
 #define ZCRX_AREA_H
@@ -13,6 +18,7 @@
 #include <assert.h>
 
 #include "contract.h"
+#include "wire/abi.h"
 #include "wire/lock.h"
 #include "wire/shm.h"
 
@@ -37,7 +43,8 @@ static inline uint32_t zcrx_account_count(uint32_t num_niovs)
 
 struct zcrx_area_shared {
 	_Alignas(SHM_CACHE_LINE) struct zcrx_lock freelist_lock;
-	shm_u32 free_count;
+	shm_u32 free_count; /* with extents: see there */
+	shm_u32 area_count; /* with extents: so many of them are areas */
 	shm_u64 freelist_overflows; /* pushes beyond num_niovs: a finding, always */
 	shm_u64 ref_underflows; /* page-pool references dropped that nobody held: a finding */
 };
@@ -53,10 +60,18 @@ struct zcrx_niov {
 	shm_u32 delivered; /* user references ever given, modulo 2^32; the NIC's word */
 };
 
+/* One of several areas: its buffers are `first` .. `first + num_niovs - 1`. */
+struct zcrx_extent {
+	shm_u32 first;
+	shm_u32 num_niovs;
+	shm_u32 free_count; /* of its part of the freelist, which begins at `first` */
+};
+
 struct zcrx_area {
 	struct zcrx_area_shared *shared;
 	struct zcrx_niov *niovs; /* [num_niovs] */
 	shm_u32 *freelist; /* [num_niovs] */
+	struct zcrx_extent *extents; /* [areas_max], by area id; NULL: there is one area */
 	/*
 	 * [zcrx_account_count()]: user references ever scrubbed, modulo 2^32. Whoever
 	 * scrubs writes it, and a scrub is over before the next begins. NULL: not counted.
@@ -64,27 +79,72 @@ struct zcrx_area {
 	shm_u32 *scrubbed;
 	const shm_u32 *aborted; /* the run's word, or NULL: see lock.h */
 	uint8_t *bytes; /* the buffers themselves; NULL in a process that does not map them */
-	uint32_t num_niovs;
+	uint32_t num_niovs; /* with extents: as many as there is room for */
+	uint32_t areas_max; /* with extents */
 	uint32_t niov_shift;
 	struct zcrx_contract contract; /* here, where all of the kernel side finds it */
 };
 
-/* Fill the freelist 0 .. num_niovs - 1 and clear all counts. Before anyone else attaches. */
+/*
+ * Fill the freelist 0 .. num_niovs - 1 and clear all counts; with extents there is no area
+ * yet. Before anyone else attaches.
+ */
 void zcrx_area_format(struct zcrx_area *area);
 
-/* Pop up to `max` buffers, top first, into `niovs`; how many there were. */
+/*
+ * One area more, behind the others. Its id; -EINVAL for one that is empty or beyond 48 bits, and
+ * when there are as many areas as there may be; -ENOMEM when there is no room for the buffers; -EOWNERDEAD
+ * when the run was aborted. The caller keeps others from adding one, and the refill ring from
+ * being judged meanwhile.
+ */
+int zcrx_area_add(struct zcrx_area *area, uint32_t num_niovs);
+
+/*
+ * Pop up to `max` buffers into `niovs`, top first, of one area after the other; how many
+ * there were.
+ */
 uint32_t zcrx_area_pop_free(struct zcrx_area *area, uint32_t *niovs, uint32_t max);
 
 /*
- * Push one buffer. 0, -EOVERFLOW when all buffers are on the list already (a
+ * Push one buffer. 0, -EOVERFLOW when all buffers of its area are on the list already (a
  * double free: counted, not pushed), or -EOWNERDEAD when the run was aborted.
  */
 int zcrx_area_push_free(struct zcrx_area *area, uint32_t niov);
 
-static inline uint32_t zcrx_area_free_count(const struct zcrx_area *area)
+uint32_t zcrx_area_free_count(const struct zcrx_area *area);
+
+/*
+ * The free buffers, up to `max`, such that the last one is popped next; exact only while
+ * nobody pops or pushes.
+ */
+uint32_t zcrx_area_free_snapshot(const struct zcrx_area *area, uint32_t *niovs, uint32_t max);
+
+/*
+ * How many areas there are. Ordering: the acquire pairs with the release in zcrx_area_add():
+ * an area that is counted has its extent, whoever asks, and under whatever lock.
+ */
+static inline uint32_t zcrx_area_count(const struct zcrx_area *area)
 {
-	return shm_load_relaxed_u32(&area->shared->free_count, POINT_FREE_COUNT);
+	return area->extents ? shm_load_acquire_u32(&area->shared->area_count, POINT_AREA_COUNT) :
+			       1;
 }
+
+/* The buffers of one of them. */
+static inline uint32_t zcrx_area_size(const struct zcrx_area *area, uint32_t id)
+{
+	return area->extents ?
+		       shm_load_relaxed_u32(&area->extents[id].num_niovs, POINT_AREA_EXTENT) :
+		       area->num_niovs;
+}
+
+/* Those of all. */
+uint32_t zcrx_area_niovs(const struct zcrx_area *area);
+
+/* In which area a buffer is. */
+uint32_t zcrx_area_id(const struct zcrx_area *area, uint32_t niov);
+
+/* What an RQE says that returns this buffer, a CQE that delivers its first byte. */
+uint64_t zcrx_area_offset(const struct zcrx_area *area, uint32_t niov);
 
 static inline uint8_t *zcrx_area_niov(const struct zcrx_area *area, uint32_t niov)
 {

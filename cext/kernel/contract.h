@@ -34,6 +34,8 @@ struct zcrx_contract {
 	uint32_t deviations; /* a set of the above */
 };
 
+#define ZCRX_AREAS_MAX 1024U /* of an instance */
+
 /* How the provider empties the refill ring. */
 enum zcrx_refill_kind {
 	ZCRX_REFILL_TOPS_UP, /* as much as the alloc cache has room for under 64 */
@@ -48,6 +50,7 @@ struct zcrx_level {
 	uint32_t tail_at, rqes_at; /* from the ring's head, in bytes; 0: as this project likes it */
 	bool checks_destroy; /* a pool that goes wants every buffer of the area to be home */
 	bool has_flush; /* the user may have the refill ring judged: FLUSH_RQ */
+	bool has_areas; /* the user may add areas: ADD_AREA */
 };
 
 /* NULL if there is no such level. */
@@ -74,7 +77,8 @@ static inline const struct zcrx_level *zcrx_level_of(uint32_t level)
 				    .refill = ZCRX_REFILL_BY_RUNS,
 				    .tail_at = 64,
 				    .rqes_at = 128,
-				    .has_flush = true},
+				    .has_flush = true,
+				    .has_areas = true},
 	};
 
 	return level < ZCRX_LEVELS ? &rows[level] : NULL;

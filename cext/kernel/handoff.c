@@ -42,8 +42,9 @@ void zcrx_handoff_take(struct zcrx_handoff *handoff)
 
 void zcrx_handoff_fold(struct zcrx_handoff *handoff, struct zcrx_area *area)
 {
+	uint32_t niovs = zcrx_area_niovs(area);
 
-	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < niovs; niov++) {
 		uint32_t count = handoff->counts[niov];
 
 		if (count == 0)

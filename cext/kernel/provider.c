@@ -24,20 +24,65 @@
  */
 #define WELL_FORMED 0x100U
 
-static inline uint32_t judge_bytes(struct io_uring_zcrx_rqe rqe, uint32_t num_niovs,
-				   uint32_t niov_shift, struct zcrx_contract contract)
+static inline uint32_t judge_index(uint64_t index, uint32_t num_niovs,
+				   struct zcrx_contract contract)
 {
-	uint64_t index = (rqe.off & NIOV_OFF_MASK) >> niov_shift;
-
-	if (rqe.__pad)
-		return ZCRX_BAD_PAD;
-	if (rqe.off & IORING_ZCRX_AREA_MASK)
-		return ZCRX_BAD_AREA;
 	if ((uint32_t)index >= num_niovs)
 		return ZCRX_BAD_INDEX;
 	if (index == (uint32_t)index)
 		return WELL_FORMED;
 	return ZCRX_LOG_ALIAS | (zcrx_contract_is_strict(contract) ? ZCRX_BAD_INDEX : WELL_FORMED);
+}
+
+/*
+ * The same of an entry that names another area than the first: never a good one where there is
+ * but one. Out of line, since it is seldom needed.
+ */
+static __attribute__((noinline)) uint32_t judge_elsewhere(const struct zcrx_area *area,
+							  uint64_t off, uint32_t *niov)
+{
+	uint64_t id = off >> IORING_ZCRX_AREA_SHIFT;
+	uint32_t verdict;
+
+	if (id >= zcrx_area_count(area))
+		return ZCRX_BAD_AREA;
+	verdict = judge_index((off & NIOV_OFF_MASK) >> area->niov_shift,
+			      zcrx_area_size(area, (uint32_t)id), area->contract);
+	if (verdict >= WELL_FORMED)
+		*niov += shm_load_relaxed_u32(&area->extents[id].first, POINT_AREA_EXTENT);
+	return verdict;
+}
+
+/* What of an area decides about an entry that names the first: copies, see refill_locked(). */
+struct measure {
+	const struct zcrx_area *area;
+	uint32_t num_niovs;
+	uint32_t niov_shift;
+	struct zcrx_contract contract;
+};
+
+static inline struct measure measure_of(const struct zcrx_area *area)
+{
+	return (struct measure){
+		.area = area,
+		.num_niovs = zcrx_area_size(area, 0),
+		.niov_shift = area->niov_shift,
+		.contract = area->contract,
+	};
+}
+
+/* The verdict; *niov is what the entry names: a buffer if it is well-formed, else an index. */
+static inline uint32_t judge_bytes(struct io_uring_zcrx_rqe rqe, const struct measure *by,
+				   uint32_t *niov)
+{
+	uint64_t index = (rqe.off & NIOV_OFF_MASK) >> by->niov_shift;
+
+	*niov = (uint32_t)index;
+	if (rqe.__pad)
+		return ZCRX_BAD_PAD;
+	if (rqe.off & IORING_ZCRX_AREA_MASK)
+		return judge_elsewhere(by->area, rqe.off, niov);
+	return judge_index(index, by->num_niovs, by->contract);
 }
 
 /* Well-formed entries in a row that name the same buffer, not decided yet. */
@@ -230,9 +275,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	uint32_t count = available < room ? available : room;
 	uint32_t index = ifq->rq.cached_head;
 	/* Copies: stores below could change the originals, for all the compiler knows. */
-	uint32_t num_niovs = ifq->area->num_niovs;
-	uint32_t niov_shift = ifq->area->niov_shift;
-	struct zcrx_contract contract = ifq->area->contract;
+	const struct measure by = measure_of(ifq->area);
 	struct zcrx_rq rq = ifq->rq;
 	struct zcrx_batch batch;
 	struct run run;
@@ -243,8 +286,7 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	run.count = run.niov = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&rq);
-		uint32_t verdict = judge_bytes(rqe, num_niovs, niov_shift, contract);
-		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> niov_shift);
+		uint32_t niov, verdict = judge_bytes(rqe, &by, &niov);
 
 		witness(ifq, i, rqe);
 		batch.niovs[i] = niov;
@@ -362,15 +404,13 @@ static uint32_t judge_by_runs(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool,
 			      struct zcrx_batch *batches, struct stretch *run, uint32_t done,
 			      uint32_t count)
 {
-	struct zcrx_area *area = ifq->area;
+	const struct measure by = measure_of(ifq->area);
 	uint32_t cached = zcrx_pp_cache_count(pool);
 	uint32_t i;
 
 	for (i = done; i < done + count && cached < ZCRX_PP_REFILL - 1; i++) {
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
-		uint32_t verdict =
-			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);
-		uint32_t niov = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
+		uint32_t niov, verdict = judge_bytes(rqe, &by, &niov);
 
 		witness(ifq, i, rqe);
 		batches[i / ZCRX_PP_REFILL].niovs[i % ZCRX_PP_REFILL] = niov;
@@ -479,6 +519,7 @@ uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq)
 static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
 {
 	struct zcrx_area *area = ifq->area;
+	const struct measure by = measure_of(area);
 	struct zcrx_batch batch;
 	uint32_t index = ifq->rq.cached_head;
 	uint32_t available = zcrx_ifq_available(ifq);
@@ -491,9 +532,7 @@ static uint32_t flush_batch(struct zcrx_ifq *ifq, bool *ended)
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&ifq->rq);
 
 		witness(ifq, count, rqe);
-		batch.niovs[count] = (uint32_t)((rqe.off & NIOV_OFF_MASK) >> area->niov_shift);
-		batch.verdicts[count] =
-			judge_bytes(rqe, area->num_niovs, area->niov_shift, area->contract);
+		batch.verdicts[count] = judge_bytes(rqe, &by, &batch.niovs[count]);
 		if (batch.verdicts[count++] < WELL_FORMED) {
 			*ended = true;
 			break;
@@ -533,6 +572,19 @@ int64_t zcrx_ifq_flush_rq(struct zcrx_ifq *ifq)
 		zcrx_unlock(&ifq->shared->rq_lock);
 	}
 	return flushed;
+}
+
+int zcrx_ifq_add_area(struct zcrx_ifq *ifq, uint32_t num_niovs)
+{
+	int id;
+
+	if (!ifq->area->extents)
+		return -EOPNOTSUPP;
+	if (!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted))
+		return -EOWNERDEAD;
+	id = zcrx_area_add(ifq->area, num_niovs);
+	zcrx_unlock(&ifq->shared->rq_lock);
+	return id;
 }
 
 /* The provider process is the one writer; relaxed, since nothing else depends on the word. */
@@ -802,9 +854,10 @@ void zcrx_ifq_drop(struct zcrx_ifq *ifq, uint32_t niov, uint32_t count)
 static uint64_t scrub(struct zcrx_ifq *ifq, uint64_t *buffers)
 {
 	struct zcrx_area *area = ifq->area;
+	uint32_t niovs = zcrx_area_niovs(area);
 	uint64_t taken = 0;
 
-	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < niovs; niov++) {
 		uint32_t refs = zcrx_user_ref_take_all(area, niov);
 
 		if (refs == 0)

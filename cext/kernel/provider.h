@@ -34,7 +34,8 @@ enum zcrx_verdict {
 /* One judged entry, for whoever wants each of them (stepping, fuzzing). */
 struct zcrx_judgement {
 	uint32_t index; /* absolute ring index */
-	uint32_t niov; /* as the kernel truncates it; meaningless for BAD_PAD and BAD_AREA */
+	/* Of a BAD_INDEX the index in its area, truncated; meaningless for BAD_PAD and BAD_AREA. */
+	uint32_t niov;
 	uint8_t verdict;
 	uint8_t alias;
 };
@@ -51,7 +52,7 @@ struct zcrx_trace {
 
 /* What one call of the provider has judged, or a part of it: entries in a row. */
 struct zcrx_batch {
-	uint32_t niovs[ZCRX_PP_REFILL]; /* as the kernel truncates them */
+	uint32_t niovs[ZCRX_PP_REFILL]; /* see struct zcrx_judgement */
 	uint32_t verdicts[ZCRX_PP_REFILL]; /* as logged: enum zcrx_verdict | ZCRX_LOG_ALIAS */
 };
 
@@ -183,6 +184,12 @@ uint32_t zcrx_ifq_flush(struct zcrx_ifq *ifq);
  * else's provider.
  */
 int64_t zcrx_ifq_flush_rq(struct zcrx_ifq *ifq);
+
+/*
+ * The user adds an area of so many buffers (ADD_AREA), beside everything but another such
+ * call. Its id, or -errno: see zcrx_area_add(), -EOPNOTSUPP where there is one area for good.
+ */
+int zcrx_ifq_add_area(struct zcrx_ifq *ifq, uint32_t num_niovs);
 
 /*
  * A fault: the freelist looks empty for `count` calls of the provider; buffers

@@ -61,6 +61,8 @@ _Static_assert(sizeof(shm_u16) == 2 && sizeof(shm_u32) == 4 && sizeof(shm_u64) =
 	X(NIOV_POOL)        \
 	X(FREELIST)         \
 	X(FREE_COUNT)       \
+	X(AREA_COUNT)       \
+	X(AREA_EXTENT)      \
 	X(PTR_RING_SLOT)    \
 	X(PTR_RING_INDEX)   \
 	X(POOL_COUNT)       \

@@ -10,9 +10,12 @@
 #include "wire/rng.h"
 #include "threads.h"
 
+#define AREAS_MAX 4U
+
 struct area_memory {
 	struct zcrx_area area;
 	struct zcrx_area_shared shared;
+	struct zcrx_extent extents[AREAS_MAX];
 	shm_u32 aborted;
 };
 
@@ -29,6 +32,18 @@ static void area_init(struct area_memory *memory, uint32_t num_niovs)
 	};
 	REQUIRE(memory->area.niovs && memory->area.freelist);
 	zcrx_area_format(&memory->area);
+}
+
+/* Room for so many buffers, and the first areas. */
+static void areas_init(struct area_memory *memory, uint32_t num_niovs, const uint32_t *areas,
+		       uint32_t count)
+{
+	area_init(memory, num_niovs);
+	memory->area.extents = memory->extents;
+	memory->area.areas_max = AREAS_MAX;
+	zcrx_area_format(&memory->area);
+	for (uint32_t id = 0; id < count; id++)
+		CHECK_EQ(zcrx_area_add(&memory->area, areas[id]), (int)id);
 }
 
 static void area_free(struct area_memory *memory)
@@ -202,6 +217,120 @@ static void page_pool_references_that_nobody_held_are_counted(void)
 	CHECK_EQ(underflows(&memory), 2);
 	CHECK_EQ(pp_refs(area, 0), 2);
 	CHECK(zcrx_pp_ref_put(area, 0, 2));
+	area_free(&memory);
+}
+
+/* ---- several areas ----------------------------------------------------------------- */
+
+static void one_area_is_all_there_is(void)
+{
+	struct area_memory memory;
+
+	area_init(&memory, 5);
+	CHECK_EQ(zcrx_area_count(&memory.area), 1);
+	CHECK_EQ(zcrx_area_niovs(&memory.area), 5);
+	CHECK_EQ(zcrx_area_id(&memory.area, 4), 0);
+	CHECK_EQ(zcrx_area_offset(&memory.area, 4), 4 << 12);
+	CHECK_EQ(zcrx_area_add(&memory.area, 1), -EINVAL);
+	area_free(&memory);
+}
+
+static void buffers_are_numbered_through_all_areas(void)
+{
+	static const uint64_t offsets[] = {
+		0,
+		1 << 12,
+		(uint64_t)1 << 48,
+		(uint64_t)2 << 48,
+		(uint64_t)2 << 48 | 1 << 12,
+		(uint64_t)2 << 48 | 2 << 12,
+	};
+	struct area_memory memory;
+
+	areas_init(&memory, 8, (uint32_t[]){2, 1, 3}, 3);
+	CHECK_EQ(zcrx_area_count(&memory.area), 3);
+	CHECK_EQ(zcrx_area_niovs(&memory.area), COUNT_OF(offsets));
+	for (uint32_t niov = 0; niov < COUNT_OF(offsets); niov++)
+		CHECK_EQ(zcrx_area_offset(&memory.area, niov), offsets[niov]);
+	area_free(&memory);
+}
+
+static void areas_are_emptied_one_after_the_other(void)
+{
+	struct area_memory memory;
+	uint32_t niovs[8];
+
+	areas_init(&memory, 8, (uint32_t[]){2, 1, 3}, 3);
+	CHECK_EQ(zcrx_area_free_count(&memory.area), 6);
+	CHECK_EQ(zcrx_area_free_snapshot(&memory.area, niovs, 8), 6);
+	CHECK_BYTES(niovs, ((uint32_t[]){3, 4, 5, 2, 0, 1}), 6 * sizeof(*niovs));
+	CHECK_EQ(zcrx_area_free_snapshot(&memory.area, niovs, 4), 4);
+	CHECK_EQ(zcrx_area_pop_free(&memory.area, niovs, 4), 4);
+	CHECK_BYTES(niovs, ((uint32_t[]){1, 0, 2, 5}), 4 * sizeof(*niovs));
+	CHECK_EQ(zcrx_area_pop_free(&memory.area, niovs, 4), 2);
+	CHECK_BYTES(niovs, ((uint32_t[]){4, 3}), 2 * sizeof(*niovs));
+	CHECK_EQ(zcrx_area_free_count(&memory.area), 0);
+	area_free(&memory);
+}
+
+static void a_buffer_comes_home_to_its_own_area(void)
+{
+	struct area_memory memory;
+	uint32_t niovs[8];
+
+	areas_init(&memory, 8, (uint32_t[]){2, 1, 3}, 3);
+	CHECK_EQ(zcrx_area_pop_free(&memory.area, niovs, 8), 6);
+	CHECK_EQ(zcrx_area_push_free(&memory.area, 4), 0);
+	CHECK_EQ(zcrx_area_push_free(&memory.area, 0), 0);
+	CHECK_EQ(zcrx_area_push_free(&memory.area, 2), 0);
+	CHECK_EQ(zcrx_area_push_free(&memory.area, 1), 0);
+	CHECK_EQ(zcrx_area_pop_free(&memory.area, niovs, 8), 4);
+	CHECK_BYTES(niovs, ((uint32_t[]){1, 0, 2, 4}), 4 * sizeof(*niovs));
+	area_free(&memory);
+}
+
+/* Although there is room on the list of another one. */
+static void a_push_beyond_the_buffers_of_its_area_is_refused(void)
+{
+	struct area_memory memory;
+	uint32_t niovs[8];
+
+	areas_init(&memory, 4, (uint32_t[]){2, 2}, 2);
+	CHECK_EQ(zcrx_area_pop_free(&memory.area, niovs, 2), 2);
+	CHECK_EQ(zcrx_area_push_free(&memory.area, 3), -EOVERFLOW);
+	CHECK_EQ(overflows(&memory), 1);
+	CHECK_EQ(zcrx_area_free_count(&memory.area), 2);
+	area_free(&memory);
+}
+
+static void an_area_that_cannot_be_is_refused(void)
+{
+	struct area_memory memory;
+
+	areas_init(&memory, 8, (uint32_t[]){2}, 1);
+	CHECK_EQ(zcrx_area_add(&memory.area, 0), -EINVAL);
+	CHECK_EQ(zcrx_area_add(&memory.area, 7), -ENOMEM);
+	CHECK_EQ(zcrx_area_add(&memory.area, UINT32_MAX), -ENOMEM);
+	memory.area.niov_shift = 30;
+	CHECK_EQ(zcrx_area_add(&memory.area, (1 << 18) + 1), -EINVAL);
+	memory.area.niov_shift = 12;
+	for (uint32_t id = 1; id < AREAS_MAX; id++)
+		CHECK_EQ(zcrx_area_add(&memory.area, 1), (int)id);
+	CHECK_EQ(zcrx_area_add(&memory.area, 1), -EINVAL);
+	CHECK_EQ(zcrx_area_niovs(&memory.area), 5);
+	CHECK_EQ(zcrx_area_free_count(&memory.area), 5);
+	area_free(&memory);
+}
+
+static void an_area_is_not_added_behind_a_dead_holder(void)
+{
+	struct area_memory memory;
+
+	areas_init(&memory, 8, (uint32_t[]){2}, 1);
+	REQUIRE(zcrx_lock(&memory.shared.freelist_lock, &memory.aborted));
+	shm_store_relaxed_u32(&memory.aborted, 1, POINT_RUN_STATE);
+	CHECK_EQ(zcrx_area_add(&memory.area, 1), -EOWNERDEAD);
+	CHECK_EQ(zcrx_area_count(&memory.area), 1);
 	area_free(&memory);
 }
 
@@ -395,7 +524,11 @@ CHECK_MAIN(CASE(the_freelist_pops_the_highest_buffer_first),
 	   CASE(the_freelist_gives_what_was_pushed_last_first),
 	   CASE(an_empty_freelist_pops_nothing),
 	   CASE(a_push_beyond_all_buffers_is_refused_and_counted),
-	   CASE(a_freelist_whose_holder_died_is_given_up),
+	   CASE(a_freelist_whose_holder_died_is_given_up), CASE(one_area_is_all_there_is),
+	   CASE(buffers_are_numbered_through_all_areas),
+	   CASE(areas_are_emptied_one_after_the_other), CASE(a_buffer_comes_home_to_its_own_area),
+	   CASE(a_push_beyond_the_buffers_of_its_area_is_refused),
+	   CASE(an_area_that_cannot_be_is_refused), CASE(an_area_is_not_added_behind_a_dead_holder),
 	   CASE(user_references_are_taken_at_most_as_often_as_given),
 	   CASE(a_scrub_takes_all_user_references_once),
 	   CASE(the_last_page_pool_reference_leaves_one_for_the_next_owner),
