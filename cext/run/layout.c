@@ -24,12 +24,28 @@ static void *carve(struct carver *carver, uint64_t size)
 	return at;
 }
 
+static bool has_extents(const struct zcrx_shape *shape)
+{
+	return shape->areas_max > 1;
+}
+
+static bool areas_are_possible(const struct zcrx_shape *shape)
+{
+	if (!has_extents(shape))
+		return true;
+	return zcrx_level_of(shape->contract.level)->has_areas &&
+	       shape->areas_max <= ZCRX_AREAS_MAX && shape->areas > 0 &&
+	       shape->areas <= shape->areas_max && shape->area_niovs > 0 &&
+	       shape->area_niovs <= shape->num_niovs / shape->areas;
+}
+
 static bool shape_is_possible(const struct zcrx_shape *shape)
 {
 	return shape->num_niovs > 0 && shape->num_niovs <= NIOVS_MAX && shape->niov_shift >= 6 &&
 	       shape->niov_shift <= 30 &&
 	       /* An offset in the area has 48 bits; its id stands above them. */
-	       (uint64_t)shape->num_niovs << shape->niov_shift <=
+	       (uint64_t)(has_extents(shape) ? shape->area_niovs : shape->num_niovs)
+			       << shape->niov_shift <=
 		       (uint64_t)1 << IORING_ZCRX_AREA_SHIFT &&
 	       zcrx_is_power_of_two(shape->rq_entries) && shape->rq_entries <= IO_RQ_MAX_ENTRIES &&
 	       zcrx_is_power_of_two(shape->cq_entries) && shape->cq_entries <= (1U << 20) &&
@@ -39,7 +55,7 @@ static bool shape_is_possible(const struct zcrx_shape *shape)
 	       shape->flows_max <= (1U << 24) && /* the ledger's room for a flow's number */
 	       (shape->flight_entries == 0 || zcrx_is_power_of_two(shape->flight_entries)) &&
 	       shape->flight_entries <= ZCRX_FLIGHT_ENTRIES_MAX &&
-	       zcrx_contract_is_possible(shape->contract) &&
+	       zcrx_contract_is_possible(shape->contract) && areas_are_possible(shape) &&
 	       (!shape->has_no_device ||
 		(zcrx_level_of(shape->contract.level)->has_flush && shape->niov_shift == 12));
 }
@@ -90,6 +106,9 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->grants.slots = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->grant_entries);
 	queue->area.niovs = carve(&carver, sizeof(*queue->area.niovs) * (uint64_t)shape->num_niovs);
 	queue->area.freelist = carve(&carver, sizeof(shm_u32) * (uint64_t)shape->num_niovs);
+	if (has_extents(shape))
+		queue->area.extents =
+			carve(&carver, sizeof(*queue->area.extents) * (uint64_t)shape->areas_max);
 	queue->area.scrubbed =
 		carve(&carver, sizeof(shm_u32) * (uint64_t)zcrx_account_count(shape->num_niovs));
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
@@ -218,6 +237,8 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 		return -EINVAL;
 	if (mapping->provider && zcrx_contract_hands_over(shape->contract))
 		return -EINVAL; /* what it is shown has all references */
+	if (mapping->provider && has_extents(shape))
+		return -EINVAL; /* what it is shown has one area */
 	memset(queue, 0, sizeof(*queue));
 	queue->shape = *shape;
 	queue->index = index;
@@ -232,6 +253,7 @@ int zcrx_queue_attach(struct zcrx_queue *queue, const struct zcrx_shape *shape, 
 	carve_notes(queue, shape, mapping->notes);
 
 	queue->area.num_niovs = shape->num_niovs;
+	queue->area.areas_max = shape->areas_max;
 	queue->area.niov_shift = shape->niov_shift;
 	queue->area.contract = shape->contract;
 	queue->area.bytes = mapping->area;
@@ -275,6 +297,8 @@ void zcrx_queue_format_objects(struct zcrx_queue *queue)
 	uint32_t start = queue->shape.initial_index;
 
 	zcrx_area_format(&queue->area);
+	for (uint32_t id = 0; has_extents(&queue->shape) && id < queue->shape.areas; id++)
+		zcrx_area_add(&queue->area, queue->shape.area_niovs);
 	/* Cleared whatever the memory held before, head and tail too (Linux since 7.1). */
 	memset(rings, 0, sizeof(*rings));
 	rings->rq.head = offset_in(rings, queue->ifq.rq.head);

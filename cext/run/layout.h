@@ -33,7 +33,7 @@
 
 /* One queue: its sizes, all powers of two but num_niovs and ptr_ring_size, and its contract. */
 struct zcrx_shape {
-	uint32_t num_niovs;
+	uint32_t num_niovs; /* of all areas, those that may be added too */
 	uint32_t niov_shift;
 	uint32_t rq_entries;
 	uint32_t cq_entries;
@@ -53,6 +53,13 @@ struct zcrx_shape {
 	uint32_t
 		has_no_device; /* bool: see struct zcrx_ifq; of a level with a flush, and of pages */
 	uint32_t is_witnessed; /* bool: its user writes the rings itself: see wire/witness.h */
+	/*
+	 * How many areas there may be; up to 1: there is one, and it has all the buffers. More,
+	 * at a level that has them: it begins with `areas` of them, of `area_niovs` buffers each.
+	 */
+	uint32_t areas_max;
+	uint32_t areas;
+	uint32_t area_niovs;
 };
 
 struct zcrx_sizes {

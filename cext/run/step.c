@@ -9,16 +9,20 @@
 struct zcrx_step {
 	struct zcrx_queue queue;
 	struct zcrx_trace trace;
-	void *kern, *rings, *notes;
+	void *kern, *rings, *notes; /* as they were got */
 };
 
-static void *zeroed(uint64_t size)
+/*
+ * An aligned place in memory that is got for it. By calloc(), so that its pages are made as
+ * they are touched: there may be room for many areas.
+ */
+static void *zeroed(uint64_t size, void **memory)
 {
-	void *memory = aligned_alloc(SHM_CACHE_LINE, size);
+	uintptr_t at;
 
-	if (memory)
-		memset(memory, 0, size);
-	return memory;
+	*memory = calloc(1, size + SHM_CACHE_LINE - 1);
+	at = (uintptr_t)*memory;
+	return (void *)((at + SHM_CACHE_LINE - 1) & ~(uintptr_t)(SHM_CACHE_LINE - 1));
 }
 
 struct zcrx_step *zcrx_step_new(const struct zcrx_shape *shape)
@@ -37,9 +41,9 @@ struct zcrx_step *zcrx_step_new_of(const struct zcrx_shape *shape,
 		return NULL;
 	if (zcrx_layout_sizes(shape, &sizes))
 		goto out_free;
-	step->kern = mapping.kern = zeroed(sizes.kern);
-	step->rings = mapping.rings = zeroed(sizes.rings);
-	step->notes = mapping.notes = zeroed(sizes.notes);
+	mapping.kern = zeroed(sizes.kern, &step->kern);
+	mapping.rings = zeroed(sizes.rings, &step->rings);
+	mapping.notes = zeroed(sizes.notes, &step->notes);
 	step->trace.entries = calloc(TRACE_START, sizeof(*step->trace.entries));
 	step->trace.capacity = TRACE_START;
 	if (!step->kern || !step->rings || !step->notes || !step->trace.entries)
@@ -155,6 +159,11 @@ int64_t zcrx_step_flush(struct zcrx_step *step)
 	return zcrx_ifq_flush_rq(&step->queue.ifq);
 }
 
+int zcrx_step_add_area(struct zcrx_step *step, uint32_t num_niovs)
+{
+	return zcrx_ifq_add_area(&step->queue.ifq, num_niovs);
+}
+
 int zcrx_step_restart(struct zcrx_step *step)
 {
 	return zcrx_ifq_restart(&step->queue.ifq);
@@ -175,13 +184,29 @@ int zcrx_step_destroy(struct zcrx_step *step)
 	return zcrx_ifq_teardown(&step->queue.ifq);
 }
 
+uint32_t zcrx_step_niovs(const struct zcrx_step *step)
+{
+	return zcrx_area_niovs(&step->queue.area);
+}
+
+uint64_t zcrx_step_offset(const struct zcrx_step *step, uint32_t niov)
+{
+	return zcrx_area_offset(&step->queue.area, niov);
+}
+
+uint32_t zcrx_step_areas(const struct zcrx_step *step, uint32_t *niovs)
+{
+	const struct zcrx_area *area = &step->queue.area;
+	uint32_t count = zcrx_area_count(area);
+
+	for (uint32_t id = 0; id < count; id++)
+		niovs[id] = zcrx_area_size(area, id);
+	return count;
+}
+
 uint32_t zcrx_step_freelist(const struct zcrx_step *step, uint32_t *niovs)
 {
-	uint32_t count = zcrx_area_free_count(&step->queue.area);
-
-	for (uint32_t i = 0; i < count; i++)
-		niovs[i] = shm_load_relaxed_u32(&step->queue.area.freelist[i], POINT_FREELIST);
-	return count;
+	return zcrx_area_free_snapshot(&step->queue.area, niovs, UINT32_MAX);
 }
 
 void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32_t *pp_refs,
@@ -189,7 +214,7 @@ void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32
 {
 	const struct zcrx_area *area = &step->queue.area;
 
-	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < zcrx_area_niovs(area); niov++) {
 		user_refs[niov] = zcrx_ifq_user_refs(&step->queue.ifq, niov);
 		pp_refs[niov] = shm_load_relaxed_u32(&area->niovs[niov].pp_refs, POINT_PP_REF_LOAD);
 		pools[niov] = shm_load_relaxed_u32(&area->niovs[niov].pool, POINT_NIOV_POOL);

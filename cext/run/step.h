@@ -33,11 +33,16 @@ uint64_t zcrx_step_scrub(struct zcrx_step *step);
 int64_t zcrx_step_copy_fallback(struct zcrx_step *step);
 /* RQEs consumed, or -EOPNOTSUPP at a level without it, or -ENOMEM. */
 int64_t zcrx_step_flush(struct zcrx_step *step);
+/* The new area's id, or -errno: see zcrx_ifq_add_area(). */
+int zcrx_step_add_area(struct zcrx_step *step, uint32_t num_niovs);
 int zcrx_step_restart(struct zcrx_step *step);
 int zcrx_step_retry_release(struct zcrx_step *step, uint32_t slot);
 int zcrx_step_destroy(struct zcrx_step *step);
 
 /* Inspection; arrays are the caller's, with room for what the name says. */
+uint32_t zcrx_step_niovs(const struct zcrx_step *step); /* of all areas */
+uint64_t zcrx_step_offset(const struct zcrx_step *step, uint32_t niov);
+uint32_t zcrx_step_areas(const struct zcrx_step *step, uint32_t *niovs); /* [ZCRX_AREAS_MAX] */
 uint32_t zcrx_step_freelist(const struct zcrx_step *step, uint32_t *niovs);
 void zcrx_step_buffers(const struct zcrx_step *step, uint32_t *user_refs, uint32_t *pp_refs,
 		       uint32_t *pools);

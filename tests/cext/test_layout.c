@@ -81,6 +81,56 @@ static void an_area_beyond_48_bits_is_refused(void)
 	CHECK(!is_refused(&shape));
 	shape.num_niovs++;
 	CHECK(is_refused(&shape));
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	shape.areas_max = 2;
+	shape.areas = 1;
+	shape.area_niovs = 1 << 18;
+	CHECK(!is_refused(&shape));
+	shape.area_niovs++;
+	CHECK(is_refused(&shape));
+}
+
+/* One that would be possible with a single area is judged by its areas alone, and the same. */
+static void impossible_areas_are_refused(void)
+{
+	static const struct {
+		uint32_t level, areas_max, areas, area_niovs;
+		bool is_possible;
+	} cases[] = {
+		{ZCRX_LEVEL_7_3, 0, 9, 9, true},  {ZCRX_LEVEL_7_3, 1, 9, 9, true},
+		{ZCRX_LEVEL_7_3, 2, 1, 1, true},  {ZCRX_LEVEL_7_3, 2, 1, 8, true},
+		{ZCRX_LEVEL_7_3, 2, 2, 4, true},  {ZCRX_LEVEL_7_3, ZCRX_AREAS_MAX, 2, 4, true},
+		{ZCRX_LEVEL_7_2, 2, 2, 4, false}, {ZCRX_LEVEL_7_3, ZCRX_AREAS_MAX + 1, 2, 4, false},
+		{ZCRX_LEVEL_7_3, 2, 0, 4, false}, {ZCRX_LEVEL_7_3, 2, 3, 1, false},
+		{ZCRX_LEVEL_7_3, 2, 2, 0, false}, {ZCRX_LEVEL_7_3, 2, 1, 9, false},
+		{ZCRX_LEVEL_7_3, 2, 2, 5, false}, {ZCRX_LEVEL_7_3, 2, 2, UINT32_MAX, false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		struct zcrx_shape shape = small_shape();
+
+		shape.contract.level = cases[i].level;
+		shape.areas_max = cases[i].areas_max;
+		shape.areas = cases[i].areas;
+		shape.area_niovs = cases[i].area_niovs;
+		CHECK_EQ(is_refused(&shape), !cases[i].is_possible);
+	}
+}
+
+/* What it is shown has no areas. */
+static void a_provider_of_somebody_elses_is_refused_with_areas(void)
+{
+	static const struct zcrx_provider_ops ops;
+	struct zcrx_mapping mapping = {.provider = &ops};
+	struct zcrx_shape shape = small_shape();
+	struct zcrx_queue queue;
+
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	CHECK_EQ(zcrx_queue_attach(&queue, &shape, 0, &mapping), 0);
+	shape.areas_max = 2;
+	shape.areas = 1;
+	shape.area_niovs = 4;
+	CHECK_EQ(zcrx_queue_attach(&queue, &shape, 0, &mapping), -EINVAL);
 }
 
 static void a_queue_beyond_the_last_bell_is_refused(void)
@@ -206,8 +256,9 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0, 0};
-	struct zcrx_shape odd = {17, 7, 2, 16, 3, 2, 2, 5, UINT32_MAX, 0, 64, {0, 0}, 0, 0};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0, 0, 0, 0, 0};
+	struct zcrx_shape odd = {17, 7,	 2,	 16, 3, 2, 2, 5, UINT32_MAX,
+				 0,  64, {0, 0}, 0,  0, 0, 0, 0};
 	struct zcrx_shape small = small_shape();
 	struct zcrx_shape witnessed = small_shape();
 
@@ -447,6 +498,8 @@ static void without_a_device_is_for_kernels_with_a_flush_and_pages(void)
 
 CHECK_MAIN(CASE(without_a_device_is_for_kernels_with_a_flush_and_pages),
 	   CASE(impossible_shapes_are_refused), CASE(an_area_beyond_48_bits_is_refused),
+	   CASE(impossible_areas_are_refused),
+	   CASE(a_provider_of_somebody_elses_is_refused_with_areas),
 	   CASE(a_queue_beyond_the_last_bell_is_refused), CASE(objects_of_a_queue_do_not_overlap),
 	   CASE(a_kernel_has_its_words_where_they_stand_there),
 	   CASE(a_drawn_layout_is_the_same_again_and_another_for_each_queue),

@@ -1275,7 +1275,211 @@ static void a_refill_by_runs_stays_in_a_checked_log(void)
 	rig_free(&rig);
 }
 
-CHECK_MAIN(CASE(from_7_1_on_a_cache_that_is_not_empty_is_given_nothing),
+/* ---- several areas ------------------------------------------------------------- */
+
+#define AREA(id) ((uint64_t)(id) << IORING_ZCRX_AREA_SHIFT)
+
+/* Two areas of 4 buffers each; 8 buffers more may come in others. */
+static void rig_init_with_areas(struct rig *rig)
+{
+	struct zcrx_shape shape = small_shape();
+
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	shape.num_niovs = 16;
+	shape.areas_max = 4;
+	shape.areas = 2;
+	shape.area_niovs = 4;
+	rig_init_with(rig, &shape);
+}
+
+/* Hand all that there are to the user; then the cache is empty, as a refill wants it. */
+static uint32_t deliver_all(struct rig *rig)
+{
+	uint32_t count = zcrx_area_free_count(&rig->queue->area);
+
+	for (uint32_t i = 0; i < count; i++)
+		delivered(rig, 1);
+	return count;
+}
+
+static void an_entry_is_judged_by_the_area_that_it_names(void)
+{
+	static const struct {
+		uint64_t off;
+		enum zcrx_verdict verdict;
+		uint32_t niov;
+	} cases[] = {
+		{3 << 12, ZCRX_ACCEPTED, 3},
+		{AREA(1) | 3 << 12, ZCRX_ACCEPTED, 7},
+		{AREA(1), ZCRX_ACCEPTED, 4},
+		{4 << 12, ZCRX_BAD_INDEX, 4},
+		{AREA(1) | 4 << 12, ZCRX_BAD_INDEX, 4},
+		{AREA(2), ZCRX_BAD_AREA, 0},
+		{AREA(0xffff), ZCRX_BAD_AREA, 0},
+		{AREA(1) | 1ULL << 44 | 1 << 12, ZCRX_ACCEPTED, 5},
+		{AREA(1) | 3 << 12, ZCRX_NO_USER_REF, 7},
+	};
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	CHECK_EQ(deliver_all(&rig), 8);
+	for (size_t i = 0; i < COUNT_OF(cases); i++)
+		put(&rig, cases[i].off, 0, 0);
+	CHECK_EQ(refill(&rig), COUNT_OF(cases));
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		CHECK_EQ(rig.judged[i].verdict, cases[i].verdict);
+		if (cases[i].verdict != ZCRX_BAD_AREA)
+			CHECK_EQ(rig.judged[i].niov, cases[i].niov);
+		CHECK_EQ(rig.judged[i].alias, (cases[i].off >> 44 & 15) != 0);
+	}
+	rig_free(&rig);
+}
+
+/* The buffers that have the same index in two areas are two: their runs fail and succeed apart. */
+static void a_run_is_of_one_area(void)
+{
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	CHECK_EQ(deliver_all(&rig), 8);
+	put(&rig, 0, 0, 0);
+	put(&rig, AREA(1), 0, 0);
+	put(&rig, AREA(1), 0, 0);
+	put(&rig, 0, 0, 0);
+	CHECK_EQ(refill(&rig), 4);
+	CHECK_EQ(rig.judged[0].verdict, ZCRX_ACCEPTED);
+	CHECK_EQ(rig.judged[1].verdict, ZCRX_NO_USER_REF);
+	CHECK_EQ(rig.judged[2].verdict, ZCRX_NO_USER_REF);
+	CHECK_EQ(rig.judged[3].verdict, ZCRX_NO_USER_REF);
+	CHECK_EQ(user_refs(&rig, 4), 1);
+	rig_free(&rig);
+}
+
+static void an_area_that_was_added_serves_behind_the_others(void)
+{
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	put(&rig, AREA(2), 0, 0);
+	CHECK_EQ(refill(&rig), 1);
+	CHECK_EQ(rig.judged[0].verdict, ZCRX_BAD_AREA);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 2), 2);
+	CHECK_EQ(deliver_all(&rig), 10);
+	put(&rig, AREA(2), 0, 0);
+	put(&rig, AREA(2) | 2 << 12, 0, 0);
+	put(&rig, AREA(3), 0, 0);
+	CHECK_EQ(refill(&rig), 3);
+	CHECK_EQ(rig.judged[1].verdict, ZCRX_ACCEPTED);
+	CHECK_EQ(rig.judged[1].niov, 8);
+	CHECK_EQ(rig.judged[2].verdict, ZCRX_BAD_INDEX);
+	CHECK_EQ(rig.judged[3].verdict, ZCRX_BAD_AREA);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 7), -ENOMEM);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 6), 3);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 1), -EINVAL);
+	rig_free(&rig);
+}
+
+static void where_there_is_one_area_none_is_added(void)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 1), -EOPNOTSUPP);
+	rig_free(&rig);
+}
+
+static void an_area_is_not_added_while_the_ring_is_judged_by_a_dead_one(void)
+{
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	REQUIRE(zcrx_lock(&rig.ifq->shared->rq_lock, NULL));
+	shm_store_relaxed_u32(&rig.queue->run->aborted, 1, POINT_RUN_STATE);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 1), -EOWNERDEAD);
+	CHECK_EQ(zcrx_area_count(&rig.queue->area), 2);
+	rig_free(&rig);
+}
+
+static void a_scrub_takes_from_all_areas(void)
+{
+	uint64_t buffers = 0;
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	CHECK_EQ(zcrx_ifq_add_area(rig.ifq, 2), 2);
+	CHECK_EQ(deliver_all(&rig), 10);
+	CHECK_EQ(zcrx_ifq_scrub(rig.ifq, &buffers), 10);
+	CHECK_EQ(buffers, 10);
+	rig_free(&rig);
+}
+
+static void a_copy_takes_a_buffer_of_the_first_area_that_has_one(void)
+{
+	struct rig rig;
+
+	rig_init_with_areas(&rig);
+	for (uint32_t i = 0; i < 8; i++)
+		CHECK_EQ(zcrx_ifq_take_copy_buffer(rig.ifq), (i < 4 ? 3 : 11) - i);
+	CHECK_EQ(zcrx_ifq_take_copy_buffer(rig.ifq), -ENOMEM);
+	rig_free(&rig);
+}
+
+struct adding {
+	struct rig rig;
+	struct meeting meeting;
+};
+
+static void *add_areas(void *context)
+{
+	struct adding *adding = context;
+
+	while (meeting_follow(&adding->meeting)) {
+		CHECK(zcrx_ifq_add_area(adding->rig.ifq, 1) > 0);
+		if (!meeting_part(&adding->meeting))
+			break;
+	}
+	return NULL;
+}
+
+/* Each entry names the area that comes just then: it is there with its buffer, or not at all. */
+static void *judge_entries_of_the_next_area(void *context)
+{
+	struct adding *adding = context;
+	struct rig *rig = &adding->rig;
+	uint32_t next = 1;
+
+	while (meeting_lead(&adding->meeting, ZCRX_AREAS_MAX - 1)) {
+		put(rig, AREA(next++), 0, 0);
+		CHECK_EQ(refill(rig), 1);
+		if (!meeting_part(&adding->meeting))
+			break;
+	}
+	return NULL;
+}
+
+static void an_area_is_never_seen_by_half(void)
+{
+	struct adding adding = {0};
+	struct zcrx_shape shape = small_shape();
+
+	shape.contract.level = ZCRX_LEVEL_7_3;
+	shape.num_niovs = shape.areas_max = ZCRX_AREAS_MAX;
+	shape.areas = shape.area_niovs = 1;
+	rig_init_with(&adding.rig, &shape);
+	run_both(judge_entries_of_the_next_area, add_areas, &adding);
+	CHECK_EQ(verdicts(&adding.rig, ZCRX_BAD_AREA) + verdicts(&adding.rig, ZCRX_NO_USER_REF),
+		 adding.rig.trace.count);
+	rig_free(&adding.rig);
+}
+
+CHECK_MAIN(CASE(an_entry_is_judged_by_the_area_that_it_names), CASE(a_run_is_of_one_area),
+	   CASE(an_area_that_was_added_serves_behind_the_others),
+	   CASE(where_there_is_one_area_none_is_added),
+	   CASE(an_area_is_not_added_while_the_ring_is_judged_by_a_dead_one),
+	   CASE(a_scrub_takes_from_all_areas),
+	   CASE(a_copy_takes_a_buffer_of_the_first_area_that_has_one),
+	   CASE(an_area_is_never_seen_by_half),
+	   CASE(from_7_1_on_a_cache_that_is_not_empty_is_given_nothing),
 	   CASE(what_a_tail_promised_is_forgotten_with_its_user),
 	   CASE(a_refill_by_runs_stays_in_a_checked_log),
 	   CASE(a_return_of_the_last_fragment_is_accepted),
