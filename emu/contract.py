@@ -19,6 +19,8 @@ REFS_CACHE = "refs-cache"  #: user references are handed over, and cached where 
 EXPERIMENTAL = {REFS_CACHE: "7.3"}
 #: Levels at which buffers may be larger than a page, and an instance may have no device.
 HAS_RX_BUF_LEN = HAS_NO_DEVICE = frozenset({"7.1", "7.2", "7.3"})
+#: Levels at which areas may be added to an instance.
+HAS_AREAS = frozenset({"7.3"})
 #: Levels that take entries in a row that name the same buffer together, all or none.
 BY_RUNS = frozenset({"7.3"})
 

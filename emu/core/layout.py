@@ -12,7 +12,7 @@ from emu.contract import EXPERIMENTAL, REFS_CACHE, Contract, check_level
 from emu.core._lib import ffi, lib, new_struct
 from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
-from emu.spec.state import POOLS_MAX, Verdict
+from emu.spec.state import AREAS_MAX, POOLS_MAX, Verdict
 
 QUEUES_MAX: int = lib.ZCRX_QUEUES_MAX
 RULES_MAX: int = lib.ZCRX_RULES_MAX
@@ -27,6 +27,7 @@ LEVELS: tuple[str, ...] = tuple(
 )
 
 assert lib.ZCRX_POOLS_MAX == POOLS_MAX
+assert lib.ZCRX_AREAS_MAX == AREAS_MAX
 assert len(Verdict) == lib.ZCRX_VERDICT_COUNT
 
 
@@ -42,7 +43,7 @@ class Caller(enum.IntEnum):
 class Shape:
     """One queue: sizes, all powers of two but ``num_niovs`` and ``ptr_ring_size``; contract."""
 
-    num_niovs: int
+    num_niovs: int  #: of all areas, those that may be added too
     niov_shift: int
     rq_entries: int
     cq_entries: int
@@ -56,6 +57,9 @@ class Shape:
     contract: Contract = field(default_factory=Contract)
     has_no_device: bool = False  #: no page pool: all that comes is copied
     is_witnessed: bool = False  #: NIC and provider note what its user is given and gives back
+    areas_max: int = 1  #: areas that there may be; 1: it has all the buffers
+    areas: int = 1  #: areas to begin with, if there may be more than one …
+    area_niovs: int = 0  #: … and how many buffers each of these has
 
 
 def raw_shape(shape: Shape) -> Any:

@@ -10,7 +10,15 @@ from emu.core.layout import Shape, raw_shape
 from emu.core.library import ProviderLibrary
 from emu.core.queue import COUNTER_NAMES, CounterGroup
 from emu.errors import ConfigError, StateError
-from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+from emu.spec.state import (
+    AREAS_MAX,
+    POOLS_MAX,
+    Judgement,
+    PoolPhase,
+    PoolState,
+    ProviderState,
+    Verdict,
+)
 
 
 class Stepper:
@@ -74,6 +82,23 @@ class Stepper:
         niov = int(lib.zcrx_step_copy_fallback(self._ptr))
         return niov if niov >= 0 else None
 
+    def add_area(self, num_niovs: int) -> int:
+        """The user adds an area; its id. StateError when there may be none or no more."""
+        area = int(lib.zcrx_step_add_area(self._ptr, num_niovs))
+        if area == -errno.EOPNOTSUPP:
+            raise StateError("add_area: this instance has one area")
+        if area < 0:
+            raise StateError(f"add_area: there is no room for {num_niovs} buffers, or for an area")
+        return area
+
+    def offset(self, niov: int) -> int:
+        """The offset of a buffer, its area's id included."""
+        return int(lib.zcrx_step_offset(self._ptr, niov))
+
+    def _areas(self) -> tuple[int, ...]:
+        niovs = ffi.new("uint32_t[]", AREAS_MAX)
+        return tuple(niovs[0 : lib.zcrx_step_areas(self._ptr, niovs)])
+
     def restart(self) -> int:
         """Put a new page pool in charge; its slot."""
         if self.shape.has_no_device:
@@ -120,7 +145,7 @@ class Stepper:
 
     def state(self) -> ProviderState:
         """Everything there is to know, as a value."""
-        count = self.shape.num_niovs
+        count = int(lib.zcrx_step_niovs(self._ptr))
         niovs = ffi.new("uint32_t[]", count)
         free_count = int(lib.zcrx_step_freelist(self._ptr, niovs))
         user_refs, pp_refs, pools = (ffi.new("uint32_t[]", count) for _ in range(3))
@@ -134,6 +159,7 @@ class Stepper:
             rq_head=int(lib.zcrx_step_head(self._ptr)),
             rq_tail=self.tail,
             cached_rq_head=int(lib.zcrx_step_cached_head(self._ptr)),
+            areas=self._areas(),
             free_count=free_count,
             freelist=tuple(niovs[0:free_count]),
             user_refs=tuple(user_refs),

@@ -117,8 +117,8 @@ class _Machine(ModelProvider):
 
     def _held(self, op: Operation, refs: Sequence[int]) -> list[int]:
         """Buffers with a reference, from the picked one on, as many as the operation names."""
-        first = op.pick % self._num_niovs
-        niovs = [(first + at) % self._num_niovs for at in range(self._num_niovs)]
+        count = len(refs)
+        niovs = [(op.pick + at) % count for at in range(count)]
         return [niov for niov in niovs if refs[niov]][: op.count]
 
     def _publish(self, off: int, length: int = 0, pad: int = 0, times: int = 1) -> None:
@@ -319,6 +319,7 @@ def _state_of(record: Record) -> ProviderState:
         rq_head=number("head"),
         rq_tail=number("tail"),
         cached_rq_head=number("cached_head"),
+        areas=(len(numbers("user_refs")),),
         free_count=len(numbers("freelist")),
         freelist=tuple(numbers("freelist")),
         user_refs=tuple(numbers("user_refs")),

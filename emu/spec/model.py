@@ -17,7 +17,15 @@ from dataclasses import dataclass, field, replace
 
 from emu.contract import SEED, Contract
 from emu.errors import ConfigError, StateError
-from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderState, Verdict
+from emu.spec.state import (
+    AREAS_MAX,
+    POOLS_MAX,
+    Judgement,
+    PoolPhase,
+    PoolState,
+    ProviderState,
+    Verdict,
+)
 
 #: Kernel levels that are specified here, oldest first.
 LEVELS = (SEED, "6.15", "6.18", "7.1", "7.2", "7.3")
@@ -25,7 +33,8 @@ LEVELS = (SEED, "6.15", "6.18", "7.1", "7.2", "7.3")
 _CHECKS_DESTROY = (SEED, "6.15")
 #: Levels at which a refill is for an empty alloc cache, and the user may have the ring flushed.
 _SINCE_7_1 = ("7.1", "7.2", "7.3")
-#: Levels at which a refill goes by runs of entries and by a tail that it read before.
+#: Levels at which a refill goes by runs of entries and by a tail that it read before, and
+#: areas may be added.
 _SINCE_7_3 = ("7.3",)
 #: Experimental: where references are counted nobody can tell who comes alone, so that what is
 #: specified is the level below.
@@ -37,8 +46,6 @@ AREA_SHIFT = 48
 PAGE_SIZE = 4096
 #: Bytes of the largest niov.
 RX_BUF_LEN_MAX = 2**30
-#: The id of the one area of an instance.
-AREA_ID = 0
 #: Niovs that one refill brings into the alloc cache at most (``PP_ALLOC_CACHE_REFILL``).
 REFILL_MAX = 64
 #: RQEs that a refill of 7.3 takes by one look at the tail (64 for each KiB of a page).
@@ -49,7 +56,7 @@ FLUSH_BATCH = 32
 RQ_ENTRIES_MAX = 32768
 #: Slots of the largest ptr ring.
 PTR_RING_SIZE_MAX = 32768
-#: Niovs of the largest area.
+#: Niovs of all areas.
 NIOVS_MAX = 2**20
 #: Fragments of one delivery at most.
 FRAGMENTS_MAX = 2**20
@@ -98,7 +105,7 @@ class ModelProvider:
     instance (``scrub``, ``restart_queue``, ``retry_release``, ``destroy``).
 
     Args:
-        num_niovs: Buffers of the area: 1 .. 2**20.
+        num_niovs: Buffers of the area: 1 .. 2**20; of each, if there are several.
         rq_entries: RQEs of the refill ring: a power of two, 1 .. 32768.
         ptr_ring_size: Slots of each pool's ptr ring: 1 .. 32768.
         initial_index: Where head, tail and the cached head start: u32, free-running.
@@ -106,6 +113,8 @@ class ModelProvider:
             instead of taking it for the buffer that the remaining bits name.
         rx_buf_len: Bytes of a niov: a power of two, 4096 .. 2**30; 4096 before 7.1.
         device: False: there is none, so no page pool either; from 7.1 on, with niovs of a page.
+        areas: Areas to begin with: 1 .. 1024, with 2**20 niovs together; 1 before 7.3. Niovs
+            are numbered through, area by area.
         kernel: The level that is specified: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
             ``7.3``, see ``docs/levels.md``; or ``refs-cache``, which is experimental.
 
@@ -123,6 +132,7 @@ class ModelProvider:
         strict_alias: bool = False,
         rx_buf_len: int = PAGE_SIZE,
         device: bool = True,
+        areas: int = 1,
         kernel: str = SEED,
     ) -> None:
         _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
@@ -140,16 +150,20 @@ class ModelProvider:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "a power of two")
         if rx_buf_len != PAGE_SIZE and kernel not in _SINCE_7_1:
             raise ConfigError.of("rx_buf_len", rx_buf_len, f"{PAGE_SIZE} with the kernel {kernel}")
-        if num_niovs * rx_buf_len > 2**AREA_SHIFT:
-            raise ConfigError.of("rx_buf_len", rx_buf_len, "an area of 2**48 bytes at most")
+        _check_area_size(num_niovs, rx_buf_len)
 
         if not device and kernel not in _SINCE_7_1:
             raise ConfigError.of("device", device, f"there is one with the kernel {kernel}")
         if not device and rx_buf_len != PAGE_SIZE:
             raise ConfigError.of("rx_buf_len", rx_buf_len, f"{PAGE_SIZE} without a device")
 
+        _check_range("areas", areas, 1, AREAS_MAX)
+        if areas > 1 and kernel not in _SINCE_7_3:
+            raise ConfigError.of("areas", areas, f"there is 1 with the kernel {kernel}")
+        if areas * num_niovs > NIOVS_MAX:
+            raise ConfigError.of("areas", areas, f"{NIOVS_MAX} niovs together at most")
+
         self._has_device = device
-        self._num_niovs = num_niovs
         self._rx_buf_len = rx_buf_len
         self._rq_entries = rq_entries
         self._ptr_ring_size = ptr_ring_size
@@ -162,12 +176,15 @@ class ModelProvider:
         self._cached_rq_head = initial_index
         self._claimed = 0  # entries that the tail promised when it was last read (7.3)
 
-        # The area. All buffers start on the freelist, a stack.
-        self._freelist = list(range(num_niovs))
-        self._user_refs = [0] * num_niovs
-        self._pp_refs = [0] * num_niovs
-        self._stack_refs = [0] * num_niovs  # those of pp_refs that NIC and stack hold
-        self._niov_pool: list[int | None] = [None] * num_niovs
+        # The areas. All buffers start on the freelist of theirs, a stack.
+        self._areas: list[range] = []
+        self._freelists: list[list[int]] = []
+        self._user_refs: list[int] = []
+        self._pp_refs: list[int] = []
+        self._stack_refs: list[int] = []  # those of pp_refs that NIC and stack hold
+        self._niov_pool: list[int | None] = []
+        for _ in range(areas):
+            self._append_area(num_niovs)
 
         self._pools = [_Pool() for _ in range(POOLS_MAX)]
         self._current_pool: int | None = None
@@ -260,14 +277,14 @@ class ModelProvider:
         It is bound to no pool, and the stack holds its one page-pool reference.
 
         Returns:
-            The niov index, or None if the freelist is empty (which is not an allocation
+            The niov index, or None if every freelist is empty (which is not an allocation
             failure: ``alloc_failures`` stays).
 
         Source: ``io_zcrx_copy_chunk()``.
         """
-        if not self._freelist:
+        niov = self._pop_freelist()
+        if niov is None:
             return None
-        niov = self._freelist.pop()
         self._pp_refs[niov] = 1
         self._stack_refs[niov] = 1
         return niov
@@ -280,7 +297,7 @@ class ModelProvider:
         There is no check for room: a full ring is overwritten.
 
         Args:
-            off: Area id << 48 | niov index << 12 | offset in the buffer; any u64.
+            off: What :meth:`offset` says, + offset in the buffer; any u64.
             length: ``len``, bytes; any u32.
             pad: ``__pad``; any u32.
 
@@ -345,8 +362,7 @@ class ModelProvider:
         Source: ``io_zcrx_scrub()``.
         """
         total = 0
-        for niov in range(self._num_niovs):
-            refs = self._user_refs[niov]
+        for niov, refs in enumerate(self._user_refs):
             if refs == 0:
                 continue
             self._user_refs[niov] = 0
@@ -389,6 +405,36 @@ class ModelProvider:
             if len(taken) < FLUSH_BATCH or taken[-1].verdict is not Verdict.ACCEPTED:
                 break
         return flushed
+
+    def add_area(self, num_niovs: int) -> int:
+        """Add an area, as a user may from 7.3 on; its id: they are counted from 0.
+
+        Its niovs are numbered behind those that there are. They serve when the areas before it
+        have none that is free.
+
+        Raises:
+            StateError: The level has one area; there are 1024; or there would be more than
+                2**20 niovs.
+            ConfigError: ``num_niovs`` is not 1 .. 2**20, or the area would have more than 2**48
+                bytes.
+
+        Source: ``zcrx_ctrl_add_area()``.
+        """
+        _check_range("num_niovs", num_niovs, 1, NIOVS_MAX)
+        _check_area_size(num_niovs, self._rx_buf_len)
+        if self._contract.level not in _SINCE_7_3:
+            raise StateError(f"add_area: the kernel {self._contract.level} has one area")
+        if len(self._areas) == AREAS_MAX:
+            raise StateError(f"add_area: there are {AREAS_MAX} areas")
+        if len(self._user_refs) + num_niovs > NIOVS_MAX:
+            raise StateError(f"add_area: there would be more than {NIOVS_MAX} niovs")
+        return self._append_area(num_niovs)
+
+    def offset(self, niov: int) -> int:
+        """Say what an RQE's ``off`` is to give this buffer back: its area, and where it begins."""
+        _check_range("niov", niov, 0, len(self._user_refs) - 1)
+        area = self._area_of(niov)
+        return area << AREA_SHIFT | self._areas[area].index(niov) * self._rx_buf_len
 
     def restart_queue(self) -> int:
         """Give the queue a new page pool, then tear the former one down, if there is one.
@@ -462,8 +508,9 @@ class ModelProvider:
             rq_head=self._rq_head,
             rq_tail=self._rq_tail,
             cached_rq_head=self._cached_rq_head,
-            free_count=len(self._freelist),
-            freelist=tuple(self._freelist),
+            areas=tuple(len(niovs) for niovs in self._areas),
+            free_count=sum(len(freelist) for freelist in self._freelists),
+            freelist=tuple(niov for freelist in reversed(self._freelists) for niov in freelist),
             user_refs=tuple(self._user_refs),
             pp_refs=tuple(self._pp_refs),
             niov_pool=tuple(self._niov_pool),
@@ -609,8 +656,7 @@ class ModelProvider:
     def _refill_from_freelist(self, pool: int) -> None:
         """Source: ``io_zcrx_refill_slow()``."""
         cache = self._pools[pool].alloc_cache
-        while self._freelist and len(cache) < REFILL_MAX:
-            niov = self._freelist.pop()
+        while len(cache) < REFILL_MAX and (niov := self._pop_freelist()) is not None:
             self._bind(niov, pool)
             cache.append(niov)
 
@@ -619,21 +665,22 @@ class ModelProvider:
         rqe = self._rqes[index & (self._rq_entries - 1)]
         if rqe.pad != 0:
             return Judgement(index, Verdict.BAD_PAD, None)
-        if rqe.off >> AREA_SHIFT != AREA_ID:
+        if rqe.off >> AREA_SHIFT >= len(self._areas):
             return Judgement(index, Verdict.BAD_AREA, None)
+        niovs = self._areas[rqe.off >> AREA_SHIFT]
 
         # The kernel keeps the index in 32 bits before it looks at it: offset bits 44..47 vanish,
         # fewer of them if buffers are larger.
         index_full = rqe.off % 2**AREA_SHIFT // self._rx_buf_len
-        niov = index_full % U32
-        if niov >= self._num_niovs:
-            return Judgement(index, Verdict.BAD_INDEX, niov)
-        alias = niov != index_full
+        in_area = index_full % U32
+        if in_area >= len(niovs):
+            return Judgement(index, Verdict.BAD_INDEX, in_area)
+        alias = in_area != index_full
         if alias:
             self._aliases += 1
         if alias and self._contract.strict_alias:
-            return Judgement(index, Verdict.BAD_INDEX, niov, alias)
-        return Judgement(index, Verdict.ACCEPTED, niov, alias)
+            return Judgement(index, Verdict.BAD_INDEX, in_area, alias)
+        return Judgement(index, Verdict.ACCEPTED, niovs[in_area], alias)
 
     def _take_back(self, pool: int | None, niov: int) -> Verdict:
         """Take one user reference back, on behalf of an allocation from ``pool`` or of nobody."""
@@ -690,8 +737,31 @@ class ModelProvider:
 
     def _push_freelist(self, niov: int) -> None:
         """Source: ``io_zcrx_return_niov_freelist()``."""
-        assert len(self._freelist) < self._num_niovs, "free_count would exceed num_niovs"
-        self._freelist.append(niov)
+        area = self._area_of(niov)
+        freelist = self._freelists[area]
+        assert len(freelist) < len(self._areas[area]), "free_count would exceed num_niovs"
+        freelist.append(niov)
+
+    def _pop_freelist(self) -> int | None:
+        """One of the first area that has one; None if all are empty."""
+        for freelist in self._freelists:
+            if freelist:
+                return freelist.pop()
+        return None
+
+    # ---- areas ------------------------------------------------------------------------------
+
+    def _append_area(self, num_niovs: int) -> int:
+        niovs = range(len(self._user_refs), len(self._user_refs) + num_niovs)
+        self._areas.append(niovs)
+        self._freelists.append(list(niovs))
+        for refs in (self._user_refs, self._pp_refs, self._stack_refs):
+            refs.extend([0] * num_niovs)
+        self._niov_pool.extend([None] * num_niovs)
+        return len(self._areas) - 1
+
+    def _area_of(self, niov: int) -> int:
+        return next(area for area, niovs in enumerate(self._areas) if niov in niovs)
 
     # ---- the life of a page pool ------------------------------------------------------------
 
@@ -734,7 +804,7 @@ class ModelProvider:
         """
         self._pools[pool] = _Pool()
         checks = self._contract.level in _CHECKS_DESTROY
-        if checks and len(self._freelist) != self._num_niovs:
+        if checks and sum(map(len, self._freelists)) != len(self._user_refs):
             self._destroy_warnings += 1
             return False
         self._instance_refs -= 1
@@ -748,9 +818,14 @@ class ModelProvider:
         return self._current_pool
 
     def _require_stack_ref(self, niov: int) -> None:
-        _check_range("niov", niov, 0, self._num_niovs - 1)
+        _check_range("niov", niov, 0, len(self._user_refs) - 1)
         if self._stack_refs[niov] == 0:
             raise StateError(f"niov: the stack holds no page-pool reference on {niov}")
+
+
+def _check_area_size(num_niovs: int, rx_buf_len: int) -> None:
+    if num_niovs * rx_buf_len > 2**AREA_SHIFT:
+        raise ConfigError.of("rx_buf_len", rx_buf_len, "an area of 2**48 bytes at most")
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -45,7 +45,8 @@ class Judgement:
 
     index: int  #: absolute ring index: u32, free-running, not masked
     verdict: Verdict
-    #: buffer that the entry named, after the 32-bit truncation; None if pad or area was bad
+    #: buffer that the entry named, after the 32-bit truncation; None if pad or area was bad, and
+    #: the index in its area if that was
     niov: int | None
     #: offset bits 44..47 vanished in the truncation, and what is left names a buffer
     alias: bool = False
@@ -68,8 +69,10 @@ class ProviderState:
     rq_head: int  #: published head word as it stands in the ring (users may scribble on it)
     rq_tail: int  #: published tail word as it stands in the refill ring
     cached_rq_head: int  #: the provider's own head, u32
+    areas: tuple[int, ...]  #: buffers of each area, by its id; niovs are numbered through
     free_count: int
-    freelist: tuple[int, ...]  #: niovs, bottom to top: the last one is popped next
+    #: niovs, the last one is popped next: of each area bottom to top, the first area's last
+    freelist: tuple[int, ...]
     user_refs: tuple[int, ...]  #: one a buffer
     pp_refs: tuple[int, ...]  #: page-pool references, one a buffer; 0 = never handed out yet
     niov_pool: tuple[int | None, ...]  #: pool slot that each buffer is bound to, None = unbound
@@ -94,5 +97,7 @@ class ProviderState:
         return () if self.current_pool is None else self.pools[self.current_pool].ptr_ring
 
 
+#: Areas of one instance, at a level that has several.
+AREAS_MAX = 1024
 #: Slots for page pools of one queue: the current one and those that still wait for buffers.
 POOLS_MAX = 8

@@ -20,13 +20,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from emu.compile.provider_file import library_of
-from emu.contract import EXPERIMENTAL, HAS_NO_DEVICE, HAS_RX_BUF_LEN, SEED, Contract, check_level
+from emu.contract import (
+    EXPERIMENTAL,
+    HAS_AREAS,
+    HAS_NO_DEVICE,
+    HAS_RX_BUF_LEN,
+    SEED,
+    Contract,
+    check_level,
+)
 from emu.core import ProviderLibrary, Shape, Stepper
 from emu.errors import ConfigError, StateError
-from emu.spec.state import POOLS_MAX, Judgement, ProviderState
+from emu.spec.state import AREAS_MAX, POOLS_MAX, Judgement, ProviderState
 
 _U32 = 2**32 - 1
 _U64 = 2**64 - 1
+#: Buffers of all areas.
+NIOVS_MAX = 2**20
+
+_ONE_AREA = "with this kernel or provider there is 1"
 
 
 def _check(field: str, value: int, low: int, high: int) -> int:
@@ -35,11 +47,16 @@ def _check(field: str, value: int, low: int, high: int) -> int:
     return value
 
 
+def _check_size(num_niovs: int, rx_buf_len: int) -> None:
+    if num_niovs * rx_buf_len > 2**48:
+        raise ConfigError.of("rx_buf_len", rx_buf_len, "an area has 2**48 bytes at most")
+
+
 class StepProvider:
     """One instance: an area, a refill ring, page pools and the provider.
 
     Args:
-        num_niovs: Buffers of the area, 1 to 2**20.
+        num_niovs: Buffers of the area, 1 to 2**20; of each area, if there are several.
         rq_entries: Entries of the refill ring, a power of two, 1 to 32768.
         ptr_ring_size: Slots of each page pool's ptr ring, 1 to 32768.
         initial_index: Where head and tail start, u32.
@@ -48,10 +65,13 @@ class StepProvider:
         rx_buf_len: Bytes of a buffer: a power of two, 4096 to 2**30; 4096 before 7.1.
         device: False: the instance has none, so there is no page pool, each byte is copied, and
             returns wait for :meth:`flush`; since 7.1, and with buffers of 4096 bytes.
+        areas: Areas to begin with: 1; from 7.3 on up to 1024, of 2**20 buffers together. More
+            come with :meth:`add_area`. Buffers are numbered through, area by area.
         kernel: The level that is played: ``seed``, ``6.15``, ``6.18``, ``7.1``, ``7.2`` or
             ``7.3``, see ``docs/levels.md``; or ``refs-cache``, which is experimental.
         provider: A provider that takes the place of ours, as a shared library or in C, see
-            ``docs/provider.md``. It runs in this process, and if it crashes, so does this.
+            ``docs/provider.md``. It runs in this process, and if it crashes, so does this. It
+            has one area.
 
     Raises:
         ConfigError: A value is out of its range, or the library cannot be used.
@@ -69,10 +89,11 @@ class StepProvider:
         strict_alias: bool = False,
         rx_buf_len: int = 4096,
         device: bool = True,
+        areas: int = 1,
         kernel: str = SEED,
         provider: str | None = None,
     ) -> None:
-        _check("num_niovs", num_niovs, 1, 2**20)
+        _check("num_niovs", num_niovs, 1, NIOVS_MAX)
         _check("rq_entries", rq_entries, 1, 32768)
         if rq_entries & (rq_entries - 1):
             raise ConfigError.of("rq_entries", rq_entries, "it must be a power of two")
@@ -85,18 +106,23 @@ class StepProvider:
         below = EXPERIMENTAL.get(kernel, kernel)
         if rx_buf_len != 4096 and below not in HAS_RX_BUF_LEN:
             raise ConfigError.of("rx_buf_len", rx_buf_len, f"with the kernel {kernel} it is 4096")
-        if num_niovs * rx_buf_len > 2**48:
-            raise ConfigError.of("rx_buf_len", rx_buf_len, "an area has 2**48 bytes at most")
+        _check_size(num_niovs, rx_buf_len)
         if not device and below not in HAS_NO_DEVICE:
             raise ConfigError.of("device", device, f"with the kernel {kernel} there must be one")
         if not device and rx_buf_len != 4096:
             raise ConfigError.of("rx_buf_len", rx_buf_len, "without a device it is 4096")
-        self._num_niovs = num_niovs
+        _check("areas", areas, 1, AREAS_MAX)
+        has_areas = below in HAS_AREAS and provider is None
+        if areas > 1 and not has_areas:
+            raise ConfigError.of("areas", areas, _ONE_AREA)
+        if areas * num_niovs > NIOVS_MAX:
+            raise ConfigError.of("areas", areas, f"together they have {NIOVS_MAX} buffers at most")
+        self._rx_buf_len = rx_buf_len
         self._rq_entries = rq_entries
-        self._stack_refs = [0] * num_niovs
+        self._stack_refs = [0] * (areas * num_niovs)
         self._step = Stepper(
             Shape(
-                num_niovs=num_niovs,
+                num_niovs=NIOVS_MAX if has_areas else num_niovs,
                 niov_shift=rx_buf_len.bit_length() - 1,
                 rq_entries=rq_entries,
                 cq_entries=1,
@@ -107,6 +133,9 @@ class StepProvider:
                 initial_index=initial_index,
                 contract=Contract(level=kernel, strict_alias=strict_alias),
                 has_no_device=not device,
+                areas_max=AREAS_MAX if has_areas else 1,
+                areas=areas,
+                area_niovs=num_niovs,
             ),
             provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )
@@ -130,7 +159,7 @@ class StepProvider:
         return niovs
 
     def _need_stack_ref(self, operation: str, niov: int) -> None:
-        _check("niov", niov, 0, self._num_niovs - 1)
+        _check("niov", niov, 0, len(self._stack_refs) - 1)
         if self._stack_refs[niov] == 0:
             raise StateError(f"{operation}: the stack holds no reference on buffer {niov}")
 
@@ -209,6 +238,29 @@ class StepProvider:
             StateError: The level knows no flush.
         """
         return self._step.flush()
+
+    def add_area(self, num_niovs: int) -> int:
+        """Add an area, as a user may from 7.3 on; its id.
+
+        Its buffers are numbered behind those that there are. They serve once the freelists of
+        the areas before it are empty.
+
+        Raises:
+            StateError: The level has one area; there are 1024; or there would be more than
+                2**20 buffers.
+            ConfigError: ``num_niovs`` is not 1 to 2**20, or the area would have more than 2**48
+                bytes.
+        """
+        _check("num_niovs", num_niovs, 1, NIOVS_MAX)
+        _check_size(num_niovs, self._rx_buf_len)
+        area = self._step.add_area(num_niovs)
+        self._stack_refs.extend([0] * num_niovs)
+        return area
+
+    def offset(self, niov: int) -> int:
+        """Say what an RQE's ``off`` is to give this buffer back: its area, and where it begins."""
+        _check("niov", niov, 0, len(self._stack_refs) - 1)
+        return self._step.offset(niov)
 
     def restart_queue(self) -> int:
         """Put a new page pool in charge of the queue and tear the old one down.

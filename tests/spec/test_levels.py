@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from emu.contract import BY_RUNS, SEED
+from emu.contract import BY_RUNS, HAS_AREAS, SEED
 from emu.core import LEVELS
 from emu.errors import ConfigError, StateError
 from emu.spec import model
@@ -330,6 +330,131 @@ def test_instance_without_a_device_since_7_1(implementation: type[Provider], lev
     assert provider.flush() == 2  # … unless it is told to
     assert provider.state().freelist == (0, 1)
     assert said(provider) == ["other_pool", "other_pool"]
+
+
+# ---- several areas ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", UP_TO_7_2)
+def test_one_area_up_to_7_2(make: Make, level: str) -> None:
+    provider = make(level)
+    with pytest.raises(StateError, match=r"^add_area: .* one area$"):
+        provider.add_area(1)
+    with pytest.raises(ConfigError, match=r"^areas: 2 is not allowed; "):
+        type(provider)(num_niovs=4, rq_entries=8, areas=2, kernel=level)
+    a, *_ = lend(provider, 4)
+    provider.push_rqe(1 << 48 | a << 12)
+    provider.alloc()
+    assert said(provider) == ["bad_area"]
+
+
+def test_levels_with_areas_are_those_that_say_so() -> None:
+    assert set(HAS_AREAS) == set(LEVELS) - set(UP_TO_7_2)
+
+
+def test_area_that_is_added_is_judged_by_its_own_size(make: Make) -> None:
+    provider = make("7.3")
+    provider.push_rqe(1 << 48)
+    provider.alloc()
+    assert said(provider) == ["bad_area"]
+    assert provider.add_area(2) == 1
+    assert provider.state().areas == (4, 2)
+    lend(provider, 6)
+    provider.push_rqe(1 << 48 | 1 << 12)
+    provider.push_rqe(1 << 48 | 2 << 12)
+    provider.push_rqe(2 << 48)
+    assert provider.alloc() == [5]
+    judgements = provider.take_verdicts()
+    assert [judgement.verdict.label for judgement in judgements] == (
+        ["accepted", "bad_index", "bad_area"]
+    )
+    assert [judgement.niov for judgement in judgements] == [5, 2, None]
+
+
+def test_areas_are_emptied_in_order(make: Make) -> None:
+    provider = make("7.3", niovs=60)
+    assert provider.add_area(3) == 1
+    assert provider.add_area(3) == 2
+    assert provider.alloc() == [65]  # the last of the 64 that the alloc cache takes
+    assert provider.state().alloc_cache == (*reversed(range(60)), 62, 61, 60)
+    assert provider.state().freelist == (63, 64)
+
+
+def test_buffer_comes_home_to_the_freelist_of_its_area(make: Make) -> None:
+    provider = make("7.3", niovs=2)
+    provider.add_area(2)
+    taken = [provider.copy_fallback() for _ in range(4)]
+    assert taken == [1, 0, 3, 2]
+    for niov in (3, 1, 2, 0):
+        provider.drop(niov)
+    assert provider.state().freelist == (3, 2, 1, 0)
+
+
+def test_buffers_of_two_areas_with_one_index_are_two_runs(make: Make) -> None:
+    provider = make("7.3", niovs=1)
+    provider.add_area(1)
+    lend(provider, 2)
+    for area in (0, 1, 1, 0):
+        provider.push_rqe(area << 48)
+    assert provider.alloc() == [0]
+    assert said(provider) == ["accepted", "no_user_ref", "no_user_ref", "no_user_ref"]
+    assert provider.state().user_refs == (0, 1)
+
+
+def test_flush_knows_areas_too(make: Make) -> None:
+    provider = make("7.3", niovs=1)
+    provider.add_area(1)
+    lend(provider, 2)
+    provider.push_rqe(1 << 48)
+    provider.push_rqe(2 << 48)
+    assert provider.flush() == 2
+    assert said(provider) == ["other_pool", "bad_area"]
+    assert provider.state().ptr_ring == (1,)
+
+
+def test_scrub_walks_all_areas(make: Make) -> None:
+    provider = make("7.3", niovs=1)
+    provider.add_area(2)
+    lend(provider, 3)
+    assert provider.scrub() == 3
+    assert provider.state().ptr_ring == (0, 1, 2)
+
+
+@pytest.mark.parametrize("implementation", [ModelProvider, StepProvider])
+def test_there_are_1024_areas_at_most(implementation: type[Provider]) -> None:
+    with pytest.raises(ConfigError, match=r"^areas: 1025 is not allowed; "):
+        implementation(num_niovs=1, rq_entries=8, areas=1025, kernel="7.3")
+    provider = implementation(num_niovs=1, rq_entries=8, areas=1023, kernel="7.3")
+    assert provider.add_area(1) == 1023
+    with pytest.raises(StateError):
+        provider.add_area(1)
+    assert provider.offset(1023) == 1023 << 48
+    lend(provider, 1024)
+    provider.push_rqe(1023 << 48)
+    provider.push_rqe(1024 << 48)
+    assert provider.alloc() == [1023]
+    assert said(provider) == ["accepted", "bad_area"]
+
+
+@pytest.mark.parametrize("implementation", [ModelProvider, StepProvider])
+def test_areas_have_2_20_buffers_together(implementation: type[Provider]) -> None:
+    with pytest.raises(ConfigError, match=r"^areas: 2 is not allowed; "):
+        implementation(num_niovs=2**19 + 1, rq_entries=8, areas=2, kernel="7.3")
+    provider = implementation(num_niovs=2**20 - 1, rq_entries=8, kernel="7.3")
+    with pytest.raises(StateError):
+        provider.add_area(2)
+    for count in (0, 2**20 + 1):
+        with pytest.raises(ConfigError, match=f"^num_niovs: {count} is not allowed; "):
+            provider.add_area(count)
+    assert provider.add_area(1) == 1
+
+
+def test_provider_of_somebody_elses_has_one_area(plain_provider: str) -> None:
+    with pytest.raises(ConfigError, match=r"^areas: 2 is not allowed; "):
+        StepProvider(num_niovs=1, rq_entries=8, areas=2, kernel="7.3", provider=plain_provider)
+    provider = StepProvider(num_niovs=1, rq_entries=8, kernel="7.3", provider=plain_provider)
+    with pytest.raises(StateError, match=r"^add_area: "):
+        provider.add_area(1)
 
 
 # ---- the destroy check --------------------------------------------------------------------

@@ -21,11 +21,12 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from emu.contract import SEED
+from emu.contract import HAS_AREAS, SEED
 from emu.errors import EmuError
 from emu.spec.model import LEVELS, ModelProvider
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, ProviderState, Verdict
@@ -103,6 +104,7 @@ class Agreement(RuleBasedStateMachine):
         ptr_ring_size=st.sampled_from([1, 2, 3, 8, 64, 1024]),
         initial_index=st.integers(U32 - 100, U32 - 1) | st.integers(0, U32 - 1),
         strict_alias=st.booleans(),
+        areas=st.integers(1, 3),
     )
     def create(
         self,
@@ -111,6 +113,7 @@ class Agreement(RuleBasedStateMachine):
         ptr_ring_size: int,
         initial_index: int,
         strict_alias: bool,
+        areas: int,
     ) -> None:
         def build(implementation: type[Provider]) -> Provider:
             return implementation(
@@ -121,11 +124,11 @@ class Agreement(RuleBasedStateMachine):
                 strict_alias=strict_alias,
                 rx_buf_len=1 << self.shift,
                 device=self.device,
+                areas=areas if self.level in HAS_AREAS else 1,
                 kernel=self.level,
             )
 
         self.model, self.other = build(ModelProvider), build(self.subject)
-        self.num_niovs = num_niovs
         self.rq_entries = rq_entries
         self.initial_index = initial_index
         self.state = self.model.state()
@@ -161,6 +164,11 @@ class Agreement(RuleBasedStateMachine):
     def lent(self) -> list[int]:
         """Buffers of which the user holds a fragment."""
         return [niov for niov, refs in enumerate(self.state.user_refs) if refs]
+
+    @property
+    def num_niovs(self) -> int:
+        """Buffers of all areas."""
+        return len(self.state.user_refs)
 
     def push(self, off: int, length: int = 0, pad: int = 0) -> None:
         self.both(lambda provider: provider.push_rqe(off, length, pad))
@@ -228,13 +236,13 @@ class Agreement(RuleBasedStateMachine):
     )
     def give_back(self, pick: int, in_page: int, length: int, alias: int) -> None:
         for niov in self.some(self.lent(), pick, many=False):
-            self.push(alias << 44 | niov << self.shift | in_page, length)
+            self.push(alias << 44 | self.model.offset(niov) | in_page, length)
 
     @rule(pick=picks)
     def give_all_back(self, pick: int) -> None:
         for niov in self.some(self.lent(), pick, many=True):
             for _ in range(self.state.user_refs[niov]):
-                self.push(niov << self.shift)
+                self.push(self.model.offset(niov))
 
     @rule(pick=picks)
     def give_back_again(self, pick: int) -> None:
@@ -267,7 +275,12 @@ class Agreement(RuleBasedStateMachine):
             self.both(lambda provider: provider.write_rqe(slot, off, 0, pad))
 
     def distorted(self, pick: int, distortion: int) -> int:
-        return ((pick % self.num_niovs << self.shift) + distortion) % U64
+        return (self.model.offset(pick % self.num_niovs) + distortion) % U64
+
+    @precondition(lambda self: self.level in HAS_AREAS)
+    @rule(num_niovs=st.integers(1, 4) | st.integers(1, 4) | st.integers(60, 70))
+    def add_area(self, num_niovs: int) -> None:
+        self.both(lambda provider: provider.add_area(num_niovs))
 
     @rule()
     def flush(self) -> None:
@@ -312,6 +325,10 @@ class Agreement(RuleBasedStateMachine):
         self.refused(lambda provider: provider.write_rqe(self.rq_entries, 0))
         self.refused(lambda provider: provider.deliver(-1))
         self.refused(lambda provider: provider.drop(self.num_niovs))
+        self.refused(lambda provider: provider.offset(self.num_niovs))
+        self.refused(lambda provider: provider.add_area(0))
+        if self.level not in HAS_AREAS:
+            self.refused(lambda provider: provider.add_area(1))
         if niov not in self.stack_refs:
             self.refused(lambda provider: provider.deliver(niov))
             self.refused(lambda provider: provider.drop(niov))
@@ -347,6 +364,11 @@ class Agreement(RuleBasedStateMachine):
     @invariant()
     def freelist_stays_inside_the_area(self) -> None:
         assert self.state.free_count == len(self.state.freelist) <= self.num_niovs
+
+    @invariant()
+    def areas_come_one_after_the_other_on_the_freelist(self) -> None:
+        areas = [self.model.offset(niov) >> 48 for niov in self.state.freelist]
+        assert areas == sorted(areas, reverse=True)
 
     @invariant()
     def inflight_is_what_is_bound(self) -> None:
