@@ -75,8 +75,9 @@ struct zcrx_lib_ifq {
 	uint32_t if_idx, if_rxq;
 	bool is_nodev;
 	struct zcrx_ifq ifq;
-	struct zcrx_area area; /* its bytes are NULL where they are not mapped here */
-	struct zcrx_lib_window bytes; /* the same */
+	struct zcrx_area area;
+	struct zcrx_lib_area **areas; /* where its bytes are, by area id: see area.h */
+	uint32_t area_count;
 	/*
 	 * The refill ring: the program's, and the copy that the provider judges. Each look
 	 * copies what is new, once: so provider and ledger have seen the same bytes, whatever

@@ -4,12 +4,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, uint32_t num_niovs, uint32_t niov_shift)
+int zcrx_lib_ledger_grow(struct zcrx_lib_ledger *ledger, uint32_t num_niovs)
 {
-	ledger->num_niovs = num_niovs;
-	ledger->niov_shift = niov_shift;
-	ledger->accounts = calloc(num_niovs, sizeof(*ledger->accounts));
-	return ledger->accounts ? 0 : -ENOMEM;
+	struct zcrx_lib_account *accounts =
+		realloc(ledger->accounts, num_niovs * sizeof(*accounts));
+	uint32_t old = ledger->account_count;
+
+	if (!accounts)
+		return -ENOMEM;
+	memset(accounts + old, 0, (num_niovs - old) * sizeof(*accounts));
+	ledger->accounts = accounts;
+	ledger->account_count = num_niovs;
+	return 0;
 }
 
 void zcrx_lib_ledger_free(struct zcrx_lib_ledger *ledger)
@@ -236,9 +242,10 @@ void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_ju
 	struct entry entry = {
 		.index = judgement->index,
 		.niov = judgement->niov,
-		.at = (uint32_t)rqe->off & (((uint32_t)1 << ledger->niov_shift) - 1),
+		.at = (uint32_t)rqe->off & (((uint32_t)1 << ledger->area->niov_shift) - 1),
 		.length = rqe->len,
 	};
+	uint32_t area = (uint32_t)(rqe->off >> IORING_ZCRX_AREA_SHIFT);
 
 	switch ((enum zcrx_verdict)judgement->verdict) {
 	case ZCRX_BAD_PAD:
@@ -247,14 +254,15 @@ void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_ju
 		return;
 	case ZCRX_BAD_AREA:
 		REPORT(ledger, ZCRX_EMU_BAD_AREA, &entry, NULL,
-		       "entry %u names area %u (off 0x%llx), and there is only area 0", entry.index,
-		       (uint32_t)(rqe->off >> IORING_ZCRX_AREA_SHIFT),
-		       (unsigned long long)rqe->off);
+		       "entry %u names area %u (off 0x%llx), and the last one is area %u",
+		       entry.index, area, (unsigned long long)rqe->off,
+		       zcrx_area_count(ledger->area) - 1);
 		return;
 	case ZCRX_BAD_INDEX:
 		REPORT(ledger, ZCRX_EMU_BAD_INDEX, &entry, NULL,
 		       "entry %u names buffer %u (off 0x%llx) of an area of %u", entry.index,
-		       entry.niov, (unsigned long long)rqe->off, ledger->num_niovs);
+		       entry.niov, (unsigned long long)rqe->off,
+		       zcrx_area_size(ledger->area, area));
 		return;
 	case ZCRX_ACCEPTED:
 	case ZCRX_STILL_REFERENCED:
@@ -297,7 +305,7 @@ void zcrx_lib_ledger_close(struct zcrx_lib_ledger *ledger)
 	struct left *left = malloc((ledger->held_count + 1) * sizeof(*left));
 	uint32_t count = 0;
 
-	for (uint32_t niov = 0; left && niov < ledger->num_niovs; niov++) {
+	for (uint32_t niov = 0; left && niov < ledger->account_count; niov++) {
 		for (uint32_t at = ledger->accounts[niov].first; at;
 		     at = ledger->helds[at - 1].next) {
 			if (!ledger->helds[at - 1].is_returned)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger of one area: which completion gave each fragment, and by which entry it came
+ * The ledger of a queue's areas: which completion gave each fragment, and by which entry it came
  * back. The provider decides; this only says what an entry that it judged was.
  *
  * A report is a proof. What a right program may do is never reported: an entry may name
@@ -37,9 +37,9 @@ struct zcrx_lib_account {
 struct zcrx_lib_ledger {
 	struct zcrx_lib_reports *reports; /* of a ring that uses the queue */
 	uint32_t zcrx_id; /* as that one calls it */
-	uint32_t niov_shift;
-	uint32_t num_niovs;
-	struct zcrx_lib_account *accounts; /* [num_niovs] */
+	const struct zcrx_area *area;
+	struct zcrx_lib_account *accounts; /* by buffer */
+	uint32_t account_count;
 	struct zcrx_lib_held *helds;
 	uint32_t held_count, held_capacity;
 	uint32_t spare; /* first of those not in use; + 1, 0: none */
@@ -49,7 +49,8 @@ struct zcrx_lib_ledger {
 };
 
 /* Who is told, and of which queue, is set apart from this. */
-int zcrx_lib_ledger_init(struct zcrx_lib_ledger *ledger, uint32_t num_niovs, uint32_t niov_shift);
+/* Accounts for so many buffers, those that there are among them. 0 or -ENOMEM. */
+int zcrx_lib_ledger_grow(struct zcrx_lib_ledger *ledger, uint32_t num_niovs);
 void zcrx_lib_ledger_free(struct zcrx_lib_ledger *ledger);
 
 /* One more fragment can be given without fail. 0 or -ENOMEM. */

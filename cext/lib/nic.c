@@ -22,13 +22,28 @@ int zcrx_lib_nic_make(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 	nic->mtu = emu->options.mtu;
 	nic->descriptors = emu->options.rx_descriptors;
 	nic->wanted = queue->is_nodev ? 0 : standing_of(emu, queue);
-	if (nic->wanted == 0)
+	return zcrx_lib_nic_grow(queue);
+}
+
+int zcrx_lib_nic_grow(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+	uint32_t niovs = queue->area.num_niovs;
+	uint32_t capacity = nic->wanted < niovs ? (uint32_t)nic->wanted : niovs;
+	uint32_t *standing;
+
+	if (capacity == nic->capacity)
 		return 0;
-	/* More than the area has cannot stand there. */
-	nic->capacity = nic->wanted < queue->area.num_niovs ? (uint32_t)nic->wanted :
-							      queue->area.num_niovs;
-	nic->standing = malloc(nic->capacity * sizeof(*nic->standing));
-	return nic->standing ? 0 : -ENOMEM;
+	standing = malloc(capacity * sizeof(*standing));
+	if (!standing)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < nic->count; i++)
+		standing[i] = nic->standing[(nic->first + i) % nic->capacity];
+	free(nic->standing);
+	nic->standing = standing;
+	nic->first = 0;
+	nic->capacity = capacity;
+	return 0;
 }
 
 void zcrx_lib_nic_start(struct zcrx_lib_ifq *queue)

@@ -17,6 +17,8 @@ int zcrx_lib_nic_make(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
  * holds already may be judged for it. Where they want more buffers than there are, it is said.
  */
 void zcrx_lib_nic_start(struct zcrx_lib_ifq *queue);
+/* The queue has more buffers: as many more may stand there. 0, or -ENOMEM: as many as before. */
+int zcrx_lib_nic_grow(struct zcrx_lib_ifq *queue);
 /* The queue is closed: all of it goes back. */
 void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "area.h"
 #include "events.h"
 #include "trouble.h"
 #include "watch.h"
@@ -268,6 +269,7 @@ void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
 		munmap(queue->made, queue->region_size);
 	zcrx_lib_trouble_stop(queue);
 	zcrx_lib_ledger_free(&queue->ledger);
+	zcrx_lib_areas_free(queue);
 	free(queue->block);
 	free(queue);
 }

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#include "instance.h"
+#include "area.h"
 
 /* The kernel has its turn: what is new in the ring is looked at, and a head that is due published. */
 void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue);
@@ -27,9 +27,10 @@ int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue);
 static inline int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at,
 				      const void *bytes, uint32_t size)
 {
-	uint64_t offset = ((uint64_t)niov << queue->area.niov_shift) + at;
+	const struct zcrx_lib_window *window;
+	uint64_t begin = zcrx_lib_area_at(queue, niov, &window);
 
-	return zcrx_lib_window_put(&queue->bytes, offset, bytes, size) ? 0 : -EFAULT;
+	return zcrx_lib_window_put(window, begin + at, bytes, size) ? 0 : -EFAULT;
 }
 /* The refill ring's tail as it stands now: whatever is before it was written before. */
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);

@@ -37,7 +37,7 @@ static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 		.user_data = receive->recv.user_data,
 		.res = (int32_t)length,
 		.flags = CQE_F_MORE | (zcrx_lib_is_mixed(emu) ? CQE_F_32 : 0),
-		.off = ((uint64_t)niov << queue->area.niov_shift) + at,
+		.off = zcrx_area_offset(&queue->area, niov) + at,
 	};
 
 	if (zcrx_lib_ifq_checks(queue)) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "area.h"
 #include "descriptors.h"
 #include "events.h"
 #include "nic.h"
@@ -290,6 +291,15 @@ static int check_dmabuf(struct zcrx_emu *emu, const struct io_uring_zcrx_area_re
 	return REFUSE(EOPNOTSUPP, "area dmabuf_fd: no bytes can be put into a dma-buf here");
 }
 
+static int check_token(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
+{
+	if (area->rq_area_token)
+		return REFUSE(EINVAL,
+			      "area rq_area_token: 0x%llx; the kernel's to choose, must be 0",
+			      (unsigned long long)area->rq_area_token);
+	return 0;
+}
+
 static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area)
 {
 	int error;
@@ -298,10 +308,6 @@ static int check_area(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg 
 		return REFUSE(EINVAL, "area flags: 0x%x; level %s has %s0x%x", area->flags,
 			      emu->level->name,
 			      emu->level->area_flags ? "" : "none: ", emu->level->area_flags);
-	if (area->rq_area_token)
-		return REFUSE(EINVAL,
-			      "area rq_area_token: 0x%llx; the kernel's to choose, must be 0",
-			      (unsigned long long)area->rq_area_token);
 	if (!zcrx_lib_is_zero(area->__resv2, sizeof(area->__resv2)))
 		return REFUSE(EINVAL, "area __resv2: must be 0");
 	if (!emu->level->area_flags && area->dmabuf_fd)
@@ -341,16 +347,17 @@ static int choose_buffer_size(struct zcrx_emu *emu, struct request *request, uin
 	return 0;
 }
 
-static int check_pieces(struct zcrx_emu *emu, const struct request *request, uint32_t shift)
+static int check_pieces(struct zcrx_emu *emu, const struct io_uring_zcrx_area_reg *area,
+			uint32_t shift)
 {
-	uint64_t rest = (request->area.len | request->area.addr) & (((uint64_t)1 << shift) - 1);
+	uint64_t rest = (area->len | area->addr) & (((uint64_t)1 << shift) - 1);
 
 	if (rest)
 		return REFUSE(ERANGE,
 			      "rx_buf_len: %u; the area (0x%llx, %llu bytes) is not made of pieces "
 			      "of that size",
-			      request->reg.rx_buf_len, (unsigned long long)request->area.addr,
-			      (unsigned long long)request->area.len);
+			      1U << shift, (unsigned long long)area->addr,
+			      (unsigned long long)area->len);
 	return 0;
 }
 
@@ -373,8 +380,6 @@ static size_t place(struct zcrx_lib_ifq *queue, uint8_t *memory)
 
 	ifq->shared = carve(memory, &used, sizeof(*ifq->shared));
 	area->shared = carve(memory, &used, sizeof(*area->shared));
-	area->niovs = carve(memory, &used, area->num_niovs * sizeof(*area->niovs));
-	area->freelist = carve(memory, &used, area->num_niovs * sizeof(*area->freelist));
 	ifq->rq.rqes = carve(memory, &used, ifq->rq.entries * sizeof(*ifq->rq.rqes));
 	ifq->verdict_log = carve(memory, &used, ZCRX_LIB_LOG);
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
@@ -383,6 +388,16 @@ static size_t place(struct zcrx_lib_ifq *queue, uint8_t *memory)
 	ifq->pools[0].ring = carve(memory, &used, PTR_RING * sizeof(*ifq->pools[0].ring));
 	ifq->pools[0].ring_size = PTR_RING;
 	return used;
+}
+
+/* The queue has one area more. */
+static int place_area(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+		      const struct io_uring_zcrx_area_reg *area)
+{
+	if (zcrx_lib_area_add(emu, queue, area->addr, area->len) < 0)
+		return REFUSE(ENOMEM, "area len: no memory for the bookkeeping of %llu buffers",
+			      (unsigned long long)(area->len >> queue->area.niov_shift));
+	return 0;
 }
 
 static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct request *request)
@@ -394,24 +409,23 @@ static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struc
 	int error = choose_buffer_size(emu, request, &shift);
 
 	if (!error)
+		error = check_token(emu, &request->area);
+	if (!error)
 		error = check_area(emu, &request->area);
 	if (!error)
-		error = check_pieces(emu, request, shift);
+		error = check_pieces(emu, &request->area, shift);
 	if (error)
 		return error;
-	queue->bytes = zcrx_lib_window_of(&queue->memory, request->area.addr, request->area.len);
-	area->bytes = queue->bytes.here;
 	area->niov_shift = shift;
-	area->num_niovs = (uint32_t)(request->area.len >> shift);
 	area->contract = emu->contract;
-	ifq->area = area;
+	area->areas_max = zcrx_level_of(emu->contract.level)->has_areas ? ZCRX_AREAS_MAX : 0;
+	queue->ledger.area = ifq->area = area;
 	ifq->rq.entries = request->reg.rq_entries;
 	ifq->rq.mask = ifq->rq.entries - 1;
 	size = place(queue, NULL);
 	queue->block = aligned_alloc(SHM_CACHE_LINE, size);
 	if (!queue->block)
-		return REFUSE(ENOMEM, "area len: no memory for the bookkeeping of %u buffers",
-			      area->num_niovs);
+		return REFUSE(ENOMEM, "no memory for a page pool");
 	memset(queue->block, 0, size);
 	place(queue, queue->block);
 	ifq->rq.head = &queue->copy_head;
@@ -420,12 +434,8 @@ static int make_provider(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struc
 	queue->trace = (struct zcrx_trace){.entries = queue->judged, .capacity = ZCRX_LIB_LOOK_MAX};
 	ifq->trace = &queue->trace;
 	zcrx_ifq_setup(ifq);
-	zcrx_area_format(area);
 	zcrx_ifq_format(ifq);
-	if (zcrx_lib_checks(emu) && zcrx_lib_ledger_init(&queue->ledger, area->num_niovs, shift))
-		return REFUSE(ENOMEM, "area len: no memory for the ledger of %u buffers",
-			      area->num_niovs);
-	return 0;
+	return place_area(emu, queue, &request->area);
 }
 
 /* ---- the device ----------------------------------------------------------------------------------- */
@@ -591,6 +601,54 @@ int zcrx_lib_register_ifq(struct zcrx_emu *emu, uint64_t address)
 						     make_queue(emu, &request);
 }
 
+/* ---- another area -------------------------------------------------------------------------------------- */
+
+/*
+ * The token is told first, since an area that was added could not be taken away again: a
+ * program that finds one in its struct knows nothing by that.
+ */
+static int tell_token(struct zcrx_emu *emu, const struct zcrx_lib_ifq *queue,
+		      struct io_uring_zcrx_area_reg *area, uint64_t address)
+{
+	const struct zcrx_emu_memory *memory = &emu->memory;
+
+	area->rq_area_token = (uint64_t)queue->area_count << IORING_ZCRX_AREA_SHIFT;
+	if (memory->write(memory->context, address, area, sizeof(*area)))
+		return REFUSE(EFAULT, "area_ptr (0x%llx): it cannot be written",
+			      (unsigned long long)address);
+	return 0;
+}
+
+static int add_area(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, const struct zcrx_ctrl *ctrl)
+{
+	struct io_uring_zcrx_area_reg area;
+	uint64_t address = ctrl->payload[0];
+	int error = read_struct(emu, "area_ptr", &area, address, sizeof(area));
+
+	if (error)
+		return error;
+	if (!zcrx_lib_is_zero(ctrl->payload + 1, sizeof(ctrl->payload) - sizeof(address)))
+		return REFUSE(EINVAL, "payload of ZCRX_CTRL_ADD_AREA: must be 0 behind area_ptr");
+	error = check_token(emu, &area);
+	if (!error)
+		error = tell_token(emu, queue, &area, address);
+	if (!error)
+		error = check_area(emu, &area);
+	if (!error)
+		error = check_pieces(emu, &area, queue->area.niov_shift);
+	if (error)
+		return error;
+	if (queue->area_count == ZCRX_AREAS_MAX)
+		return REFUSE(EINVAL, "there are %u areas already", ZCRX_AREAS_MAX);
+	error = place_area(emu, queue, &area);
+	if (error)
+		return error;
+	/* Without memory for more in the descriptors there are as many as before. */
+	zcrx_lib_nic_grow(queue);
+	zcrx_lib_nic_refill(queue);
+	return 0;
+}
+
 /* ---- what is asked of it later ------------------------------------------------------------------------ */
 
 int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_args)
@@ -615,7 +673,7 @@ int zcrx_lib_register_ctrl(struct zcrx_emu *emu, uint64_t address, uint32_t nr_a
 	if (ctrl.op == ZCRX_CTRL_ARM_EVENT)
 		return zcrx_lib_event_arm(emu, queue, &ctrl);
 	if (ctrl.op == ZCRX_CTRL_ADD_AREA)
-		return REFUSE(EOPNOTSUPP, "op: ZCRX_CTRL_ADD_AREA; not emulated");
+		return add_area(emu, queue, &ctrl);
 	if (!zcrx_lib_is_zero(ctrl.payload, sizeof(ctrl.payload)))
 		return REFUSE(EINVAL, "payload of ZCRX_CTRL_%s: must be 0",
 			      ctrl.op == ZCRX_CTRL_EXPORT ? "EXPORT" : "FLUSH_RQ");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "watch.h"
 
+#include "area.h"
+
 /* ---- the refill ring ----------------------------------------------------------------- */
 
 void zcrx_lib_watch_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
@@ -91,22 +93,21 @@ static uint32_t size_of(const struct zcrx_lib_ifq *queue)
 	return (uint32_t)1 << queue->area.niov_shift;
 }
 
-static uint64_t offset_of(const struct zcrx_lib_ifq *queue, uint32_t niov)
-{
-	return (uint64_t)niov << queue->area.niov_shift;
-}
-
 void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
+	const struct zcrx_lib_window *bytes;
+	uint64_t begin = zcrx_lib_area_at(queue, niov, &bytes);
+
 	if (queue->flags & ZCRX_EMU_NO_POISON)
 		return;
-	if (zcrx_lib_window_set(&queue->bytes, offset_of(queue, niov), queue->poison,
-				size_of(queue)) &&
+	if (zcrx_lib_window_set(bytes, begin, queue->poison, size_of(queue)) &&
 	    zcrx_lib_ifq_checks(queue))
 		queue->ledger.accounts[niov].is_poisoned = true;
 }
 
-static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint32_t niov)
+/* `bytes` are those of its area. */
+static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint64_t begin,
+		    uint32_t niov)
 {
 	struct zcrx_lib_account *account = &queue->ledger.accounts[niov];
 	struct zcrx_emu_report report;
@@ -114,8 +115,7 @@ static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *by
 	uint32_t at;
 
 	account->is_poisoned = false;
-	at = zcrx_lib_window_find_other(bytes, offset_of(queue, niov), queue->poison,
-					size_of(queue), &found);
+	at = zcrx_lib_window_find_other(bytes, begin, queue->poison, size_of(queue), &found);
 	if (at == size_of(queue))
 		return;
 	report = (struct zcrx_emu_report){
@@ -135,17 +135,22 @@ static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *by
 
 void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
-	compare(queue, &queue->bytes, niov);
+	const struct zcrx_lib_window *bytes;
+	uint64_t begin = zcrx_lib_area_at(queue, niov, &bytes);
+
+	compare(queue, bytes, begin, niov);
 }
 
-/* A program that is done may have unmapped its area: it is looked at from afar. */
+/* A program that is done may have unmapped its areas: they are looked at from afar. */
 void zcrx_lib_watch_close(struct zcrx_lib_ifq *queue)
 {
-	struct zcrx_lib_window far = queue->bytes;
-
-	far.here = NULL;
 	for (uint32_t niov = 0; niov < queue->area.num_niovs && queue->ledger.accounts; niov++) {
+		const struct zcrx_lib_window *bytes;
+		uint64_t begin = zcrx_lib_area_at(queue, niov, &bytes);
+		struct zcrx_lib_window far = *bytes;
+
+		far.here = NULL;
 		if (queue->ledger.accounts[niov].is_poisoned)
-			compare(queue, &far, niov);
+			compare(queue, &far, begin, niov);
 	}
 }

@@ -46,13 +46,12 @@ static const struct zcrx_witness *witness_of(const struct zcrx_observer *observe
 
 static int init_ledger(struct zcrx_observer *observer)
 {
-	const struct zcrx_shape *shape = &observer->queue->shape;
-
 	observer->ledger = (struct zcrx_lib_ledger){
 		.reports = &observer->reports,
 		.zcrx_id = observer->queue->index,
+		.area = &observer->queue->area,
 	};
-	return zcrx_lib_ledger_init(&observer->ledger, shape->num_niovs, shape->niov_shift);
+	return zcrx_lib_ledger_grow(&observer->ledger, observer->queue->shape.num_niovs);
 }
 
 struct zcrx_observer *zcrx_observer_new(struct zcrx_queue *queue, bool is_ours)
@@ -160,7 +159,8 @@ static void take_quietly(struct zcrx_observer *observer, const struct judged *en
 	struct zcrx_lib_ledger *ledger = &observer->ledger;
 	uint32_t niov = entry->legal.niov;
 	struct zcrx_lib_account *account = &ledger->accounts[niov];
-	uint32_t at_byte = (uint32_t)entry->rqe.off & (((uint32_t)1 << ledger->niov_shift) - 1);
+	uint32_t at_byte = (uint32_t)entry->rqe.off &
+			   (((uint32_t)1 << ledger->area->niov_shift) - 1);
 	struct zcrx_lib_held *best = NULL;
 
 	for (uint32_t at = account->first; at; at = ledger->helds[at - 1].next) {
@@ -407,7 +407,7 @@ void zcrx_observer_scrub_end(struct zcrx_observer *observer)
 	assert(observer->scrubs);
 	zcrx_observer_step(observer);
 	observer->scrubs--;
-	for (uint32_t niov = 0; niov < observer->ledger.num_niovs; niov++)
+	for (uint32_t niov = 0; niov < observer->ledger.account_count; niov++)
 		observer->scrubbed[niov] = observer->ledger.accounts[niov].out;
 	/* In the user's place, whose intents are ours. */
 	shm_store_relaxed_u64(&notes->scrub_position, observer->judged, POINT_LOG);
@@ -453,7 +453,7 @@ uint64_t zcrx_observer_out(const struct zcrx_observer *observer, char *text, siz
 	uint32_t oldest_niov = 0;
 	uint64_t count = 0;
 
-	for (uint32_t niov = 0; !observer->is_blind && niov < ledger->num_niovs; niov++) {
+	for (uint32_t niov = 0; !observer->is_blind && niov < ledger->account_count; niov++) {
 		for (uint32_t at = ledger->accounts[niov].first; at;
 		     at = ledger->helds[at - 1].next) {
 			const struct zcrx_lib_held *held = &ledger->helds[at - 1];
