@@ -12,7 +12,7 @@
 int descriptor_give(struct kernel *kernel, int fd, int flags);
 /*
  * The program's is closed. Nobody but itself can free the number: until it is given again what
- * stands there is something that every use of it answers by -EBADF. 0 or -errno.
+ * stands there can be neither read nor written (-EBADF). 0 or -errno.
  */
 int descriptor_close(struct kernel *kernel, int number);
 

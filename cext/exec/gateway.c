@@ -38,10 +38,33 @@ struct gateway {
 #define GATEWAY_OF(watch, member) \
 	((struct gateway *)(void *)((char *)(watch) - offsetof(struct gateway, member)))
 
+/* ---- rings that are closed -----------------------------------------------------------------------*/
+
+static void end_ring(struct ring *ring)
+{
+	waits_drop(ring);
+	requests_drop(ring);
+	ring_free(ring);
+}
+
+/* A ring that is closed has given back what it had before the next call can ask for that. */
+static void end_closed(struct kernel *kernel)
+{
+	struct ring *ring, *next;
+
+	lifetimes_look(&kernel->lifetimes);
+	for (ring = kernel->rings; ring; ring = next) {
+		next = ring->next;
+		if (ring->is_closed)
+			end_ring(ring);
+	}
+}
+
 /* ---- calls ---------------------------------------------------------------------------------- */
 
 static void answer(struct kernel *kernel, const struct call *call)
 {
+	end_closed(kernel);
 	kernel->task = tasks_find(&kernel->tasks, call->tid);
 	if (!kernel->task) {
 		/* A process that may not be looked at (it is not dumpable) has no address for us. */
@@ -156,25 +179,13 @@ static void progress(struct ring *ring, uint64_t now)
 		waits_settle(ring, now);
 }
 
-static void end_ring(struct ring *ring)
-{
-	waits_drop(ring);
-	requests_drop(ring);
-	ring_free(ring);
-}
-
 static void progress_all(struct gateway *gateway)
 {
-	struct ring *ring = gateway->kernel->rings, *next;
 	uint64_t now = now_ns();
 	bool looks = now >= gateway->next_look;
 
-	for (; ring; ring = next) {
-		next = ring->next;
-		if (ring->is_closed) {
-			end_ring(ring);
-			continue;
-		}
+	end_closed(gateway->kernel);
+	for (struct ring *ring = gateway->kernel->rings; ring; ring = ring->next) {
 		progress(ring, now);
 		if (looks)
 			waits_interrupt(ring);
@@ -194,8 +205,6 @@ static uint64_t next_deadline(const struct gateway *gateway)
 
 	for (const struct ring *ring = gateway->kernel->rings; ring; ring = ring->next) {
 		first = earlier(first, requests_deadline(ring));
-		if (ring->is_closed)
-			first = 0;
 		if (!ring->waits)
 			continue;
 		first = earlier(first, waits_deadline(ring));
@@ -256,6 +265,7 @@ static int start(struct gateway *gateway, char *const *command)
 	if (!error) {
 		kernel->listener = gateway->calls.fd = launched.listener;
 		gateway->program = launched.pid;
+		notify_prepare(launched.listener);
 		error = watch_add(kernel->queue, &gateway->calls, EPOLLIN);
 	}
 	if (error)

@@ -31,14 +31,11 @@ static void keep_all(struct lifetimes *lifetimes)
 		one->descriptions = UINT32_MAX / 2;
 }
 
-static void ready(struct watch *watch, uint32_t events)
+void lifetimes_look(struct lifetimes *lifetimes)
 {
-	struct lifetimes *lifetimes =
-		(struct lifetimes *)(void *)((char *)watch - offsetof(struct lifetimes, watch));
 	_Alignas(struct inotify_event) char buffer[4096];
-	ssize_t size = read(watch->fd, buffer, sizeof(buffer));
+	ssize_t size = read(lifetimes->watch.fd, buffer, sizeof(buffer));
 
-	(void)events;
 	for (ssize_t at = 0; at < size;) {
 		const struct inotify_event *event = (const void *)(buffer + at);
 
@@ -48,6 +45,13 @@ static void ready(struct watch *watch, uint32_t events)
 			count(lifetimes, event);
 		at += (ssize_t)(sizeof(*event) + event->len);
 	}
+}
+
+static void ready(struct watch *watch, uint32_t events)
+{
+	(void)events;
+	lifetimes_look(
+		(struct lifetimes *)(void *)((char *)watch - offsetof(struct lifetimes, watch)));
 }
 
 int lifetimes_open(struct lifetimes *lifetimes, int queue)

@@ -24,6 +24,8 @@ struct lifetimes {
 
 /* 0 or -errno. */
 int lifetimes_open(struct lifetimes *lifetimes, int queue);
+/* Tell what has been closed until now: what a process closed before its next call, in any case. */
+void lifetimes_look(struct lifetimes *lifetimes);
 void lifetimes_close(struct lifetimes *lifetimes, int queue);
 
 /*

@@ -259,25 +259,25 @@ static int prepare_poll(struct request *request)
 	return 0;
 }
 
+/* One that stays goes by edges, and the first of them is what is ready already. */
+static int64_t attempt_poll_again(struct request *request, uint32_t wanted)
+{
+	if (request->seen)
+		request_post_more(request, (int32_t)request->seen, 0);
+	request->seen = 0;
+	return wait_for(request, wanted | EPOLLET);
+}
+
 static int64_t attempt_poll(struct request *request)
 {
 	uint32_t wanted = request->sqe.op_flags & ~(uint32_t)(EPOLLONESHOT | EPOLLWAKEUP);
-	bool is_multishot = (request->sqe.len & IORING_POLL_ADD_MULTI) != 0;
 	struct pollfd now = {.fd = request->watch.fd, .events = (short)wanted};
 
-	/* One that stays goes by edges: what it was told of once is not told again. */
-	if (request->is_begun && is_multishot) {
-		request_post_more(request, (int32_t)request->seen, 0);
-		request->seen = 0;
-		return wait_for(request, wanted | EPOLLET);
-	}
-	request->is_begun = true;
-	if (poll(&now, 1, 0) > 0 && now.revents) {
-		if (!is_multishot)
-			return now.revents;
-		request_post_more(request, now.revents, 0);
-	}
-	return wait_for(request, is_multishot ? wanted | EPOLLET : wanted);
+	if (request->sqe.len & IORING_POLL_ADD_MULTI)
+		return attempt_poll_again(request, wanted);
+	if (poll(&now, 1, 0) > 0 && now.revents)
+		return now.revents;
+	return wait_for(request, wanted);
 }
 
 const struct operation op_accept = {

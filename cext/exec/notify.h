@@ -14,6 +14,8 @@ struct call {
 	uint64_t args[6];
 };
 
+/* Whoever is answered runs at once, where the kernel can arrange that. */
+void notify_prepare(int listener);
 /* The next one. False: none, or its thread is gone. */
 bool notify_receive(int listener, struct call *call);
 /* Does its thread still wait? */

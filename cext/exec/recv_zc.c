@@ -14,6 +14,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "space.h"
+
 #define PIECE 262144U
 #define PIECES_MAX 8 /* of one turn: then it is others' */
 #define STARVED_NS 1000000U /* until the refill ring is looked at again */
@@ -98,23 +100,57 @@ static int64_t conclude(struct request *request, ssize_t size)
 	return REQUEST_OVER;
 }
 
+static struct ring_queue *queue_of(const struct request *request)
+{
+	uint32_t zcrx_id = request->sqe.file_index;
+
+	return zcrx_id < RING_QUEUES_MAX ? &request->ring->queues[zcrx_id] : NULL;
+}
+
+/* The program has taken its area away, or is another one by now. */
+static bool is_gone(const struct request *request)
+{
+	struct space *space = request->ring->space;
+	const struct ring_queue *queue = queue_of(request);
+
+	if (!space_is_alive(space))
+		return true;
+	return queue && queue->area_size && space_pin(space, queue->area_at, queue->area_size) != 0;
+}
+
 /* There is no buffer. Nothing tells when one is returned: it is looked for now and then. */
 static int64_t starve(struct request *request)
 {
+	if (is_gone(request)) {
+		zcrx_emu_fail(request->ring->emu, request->flow, -EFAULT);
+		return REQUEST_OVER;
+	}
 	request->events = 0;
 	request->deadline = now_ns() + STARVED_NS;
 	return REQUEST_WAITS;
 }
 
-/* `size` bytes stand in the socket. How many of them are the program's now. */
+/*
+ * `size` bytes stand in the socket. How many of them are the program's now; none either when
+ * there is no buffer or no area any more. They are written before a completion can be seen.
+ */
 static int64_t hand_over(struct request *request, const void *bytes, size_t size)
 {
 	struct zcrx_emu *emu = request->ring->emu;
+	struct space *space = request->ring->space;
+	const struct ring_queue *queue = queue_of(request);
 	uint32_t zcrx_id = request->sqe.file_index;
 	int64_t delivered;
 
-	zcrx_emu_drain(emu, zcrx_id);
+	/* Nobody but its program has the refill ring of a queue without a device looked at. */
+	if (!(queue && queue->has_no_device))
+		zcrx_emu_drain(emu, zcrx_id);
+	space_gather(space, bytes, size);
 	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size, NULL);
+	if (space_scatter(space)) {
+		zcrx_emu_withdraw(emu, request->flow);
+		delivered = 0;
+	}
 	step(request);
 	return delivered < 0 ? delivered : delivered - zcrx_emu_withdraw(emu, request->flow);
 }

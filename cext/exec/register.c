@@ -110,6 +110,23 @@ static int64_t enable(struct ring *ring)
 	return 0;
 }
 
+/* A queue was registered. What the program writes there meanwhile harms nobody but itself. */
+static void note_queue(struct ring *ring, uint64_t at)
+{
+	struct io_uring_zcrx_ifq_reg reg;
+	struct io_uring_zcrx_area_reg area = {0};
+	struct ring_queue *queue;
+
+	if (space_read(ring->space, &reg, at, sizeof(reg)) || reg.zcrx_id >= RING_QUEUES_MAX)
+		return;
+	queue = &ring->queues[reg.zcrx_id];
+	queue->has_no_device = (reg.flags & ZCRX_REG_NODEV) != 0;
+	if (reg.area_ptr && space_read(ring->space, &area, reg.area_ptr, sizeof(area)) == 0) {
+		queue->area_at = area.addr;
+		queue->area_size = area.len;
+	}
+}
+
 /* The structs are read and written where the ring's memory is: nowhere else can they be. */
 static int64_t register_zcrx(struct ring *ring, uint32_t opcode, uint64_t at, uint32_t nr_args)
 {
@@ -119,6 +136,8 @@ static int64_t register_zcrx(struct ring *ring, uint32_t opcode, uint64_t at, ui
 	if (kernel->task->space != ring->space)
 		return -EFAULT;
 	result = zcrx_emu_register(ring->emu, opcode, (void *)(uintptr_t)at, nr_args);
+	if (result == 0 && opcode == IORING_REGISTER_ZCRX_IFQ)
+		note_queue(ring, at);
 	if (result < 0 && kernel->explains)
 		message_refusal(kernel->control, ring->number, kernel->task->tid, result,
 				zcrx_emu_why(ring->emu));

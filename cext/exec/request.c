@@ -69,14 +69,19 @@ static void free_request(struct request *request)
 	free(request);
 }
 
-/* A regular file is always ready: what waits for it only waits for its turn. */
+/*
+ * Once each time, but for what goes by edges: there nothing would be told twice. A regular file
+ * is always ready: what waits for it only waits for its turn.
+ */
 static void await(struct request *request)
 {
 	int queue = request->ring->kernel->queue;
-	uint32_t events = request->events | EPOLLONESHOT;
+	uint32_t events = request->events;
 
-	if (request->events == 0)
+	if (events == 0 || (events & EPOLLET && request->is_watched))
 		return;
+	if (!(events & EPOLLET))
+		events |= EPOLLONESHOT;
 	if (request->is_watched)
 		watch_again(queue, &request->watch, events);
 	else if (watch_add(queue, &request->watch, events))

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "descriptor.h"
 #include "message.h"
 #include "space.h"
 #include "wire/shm.h"
@@ -38,6 +39,11 @@ static int install(void *context, int fd)
 	return notify_install(kernel->listener, kernel->call, fd, O_CLOEXEC);
 }
 
+static void remove_again(void *context, int fd)
+{
+	descriptor_close(context, fd);
+}
+
 static int fetch(void *context, int fd)
 {
 	struct kernel *kernel = context;
@@ -67,6 +73,7 @@ static int make_instance(struct ring *ring)
 		.context = kernel,
 		.install = install,
 		.fetch = fetch,
+		.remove = remove_again,
 	};
 	const struct zcrx_emu_options options = {
 		.size = sizeof(options),

@@ -13,6 +13,14 @@
 struct request;
 struct wait;
 
+#define RING_QUEUES_MAX 64U
+
+/* What its registration said of an interface queue. */
+struct ring_queue {
+	uint64_t area_at, area_size; /* in the space; 0: imported, or there is none */
+	bool has_no_device; /* all is copied, and its refill ring is looked at when asked for */
+};
+
 struct ring {
 	struct ring *next;
 	struct kernel *kernel;
@@ -30,6 +38,7 @@ struct ring {
 	struct request *requests; /* in flight, oldest first */
 	struct request **requests_end;
 	struct wait *waits; /* calls that wait for completions */
+	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
 	uint64_t turn; /* of requests_run() */
 	uint64_t posted; /* completions that it was ever given */
 };

@@ -13,13 +13,14 @@
 
 struct space *space_open(pid_t pid)
 {
-	struct space *space = malloc(sizeof(*space));
+	struct space *space = calloc(1, sizeof(*space));
 	char path[32];
 
 	if (!space)
 		return NULL;
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	*space = (struct space){.pid = pid, .memory = open(path, O_RDONLY | O_CLOEXEC)};
+	space->pid = pid;
+	space->memory = open(path, O_RDONLY | O_CLOEXEC);
 	if (space->memory < 0) {
 		free(space);
 		return NULL;
@@ -64,15 +65,56 @@ int space_read(void *context, void *to, uint64_t from, size_t size)
 	return 0;
 }
 
-int space_write(void *context, uint64_t to, const void *from, size_t size)
+static int write_pieces(const struct space *space, const struct iovec *ours,
+			const struct iovec *theirs, unsigned int count, size_t size)
 {
-	const struct space *space = context;
-	struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {(void *)(uintptr_t)to, size};
-
 	if (space->is_frozen || !space_is_alive(space) ||
-	    process_vm_writev(space->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)size)
+	    process_vm_writev(space->pid, ours, count, theirs, count, 0) != (ssize_t)size)
 		return -EFAULT;
 	return 0;
+}
+
+/* True: it was put off. */
+static bool put_off(struct space_pieces *pieces, uint64_t to, const void *from, size_t size)
+{
+	const uint8_t *bytes = from;
+
+	if (!pieces->from || bytes < pieces->from || bytes >= pieces->from + pieces->size ||
+	    pieces->count == SPACE_PIECES_MAX)
+		return false;
+	pieces->ours[pieces->count] = (struct iovec){(void *)(uintptr_t)from, size};
+	pieces->theirs[pieces->count] = (struct iovec){(void *)(uintptr_t)to, size};
+	pieces->count++;
+	pieces->bytes += size;
+	return true;
+}
+
+int space_write(void *context, uint64_t to, const void *from, size_t size)
+{
+	struct space *space = context;
+	struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {(void *)(uintptr_t)to, size};
+
+	if (put_off(&space->pieces, to, from, size))
+		return 0;
+	return write_pieces(space, &ours, &theirs, 1, size);
+}
+
+void space_gather(struct space *space, const void *from, size_t size)
+{
+	space->pieces.from = from;
+	space->pieces.size = size;
+	space->pieces.count = 0;
+	space->pieces.bytes = 0;
+}
+
+int space_scatter(struct space *space)
+{
+	struct space_pieces *pieces = &space->pieces;
+
+	pieces->from = NULL;
+	if (pieces->count == 0)
+		return 0;
+	return write_pieces(space, pieces->ours, pieces->theirs, pieces->count, pieces->bytes);
 }
 
 /* The file lists what is mapped in the order of addresses. */

@@ -153,6 +153,7 @@ enum {
 	IORING_REGISTER_QUERY = 35,
 	IORING_REGISTER_ZCRX_CTRL = 36,
 };
+#define ZCRX_REG_NODEV (1U << 1)
 #define IORING_REGISTER_USE_REGISTERED_RING (1U << 31)
 
 struct io_uring_probe_op {
