@@ -65,6 +65,17 @@ def test_calls_that_concern_no_ring_of_ours_are_the_kernels(script: Any, program
     assert ended.code == 0, ended.stderr
 
 
+def test_operations_have_the_kernels_results(script: Any, program: Program) -> None:
+    """The program was held to them by running it without ``exec``."""
+    ended = script.run("exec", program("operations"))
+    assert (ended.code, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_program_ends_nobody_but_itself(script: Any, program: Program, seed: int) -> None:
+    assert script.run("exec", "--exit-code", "0", program("hostile"), seed, 300).code == 0
+
+
 def test_killed_command_leaves_no_process(script: Any) -> None:
     running = script.start("exec", "sleep", "1000")
     gateway = gateway_of(running, script)

@@ -22,7 +22,18 @@ BYTES = 3_000_001
 
 @pytest.mark.parametrize(
     "words",
-    ["", "kernel", "mixed", "no-array", "limit", "cq=8", "area=16", "kernel rq=32 area=32"],
+    [
+        "",
+        "kernel",
+        "mixed",
+        "no-array",
+        "limit",
+        "cq=8",
+        "area=16",
+        "kernel rq=32 area=32",
+        "no-device",
+        "import",
+    ],
 )
 def test_all_bytes_arrive_and_nothing_is_found(script: Any, program: Program, words: str) -> None:
     ended = script.run("exec", program("receiver"), BYTES, *words.split())
@@ -43,6 +54,10 @@ def test_small_completion_queue_ends_receives_which_are_armed_again(
 ) -> None:
     ended = script.run("exec", program("receiver"), BYTES, "cq=8")
     assert int(ended.stdout.split()[5]) > 10
+
+
+def test_area_that_is_taken_away_ends_the_receive(script: Any, program: Program) -> None:
+    assert script.run("exec", "--no-check", program("receiver"), BYTES, "unmap").code == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@
  * kernel: the refill ring is the kernel's memory, and mapped. mixed: completions of mixed
  * sizes. limit: each receive ends after 100000 bytes and is armed again. cq=N, area=N
  * (buffers), rq=N: sizes. no-array: no SQ array.
+ * no-device: all is copied, and the refill ring looked at when asked for. import: a second ring
+ * has the queue of the first one by its descriptor, and receives.
+ * unmap: the area is taken away once something was received: the receive ends with -EFAULT.
  * Mistakes: keep (the last buffer of each 16 is never returned), twice (each 16th is returned
  * twice), guess (the refill ring's tail is written where an older kernel had it).
  */
@@ -22,6 +25,7 @@
 #define PAGE 4096U
 #define OP_RECV_ZC 58
 #define REGISTER_ZCRX_IFQ 32
+#define REGISTER_ZCRX_CTRL 36
 #define AREA_MASK (~(0xffffULL << 48))
 #define LIMIT 100000U
 
@@ -53,11 +57,18 @@ struct ifq_reg {
 	uint64_t resv[3];
 };
 
+struct ctrl {
+	uint32_t zcrx_id, op;
+	uint64_t resv[2];
+	uint32_t fd, payload[11];
+};
+
 struct options {
 	uint64_t bytes;
 	uint32_t cq, area, rq;
 	bool kernel, mixed, limit, no_array;
-	bool keep, twice, guess;
+	bool no_device, import;
+	bool unmap, keep, twice, guess;
 };
 
 struct queue {
@@ -82,6 +93,9 @@ static struct options read_options(int argc, char **argv)
 		options.mixed |= strcmp(word, "mixed") == 0;
 		options.limit |= strcmp(word, "limit") == 0;
 		options.no_array |= strcmp(word, "no-array") == 0;
+		options.no_device |= strcmp(word, "no-device") == 0;
+		options.import |= strcmp(word, "import") == 0;
+		options.unmap |= strcmp(word, "unmap") == 0;
 		options.keep |= strcmp(word, "keep") == 0;
 		options.twice |= strcmp(word, "twice") == 0;
 		options.guess |= strcmp(word, "guess") == 0;
@@ -157,7 +171,8 @@ static void register_queue(struct queue *queue, const struct options *options)
 	struct region_desc region = {.size = region_size};
 	struct area_reg area = {.len = (uint64_t)options->area * PAGE};
 	struct ifq_reg reg = {
-		.if_idx = 1,
+		.if_idx = options->no_device ? 0 : 1,
+		.flags = options->no_device ? 2 : 0,
 		.rq_entries = options->rq,
 		.area_ptr = (uint64_t)(uintptr_t)&area,
 		.region_ptr = (uint64_t)(uintptr_t)&region,
@@ -198,6 +213,40 @@ static void open_queue(struct queue *queue, const struct options *options)
 	flags |= options->no_array ? SETUP_NO_SQARRAY : 0;
 	CHECK(ring_open(&queue->ring, 8, flags, options->cq) == 0);
 	register_queue(queue, options);
+}
+
+static int control(const struct queue *queue, struct ctrl *ctrl)
+{
+	ctrl->zcrx_id = queue->id;
+	return (int)syscall(__NR_io_uring_register, queue->ring.fd, REGISTER_ZCRX_CTRL, ctrl, 0);
+}
+
+/* The ring becomes another one, which has the queue of the first: that is closed. */
+static void import_queue(struct queue *queue, const struct options *options)
+{
+	struct ctrl export = {.op = 1}, *constant;
+	struct ifq_reg import = {.if_idx = 0, .flags = 1};
+	struct ring first = queue->ring;
+	int before = dup(0);
+
+	close(before);
+	constant = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(constant != MAP_FAILED);
+	*constant = (struct ctrl){.zcrx_id = queue->id, .op = 1};
+	mprotect(constant, PAGE, PROT_READ);
+	/* What cannot be told is not given: no descriptor is left behind. */
+	CHECK(syscall(__NR_io_uring_register, first.fd, REGISTER_ZCRX_CTRL, constant, 0) == -1 &&
+	      errno == EFAULT);
+	CHECK(control(queue, &export) == 0 && (int)export.fd == before);
+	CHECK(ring_open(&queue->ring, 8, first.params.flags, options->cq) == 0);
+	CHECK(syscall(__NR_io_uring_register, queue->ring.fd, REGISTER_ZCRX_IFQ, &import, 1) ==
+		      -1 &&
+	      errno == EBADF);
+	import.if_idx = export.fd;
+	CHECK(syscall(__NR_io_uring_register, queue->ring.fd, REGISTER_ZCRX_IFQ, &import, 1) == 0);
+	queue->id = import.zcrx_id;
+	close((int)export.fd);
+	ring_close(&first);
 }
 
 static void give_back(struct queue *queue, uint64_t off, uint32_t len)
@@ -251,6 +300,17 @@ struct progress {
 	bool is_over;
 };
 
+/* The area is taken away at the first completion; the receive ends when a buffer is to be filled. */
+static void take_without_area(struct queue *queue, const struct options *options,
+			      const struct io_uring_cqe *cqe)
+{
+	if (!(cqe->flags & IORING_CQE_F_MORE)) {
+		CHECK(cqe->res == -EFAULT);
+		exit(0);
+	}
+	munmap(queue->area, (size_t)options->area * PAGE);
+}
+
 static void take(struct queue *queue, int fd, const struct options *options,
 		 const struct io_uring_cqe *cqe, struct progress *progress)
 {
@@ -264,6 +324,8 @@ static void take(struct queue *queue, int fd, const struct options *options,
 		progress->fragments++;
 		if (!options->keep || progress->fragments % 16)
 			give_back(queue, zcrx->off, (uint32_t)cqe->res);
+		if (options->no_device)
+			CHECK(control(queue, &(struct ctrl){.op = 0}) == 0);
 		if (options->twice && progress->fragments % 16 == 0)
 			give_back(queue, zcrx->off, (uint32_t)cqe->res);
 		return;
@@ -289,7 +351,8 @@ static void take_all(struct queue *queue, int fd, const struct options *options,
 		uint32_t flags = cqe->flags;
 
 		if (!(options->mixed && flags & (1U << 5)))
-			take(queue, fd, options, cqe, progress);
+			options->unmap ? take_without_area(queue, options, cqe) :
+					 take(queue, fd, options, cqe, progress);
 		if (options->mixed && flags & (1U << 15))
 			ring_seen(&queue->ring);
 		ring_seen(&queue->ring);
@@ -305,6 +368,8 @@ int main(int argc, char **argv)
 	int listener = start_sender(options.bytes, &child), fd;
 
 	open_queue(&queue, &options);
+	if (options.import)
+		import_queue(&queue, &options);
 	fd = accept_one(&queue, listener);
 	arm(&queue, fd, &options);
 	while (!progress.is_over) {
