@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from emu.library import Instance
 
 #: What the marker may say, as of :class:`emu.library.Instance`.
-_OPTIONS = ("kernel", "seed", "cq_entries", "poison", "eager")
+_OPTIONS = ["kernel", "seed", "cq_entries", "poison", "eager", "late_head", "rx_descriptors", "mtu"]
 _MARKER = (
-    "zcrx(kernel='7.3', seed=1, cq_entries=64, poison=True, eager=False): "
-    "the ring that the fixture zcrx makes"
+    f"zcrx({', '.join(f'{name}=' for name in _OPTIONS)}): the ring that the fixture zcrx makes"
 )
 _has_passed = pytest.StashKey[bool]()
 

@@ -1,8 +1,9 @@
 """How fast the fuzzer runs, beside an empty target, and how soon it has seen all of the provider.
 
 Rates are compared within one round, an empty libFuzzer target and ours one after the other;
-shown are medians of several rounds. Both run with ``-len_control=0``; ours is given programs of
-exactly 32 operations.
+shown are medians of several rounds. Both run with ``-len_control=0``, and without a symbolizer
+(``-print_funcs=0``), which takes as long to start as some thousand programs; ours is given
+programs of exactly 32 operations.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 """
+_SETTINGS = ("-len_control=0", "-print_funcs=0")
 #: Programs that are made up and counted at each look, beside the corpus.
 _GENERATED = 1000
 _DONE = re.compile(r"Done (\d+) runs")
@@ -82,7 +84,7 @@ def _compare(folder: Path, rounds: int, seconds: int, *, sanitize: bool) -> tupl
     empty = _empty_target(folder, sanitize=sanitize)
     ours = build(Recipe(Kind.LIBFUZZER, sanitize))
     samples: list[tuple[float, float]] = []
-    limits = [f"-max_total_time={seconds}", "-len_control=0"]
+    limits = [f"-max_total_time={seconds}", *_SETTINGS]
     for number in range(rounds):
         corpus = folder / f"corpus-{sanitize}-{number}"
         corpus.mkdir()
@@ -117,7 +119,7 @@ def _until_covered(folder: Path, seconds: int, seed: int) -> tuple[float | None,
             str(build(Recipe(Kind.LIBFUZZER, False))),
             str(corpus),
             f"-max_total_time={seconds}",
-            "-len_control=0",
+            *_SETTINGS,
             f"-max_len={PROGRAM_BYTES}",
             f"-seed={seed}",
         ],

@@ -8,6 +8,7 @@ start of the process, that start included; it counts only if the program found i
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import enum
 import math
@@ -18,7 +19,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,7 @@ from emu.cli import run_function
 from emu.compile.records import records_of
 from emu.contract import LEVELS
 from emu.errors import EmuError
-from emu.fuzz.build import Kind, Recipe, build, compiler_of
+from emu.fuzz.build import Kind, Recipe, build_all, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import trial_of_end
 
@@ -44,6 +45,8 @@ _POLL_S = 0.002
 #: A program that runs for so long hangs, or what it consumes has no end.
 _HANG_S = 2.0
 _TRIALS = 2000
+#: Bugs for each core.
+_BUILT_AT_ONCE = 4
 #: Operations that a reader takes in at a glance.
 _SHORT = 8
 _TRIAL_TIMEOUT_S = 2
@@ -114,7 +117,12 @@ def _command(engine: Engine, harness: Path, seed: int, seconds: float, folder: P
         return [str(harness), "generate", str(seed), whole, "0", "0"]
     corpus = folder / "corpus"
     corpus.mkdir()
-    flags = ["-len_control=0", f"-max_len={PROGRAM_BYTES}", f"-artifact_prefix={folder}/"]
+    flags = [
+        "-len_control=0",
+        "-print_funcs=0",
+        f"-max_len={PROGRAM_BYTES}",
+        f"-artifact_prefix={folder}/",
+    ]
     return [str(harness), str(corpus), f"-seed={seed}", f"-max_total_time={whole}", *flags]
 
 
@@ -187,17 +195,51 @@ def _minimise(harness: Path, program: bytes, folder: Path) -> tuple[int, str]:
     return records[0].number("operations"), trial_of_end(records[1]).signature
 
 
-def attempt(bug: Bug, engine: Engine, seed: int, seconds: float) -> Attempt:
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """All harnesses with one bug that are needed, by kind and whether they are sanitized."""
+
+    bug: Bug
+    harnesses: Mapping[tuple[Kind, bool], Path]
+
+    def engine(self, engine: Engine) -> Path:
+        """Who looks for it."""
+        return self.harnesses[engine.kind, engine.sanitize]
+
+    def judge(self, engine: Engine) -> Path:
+        """Who says what was found."""
+        return self.harnesses[Kind.TOOL, engine.sanitize]
+
+
+def built(bug: Bug, engines: Iterable[Engine]) -> Builds:
+    """Build each harness that these engines need, once."""
+    kinds = {(kind, engine.sanitize) for engine in engines for kind in (engine.kind, Kind.TOOL)}
+    recipes = [Recipe(kind, sanitize, bug) for kind, sanitize in kinds]
+    return Builds(bug, dict(zip(kinds, build_all(recipes), strict=True)))
+
+
+def _all_built(bugs: list[Bug], engines: list[Engine]) -> Iterator[Builds]:
+    """Each bug and its builds, a few bugs at a time on all cores: no search runs meanwhile.
+
+    The first one is built alone: what all have in common is compiled once.
+    """
+    cores = os.cpu_count() or 1
+    yield built(bugs[0], engines)
+    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+        for at in range(1, len(bugs), cores * _BUILT_AT_ONCE):
+            some = bugs[at : at + cores * _BUILT_AT_ONCE]
+            yield from list(pool.map(lambda bug: built(bug, engines), some))
+
+
+def attempt(builds: Builds, engine: Engine, seed: int, seconds: float) -> Attempt:
     """Look for a bug once, from an empty corpus."""
-    harness = build(Recipe(engine.kind, engine.sanitize, bug))
-    judge = build(Recipe(Kind.TOOL, engine.sanitize, bug))
     with tempfile.TemporaryDirectory(prefix="fuzz-power-") as name:
         folder = Path(name)
-        command = _command(engine, harness, seed, seconds, folder)
-        elapsed, program = _search(command, folder, level_for(bug, None), seconds)
+        command = _command(engine, builds.engine(engine), seed, seconds, folder)
+        elapsed, program = _search(command, folder, level_for(builds.bug, None), seconds)
         if not program:
             return Attempt()
-        operations, signature = _minimise(judge, program, folder)
+        operations, signature = _minimise(builds.judge(engine), program, folder)
         return Attempt(elapsed, operations, signature) if signature else Attempt()
 
 
@@ -313,13 +355,14 @@ def main(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("", total=len(bugs) * len(engines) * runs)
-        for one in bugs:
+        for builds in _all_built(bugs, engines):
+            one = builds.bug
             row = powers.setdefault(one.name, [])
             for which in engines:
                 attempts = []
                 for number in range(runs):
                     progress.update(task, description=f"{one.name}, {which.value}")
-                    attempts.append(attempt(one, which, seed + number, seconds))
+                    attempts.append(attempt(builds, which, seed + number, seconds))
                     progress.advance(task)
                 row.append(Power(one, which, attempts))
             # A log file shows no bar: what is done is told bug by bug.

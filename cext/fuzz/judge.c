@@ -14,6 +14,7 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	judge->is_detached = false;
 	memset(judge->niovs, 0, sizeof(judge->niovs[0]) * shape->num_niovs);
 	memset(judge->stack_refs, 0, sizeof(judge->stack_refs[0]) * shape->num_niovs);
+	judge->stack_held = judge->user_held = 0;
 	for (uint32_t niov = 0; niov < shape->num_niovs; niov++)
 		judge->freelist[niov] = niov;
 	judge->free_count = shape->num_niovs;
@@ -189,6 +190,7 @@ static enum judge_verdict take_back(struct judge *judge, uint32_t slot, uint32_t
 	if (judge->niovs[niov].user_refs == 0)
 		return JUDGE_NO_USER_REF;
 	judge->niovs[niov].user_refs--;
+	judge->user_held--;
 	if (!drop_refs(judge, niov, 1))
 		return JUDGE_STILL_REFERENCED;
 	if (slot == JUDGE_POOLS || judge->niovs[niov].pool != slot + 1) {
@@ -330,6 +332,12 @@ void judge_attach(struct judge *judge)
 
 /* ---- NIC and stack ------------------------------------------------------------------ */
 
+static void hand_out(struct judge *judge, uint32_t niov)
+{
+	judge->stack_refs[niov] = 1;
+	judge->stack_held++;
+}
+
 int64_t judge_alloc(struct judge *judge)
 {
 	uint32_t slot = judge->current - 1;
@@ -351,7 +359,7 @@ int64_t judge_alloc(struct judge *judge)
 		return -ENOMEM;
 	}
 	niov = pool->cache[--pool->cache_count];
-	judge->stack_refs[niov] = 1;
+	hand_out(judge, niov);
 	return niov;
 }
 
@@ -360,12 +368,14 @@ void judge_deliver(struct judge *judge, uint32_t niov, uint32_t fragments)
 	struct judge_niov *state = change_niov(judge, niov);
 
 	state->user_refs += fragments;
+	judge->user_held += fragments;
 	state->pp_refs += fragments;
 }
 
 void judge_drop(struct judge *judge, uint32_t niov)
 {
 	judge->stack_refs[niov]--;
+	judge->stack_held--;
 	if (drop_refs(judge, niov, 1))
 		go_home(judge, niov);
 }
@@ -378,7 +388,7 @@ int64_t judge_copy(struct judge *judge)
 		return -ENOMEM;
 	niov = pop_free(judge);
 	change_niov(judge, niov)->pp_refs = 1;
-	judge->stack_refs[niov] = 1;
+	hand_out(judge, niov);
 	return niov;
 }
 
@@ -390,12 +400,13 @@ uint64_t judge_scrub(struct judge *judge, uint64_t *buffers)
 
 	*buffers = 0;
 
-	for (uint32_t niov = 0; niov < judge->shape.num_niovs; niov++) {
+	for (uint32_t niov = 0; judge->user_held && niov < judge->shape.num_niovs; niov++) {
 		uint32_t refs = judge->niovs[niov].user_refs;
 
 		if (refs == 0)
 			continue;
 		judge->niovs[niov].user_refs = 0;
+		judge->user_held -= refs;
 		taken += refs;
 		if (drop_refs(judge, niov, refs)) {
 			go_home(judge, niov);

@@ -77,6 +77,7 @@ struct judge {
 	/* The area. */
 	struct judge_niov niovs[FUZZ_NIOVS_MAX];
 	uint32_t stack_refs[FUZZ_NIOVS_MAX]; /* those of pp_refs that NIC and stack hold */
+	uint64_t stack_held, user_held; /* references of all buffers together */
 	uint32_t freelist[FUZZ_NIOVS_MAX]; /* a stack */
 	uint32_t free_count;
 	uint32_t hidden;

@@ -372,7 +372,7 @@ static int generate(int count, char **arguments)
 		}
 		fuzz_set_level(&program, level);
 		size = fuzz_encode(&program, bytes, sizeof(bytes));
-		found += !sink_run(&reporter, bytes, size);
+		found += !sink_run(&reporter, &program, bytes, size);
 		done++;
 		/* The clock costs as much as a small program. */
 		if (done % 256 == 0 && seconds && now_s() - started >= (double)seconds)
@@ -417,6 +417,7 @@ static void count_to_the_end(void)
 
 static int execute(int count, char **files)
 {
+	static struct fuzz_program program;
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
 	uint64_t found = 0;
 
@@ -425,7 +426,8 @@ static int execute(int count, char **files)
 
 		if (getenv("ZCRX_FUZZ_COUNTS"))
 			alarm(TRIAL_TIMEOUT_S);
-		found += !sink_run(&reporter, bytes, size);
+		fuzz_decode(&program, bytes, size);
+		found += !sink_run(&reporter, &program, bytes, size);
 	}
 	printf("executed\texecutions=%d\tfindings=%" PRIu64 "\n", count, found);
 	return found != 0;

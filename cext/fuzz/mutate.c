@@ -123,7 +123,7 @@ void fuzz_set_level(struct fuzz_program *program, uint32_t level)
 
 static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 {
-	bool large = happens(rng, 10);
+	bool large = happens(rng, 8);
 
 	shape->num_niovs = large ? 60 + below(rng, FUZZ_SMALL_MAX - 60 + 1) : small(rng, 16);
 	shape->rq_entries = 1U << (large ? 6 + below(rng, 3) : below(rng, 5));
@@ -135,7 +135,7 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 	};
 	shape->has_no_device = false;
 	shape->is_checked = happens(rng, 15);
-	shape->records = happens(rng, 15);
+	shape->records = happens(rng, 5);
 }
 
 /*
@@ -429,6 +429,7 @@ static bool is_large(const struct fuzz_shape *shape)
 }
 
 #define LONG_WORK (1U << 14)
+#define BATCH 64U
 
 /*
  * A repetition shows what no other program does, is kept for that, and hands itself down:
@@ -458,12 +459,26 @@ static bool is_long(const struct fuzz_program *program)
 	return (program->count + 1) * most >= LONG_WORK && fuzz_work(program) >= LONG_WORK;
 }
 
+/*
+ * More than a batch of 64 is needed for what happens at its bounds, and takes many times as
+ * long: children of such an instance are smaller, as a rule.
+ */
+static void shrink(struct fuzz_shape *shape, struct zcrx_rng *rng)
+{
+	if ((shape->num_niovs <= BATCH && shape->rq_entries <= BATCH) || below(rng, 2) == 0)
+		return;
+	shape->num_niovs = (shape->num_niovs - 1) % 16 + 1;
+	if (shape->rq_entries > 16)
+		shape->rq_entries = 16;
+}
+
 /* A child of such a program is a small one, as a rule, or there would soon be no other. */
 static void tame(struct fuzz_program *program, struct zcrx_rng *rng)
 {
 	struct fuzz_shape *shape = &program->shape;
 
 	drop_repeats(program, rng);
+	shrink(shape, rng);
 	if ((!is_large(shape) && !is_long(program)) || below(rng, 256) == 0)
 		return;
 	shape->num_niovs = (shape->num_niovs - 1) % FUZZ_SMALL_MAX + 1;

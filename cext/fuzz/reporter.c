@@ -208,7 +208,7 @@ static void put_record(const struct fuzz_reporter *reporter, FILE *file)
 static void keep(struct fuzz_reporter *reporter)
 {
 	uint8_t bytes[FUZZ_PROGRAM_BYTES];
-	size_t size = fuzz_encode(&reporter->program, bytes, sizeof(bytes));
+	size_t size = fuzz_encode(reporter->program, bytes, sizeof(bytes));
 	char part[4096], whole[4096];
 	bool good;
 	FILE *file;
@@ -237,18 +237,19 @@ static bool is_clean(struct fuzz_reporter *reporter)
 	bool good;
 
 	runner->is_quick = true;
-	good = fuzz_run(runner, &reporter->program);
+	good = fuzz_run(runner, reporter->program);
 	runner->is_quick = false;
 	if (good)
 		return true;
 	found = runner->finding;
 	statics_put_back();
-	if (fuzz_run(runner, &reporter->program)) /* a provider that does not do the same twice */
+	if (fuzz_run(runner, reporter->program)) /* a provider that does not do the same twice */
 		runner->finding = found;
 	return false;
 }
 
-bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
+bool sink_run(struct fuzz_reporter *reporter, const struct fuzz_program *program,
+	      const uint8_t *bytes, size_t size)
 {
 	struct fuzz_current *current = reporter->current;
 	uint32_t key;
@@ -262,7 +263,7 @@ bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size)
 	current->size = (uint32_t)size;
 	remember(current);
 	statics_put_back();
-	fuzz_decode(&reporter->program, bytes, size);
+	reporter->program = program;
 	if (is_clean(reporter)) {
 		current->executions++;
 		current->size = 0;

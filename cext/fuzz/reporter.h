@@ -39,7 +39,7 @@ struct fuzz_fatal {
 
 struct fuzz_reporter {
 	struct fuzz_runner runner;
-	struct fuzz_program program;
+	const struct fuzz_program *program; /* that is being run */
 	const char *folder; /* for findings; NULL = a finding ends the process */
 	struct fuzz_current *current;
 	struct fuzz_current own; /* when nobody shares it */
@@ -65,7 +65,8 @@ struct fuzz_reporter {
  */
 void sink_open(struct fuzz_reporter *reporter);
 
-/* Run one program, in bytes; true if nothing was found. */
-bool sink_run(struct fuzz_reporter *reporter, const uint8_t *bytes, size_t size);
+/* Run one program, which is what the bytes are; true if nothing was found. */
+bool sink_run(struct fuzz_reporter *reporter, const struct fuzz_program *program,
+	      const uint8_t *bytes, size_t size);
 
 #endif /* ZCRX_FUZZ_REPORTER_H */

@@ -66,6 +66,8 @@ static bool find_held(const struct execution *execution, bool by_user, uint32_t 
 	const struct judge *judge = execution->judge;
 	uint32_t now = *niov;
 
+	if ((by_user ? judge->user_held : judge->stack_held) == 0)
+		return false;
 	for (uint32_t after = *left; after-- > 0;
 	     now = now + 1 < judge->shape.num_niovs ? now + 1 : 0) {
 		if (by_user ? judge->niovs[now].user_refs : judge->stack_refs[now]) {

@@ -11,6 +11,13 @@
 /* Behind a zero: a provider that reads one element too many is to go on, and be found. */
 #define ZONE_WORD 0x5aa5a55aU
 #define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint32_t))
+#define ROOM_BYTES (SUBJECT_ZONE_BYTES - sizeof(uint32_t))
+
+/* A zone's words as they were made. */
+static const uint32_t pattern[ZONE_WORDS] = {
+	0,	   ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD,
+	ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD,
+};
 
 struct fuzz_watch *fuzz_watching;
 
@@ -24,9 +31,7 @@ static void add_zone(struct fuzz_subject *subject, enum fuzz_wrong behind, uint3
 	zone->words = (uint32_t *)&subject->memory[subject->used];
 	subject->used += SUBJECT_ZONE_BYTES;
 	assert(subject->used <= SUBJECT_BYTES);
-	zone->words[0] = 0;
-	for (uint32_t i = 1; i < ZONE_WORDS; i++)
-		zone->words[i] = ZONE_WORD;
+	memcpy(zone->words, pattern, sizeof(pattern));
 #ifdef HAS_ASAN
 	__asan_poison_memory_region(zone->words, SUBJECT_ZONE_BYTES);
 #endif
@@ -233,20 +238,6 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	watch->is_armed = watch->is_noting = false;
 }
 
-static bool is_whole(const void *memory, size_t size)
-{
-	const uint8_t *at = memory;
-	uint32_t difference = 0;
-
-	for (size_t i = 0; i < size; i += sizeof(uint32_t)) {
-		uint32_t word;
-
-		memcpy(&word, at + i, sizeof(word));
-		difference |= word ^ ZONE_WORD;
-	}
-	return difference == 0;
-}
-
 /* What runs over an array's end begins with its zone's first word: the rest is for the end. */
 static bool are_begun(struct fuzz_subject *subject)
 {
@@ -267,9 +258,9 @@ static bool are_begun(struct fuzz_subject *subject)
 static bool is_room_whole(const struct fuzz_array *array)
 {
 	size_t left = (size_t)(array->start - array->room);
-	size_t size = left < SUBJECT_ZONE_BYTES ? left : SUBJECT_ZONE_BYTES;
+	size_t size = left < ROOM_BYTES ? left : ROOM_BYTES;
 
-	return is_whole(array->start - size, size);
+	return memcmp(array->start - size, pattern + 1, size) == 0;
 }
 
 enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint32_t *slot)
@@ -284,8 +275,7 @@ enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint
 		const struct fuzz_zone *zone = &subject->zones[i];
 
 		*slot = zone->slot;
-		if (zone->words[0] ||
-		    !is_whole(zone->words + 1, SUBJECT_ZONE_BYTES - sizeof(*zone->words)))
+		if (memcmp(zone->words, pattern, sizeof(pattern)) != 0)
 			return zone->behind;
 	}
 	for (uint32_t i = 0; i < SUBJECT_ARRAYS; i++) {

@@ -52,6 +52,11 @@ def headers_of(sources: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
 
 
+def headers_digest(sources: Path) -> str:
+    """Of all of them: a change of one may be a change of each file."""
+    return digest(headers_of(sources))
+
+
 def run_compiler(command: list[str]) -> str:
     """Run it; what it wrote to stdout.
 
@@ -80,7 +85,13 @@ def in_cache(name: str, command_to: list[str]) -> Path:
 
 
 def compile_core(
-    compiler: Compiler, sources: Path, source: Path, flags: Sequence[str], *, mapped: bool = True
+    compiler: Compiler,
+    sources: Path,
+    source: Path,
+    flags: Sequence[str],
+    *,
+    mapped: bool = True,
+    headers: str = "",
 ) -> Path:
     """Compile a file of the core's, or find it compiled already; the object file.
 
@@ -90,10 +101,11 @@ def compile_core(
         source: The file, of that folder or made from it.
         flags: More for the compiler.
         mapped: Let what it says of files speak of ``/cext``, wherever the sources are.
+        headers: Digest of the sources' headers, if somebody has it who compiles more than one.
     """
     key = digest(
         [
-            *headers_of(sources),
+            (headers or headers_digest(sources)).encode(),
             source.read_bytes(),
             source.name.encode(),
             compiler.path.encode(),

@@ -8,7 +8,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,6 @@ _DIRECTIVE = re.compile(r"^#.*\n", re.MULTILINE)
 #: Words of the completion queue's own memory, each on a cache line; then its entries.
 _CQ_HEAD, _CQ_TAIL, _CQ_FLAGS, _CQ_ENTRIES = 0, 64, 128, 256
 _CQE_SIZE = 32
-_WHOLE_BUFFERS = (0, 0, 0, 0, 0, 0)
 _REGISTER_IFQ = 32
 _REGION_OF_USER = 1
 
@@ -98,21 +97,19 @@ class Emulator:
         library: The shared object.
         headers: The folder of the headers that it was made with.
         kernel: The level that is played; one of :meth:`levels`.
-        seed: Of all that is chosen at random.
-        flags: ``ZCRX_EMU_…``.
         cq_entries: Of the completion queue: a power of two.
+        options: The other members of ``struct zcrx_emu_options`` that are numbers.
     """
 
     def __init__(
-        self, library: Path, headers: Path, *, kernel: str, seed: int, flags: int, cq_entries: int
+        self, library: Path, headers: Path, *, kernel: str, cq_entries: int, **options: int
     ) -> None:
         self._ffi, self._lib = _open(library, headers)
         name = self._ffi.new("char[]", kernel.encode())
-        options = self._ffi.new("struct zcrx_emu_options *")
-        options.size = self._ffi.sizeof("struct zcrx_emu_options")
-        options.kernel, options.seed, options.flags = name, seed, flags
+        size = self._ffi.sizeof("struct zcrx_emu_options")
+        asked = {"size": size, "kernel": name, **options}
         result = self._ffi.new("struct zcrx_emu **")
-        error = self._lib.zcrx_emu_create(options, result)
+        error = self._lib.zcrx_emu_create(self._ffi.new("struct zcrx_emu_options *", asked), result)
         if error:
             raise KernelRefused(-error, f"create: {os.strerror(-error)}")
         self._memory: list[Any] = []
@@ -235,11 +232,9 @@ class Emulator:
         recv = self._ffi.new("struct zcrx_emu_recv *", (zcrx_id, flow, user_data, limit))
         self._checked(self._lib.zcrx_emu_arm(self._raw(), recv))
 
-    def deliver(
-        self, zcrx_id: int, flow: int, data: Any, shape: tuple[int, ...] = _WHOLE_BUFFERS
-    ) -> int:
+    def deliver(self, zcrx_id: int, flow: int, data: Any, shape: Mapping[str, int]) -> int:
         """Bytes of a flow arrive; how many the NIC had buffers for."""
-        how = self._ffi.new("struct zcrx_emu_shape *", shape)
+        how = self._ffi.new("struct zcrx_emu_shape *", dict(shape))
         view = self._ffi.from_buffer(data)
         return self._checked(
             self._lib.zcrx_emu_deliver(self._raw(), zcrx_id, flow, view, len(view), how)

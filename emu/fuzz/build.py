@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import enum
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from emu.compile.ondemand import (
     compile_core,
     core_sources,
     digest,
+    headers_digest,
     headers_of,
     in_cache,
     sources_with,
@@ -43,8 +45,8 @@ _HARNESS = (
     "fuzz/subject.c",
     "ondemand/kept.c",
 )
-_MAIN = ("fuzz/main.c", "fuzz/sandbox.c")
-_COMMON = ("-std=gnu11", "-g", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
+_MAIN = ("fuzz/main.c", "fuzz/sandbox.c", "fuzz/uncounted.c")
+_COMMON = ("-std=gnu11", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -92,7 +94,8 @@ def compiler_of(kind: Kind) -> Compiler:
 
 
 def _subject_flags(kind: Kind) -> tuple[str, ...]:
-    if kind is Kind.LIBFUZZER:
+    if kind is Kind.LIBFUZZER or (kind is Kind.TOOL and libfuzzer_compiler() is not None):
+        # The tool does not count, but need not have them compiled again.
         # Without what libFuzzer would do with the operands of comparisons: our mutator knows
         # which numbers matter, and each comparison would cost a call.
         return ("-fsanitize-coverage=inline-8bit-counters,pc-table",)
@@ -116,7 +119,10 @@ class _Compilation:
         self._sources = sources
         self._kind = recipe.kind
         self._compiler = compiler_of(recipe.kind)
-        self._flags = (*_COMMON, *_WARNINGS, f"-I{sources / 'fuzz'}")
+        self._headers = headers_digest(sources)
+        # Only a sanitizer's report names lines.
+        debug = ("-g",) if recipe.sanitize else ()
+        self._flags = (*_COMMON, *debug, *_WARNINGS, f"-I{sources / 'fuzz'}")
         self._checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
         # The harness itself is not what is looked at, and is most of what runs.
         self._unchecked = ("-O2", *(("-DHAS_ASAN=1",) if recipe.sanitize else ()))
@@ -126,7 +132,12 @@ class _Compilation:
         mapped = self._kind is not Kind.COVERAGE
         flags = [*self._flags, *(self._checks if name in SUBJECT else self._unchecked), *extra]
         return compile_core(
-            self._compiler, self._sources, self._sources / name, flags, mapped=mapped
+            self._compiler,
+            self._sources,
+            self._sources / name,
+            flags,
+            mapped=mapped,
+            headers=self._headers,
         )
 
     def link(self) -> Path:
@@ -154,10 +165,16 @@ def build(recipe: Recipe) -> Path:
         EnvironmentProblem: No compiler for it, or the compiler failed.
         StaleBugError: The seeded bug does not fit the sources.
     """
-    with sources_with(recipe.bug) as sources:
-        path = _Compilation(recipe, sources).link()
+    return build_all([recipe])[0]
+
+
+def build_all(recipes: Sequence[Recipe]) -> list[Path]:
+    """Build several harnesses with the same bug, or with none; raises what :func:`build` does."""
+    (bug,) = {recipe.bug for recipe in recipes}
+    with sources_with(bug) as sources:
+        paths = [_Compilation(recipe, sources).link() for recipe in recipes]
     prune()
-    return path
+    return paths
 
 
 def build_mutator() -> Path:

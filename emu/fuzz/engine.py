@@ -152,6 +152,7 @@ class EngineProcess:
                 f"-seed={order.seed % 2**31 or 1}",
                 f"-max_len={PROGRAM_BYTES}",
                 "-len_control=0",
+                "-print_funcs=0",  # a symbolizer would have to be started for that
                 "-reload=1",
                 "-timeout=60",
                 "-print_final_stats=0",

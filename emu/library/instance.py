@@ -12,8 +12,9 @@ from emu.library.files import LIBRARY, header_folder, library_folder
 from emu.library.queue import Queue
 
 CQ_ENTRIES_MAX = 1 << 16
+_NIC_MAX = 1 << 16  #: descriptors, and bytes of a packet
 _F_MORE = 2
-_NO_POISON, _EAGER = 2, 4
+_NO_POISON, _EAGER, _LATE_HEAD = 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Instance:
         cq_entries: Of the completion queue: a power of two, 1 to 65536.
         poison: Overwrite buffers when their last reference is taken back.
         eager: Each step judges all that waits in the refill rings.
+        late_head: Their heads are published late: who never reads them overruns.
+        rx_descriptors: Of the NIC, in each of which buffers stand; 0: none stand.
+        mtu: Bytes of a packet; 0: no packet is cut.
 
     Raises:
         ConfigError: A value is not allowed.
@@ -55,6 +59,9 @@ class Instance:
         cq_entries: int = 64,
         poison: bool = True,
         eager: bool = False,
+        late_head: bool = False,
+        rx_descriptors: int = 0,
+        mtu: int = 0,
     ) -> None:
         levels = self.levels()
         if kernel is not None and kernel not in levels:
@@ -65,6 +72,9 @@ class Instance:
             raise ConfigError.of(
                 "cq_entries", cq_entries, f"must be a power of two, 1 to {CQ_ENTRIES_MAX}"
             )
+        for field, value in (("rx_descriptors", rx_descriptors), ("mtu", mtu)):
+            if not 0 <= value <= _NIC_MAX:
+                raise ConfigError.of(field, value, f"must be 0 to {_NIC_MAX}")
         #: The level that is played.
         self.kernel = kernel if kernel is not None else levels[0]
         self.seed = seed
@@ -75,8 +85,10 @@ class Instance:
             header_folder(),
             kernel=self.kernel,
             seed=seed,
-            flags=(0 if poison else _NO_POISON) | (_EAGER if eager else 0),
+            flags=_NO_POISON * (not poison) | _EAGER * eager | _LATE_HEAD * late_head,
             cq_entries=cq_entries,
+            rx_descriptors=rx_descriptors,
+            mtu=mtu,
         )
 
     @staticmethod

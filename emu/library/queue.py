@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 
 from emu.core import Emulator
 from emu.errors import ConfigError, EnvironmentProblem
@@ -26,6 +26,8 @@ class Shape:
     offset_max: int = 0
     per_buffer: int = 0  #: fragments a buffer, at most; 0: 1
     copy_percent: int = 0  #: of the fragments: they land outside of the area, and are copied
+    linear_min: int = 0  #: bytes at the head of each packet that are copied as well, untold
+    linear_max: int = 0
 
 
 WHOLE_BUFFERS = Shape()
@@ -99,7 +101,7 @@ class Queue:
         Raises:
             KernelRefused: The flow has ended, or the shape does not fit the buffers.
         """
-        return self._emulator.deliver(self.zcrx_id, flow, data, astuple(shape))
+        return self._emulator.deliver(self.zcrx_id, flow, data, asdict(shape))
 
     def drain(self) -> int:
         """Have all that waits in the refill ring judged now; how many entries."""

@@ -129,6 +129,7 @@ static void what_is_made_up_is_clean(void)
 		fuzz_cross(&child, &program, &other, &rng);
 		for (uint32_t i = zcrx_rng_below(&rng, 8); i > 0; i--)
 			fuzz_mutate(&child, &rng);
+		fuzz_set_level(&child, seed % ZCRX_LEVELS);
 		check_codec(&child, seed);
 		snprintf(name, sizeof(name), "child of seed %" PRIu64, seed);
 		check_is_clean(&child, name);
@@ -314,6 +315,31 @@ static void damage_verdicts(struct fuzz_subject *subject)
 	subject->ifq.shared->verdicts[ZCRX_BAD_PAD]++;
 }
 
+static void damage_consumed(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->consumed++;
+}
+
+static void damage_aliases(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->aliases++;
+}
+
+static void damage_alloc_failures(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->alloc_failures++;
+}
+
+static void damage_shown_head(struct fuzz_subject *subject)
+{
+	subject->ifq.shared->cached_rq_head++;
+}
+
+static void damage_freelist_lock(struct fuzz_subject *subject)
+{
+	subject->area.shared->freelist_lock.word = 1;
+}
+
 static void damage_warnings(struct fuzz_subject *subject)
 {
 	subject->ifq.shared->destroy_warnings++;
@@ -351,6 +377,11 @@ static const struct damage damages[] = {
 	{"phase", WRONG_PHASE, damage_phase},
 	{"bound", WRONG_BOUND, damage_bound},
 	{"producer lock", WRONG_PRODUCER_LOCK, damage_producer_lock},
+	{"freelist lock", WRONG_FREELIST_LOCK, damage_freelist_lock},
+	{"consumed", WRONG_RQES_CONSUMED, damage_consumed},
+	{"aliases", WRONG_ALIASES, damage_aliases},
+	{"failed allocations", WRONG_ALLOC_FAILURES, damage_alloc_failures},
+	{"shown head", WRONG_SHOWN_HEAD, damage_shown_head},
 	{"rq lock", WRONG_RQ_LOCK, damage_rq_lock},
 	{"head", WRONG_HEAD, damage_head},
 	{"own head", WRONG_OWN_HEAD, damage_own_head},

@@ -6,6 +6,7 @@ import importlib
 import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import typer
@@ -38,9 +39,14 @@ def _run(fuzz_power: ModuleType, seconds: float) -> None:
     fuzz_power.main(None, engines, False, runs=1, seconds=seconds, seed=1, write=True)
 
 
+def _attempt(fuzz_power: ModuleType, name: str) -> Any:
+    engine = fuzz_power.Engine.GENERATE
+    return fuzz_power.attempt(fuzz_power.built(CONTENT_BUGS[name], [engine]), engine, 1, 60)
+
+
 def test_bug_is_found_and_its_program_short(fuzz_power: ModuleType) -> None:
     """What needs the wrap at 2^32 begins right before it once it is minimised."""
-    found = fuzz_power.attempt(CONTENT_BUGS["wrap-compared"], fuzz_power.Engine.GENERATE, 1, 60)
+    found = _attempt(fuzz_power, "wrap-compared")
     assert found.seconds < math.inf
     # Which of the ways to notice it comes first depends on when the folder was looked at.
     assert found.signature.startswith(("consumed:", "result:"))
@@ -48,7 +54,7 @@ def test_bug_is_found_and_its_program_short(fuzz_power: ModuleType) -> None:
 
 
 def test_crash_is_found(fuzz_power: ModuleType) -> None:
-    found = fuzz_power.attempt(CONTENT_BUGS["init-without-ifq"], fuzz_power.Engine.GENERATE, 1, 60)
+    found = _attempt(fuzz_power, "init-without-ifq")
     assert found.signature == "crash:SEGV"
     assert found.operations == 1
 
@@ -57,7 +63,7 @@ def test_crash_is_found(fuzz_power: ModuleType) -> None:
     "name", [bug.name for bug in CONTENT_BUGS.values() if bug.kernels], ids=str
 )
 def test_bug_of_a_level_is_found_at_it(fuzz_power: ModuleType, name: str) -> None:
-    found = fuzz_power.attempt(CONTENT_BUGS[name], fuzz_power.Engine.GENERATE, 1, 60)
+    found = _attempt(fuzz_power, name)
     assert found.seconds < math.inf
 
 
@@ -92,9 +98,8 @@ def test_bug_that_nobody_finds_ends_it_with_code_1(
 
 def test_hang_is_found_and_shortened(fuzz_power: ModuleType, tmp_path: Path) -> None:
     """A ptr ring whose slots are not emptied is drained for ever when its pool ends."""
-    judge = fuzz_power.build(
-        fuzz_power.Recipe(fuzz_power.Kind.TOOL, False, CONTENT_BUGS["ptr-ring-slot-not-cleared"])
-    )
+    engine = fuzz_power.Engine.GENERATE
+    judge = fuzz_power.built(CONTENT_BUGS["ptr-ring-slot-not-cleared"], [engine]).judge(engine)
     shape = bytes([3, 2, 0, 0]) + bytes(4)
     alloc, drop, scrub, restart = bytes([0, 0]), bytes([2, 0, 0]), bytes([10, 0]), bytes([13])
     program = shape + alloc + drop + scrub * 9 + restart

@@ -133,8 +133,26 @@ def test_copies_and_buffers_of_other_sizes() -> None:
         assert len(queue.area) == 128 * 16384
         queue.arm()
         assert [one.res for one in _receive(ring, queue, b"x" * 16384)] == [16384]
-        (copied,) = _receive(ring, queue, b"y" * 100, copy_percent=100)
+        (copied,) = _receive(ring, queue, b"y" * 100, linear_min=100, linear_max=100)
         assert queue.area[copied.off : copied.off + 100] == b"y" * 100
+
+
+def test_nic_that_keeps_more_than_there_is_is_told() -> None:
+    with Instance(rx_descriptors=64, mtu=9000) as ring:
+        ring.register(buffers=64).arm()
+        assert _kinds(ring.finish()) == ["standing-buffers"]
+
+
+@pytest.mark.parametrize(("late_head", "head"), [(False, 1), (True, 0)])
+def test_head_may_come_late(late_head: bool, head: int) -> None:
+    with Instance(late_head=late_head) as ring:
+        queue = ring.register(buffers=1)
+        queue.arm()
+        returns = Returns(queue)
+        (one,) = _receive(ring, queue, b"x")
+        returns.give_back(one)
+        _receive(ring, queue, b"x")  # there is one buffer: its return was judged
+        assert returns.head[0] == head
 
 
 def test_returned_buffer_is_poisoned_unless_that_is_not_wanted() -> None:
@@ -173,6 +191,8 @@ def test_thread_of_the_library_steps() -> None:
         ({"seed": -1}, "seed: -1 is not allowed; must be 0 to"),
         ({"cq_entries": 3}, "cq_entries: 3 is not allowed; must be a power of two"),
         ({"cq_entries": 0}, "cq_entries: 0 is not allowed"),
+        ({"mtu": -1}, "mtu: -1 is not allowed; must be 0 to 65536"),
+        ({"rx_descriptors": 65537}, "rx_descriptors: 65537 is not allowed"),
     ],
 )
 def test_wrong_instance_is_refused(fields: dict[str, object], message: str) -> None:

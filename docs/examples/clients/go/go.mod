@@ -1,0 +1,3 @@
+module zcrx-client
+
+go 1.19
