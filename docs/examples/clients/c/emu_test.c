@@ -20,6 +20,8 @@
 #define HELD_MAX 4096U
 #define CQES_MAX 64U
 #define SIZE_MAX_SENT 6000U
+#define DESCRIPTORS 64U
+#define MTU 1500U
 #define UNREAD_MAX (2 * SIZE_MAX_SENT) /* else sockets have all buffers, and copies none */
 
 struct flow {
@@ -223,17 +225,21 @@ static int test_case(const char *level, uint64_t seed)
 		.on_report = say,
 	};
 	struct zcrx_emu_cq cq = {&test.cq_head, &test.cq_tail, test.cqes, 0, &test.sq_flags};
+	uint32_t buffers;
 	int found, error;
 
 	memset(&test, 0, sizeof(test));
 	test.seed = test.rng = seed;
 	test.cq_entries = cq.entries = 2U << below(&test, 5);
+	options.rx_descriptors = below(&test, 2) ? DESCRIPTORS : 0;
+	options.mtu = MTU;
+	buffers = receiver_buffers(40 + below(&test, 40), options.rx_descriptors, MTU);
 	if (zcrx_emu_create(&options, &test.ring)) {
 		fprintf(stderr, "level %s: there is none of that name\n", level);
 		return -1;
 	}
-	error = receiver_init(&test.receiver, 40 + below(&test, 40), 1U << below(&test, 6),
-			      register_ifq, test.ring);
+	error = receiver_init(&test.receiver, buffers, 1U << below(&test, 6), register_ifq,
+			      test.ring);
 	if (error || zcrx_emu_set_cq(test.ring, &cq)) {
 		fprintf(stderr, "%s: %s\n", strerror(-error), zcrx_emu_why(test.ring));
 		zcrx_emu_destroy(test.ring);

@@ -20,6 +20,7 @@ enum mistake {
 	RETURNS_TWICE, /* when the bytes are read, and when their buffer is recycled */
 	DIRTY_PAD, /* two of three words of an entry written */
 	WRONG_FLAGS, /* a ring whose completions are too small */
+	SMALL_AREA, /* what stands in the NIC's descriptors not counted */
 };
 
 #ifndef MISTAKE
@@ -37,6 +38,13 @@ uint32_t receiver_ring_flags(void)
 	uint32_t flags = SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
 
 	return mistake == WRONG_FLAGS ? flags : flags | SETUP_CQE32;
+}
+
+uint32_t receiver_buffers(uint32_t held, uint32_t descriptors, uint32_t mtu)
+{
+	uint32_t standing = descriptors * ((mtu + RECEIVER_PAGE - 1) / RECEIVER_PAGE);
+
+	return mistake == SMALL_AREA ? held : held + standing;
 }
 
 static void *pages(size_t size)

@@ -36,6 +36,11 @@ enum receiver_next {
 
 /* What the ring must be made with: io_uring_queue_init(…, flags). */
 uint32_t receiver_ring_flags(void);
+/*
+ * Of how many buffers the area must be, for so many to be held: others stand in the NIC's
+ * descriptors, in each as many as a packet needs.
+ */
+uint32_t receiver_buffers(uint32_t held, uint32_t descriptors, uint32_t mtu);
 /* 0, or -errno of the registration. */
 int receiver_init(struct receiver *receiver, uint32_t buffers, uint32_t entries,
 		  receiver_register *register_ifq, void *ring);
