@@ -17,6 +17,8 @@ struct kernel {
 	const char *level;
 	uint64_t seed;
 	uint32_t emu_flags; /* ZCRX_EMU_… */
+	struct zcrx_emu_shape shape; /* how the NIC cuts what arrives */
+	uint32_t rx_descriptors, mtu; /* of the NIC: see struct zcrx_emu_options */
 	bool explains; /* why each call is refused */
 	struct tasks tasks;
 	struct lifetimes lifetimes;

@@ -2,8 +2,9 @@
 /*
  * The gateway's program: started by `zcrx-emu exec`, which has checked what a user typed.
  *
- *	zcrx-gateway CONTROL LEVEL SEED FLAGS EXPLAIN PROGRAM [ARGUMENT...]
+ *	zcrx-gateway CONTROL LEVEL SEED FLAGS SHAPE EXPLAIN PROGRAM [ARGUMENT...]
  *
+ * SHAPE is ten numbers with commas between them: those of emu/exec/shape.py, in its order.
  * CONTROL is a socket of its starter: signals for the program come from there, messages go there.
  */
 #include <fcntl.h>
@@ -12,13 +13,23 @@
 
 #include "gateway.h"
 
-enum { CONTROL = 1, LEVEL, SEED, FLAGS, EXPLAIN, PROGRAM };
+enum { CONTROL = 1, LEVEL, SEED, FLAGS, SHAPE, EXPLAIN, PROGRAM };
+
+static bool read_shape(struct kernel *kernel, const char *text)
+{
+	struct zcrx_emu_shape *shape = &kernel->shape;
+
+	return sscanf(text, "%u,%u,%u,%u,%u,%u,%u,%u,%u,%u", &shape->fragment_min,
+		      &shape->fragment_max, &shape->offset_min, &shape->offset_max,
+		      &shape->per_buffer, &shape->copy_percent, &shape->linear_min,
+		      &shape->linear_max, &kernel->rx_descriptors, &kernel->mtu) == 10;
+}
 
 int main(int argc, char **argv)
 {
 	struct kernel kernel = {.queue = -1, .listener = -1};
 
-	if (argc <= PROGRAM) {
+	if (argc <= PROGRAM || !read_shape(&kernel, argv[SHAPE])) {
 		fprintf(stderr, "zcrx-gateway: to be started by zcrx-emu exec\n");
 		return 2;
 	}

@@ -146,7 +146,8 @@ static int64_t hand_over(struct request *request, const void *bytes, size_t size
 	if (!(queue && queue->has_no_device))
 		zcrx_emu_drain(emu, zcrx_id);
 	space_gather(space, bytes, size);
-	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size, NULL);
+	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size,
+				     &request->ring->kernel->shape);
 	if (space_scatter(space)) {
 		zcrx_emu_withdraw(emu, request->flow);
 		delivered = 0;

@@ -87,6 +87,8 @@ static int make_instance(struct ring *ring)
 		.machine = kernel->machine,
 		.context = ring,
 		.on_report = report,
+		.rx_descriptors = kernel->rx_descriptors,
+		.mtu = kernel->mtu,
 		.share = share,
 	};
 	const struct zcrx_emu_cq cq = {

@@ -12,6 +12,7 @@ from emu.contract import LEVELS
 from emu.errors import ConfigError
 from emu.exec.findings import Findings
 from emu.exec.gateway import GatewayDied, Settings, run
+from emu.exec.shape import shape_of
 
 EXIT_FOUND = 99
 _NO_CHECK, _NO_POISON = 1, 2  #: of the library
@@ -28,6 +29,12 @@ def command(
         str, typer.Option("--kernel", help=f"Level that is played: {', '.join(LEVELS)}.")
     ] = LEVELS[-1],
     seed: Annotated[int, typer.Option("--seed", help="Of all that is chosen at random.")] = 0,
+    shape: Annotated[
+        str,
+        typer.Option(
+            "--shape", help="How the NIC cuts what arrives: fragment:100-1500,per-buffer:3"
+        ),
+    ] = "",
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look for the program's mistakes.")
     ] = True,
@@ -55,7 +62,9 @@ def command(
     check_target("--json", json)
     findings = Findings()
     flags = (0 if check else _NO_CHECK) | (0 if poison else _NO_POISON)
-    settings = Settings(kernel=kernel, seed=seed, flags=flags, explains=explain)
+    settings = Settings(
+        kernel=kernel, seed=seed, flags=flags, shape=shape_of(shape), explains=explain
+    )
     lost = None
     try:
         code = run(settings, program, lambda message: _say(*findings.hear(message)))

@@ -12,11 +12,12 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.exec.shape import Shape
 
 GATEWAY = "zcrx-gateway"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -44,6 +45,7 @@ class Settings:
     kernel: str  #: the level
     seed: int = 0
     flags: int = 0  #: ``ZCRX_EMU_…`` of the library
+    shape: Shape = field(default_factory=Shape)  #: of what arrives
     explains: bool = False  #: each refused registration, in words
 
 
@@ -115,9 +117,10 @@ class _Gateway:
         with theirs:
             theirs.set_inheritable(True)
             words = [theirs.fileno(), settings.kernel, settings.seed, settings.flags]
+            rest = [settings.shape.words(), str(int(settings.explains))]
             self._pid = os.posix_spawn(
                 gateway_file(),
-                [GATEWAY, *map(str, words), str(int(settings.explains)), *command],
+                [GATEWAY, *map(str, words), *rest, *command],
                 os.environ,
                 setsigmask=mask,
                 setsigdef=_IGNORED_BY_PYTHON,

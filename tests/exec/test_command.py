@@ -38,6 +38,15 @@ def test_death_by_a_signal_is_told_as_a_shell_tells_it(script: Any) -> None:
     [
         (["--", "/nonexistent"], "PROGRAM: '/nonexistent' is not allowed"),
         (["--kernel", "5.0", "true"], "--kernel: '5.0' is not allowed; one of seed, 6.15"),
+        (["--shape", "fragments:5", "true"], "--shape: 'fragments:5' is not allowed; one of"),
+        (
+            ["--shape", "copy:1-5", "true"],
+            "--shape copy: '1-5' is not allowed; a number of 0 to 100",
+        ),
+        (
+            ["--shape", "offset:4096", "true"],
+            "--shape offset: '4096' is not allowed; a number, or two",
+        ),
         (["--exit-code", "256", "true"], "--exit-code: 256 is not allowed; 0 to 255"),
     ],
 )

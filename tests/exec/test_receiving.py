@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from emu.exec.gateway import gateway_file
+from emu.exec.shape import Shape
 
 Program = Callable[[str], Path]
 BYTES = 3_000_001
@@ -47,6 +48,22 @@ def test_program_that_reads_its_offsets_runs_at_every_level(
 ) -> None:
     ended = script.run("exec", "--kernel", kernel, program("receiver"), BYTES)
     assert (ended.code, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "fragment:1-700,per-buffer:7",
+        "fragment:1000,offset:0-4095,per-buffer:4",
+        "copy:30",
+        "linear:54,mtu:1500,descriptors:64",
+    ],
+)
+def test_what_arrives_may_be_cut_in_any_way(script: Any, program: Program, shape: str) -> None:
+    words = (program("receiver"), BYTES, "area=1024", "rq=4096", "cq=1024")
+    ended = script.run("exec", "--shape", shape, *words)
+    assert (ended.code, ended.stderr) == (0, "")
+    assert int(ended.stdout.split()[2]) > BYTES / 4096
 
 
 def test_small_completion_queue_ends_receives_which_are_armed_again(
@@ -102,7 +119,17 @@ def test_needs_no_privileges(program: Program) -> None:
         gateway = shutil.copy(gateway_file(), folder)
         receiver = shutil.copy(program("receiver"), folder)
         with theirs:
-            words = [gateway, str(theirs.fileno()), "7.3", "0", "0", "0", receiver, str(BYTES)]
+            words = [
+                gateway,
+                str(theirs.fileno()),
+                "7.3",
+                "0",
+                "0",
+                Shape().words(),
+                "0",
+                receiver,
+                str(BYTES),
+            ]
             running = subprocess.Popen(
                 words, pass_fds=[theirs.fileno()], user=nobody, group=nobody, extra_groups=[]
             )
