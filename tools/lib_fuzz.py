@@ -66,14 +66,24 @@ def build(folder: Path, cext: Path = ROOT / "cext") -> Path:
     return path
 
 
-def run(target: Path, *, seconds: int, seed: int, keep: Path) -> tuple[int | None, str]:
-    """Run the target; how many inputs, or None if one found something, and what it said."""
+def run(target: Path, limit: str, *, seed: int, keep: Path) -> tuple[int | None, str]:
+    """Run the target.
+
+    Args:
+        target: What :func:`build` made.
+        limit: libFuzzer's option that ends it: ``-runs=N`` or ``-max_total_time=SECONDS``.
+        seed: Of libFuzzer.
+        keep: Where an input that finds something goes.
+
+    Returns:
+        How many inputs, or None if one found something; and what was said.
+    """
     with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-corpus-") as corpus:
         process = subprocess.run(
             [
                 str(target),
                 corpus,
-                f"-max_total_time={seconds}",
+                limit,
                 f"-seed={seed}",
                 f"-max_len={_INPUT_BYTES}",
                 f"-artifact_prefix={keep.resolve()}/lib-fuzz-",
@@ -95,7 +105,7 @@ def main(
     """Fuzz the library's structs and rings."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="zcrx-emu-lib-fuzz-") as name:
-        count, said = run(build(Path(name)), seconds=seconds, seed=seed, keep=keep)
+        count, said = run(build(Path(name)), f"-max_total_time={seconds}", seed=seed, keep=keep)
     if count is None:
         console.print(said[-4000:], markup=False, highlight=False)
         raise typer.Exit(1)
