@@ -57,7 +57,7 @@ def _sites(path: Path) -> list[Site]:
 
 
 def _all() -> list[Site]:
-    rooms = (*CORE_ROOMS, "lib", "raw", "exec")
+    rooms = (*CORE_ROOMS, "lib", "exec")
     files = [path for room in rooms for path in sorted((CEXT / room).glob("*.[ch]"))]
     return [site for path in files if path.name != "shm.h" for site in _sites(path)]
 

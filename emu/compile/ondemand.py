@@ -32,12 +32,15 @@ def core_sources() -> Path:
 
 
 #: The folders of what the module of the emulator itself is made of.
-CORE_ROOMS = ("wire", "kernel", "run", "actors", "faults", "judge")
+CORE_ROOMS = ("wire", "kernel", "run", "actors", "faults", "judge", "raw")
+#: Of the library's room: what whoever watches a consumer of somebody else's counts with.
+_OF_LIBRARY = ("lib/ledger.c", "lib/report.c")
 
 
 def core_files(sources: Path) -> list[Path]:
     """The C files of which the emulator's own module is made."""
-    return [path for room in CORE_ROOMS for path in sorted((sources / room).glob("*.c"))]
+    files = [path for room in CORE_ROOMS for path in sorted((sources / room).glob("*.c"))]
+    return [*files, *(sources / name for name in _OF_LIBRARY)]
 
 
 def digest(parts: list[bytes]) -> str:

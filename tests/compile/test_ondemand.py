@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from emu.compile import ondemand
-from emu.compile.ondemand import core_sources
+from emu.compile.ondemand import core_files, core_sources
 from emu.errors import EnvironmentProblem
 
 
@@ -35,3 +36,12 @@ def test_missing_sources_are_said_in_one_line(
 def test_sources_have_what_is_built_from_them() -> None:
     for name in ("wire/shm.h", "build_core.py", "delays/delays.c", "sim/main.c", "fuzz/main.c"):
         assert (core_sources() / name).is_file(), name
+
+
+def test_module_is_made_of_the_same_files_on_demand() -> None:
+    """Or a core with delays lacks what the product's has, and no live race begins."""
+    build = (core_sources() / "meson.build").read_text()
+    listed = re.search(r"^core_sources = files\((.*?)^\)", build, re.MULTILINE | re.DOTALL)
+    assert listed
+    files = [str(path.relative_to(core_sources())) for path in core_files(core_sources())]
+    assert sorted(files) == sorted(re.findall(r"'(\S+)'", listed[1]))
