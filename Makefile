@@ -38,7 +38,7 @@ test: $(READY)
 	$(call PARTS,test-c test-c-asan test-asan test-python)
 
 test-long: $(READY)
-	@echo 'make test-long: campaigns, matrices, threads; about ten minutes on two cores'
+	@echo 'make test-long: campaigns, matrices, threads; about six minutes on two cores'
 	$(call PARTS,test-python-long test-tsan)
 
 help:

@@ -67,7 +67,8 @@ def tests_of(module: str) -> list[tuple[str, ...]]:
     path = Path(module)
     room = str(path.parent)
     folders = TESTS.get(room, (f"tests/{path.parent.name}",))
-    named = sorted((ROOT / "tests").rglob(f"test_*{path.stem}*.py"))
+    names = (f"test_{path.stem}*.py", f"test_*_{path.stem}.py")
+    named = sorted({file for name in names for file in (ROOT / "tests").rglob(name)})
     first = tuple(str(name.relative_to(ROOT)) for name in named)
     return [first, folders] if first else [folders]
 

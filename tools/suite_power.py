@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import pytest
 import typer
 from rich.console import Console
 
@@ -128,6 +129,8 @@ def failed_tests(
 ) -> str:
     """Run short tests of these files or folders; the first that fails, empty if none does.
 
+    A test that fails and then, alone, does not has failed by chance: the others go on without it.
+
     Args:
         parts: The files or folders.
         jobs: So many at once.
@@ -135,11 +138,33 @@ def failed_tests(
         environment: More variables than our own.
         under: A command that runs the one behind it.
     """
-    command = [
-        *under,
-        *(sys.executable, "-m", "pytest", "-x", "-q", "-n", str(jobs), "--tb=no"),
-        *("-m", "not long", "-p", "no:cacheprovider", *parts),
-    ]
+
+    def first_failed(*parts: str) -> str:
+        return _run_pytest([*under, *_pytest(jobs), *parts], folder, environment)
+
+    by_chance: list[str] = []
+    while failed := first_failed(*parts, *by_chance):
+        without = f"--deselect={failed}"
+        if "::" not in failed or without in by_chance or first_failed(failed):
+            return failed
+        by_chance.append(without)
+    return ""
+
+
+def _pytest(jobs: int) -> tuple[str, ...]:
+    at_once = ("-n", str(jobs), "--tb=no", "-m", "not long", "-p", "no:cacheprovider")
+    return (sys.executable, "-m", "pytest", "-x", "-q", *at_once)
+
+
+def _name_of_test(line: str) -> str:
+    """Of a line of pytest's summary; what it failed with comes behind a dash."""
+    text = line.partition(" ")[2]
+    name, parametrised, _ = text.partition("] - ")  # there may be spaces and dashes within
+    return f"{name}]" if parametrised else text.partition(" - ")[0]
+
+
+def _run_pytest(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """The first test that fails, or why pytest itself did; empty if all pass, or there is none."""
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -153,11 +178,13 @@ def failed_tests(
             stdout, _ = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return f"{' '.join(parts)} (it hangs)"
-    if not process.returncode:
+            return f"{command[-1]} (it hangs)"
+    if process.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return ""
-    lines = [line.split()[1] for line in stdout.splitlines() if line[:6] in ("FAILED", "ERROR ")]
-    return lines[0] if lines else f"{' '.join(parts)} (pytest: exit code {process.returncode})"
+    for line in stdout.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            return _name_of_test(line)
+    return f"{command[-1]} (pytest: exit code {process.returncode})"
 
 
 def caught_by(copy: Copy, jobs: int, scenario: str = "") -> str:
