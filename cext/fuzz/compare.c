@@ -110,7 +110,7 @@ static bool same_niov(struct execution *execution, uint32_t niov)
 
 static bool same_niovs(struct execution *execution)
 {
-	uint32_t count = execution->judge->shape.num_niovs;
+	uint32_t count = execution->judge->num_niovs;
 
 	if (memcmp(execution->judge->niovs, execution->subject->area.niovs,
 		   sizeof(execution->judge->niovs[0]) * count) == 0)
@@ -122,23 +122,34 @@ static bool same_niovs(struct execution *execution)
 	return true;
 }
 
-/* From `kept` on: what lies below was not touched. */
-static bool same_freelist(struct execution *execution, uint32_t kept)
+/* Of one area, from `kept` on: what lies below was not touched. */
+static bool same_part_of_freelist(struct execution *execution, uint32_t id, uint32_t kept)
 {
-	const struct fuzz_subject *subject = execution->subject;
-	const struct judge *judge = execution->judge;
-	const uint32_t *freelist = (const uint32_t *)subject->area.freelist;
-	uint32_t count = zcrx_area_free_count(&subject->area);
+	const struct zcrx_area *area = &execution->subject->area;
+	const struct judge_area *wanted = &execution->judge->areas[id];
+	const uint32_t *expected = execution->judge->freelist + wanted->first;
+	const uint32_t *actual = (const uint32_t *)area->freelist + wanted->first;
+	uint32_t count = area->extents ? area->extents[id].free_count : area->shared->free_count;
 
-	if (count > judge->shape.num_niovs)
+	if (count > wanted->size)
 		return bout_same(execution, WRONG_FREE_COUNT, execution->op->queue,
-				 judge->free_count, count);
-	if (count == judge->free_count &&
-	    same_words(judge->freelist + kept, freelist + kept, count - kept))
+				 wanted->free_count, count);
+	if (count == wanted->free_count && same_words(expected + kept, actual + kept, count - kept))
 		return true;
 	return same_list(execution, WRONG_FREELIST, execution->op->queue,
-			 (struct niov_list){judge->freelist, judge->free_count},
-			 (struct niov_list){freelist, count});
+			 (struct niov_list){expected, wanted->free_count},
+			 (struct niov_list){actual, count});
+}
+
+static bool same_freelist(struct execution *execution, bool whole)
+{
+	for (uint32_t id = 0; id < execution->judge->area_count; id++) {
+		uint32_t kept = whole ? 0 : execution->judge->areas[id].free_kept;
+
+		if (!same_part_of_freelist(execution, id, kept))
+			return false;
+	}
+	return true;
 }
 
 /* Its own function, and no part of another: a sanitizer marks a frame of this size at each call. */
@@ -253,7 +264,7 @@ static bool same_zones(struct execution *execution, bool at_end)
 bool compare_state(struct execution *execution, bool at_end)
 {
 	if (!same_zones(execution, at_end) || !same_niovs(execution) ||
-	    !same_freelist(execution, 0) || !compare_scalars(execution))
+	    !same_freelist(execution, true) || !compare_scalars(execution))
 		return false;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		const struct zcrx_page_pool *pool = &execution->subject->ifq.pools[slot];
@@ -278,7 +289,7 @@ bool compare_changed(struct execution *execution)
 				return false;
 		}
 	}
-	if (!same_freelist(execution, judge->free_kept) || !compare_scalars(execution))
+	if (!same_freelist(execution, false) || !compare_scalars(execution))
 		return false;
 	for (uint32_t slots = judge->changed_pools; slots; slots &= slots - 1) {
 		if (!same_pool(execution, (uint32_t)__builtin_ctz(slots), false))

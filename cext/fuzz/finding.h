@@ -91,6 +91,7 @@ enum fuzz_finding_kind {
 	X(ZONE_NIOVS, RED_ZONE)                                    \
 	X(ZONE_FREELIST, RED_ZONE)                                 \
 	X(ZONE_SCRUBBED, RED_ZONE)                                 \
+	X(ZONE_EXTENTS, RED_ZONE)                                  \
 	X(ZONE_VERDICT_LOG, RED_ZONE)                              \
 	X(ZONE_NIOV_LOG, RED_ZONE)                                 \
 	X(ZONE_RQ_INDICES, RED_ZONE)                               \

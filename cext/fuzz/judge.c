@@ -5,6 +5,24 @@
 #include <errno.h>
 #include <string.h>
 
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* All buffers of it are free. */
+static void append_area(struct judge *judge, uint32_t size)
+{
+	uint32_t first = judge->num_niovs;
+
+	judge->areas[judge->area_count++] = (struct judge_area){first, size, size, 0};
+	judge->num_niovs += size;
+	memset(judge->niovs + first, 0, sizeof(judge->niovs[0]) * size);
+	memset(judge->stack_refs + first, 0, sizeof(judge->stack_refs[0]) * size);
+	for (uint32_t niov = first; niov < first + size; niov++)
+		judge->freelist[niov] = niov;
+}
+
 void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 {
 	judge->shape = *shape;
@@ -12,12 +30,9 @@ void judge_reset(struct judge *judge, const struct fuzz_shape *shape)
 	judge->head = judge->tail = judge->cached_head = shape->initial_index;
 	judge->claimed = 0;
 	judge->is_detached = false;
-	memset(judge->niovs, 0, sizeof(judge->niovs[0]) * shape->num_niovs);
-	memset(judge->stack_refs, 0, sizeof(judge->stack_refs[0]) * shape->num_niovs);
+	judge->area_count = judge->num_niovs = 0;
 	judge->stack_held = judge->user_held = 0;
-	for (uint32_t niov = 0; niov < shape->num_niovs; niov++)
-		judge->freelist[niov] = niov;
-	judge->free_count = shape->num_niovs;
+	append_area(judge, shape->num_niovs);
 	judge->hidden = 0;
 	for (uint32_t slot = 0; slot < JUDGE_POOLS; slot++)
 		judge->pools[slot].phase = JUDGE_UNUSED;
@@ -37,7 +52,8 @@ void judge_begin(struct judge *judge)
 	judge->said_count = 0;
 	judge->seen_count = judge->seen_at = 0;
 	judge->changed_count = judge->changed_pools = 0;
-	judge->free_kept = judge->free_count;
+	for (uint32_t id = 0; id < judge->area_count; id++)
+		judge->areas[id].free_kept = judge->areas[id].free_count;
 }
 
 /* ---- what changes ---------------------------------------------------------------- */
@@ -58,17 +74,36 @@ static struct judge_pool *change_pool(struct judge *judge, uint32_t slot)
 
 /* ---- where buffers go ------------------------------------------------------------ */
 
-static uint32_t pop_free(struct judge *judge)
+static uint32_t area_of(const struct judge *judge, uint32_t niov)
 {
-	judge->free_count--;
-	if (judge->free_kept > judge->free_count)
-		judge->free_kept = judge->free_count;
-	return judge->freelist[judge->free_count];
+	uint32_t id = judge->area_count - 1;
+
+	while (niov < judge->areas[id].first)
+		id--;
+	return id;
+}
+
+/* Of the first area that has a free one; false if none has. */
+static bool pop_free(struct judge *judge, uint32_t *niov)
+{
+	for (uint32_t id = 0; id < judge->area_count; id++) {
+		struct judge_area *area = &judge->areas[id];
+
+		if (area->free_count == 0)
+			continue;
+		area->free_count--;
+		area->free_kept = least(area->free_kept, area->free_count);
+		*niov = judge->freelist[area->first + area->free_count];
+		return true;
+	}
+	return false;
 }
 
 static void push_free(struct judge *judge, uint32_t niov)
 {
-	judge->freelist[judge->free_count++] = niov;
+	struct judge_area *area = &judge->areas[area_of(judge, niov)];
+
+	judge->freelist[area->first + area->free_count++] = niov;
 }
 
 static void release(struct judge *judge, uint32_t niov)
@@ -130,9 +165,9 @@ static void fill_from_ptr_ring(struct judge_pool *pool)
 static void fill_from_freelist(struct judge *judge, uint32_t slot)
 {
 	struct judge_pool *pool = change_pool(judge, slot);
+	uint32_t niov;
 
-	while (judge->free_count && pool->cache_count < JUDGE_BATCH) {
-		uint32_t niov = pop_free(judge);
+	while (pool->cache_count < JUDGE_BATCH && pop_free(judge, &niov)) {
 		struct judge_niov *state = change_niov(judge, niov);
 
 		state->pool = slot + 1;
@@ -167,18 +202,21 @@ static enum judge_verdict bytes_say(const struct judge *judge, const struct io_u
 				    struct judge_said *said)
 {
 	uint64_t page = (rqe->off % ((uint64_t)1 << 48)) / 4096;
+	const struct judge_area *area;
 
 	said->alias = false;
 	said->niov = (uint32_t)page;
 	if (rqe->__pad != 0)
 		return JUDGE_BAD_PAD;
-	if (rqe->off >> 48 != 0)
+	if (rqe->off >> 48 >= judge->area_count)
 		return JUDGE_BAD_AREA;
-	if (said->niov >= judge->shape.num_niovs)
+	area = &judge->areas[rqe->off >> 48];
+	if (said->niov >= area->size)
 		return JUDGE_BAD_INDEX;
 	said->alias = page != said->niov;
 	if (said->alias && zcrx_contract_is_strict(judge->shape.contract))
 		return JUDGE_BAD_INDEX;
+	said->niov += area->first;
 	return JUDGE_ACCEPTED;
 }
 
@@ -220,11 +258,6 @@ static void count(struct judge *judge, const struct judge_said *said)
 {
 	judge->verdicts[said->verdict]++;
 	judge->aliases += said->alias;
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
 }
 
 static uint32_t log_room(const struct judge *judge)
@@ -330,6 +363,24 @@ void judge_attach(struct judge *judge)
 	judge->is_detached = false;
 }
 
+int64_t judge_add_area(struct judge *judge, uint32_t num_niovs)
+{
+	if (judge->shape.contract.level < ZCRX_LEVEL_7_3)
+		return -EOPNOTSUPP;
+	if (judge->area_count == FUZZ_AREAS_MAX)
+		return -EINVAL;
+	append_area(judge, num_niovs);
+	judge->changed_count = JUDGE_CHANGED_MAX + 1;
+	return judge->area_count - 1;
+}
+
+uint64_t judge_offset(const struct judge *judge, uint32_t niov)
+{
+	uint32_t id = area_of(judge, niov);
+
+	return ((uint64_t)id << 48) + (uint64_t)(niov - judge->areas[id].first) * 4096;
+}
+
 /* ---- NIC and stack ------------------------------------------------------------------ */
 
 static void hand_out(struct judge *judge, uint32_t niov)
@@ -384,9 +435,8 @@ int64_t judge_copy(struct judge *judge)
 {
 	uint32_t niov;
 
-	if (judge->free_count == 0 || judge->hidden)
+	if (judge->hidden || !pop_free(judge, &niov))
 		return -ENOMEM;
-	niov = pop_free(judge);
 	change_niov(judge, niov)->pp_refs = 1;
 	hand_out(judge, niov);
 	return niov;
@@ -400,7 +450,7 @@ uint64_t judge_scrub(struct judge *judge, uint64_t *buffers)
 
 	*buffers = 0;
 
-	for (uint32_t niov = 0; judge->user_held && niov < judge->shape.num_niovs; niov++) {
+	for (uint32_t niov = 0; judge->user_held && niov < judge->num_niovs; niov++) {
 		uint32_t refs = judge->niovs[niov].user_refs;
 
 		if (refs == 0)
@@ -489,8 +539,8 @@ uint32_t judge_flush(struct judge *judge)
 static int64_t end_pool(struct judge *judge, uint32_t slot)
 {
 	change_pool(judge, slot)->phase = JUDGE_UNUSED;
-	/* 6.16 has given the check up. */
-	if (judge->free_count != judge->shape.num_niovs &&
+	/* 6.16 has given the check up; before that there was one area. */
+	if (judge->areas[0].free_count != judge->num_niovs &&
 	    judge->shape.contract.level < ZCRX_LEVEL_6_18) {
 		judge->destroy_warnings++;
 		return -EBUSY;

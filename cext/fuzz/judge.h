@@ -67,6 +67,13 @@ struct judge_seen {
 	struct io_uring_zcrx_rqe rqe; /* as it stood at that moment */
 };
 
+struct judge_area {
+	uint32_t first; /* its buffers are numbered from here on, behind those of the one before */
+	uint32_t size;
+	uint32_t free_count; /* of the freelist, from `first` on: a stack */
+	uint32_t free_kept; /* what lies below was not touched in this operation */
+};
+
 struct judge {
 	struct fuzz_shape shape;
 	/* The ring: the user's words, and the provider's own head. */
@@ -74,12 +81,14 @@ struct judge {
 	uint32_t head, tail, cached_head;
 	uint32_t claimed; /* of a tail that was read before: entries not taken yet; 7.3 */
 	bool is_detached;
-	/* The area. */
-	struct judge_niov niovs[FUZZ_NIOVS_MAX];
-	uint32_t stack_refs[FUZZ_NIOVS_MAX]; /* those of pp_refs that NIC and stack hold */
+	/* The areas. */
+	struct judge_area areas[FUZZ_AREAS_MAX];
+	uint32_t area_count;
+	uint32_t num_niovs; /* of all */
+	struct judge_niov niovs[FUZZ_ALL_NIOVS_MAX];
+	uint32_t stack_refs[FUZZ_ALL_NIOVS_MAX]; /* those of pp_refs that NIC and stack hold */
 	uint64_t stack_held, user_held; /* references of all buffers together */
-	uint32_t freelist[FUZZ_NIOVS_MAX]; /* a stack */
-	uint32_t free_count;
+	uint32_t freelist[FUZZ_ALL_NIOVS_MAX];
 	uint32_t hidden;
 	/* The pools. */
 	struct judge_pool pools[JUDGE_POOLS];
@@ -95,7 +104,6 @@ struct judge {
 	uint32_t changed[JUDGE_CHANGED_MAX]; /* buffers, some of them several times */
 	uint32_t changed_count; /* beyond JUDGE_CHANGED_MAX: any of them */
 	uint32_t changed_pools; /* bit s: pool s */
-	uint32_t free_kept; /* the freelist from here on */
 	struct judge_said said[JUDGE_SAID_MAX];
 	uint32_t said_count;
 	const struct judge_seen *seen; /* what was read, in order; else the ring stood still */
@@ -117,6 +125,8 @@ uint32_t judge_refill(struct judge *judge); /* whatever the cache holds */
 uint32_t judge_available(const struct judge *judge);
 uint32_t judge_flush(struct judge *judge); /* the provider's own, or from 7.1 on its user's */
 void judge_attach(struct judge *judge); /* a new user: its ring is empty */
+int64_t judge_add_area(struct judge *judge, uint32_t num_niovs);
+uint64_t judge_offset(const struct judge *judge, uint32_t niov); /* what an entry says of it */
 int64_t judge_restart(struct judge *judge);
 int64_t judge_destroy(struct judge *judge);
 bool judge_retry(struct judge *judge, uint32_t slot); /* a dying one; is it gone? */

@@ -151,13 +151,25 @@ static void put_pool(const struct zcrx_page_pool *pool, uint32_t slot)
 	put_list(name, niovs, used ? zcrx_pp_ring_snapshot(pool, niovs, FUZZ_PTR_RING_MAX) : 0, 1);
 }
 
+static void put_areas(const struct judge *judge, const struct fuzz_subject *subject)
+{
+	static uint32_t niovs[FUZZ_ALL_NIOVS_MAX];
+
+	printf("\tareas=");
+	for (uint32_t id = 0; id < judge->area_count; id++)
+		printf(id ? " %u" : "%u", zcrx_area_size(&subject->area, id));
+	put_list("freelist", niovs,
+		 zcrx_area_free_snapshot(&subject->area, niovs, FUZZ_ALL_NIOVS_MAX), 1);
+}
+
 /* What the judge's buffers say of who holds what is not state: the model keeps its own account. */
 static void put_state(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t step)
 {
 	const struct fuzz_op *op = &program->ops[step];
 	const struct fuzz_subject *subject = &runner->subjects[op->queue];
 	const struct zcrx_ifq_shared *shared = subject->ifq.shared;
-	uint32_t niovs = program->shape.num_niovs;
+	const struct judge *judge = &runner->judges[op->queue];
+	uint32_t niovs = judge->num_niovs;
 
 	put_done(runner, program, step);
 	printf("\tfrom=%u\trounds=%u", op->kind == FUZZ_REPEAT ? fuzz_stretch(program, step) : step,
@@ -166,8 +178,7 @@ static void put_state(struct fuzz_runner *runner, const struct fuzz_program *pro
 	       shm_load_relaxed_u32(subject->ifq.rq.head, POINT_RQ_HEAD_LOAD),
 	       shm_load_relaxed_u32(subject->ifq.rq.tail, POINT_COUNTER),
 	       subject->ifq.rq.cached_head);
-	put_list("freelist", (const uint32_t *)subject->area.freelist,
-		 zcrx_area_free_count(&subject->area), 1);
+	put_areas(judge, subject);
 	put_list("user_refs", (const uint32_t *)&subject->area.niovs->user_refs, niovs, 4);
 	put_list("pp_refs", (const uint32_t *)&subject->area.niovs->pp_refs, niovs, 4);
 	put_list("niov_pool", (const uint32_t *)&subject->area.niovs->pool, niovs, 4);

@@ -74,8 +74,8 @@ static uint64_t offset_drawn(struct zcrx_rng *rng, uint32_t num_niovs)
 		return off | (uint64_t)(1 + below(rng, 15)) << 44;
 	case 4: /* an index that is an alias and out of range */
 		return (uint64_t)(num_niovs + below(rng, 4)) << 12 | (uint64_t)1 << 44;
-	case 5: /* another area */
-		return off | (uint64_t)(1 + below(rng, 0xffff)) << 48;
+	case 5: /* another area: one that may have been added, or any */
+		return off | (uint64_t)(1 + below(rng, happens(rng, 50) ? 4 : 0xffff)) << 48;
 	case 6:
 		return off | (uint64_t)1 << (48 + below(rng, 16));
 	case 7: /* one bit of the index */
@@ -167,7 +167,8 @@ static void draw_shape(struct fuzz_shape *shape, struct zcrx_rng *rng)
 	X(WRONG_POOL, 2)   \
 	X(NETLINK, 1)      \
 	X(DELIVER_MANY, 2) \
-	X(REPEAT, 1)
+	X(REPEAT, 1)       \
+	X(ADD_AREA, 2)
 
 #define FUZZ_WEIGHT_ENTRY(name, weight) [FUZZ_##name] = (weight),
 static const uint8_t weights[FUZZ_OP_KINDS] = {FUZZ_WEIGHTS(FUZZ_WEIGHT_ENTRY)};

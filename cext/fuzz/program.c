@@ -216,6 +216,19 @@ size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t ma
 	return size;
 }
 
+uint32_t fuzz_added_max(const struct fuzz_program *program)
+{
+	uint32_t most = 0;
+
+	if (program->shape.contract.level < ZCRX_LEVEL_7_3)
+		return 0;
+	for (uint32_t i = 0; i < program->count; i++) {
+		if (program->ops[i].kind == FUZZ_ADD_AREA && program->ops[i].count > most)
+			most = program->ops[i].count;
+	}
+	return most;
+}
+
 /* ---- what it costs ---------------------------------------------------------------- */
 
 uint32_t fuzz_op_work(const struct fuzz_op *op, const struct fuzz_shape *shape)

@@ -19,6 +19,9 @@
 /* Most programs have a small instance, in which everything runs out soon. */
 #define FUZZ_SMALL_MAX 256U
 #define FUZZ_NIOVS_MAX (1U << 17)
+#define FUZZ_AREAS_MAX 4U /* fewer than there may be: so the last one comes up */
+#define FUZZ_ADDED_MAX 256U /* buffers of an area that is added */
+#define FUZZ_ALL_NIOVS_MAX (FUZZ_NIOVS_MAX + (FUZZ_AREAS_MAX - 1) * FUZZ_ADDED_MAX)
 #define FUZZ_RQ_ENTRIES_MAX (1U << 15)
 #define FUZZ_PTR_RING_MAX (1U << 12)
 #define FUZZ_PROGRAM_BYTES (16U + FUZZ_OPS_MAX * 20U) /* of the longest canonical form */
@@ -31,7 +34,7 @@
 #define FUZZ_FRAGMENTS_MAX (1U << 20)
 
 struct fuzz_shape {
-	uint32_t num_niovs; /* 1 .. FUZZ_NIOVS_MAX */
+	uint32_t num_niovs; /* of the first area, 1 .. FUZZ_NIOVS_MAX */
 	uint32_t rq_entries; /* a power of two, 1 .. FUZZ_RQ_ENTRIES_MAX */
 	uint32_t ptr_ring_size; /* 1 .. FUZZ_PTR_RING_MAX */
 	uint32_t initial_index;
@@ -81,7 +84,9 @@ struct fuzz_shape {
 	X(NETLINK, "netlink", FUZZ_ARG_MODE | FUZZ_ARG_PICK, 2)                            \
 	/* what takes many of one kind */                                                  \
 	X(DELIVER_MANY, "deliver-many", FUZZ_ARG_PICK | FUZZ_ARG_MODE | FUZZ_ARG_VALUE, 2) \
-	X(REPEAT, "repeat", FUZZ_ARG_PICK | FUZZ_ARG_VALUE, 1)
+	X(REPEAT, "repeat", FUZZ_ARG_PICK | FUZZ_ARG_VALUE, 1)                             \
+	/* what came with 7.3 */                                                           \
+	X(ADD_AREA, "add-area", FUZZ_ARG_COUNT, 1)
 
 enum fuzz_op_kind {
 #define FUZZ_OP_ENUM(name, word, arguments, modes) FUZZ_##name,
@@ -121,6 +126,9 @@ extern const char *const fuzz_words[FUZZ_OP_KINDS];
 void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size);
 /* The canonical form; its size, or 0 if it does not fit into max bytes. */
 size_t fuzz_encode(const struct fuzz_program *program, uint8_t *bytes, size_t max);
+
+/* The most buffers that an area of it can have which is added; 0: none is, or the level has one. */
+uint32_t fuzz_added_max(const struct fuzz_program *program);
 
 /*
  * What an operation costs at most, about, in the simplest operations of a small

@@ -68,8 +68,7 @@ static bool find_held(const struct execution *execution, bool by_user, uint32_t 
 
 	if ((by_user ? judge->user_held : judge->stack_held) == 0)
 		return false;
-	for (uint32_t after = *left; after-- > 0;
-	     now = now + 1 < judge->shape.num_niovs ? now + 1 : 0) {
+	for (uint32_t after = *left; after-- > 0; now = now + 1 < judge->num_niovs ? now + 1 : 0) {
 		if (by_user ? judge->niovs[now].user_refs : judge->stack_refs[now]) {
 			*left = after;
 			*niov = now;
@@ -101,8 +100,8 @@ static void do_deliver_one(struct execution *execution, uint32_t niov)
 static void do_deliver_many(struct execution *execution)
 {
 	uint32_t fragments = 1U + execution->op->value % FUZZ_FRAGMENTS_MAX;
-	uint32_t niov = execution->op->pick % execution->judge->shape.num_niovs;
-	uint32_t left = execution->judge->shape.num_niovs;
+	uint32_t niov = execution->op->pick % execution->judge->num_niovs;
+	uint32_t left = execution->judge->num_niovs;
 
 	if (!find_held(execution, false, &niov, &left))
 		return;
@@ -132,7 +131,7 @@ static void publish(struct execution *execution)
 
 static void do_return_one(struct execution *execution, uint32_t niov)
 {
-	struct io_uring_zcrx_rqe rqe = {.off = (uint64_t)niov << 12};
+	struct io_uring_zcrx_rqe rqe = {.off = judge_offset(execution->judge, niov)};
 	uint32_t times = 1;
 
 	switch ((enum fuzz_return_mode)execution->op->mode) {
@@ -160,7 +159,7 @@ static void do_return_one(struct execution *execution, uint32_t niov)
 static void for_held(struct execution *execution, bool by_user,
 		     void (*visit)(struct execution *, uint32_t niov))
 {
-	uint32_t niovs = execution->judge->shape.num_niovs;
+	uint32_t niovs = execution->judge->num_niovs;
 	uint32_t niov = execution->op->pick % niovs;
 	uint32_t left = niovs;
 
@@ -248,6 +247,18 @@ static bool do_flush(struct execution *execution)
 		actual = zcrx_ifq_flush_rq(ifq);
 	show_what_was_seen(execution);
 	return answer(execution, judge_flush(execution->judge), actual);
+}
+
+static bool do_add_area(struct execution *execution)
+{
+	struct zcrx_ifq *ifq = &execution->subject->ifq;
+	uint32_t count = execution->op->count;
+	int actual;
+
+	if (ifq->plugin)
+		return true; /* what somebody else's provider is shown has one area */
+	actual = zcrx_ifq_add_area(ifq, count);
+	return answer(execution, judge_add_area(execution->judge, count), actual);
 }
 
 static bool do_retry(struct execution *execution)
@@ -373,6 +384,8 @@ static bool do_control(struct execution *execution)
 		return do_wrong_pool(execution);
 	case FUZZ_NETLINK:
 		return do_netlink(execution);
+	case FUZZ_ADD_AREA:
+		return do_add_area(execution);
 	default:
 		return true;
 	}
@@ -448,7 +461,7 @@ static void recreate(struct fuzz_runner *runner, const struct fuzz_shape *shape,
 	struct fuzz_subject *subject = &runner->subjects[queue];
 	struct judge *judge = &runner->judges[queue];
 
-	subject_format(subject, shape, runner->ops, judge);
+	subject_format(subject, shape, runner->added_max, runner->ops, judge);
 	judge_reset(judge, shape);
 }
 
@@ -591,6 +604,7 @@ bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program)
 	runner->finding.step = 0;
 	runner->work_left = FUZZ_WORK_MAX;
 	runner->is_passing = false;
+	runner->added_max = runner->ops ? 0 : fuzz_added_max(program);
 	if (run(runner, program))
 		return true;
 	for (uint32_t queue = 0; queue < FUZZ_QUEUES_MAX; queue++)

@@ -29,6 +29,7 @@ struct fuzz_runner {
 	void *context; /* the callback's own */
 	uint32_t work_left; /* for repetitions */
 	uint32_t rounds; /* of the last one */
+	uint32_t added_max; /* see fuzz_added_max() */
 	bool is_passing; /* within a repetition: the next round does the same again */
 	bool is_quick; /* after most operations only what they may have changed is compared */
 	uint32_t *progress; /* if not NULL: the operation that is being done */

@@ -107,7 +107,7 @@ static bool is_laid_out(const struct fuzz_subject *subject, const struct fuzz_sh
 	       now->ptr_ring_size == room->ptr_ring_size;
 }
 
-enum { NIOVS, FREELIST, SCRUBBED, RQES, RINGS };
+enum { NIOVS, FREELIST, SCRUBBED, EXTENTS, RQES, RINGS };
 
 static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *room)
 {
@@ -132,6 +132,8 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *room)
 		    (uint32_t)sizeof(*area->freelist) * room->num_niovs);
 	carve_array(subject, &arrays[SCRUBBED], WRONG_ZONE_SCRUBBED, 0,
 		    (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(room->num_niovs));
+	carve_array(subject, &arrays[EXTENTS], WRONG_ZONE_EXTENTS, 0,
+		    (uint32_t)sizeof(*area->extents) * FUZZ_AREAS_MAX);
 	ifq->verdict_log = carve(subject, WRONG_ZONE_VERDICT_LOG, 0, JUDGE_LOG);
 	ifq->niov_log = carve(subject, WRONG_ZONE_NIOV_LOG, 0,
 			      (uint32_t)sizeof(*ifq->niov_log) * JUDGE_LOG);
@@ -166,7 +168,8 @@ static void lay_out(struct fuzz_subject *subject, const struct fuzz_shape *room)
 }
 
 /* Arrays as long as the shape says, and what the last program left is gone. */
-static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, uint32_t pools)
+static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, uint32_t niovs,
+		  uint32_t pools)
 {
 	struct zcrx_ifq *ifq = &subject->ifq;
 	struct zcrx_area *area = &subject->area;
@@ -174,14 +177,11 @@ static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, 
 
 	*ifq = subject->fresh_ifq;
 	*area = subject->fresh_area;
-	area->num_niovs = shape->num_niovs;
-	area->niovs =
-		place(&arrays[NIOVS], (uint32_t)sizeof(*area->niovs) * shape->num_niovs, true);
-	area->freelist = place(&arrays[FREELIST],
-			       (uint32_t)sizeof(*area->freelist) * shape->num_niovs, true);
-	area->scrubbed = place(
-		&arrays[SCRUBBED],
-		(uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(shape->num_niovs), true);
+	area->num_niovs = niovs;
+	area->niovs = place(&arrays[NIOVS], (uint32_t)sizeof(*area->niovs) * niovs, true);
+	area->freelist = place(&arrays[FREELIST], (uint32_t)sizeof(*area->freelist) * niovs, true);
+	area->scrubbed = place(&arrays[SCRUBBED],
+			       (uint32_t)sizeof(*area->scrubbed) * zcrx_account_count(niovs), true);
 	ifq->rq.rqes =
 		place(&arrays[RQES], (uint32_t)sizeof(*ifq->rq.rqes) * shape->rq_entries, true);
 	memset(ifq->shared, 0, sizeof(*ifq->shared));
@@ -202,10 +202,11 @@ static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, 
 }
 
 void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape,
-		    const struct zcrx_provider_ops *ops, struct judge *judge)
+		    uint32_t added_max, const struct zcrx_provider_ops *ops, struct judge *judge)
 {
+	uint32_t niovs = shape->num_niovs + (FUZZ_AREAS_MAX - 1) * added_max;
 	const struct fuzz_shape room = {
-		.num_niovs = at_least(shape->num_niovs),
+		.num_niovs = at_least(shape->num_niovs) + (FUZZ_AREAS_MAX - 1) * FUZZ_ADDED_MAX,
 		.rq_entries = at_least(shape->rq_entries),
 		.ptr_ring_size = at_least(shape->ptr_ring_size),
 	};
@@ -214,7 +215,7 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 
 	if (subject->is_spoiled || !is_laid_out(subject, &room))
 		lay_out(subject, &room);
-	clear(subject, shape, judge->pools_made);
+	clear(subject, shape, niovs, judge->pools_made);
 	ifq->rq.entries = shape->rq_entries;
 	ifq->rq.mask = shape->rq_entries - 1;
 	ifq->rq.cached_head = shape->initial_index;
@@ -224,7 +225,15 @@ void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape
 	ifq->has_no_device = shape->has_no_device;
 	ifq->is_checked = shape->is_checked;
 	ifq->flight = shape->records ? &subject->flight : NULL;
+	if (added_max) {
+		subject->area.areas_max = FUZZ_AREAS_MAX;
+		subject->area.extents =
+			place(&subject->arrays[EXTENTS],
+			      (uint32_t)sizeof(*subject->area.extents) * FUZZ_AREAS_MAX, true);
+	}
 	zcrx_area_format(&subject->area);
+	if (added_max)
+		zcrx_area_add(&subject->area, shape->num_niovs);
 	shm_store_relaxed_u32(ifq->rq.head, shape->initial_index, POINT_RQ_HEAD_STORE);
 	shm_store_relaxed_u32(ifq->rq.tail, shape->initial_index, POINT_RQ_TAIL_STORE);
 	if (ops)

@@ -24,7 +24,7 @@
 #define SUBJECT_ZONES_MAX 32U
 #define SUBJECT_ZONE_BYTES 64U
 #define SUBJECT_BYTES (1U << 22)
-#define SUBJECT_ARRAYS (4U + ZCRX_POOLS_MAX)
+#define SUBJECT_ARRAYS (5U + ZCRX_POOLS_MAX)
 #define SUBJECT_SEEN_MAX 2048U
 #define SUBJECT_FLIGHT_ENTRIES 16U
 
@@ -88,9 +88,12 @@ struct fuzz_subject {
 	_Alignas(SHM_CACHE_LINE) uint8_t memory[SUBJECT_BYTES];
 };
 
-/* A fresh instance; ops is NULL for our own provider. */
+/*
+ * A fresh instance. Areas of up to `added_max` buffers may be added; 0: it has one area. `ops` is
+ * NULL for our own provider.
+ */
 void subject_format(struct fuzz_subject *subject, const struct fuzz_shape *shape,
-		    const struct zcrx_provider_ops *ops, struct judge *judge);
+		    uint32_t added_max, const struct zcrx_provider_ops *ops, struct judge *judge);
 
 /*
  * The zone behind an array in which somebody wrote, and of which pool, or WRONG_NOTHING. Looked

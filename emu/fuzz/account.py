@@ -143,6 +143,7 @@ WORDINGS = {
     "ZONE_NIOVS": _zone("niovs"),
     "ZONE_FREELIST": _zone("freelist"),
     "ZONE_SCRUBBED": _zone("scrubbed references"),
+    "ZONE_EXTENTS": _zone("areas"),
     "ZONE_VERDICT_LOG": _zone("verdict log"),
     "ZONE_NIOV_LOG": _zone("log of buffers"),
     "ZONE_RQ_INDICES": _zone("refill ring's indices"),

@@ -84,11 +84,34 @@ _AT_ONCE = "would be a finding at once"
 _ALWAYS = "the harness always"
 _WATCHED = "only where a consumer of somebody else's is watched"
 _HANDED_OVER = "at refs-cache, an experimental level that the fuzzer does not play"
+_POSSIBLE = f"{_ALWAYS} adds what can be, and has room for it"
+_TOLD = "only what is told of a state asks for it"
 #: Why some outcomes cannot come up: function, condition, the missing outcome (None: either).
 UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
     ("zcrx_area_pop_free", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
     ("zcrx_area_push_free", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
-    ("zcrx_area_push_free", "free_count < area->num_niovs", False, _AT_ONCE),
+    ("zcrx_area_push_free", "free_count < stack.size", False, _AT_ONCE),
+    ("zcrx_area_add", "!area->extents", True, _POSSIBLE),
+    ("zcrx_area_add", "num_niovs == 0", True, _POSSIBLE),
+    (
+        "zcrx_area_add",
+        "(uint64_t)num_niovs << area->niov_shift > (uint64_t)1 << IORING_ZCRX_AREA_SHIFT",
+        True,
+        _POSSIBLE,
+    ),
+    ("zcrx_area_add", "num_niovs > area->num_niovs - first", True, _POSSIBLE),
+    ("zcrx_area_add", "!zcrx_lock(&shared->freelist_lock, area->aborted)", True, _ALONE),
+    (
+        "zcrx_ifq_add_area",
+        "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)",
+        True,
+        _ALONE,
+    ),
+    ("zcrx_area_offset", "area->extents", None, _TOLD),
+    ("zcrx_area_free_snapshot", "id-- > 0", None, _TOLD),
+    ("zcrx_area_free_snapshot", "i < free_count", None, _TOLD),
+    ("zcrx_area_free_snapshot", "i < stack.size", None, _TOLD),
+    ("zcrx_area_free_snapshot", "count < max", None, _TOLD),
     (
         "zcrx_user_ref_take",
         "!shm_cas_u32(refs, &now, now - count, POINT_USER_REF_CAS)",
@@ -172,6 +195,24 @@ OF_OTHER_KERNELS = frozenset(
         "refill_by_runs",
         "flush_batch",
         "zcrx_ifq_flush_rq",
+        "zcrx_area_add",
+        ("zcrx_area_format", "area->extents", True),
+        ("zcrx_area_niovs", "!area->extents", False),
+        ("zcrx_area_niovs", "count == 0", True),
+        ("zcrx_area_niovs", "count == 0", False),
+        ("zcrx_area_id", "high - low > 1", True),
+        ("zcrx_area_id", "first_of(&area->extents[middle]) <= niov", True),
+        ("zcrx_area_id", "first_of(&area->extents[middle]) <= niov", False),
+        ("stack_of", "area->extents", True),
+        ("stack_of", "extent", True),
+        ("zcrx_area_pop_free", "count < max", False),
+        ("zcrx_area_count", "area->extents", True),
+        ("zcrx_area_size", "area->extents", True),
+        ("judge_elsewhere", "id >= zcrx_area_count(area)", False),
+        ("judge_elsewhere", "verdict >= WELL_FORMED", True),
+        ("judge_elsewhere", "verdict >= WELL_FORMED", False),
+        ("zcrx_ifq_add_area", "!ifq->area->extents", False),
+        ("zcrx_ifq_add_area", "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)", False),
         ("end_pool", "!zcrx_level_of(ifq->area->contract.level)->checks_destroy", True),
         ("zcrx_ifq_restart", "ifq->has_no_device", True),
         ("zcrx_ifq_setup", "level->checks_destroy", False),

@@ -20,6 +20,7 @@ from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, PoolState, ProviderS
 
 U32 = 2**32
 _LOG = 64  #: verdicts that wait to be looked at, at most, in a shape that is checked
+_AREAS_MAX = 4  #: of an instance of the harness
 _SAID_MAX = 512  #: entries judged in one operation, at most
 _BATCH = 64
 _RETURNS_MAX = 1 << 16
@@ -61,6 +62,7 @@ class _Machine(ModelProvider):
         )
         self._initial_index = shape.initial_index
         self._is_before_7_1 = LEVELS.index(shape.kernel) < LEVELS.index("7.1")
+        self._is_before_7_3 = LEVELS.index(shape.kernel) < LEVELS.index("7.3")
         self._is_checked = shape.is_checked
         self._checked = 0
         self._hidden = 0
@@ -169,7 +171,7 @@ class _Machine(ModelProvider):
         """Give fragments back, as the mode says."""
         left = _RETURNS_MAX
         for niov in self._held(op, self._user_refs):
-            off = niov << 12
+            off = self.offset(niov)
             if op.mode == 0:
                 self._publish(off)
             elif op.mode == 1:
@@ -238,6 +240,12 @@ class _Machine(ModelProvider):
                 break
         self._empty_cache()
         return [flushed]
+
+    def do_add_area(self, op: Operation) -> list[int]:
+        """The user adds an area; the harness has room for a few."""
+        if self._is_before_7_3:
+            return [_EOPNOTSUPP]
+        return [_EINVAL if len(self._areas) == _AREAS_MAX else self.add_area(op.count)]
 
     def do_restart(self, op: Operation) -> list[int]:
         """Put a new pool in charge."""
@@ -319,7 +327,7 @@ def _state_of(record: Record) -> ProviderState:
         rq_head=number("head"),
         rq_tail=number("tail"),
         cached_rq_head=number("cached_head"),
-        areas=(len(numbers("user_refs")),),
+        areas=tuple(numbers("areas")),
         free_count=len(numbers("freelist")),
         freelist=tuple(numbers("freelist")),
         user_refs=tuple(numbers("user_refs")),

@@ -168,6 +168,8 @@ class Operation:
             case "netlink":
                 dump = "page-pool-get" if self.mode else "queue-get"
                 return f"{dump}, room for {self.pick} bytes"
+            case "add-area":
+                return f"of {self.count} buffer(s)"
             case "repeat":
                 few = self.value if self.value < _ROUNDS_MAX else self.value % _ROUNDS_FEW
                 stretch = 1 + self.pick % _STRETCH_MAX

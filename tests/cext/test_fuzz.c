@@ -416,7 +416,7 @@ static void each_damage_is_seen(void)
 
 	check_is_clean(&program, "scene");
 	/* Damage must find something to damage. */
-	CHECK(runner.judges[0].free_count > 0);
+	CHECK(runner.judges[0].areas[0].free_count > 0);
 	CHECK(runner.judges[0].pools[0].cache_count > 0);
 	CHECK(runner.judges[0].pools[0].ring_count > 0);
 	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {

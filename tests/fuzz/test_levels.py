@@ -23,7 +23,13 @@ COPY, DESTROY = bytes([3, 0]), bytes([15])
 REFILL, FLUSH = bytes([11]), bytes([12])
 HEAD_77 = bytes([8, 77, 0, 0, 0])
 PUSH_0 = bytes([5, 0]) + bytes(16)
+ADD_2 = bytes([26, 1])
+LEND_SIX = bytes([0, 5]) + bytes([1, 5, 0, 0])
 PUSH_BAD = bytes([5, 0]) + bytes(12) + bytes([1, 0, 0, 0])
+
+
+def push_at(off: int) -> bytes:
+    return bytes([5, 0]) + off.to_bytes(8, "little") + bytes(8)
 
 
 def program(level: str, *operations: bytes) -> bytes:
@@ -90,6 +96,46 @@ MISTAKES = {
         ),
         (LEND_ALL, HEAD_77, REFILL),
         "head:refill",
+    ),
+    "first-areas-size": (
+        "7.3",
+        change(
+            "kernel/provider.c",
+            "zcrx_area_size(area, (uint32_t)id), area->contract",
+            "zcrx_area_size(area, 0), area->contract",
+        ),
+        (ADD_2, push_at(1 << 48 | 2 << 12), REFILL),
+        "verdict:bad_index:no_user_ref",
+    ),
+    "first-areas-buffers": (
+        "7.3",
+        change(
+            "kernel/provider.c",
+            "*niov += shm_load_relaxed_u32(&area->extents[id].first, POINT_AREA_EXTENT);",
+            "(void)niov;",
+        ),
+        (ADD_2, LEND_SIX, push_at(1 << 48), REFILL),
+        "niov:refill",
+    ),
+    "last-area-first": (
+        "7.3",
+        change(
+            "kernel/area.c",
+            "count += pop(stack_of(area, id), niovs",
+            "count += pop(stack_of(area, areas - 1 - id), niovs",
+        ),
+        (ADD_2, COPY),
+        "result:copy",
+    ),
+    "first-areas-freelist": (
+        "7.3",
+        change(
+            "kernel/area.c",
+            "stack_of(area, zcrx_area_id(area, niov))",
+            "stack_of(area, 0)",
+        ),
+        (ADD_2, bytes([3, 5]), bytes([2, 5, 0])),
+        "freelist:drop",
     ),
     "flush-goes-on": (
         "7.1",
