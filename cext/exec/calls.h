@@ -11,7 +11,10 @@
 void call_setup(struct kernel *kernel);
 void call_enter(struct kernel *kernel);
 void call_register(struct kernel *kernel);
-/* exit_group(): the process ends, and the kernel goes on with that when we have looked. */
+/*
+ * exit_group(): the process ends, and the kernel goes on with that when we have looked. Whose
+ * it is may be anybody, who never had a ring, or may not be looked at: there is no task.
+ */
 void call_exit(struct kernel *kernel);
 
 /* The ring that the number stands for: a descriptor, or with `is_registered` one of the task's own. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -65,21 +66,25 @@ static void end_closed(struct kernel *kernel)
 static void answer(struct kernel *kernel, const struct call *call)
 {
 	end_closed(kernel);
+	kernel->call = call;
+	if (call->nr == SYS_exit_group) {
+		call_exit(kernel);
+		kernel->call = NULL;
+		return;
+	}
 	kernel->task = tasks_find(&kernel->tasks, call->tid);
 	if (!kernel->task) {
 		/* A process that may not be looked at (it is not dumpable) has no address for us. */
 		notify_answer(kernel->listener, call, -EFAULT);
+		kernel->call = NULL;
 		return;
 	}
-	kernel->call = call;
 	if (call->nr == SYS_io_uring_setup)
 		call_setup(kernel);
 	else if (call->nr == SYS_io_uring_enter)
 		call_enter(kernel);
-	else if (call->nr == SYS_io_uring_register)
-		call_register(kernel);
 	else
-		call_exit(kernel);
+		call_register(kernel);
 	kernel->call = NULL;
 	kernel->task = NULL;
 }
@@ -175,6 +180,7 @@ static void progress(struct ring *ring, uint64_t now)
 	/* What is deferred is worked on in a call only. */
 	if (ring->waits || !ring_defers(ring))
 		run_requests(ring);
+	ring_tell_work(ring, requests_wait_for_call(ring));
 	if (ring->waits)
 		waits_settle(ring, now);
 }
@@ -211,6 +217,20 @@ static uint64_t next_deadline(const struct gateway *gateway)
 		first = earlier(first, requests_are_ready(ring) ? 0 : gateway->next_look);
 	}
 	return first;
+}
+
+/*
+ * Each connection and each ring of the program needs descriptors here, too. Done when the
+ * program has been started: it keeps the limit that it was given.
+ */
+static void raise_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 /* ---- from start to end --------------------------------------------------------------------------- */
@@ -266,6 +286,7 @@ static int start(struct gateway *gateway, char *const *command)
 		kernel->listener = gateway->calls.fd = launched.listener;
 		gateway->program = launched.pid;
 		notify_prepare(launched.listener);
+		raise_limit();
 		error = watch_add(kernel->queue, &gateway->calls, EPOLLIN);
 	}
 	if (error)

@@ -230,6 +230,15 @@ bool requests_are_ready(const struct ring *ring)
 	return request != NULL;
 }
 
+bool requests_wait_for_call(const struct ring *ring)
+{
+	const struct request *request = ring->requests;
+
+	while (request && !request->is_ready)
+		request = request->next;
+	return request != NULL;
+}
+
 /* From the start again after each, since an attempt may end others. */
 void requests_run(struct ring *ring)
 {

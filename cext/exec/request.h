@@ -64,6 +64,8 @@ void request_cancel(struct request *request, int32_t error);
 void requests_run(struct ring *ring);
 /* Is there one that may go on? */
 bool requests_are_ready(const struct ring *ring);
+/* Is there one that would, in a call of its process? */
+bool requests_wait_for_call(const struct ring *ring);
 /* When the first of the ring's deadlines is. */
 uint64_t requests_deadline(const struct ring *ring);
 /* Those whose deadline has passed are ready, or that waited for others' completions. */

@@ -275,6 +275,18 @@ uint32_t ring_ready(const struct ring *ring)
 	return ready < ring->params.cq_entries ? ready : ring->params.cq_entries;
 }
 
+void ring_tell_work(struct ring *ring, bool waits)
+{
+	shm_u32 *flags = word(ring, ring->params.sq_off.flags);
+	uint32_t now;
+
+	if (!(ring->params.flags & IORING_SETUP_TASKRUN_FLAG))
+		return;
+	/* Relaxed: only a hint that a call would find something. */
+	now = shm_load_relaxed_u32(flags, POINT_COUNTER) & ~IORING_SQ_TASKRUN;
+	shm_store_relaxed_u32(flags, now | (waits ? IORING_SQ_TASKRUN : 0), POINT_COUNTER);
+}
+
 /* ---- submissions ------------------------------------------------------------------------------- */
 
 /*

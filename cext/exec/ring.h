@@ -59,6 +59,8 @@ uint32_t ring_ready(const struct ring *ring);
 bool ring_next_sqe(struct ring *ring, struct io_uring_sqe *sqe);
 /* Submissions that wait. */
 uint32_t ring_submissions(const struct ring *ring);
+/* Whether deferred work waits, for a program that asked to be told (TASKRUN_FLAG). */
+void ring_tell_work(struct ring *ring, bool waits);
 /* The program sees how far we are. */
 void ring_publish_head(struct ring *ring);
 

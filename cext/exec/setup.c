@@ -40,8 +40,10 @@ void call_setup(struct kernel *kernel)
 
 void call_exit(struct kernel *kernel)
 {
+	pid_t pid = kernel->rings ? task_process(kernel->call->tid) : 0;
+
 	for (struct ring *ring = kernel->rings; ring; ring = ring->next) {
-		if (ring->space == kernel->task->space)
+		if (ring->space->pid == pid && space_is_alive(ring->space))
 			ring_finish(ring);
 	}
 	notify_pass(kernel->listener, kernel->call);

@@ -33,6 +33,8 @@ void space_bury(struct space *space)
 	if (space->memory >= 0)
 		close(space->memory);
 	space->memory = -1;
+	free(space->pieces);
+	space->pieces = NULL;
 }
 
 void space_close(struct space *space)
@@ -79,8 +81,8 @@ static bool put_off(struct space_pieces *pieces, uint64_t to, const void *from, 
 {
 	const uint8_t *bytes = from;
 
-	if (!pieces->from || bytes < pieces->from || bytes >= pieces->from + pieces->size ||
-	    pieces->count == SPACE_PIECES_MAX)
+	if (!pieces || !pieces->from || bytes < pieces->from ||
+	    bytes >= pieces->from + pieces->size || pieces->count == SPACE_PIECES_MAX)
 		return false;
 	pieces->ours[pieces->count] = (struct iovec){(void *)(uintptr_t)from, size};
 	pieces->theirs[pieces->count] = (struct iovec){(void *)(uintptr_t)to, size};
@@ -94,23 +96,30 @@ int space_write(void *context, uint64_t to, const void *from, size_t size)
 	struct space *space = context;
 	struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {(void *)(uintptr_t)to, size};
 
-	if (put_off(&space->pieces, to, from, size))
+	if (put_off(space->pieces, to, from, size))
 		return 0;
 	return write_pieces(space, &ours, &theirs, 1, size);
 }
 
 void space_gather(struct space *space, const void *from, size_t size)
 {
-	space->pieces.from = from;
-	space->pieces.size = size;
-	space->pieces.count = 0;
-	space->pieces.bytes = 0;
+	if (!space->pieces)
+		space->pieces = calloc(1, sizeof(*space->pieces));
+	/* Without memory for it each write is a call of its own. */
+	if (!space->pieces)
+		return;
+	space->pieces->from = from;
+	space->pieces->size = size;
+	space->pieces->count = 0;
+	space->pieces->bytes = 0;
 }
 
 int space_scatter(struct space *space)
 {
-	struct space_pieces *pieces = &space->pieces;
+	struct space_pieces *pieces = space->pieces;
 
+	if (!pieces)
+		return 0;
 	pieces->from = NULL;
 	if (pieces->count == 0)
 		return 0;

@@ -26,7 +26,7 @@ struct space_pieces {
 
 struct space {
 	struct space *next;
-	struct space_pieces pieces;
+	struct space_pieces *pieces; /* NULL: there never were any */
 	pid_t pid; /* of the process (not of a thread) */
 	bool is_frozen; /* nothing is written */
 	int memory; /* its /proc/PID/mem: this one's only */

@@ -16,8 +16,7 @@
 
 #define PIDFD_THREAD ((unsigned int)O_EXCL) /* Linux 6.9 */
 
-/* The process that the thread belongs to; 0 if it is gone. */
-static pid_t process_of(pid_t tid)
+pid_t task_process(pid_t tid)
 {
 	char path[32], line[128];
 	pid_t found = 0;
@@ -118,7 +117,7 @@ static struct task *add(struct tasks *tasks, pid_t tid)
 	if (!task)
 		return NULL;
 	task->tid = tid;
-	task->tgid = process_of(tid);
+	task->tgid = task_process(tid);
 	task->pidfd = open_pidfd(tid, task->tgid);
 	if (task->pidfd < 0) {
 		free(task);
@@ -141,8 +140,11 @@ struct task *tasks_find(struct tasks *tasks, pid_t tid)
 	else if (*link && (*link)->space && space_is_alive((*link)->space))
 		return *link;
 	task = *link && (*link)->tid == tid ? *link : add(tasks, tid);
-	if (task)
+	if (task) {
+		/* What exec() made of it has no rings of its own any more. */
+		memset(task->registered, 0, sizeof(task->registered));
 		task->space = space_of(tasks, task->tgid);
+	}
 	return task && task->space ? task : NULL;
 }
 

@@ -36,6 +36,8 @@ void tasks_free(struct tasks *tasks);
 /* A ring is closed: nobody has it any more. */
 void tasks_forget_ring(struct tasks *tasks, const struct ring *ring);
 
+/* The process that the thread belongs to; 0 if it is gone. */
+pid_t task_process(pid_t tid);
 /* A copy of its descriptor in this process, or -errno. */
 int task_fetch(const struct task *task, int fd);
 /* What file its descriptor is of, without opening it. False: there is none. */

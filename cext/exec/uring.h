@@ -38,6 +38,7 @@ enum {
 };
 
 #define IORING_OFF_SQES 0x10000000U
+#define IORING_SQ_TASKRUN (1U << 2)
 
 struct io_sqring_offsets {
 	uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, resv1;

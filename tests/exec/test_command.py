@@ -85,6 +85,16 @@ def test_hostile_program_ends_nobody_but_itself(script: Any, program: Program, s
     assert script.run("exec", "--exit-code", "0", program("hostile"), seed, 300).code == 0
 
 
+def test_process_that_may_not_be_looked_at_ends_as_any_other(script: Any, program: Program) -> None:
+    assert script.run("exec", program("hidden")).code == 3
+
+
+def test_background_processes_are_served_on(script: Any, program: Program) -> None:
+    ended = script.run("exec", "sh", "-c", f"(sleep 0.3; {program('nop')}) & exit 4")
+    assert ended.code == 4
+    assert "us a call" in ended.stdout
+
+
 def test_killed_command_leaves_no_process(script: Any) -> None:
     running = script.start("exec", "sleep", "1000")
     gateway = gateway_of(running, script)

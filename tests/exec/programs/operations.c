@@ -408,6 +408,28 @@ static void test_message_goes_to_another_ring(void)
 	ring_close(&other);
 }
 
+/* Work that was deferred is told of by a flag, and is done in a call. */
+static void test_deferred_work_is_told_of(void)
+{
+	struct ring own;
+	int pipe_ends[2];
+	uint32_t flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			 IORING_SETUP_TASKRUN_FLAG;
+
+	CHECK(ring_open(&own, 8, flags, 0) == 0 && pipe(pipe_ends) == 0);
+	ring_sqe(&own, IORING_OP_POLL_ADD, pipe_ends[0], 100)->poll32_events = POLLIN;
+	CHECK(ring_enter(&own, 0) == 1);
+	CHECK(write(pipe_ends[1], "x", 1) == 1);
+	while (!(*ring_word(&own, own.params.sq_off.flags) & IORING_SQ_TASKRUN))
+		;
+	CHECK(!ring_cqe(&own));
+	CHECK(ring_enter(&own, 0) == 0);
+	CHECK(ring_cqe(&own) && ring_cqe(&own)->res == POLLIN);
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	ring_close(&own);
+}
+
 int main(void)
 {
 	CHECK(ring_open(&ring, 16, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0) ==
@@ -423,6 +445,7 @@ int main(void)
 	test_overflow_waits_for_room();
 	test_what_is_wrong_is_refused();
 	test_message_goes_to_another_ring();
+	test_deferred_work_is_told_of();
 	CHECK(!ring_cqe(&ring));
 	ring_close(&ring);
 	puts("all as it should be");
