@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import PurePath
 from typing import Any
 
 import hypothesis.strategies as st
@@ -22,7 +23,7 @@ from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.contract import LEVELS, SEED
 from emu.core import layout_sizes
 from emu.errors import ConfigError
-from faults import Plan, parse_plan
+from faults import Actor, Plan, parse_plan
 
 LIMITS = settings(max_examples=max(300, settings().max_examples), deadline=None)
 
@@ -120,7 +121,9 @@ def good(name: str) -> st.SearchStrategy[Any]:
         "rx_buf_len": st.sampled_from([4096, 4096, 4096, 4096, 8192, 32768]),
         "duration_s": st.none() | st.floats(1e-9, DURATION_MAX_S) | st.integers(1, DURATION_MAX_S),
         "traffic": st.sampled_from(["synthetic", "synthetic:size=64", "tcp:127.0.0.1:0"]),
-        "consumer": st.sampled_from(["builtin", "module:function", "a.b:c.d"]),
+        "consumer": st.sampled_from(
+            ["builtin", "module:function", "a.b:c.d", "mine.c", "./a:b.so", "lib/x.so.1"]
+        ),
         "plan": plans,
         "provider": st.none() | st.sampled_from(["/lib/mine.so", "mine.so", "../a/./b.so"]),
         "modules_from": st.none() | st.sampled_from(["/", "mine", "../a/./b"]),
@@ -138,7 +141,7 @@ def near(name: str) -> st.SearchStrategy[Any]:
         "kernel": st.sampled_from(["", "7.4", "SEED"]),
         "rx_buf_len": st.sampled_from([0, 2048, 4097, 65536]),
         "duration_s": st.sampled_from([0, -0.0, 0.0, DURATION_MAX_S, DURATION_MAX_S + 1]),
-        "consumer": st.sampled_from(["module:", ":function", ":", "module"]),
+        "consumer": st.sampled_from(["module:", ":function", ":", "module", "a/b:c", "x.py"]),
         "provider": st.sampled_from(["", "a\0b"]),
         "modules_from": st.sampled_from(["", "a\0b"]),
     }.get(name, st.nothing())
@@ -183,8 +186,18 @@ def takes(name: str, value: Any) -> bool:
     if name in ("provider", "modules_from"):
         return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
     if name == "consumer" and value != "builtin":
-        return isinstance(value, str) and all(value.partition(":"))
+        return isinstance(value, str) and (is_function(value) or is_in_c(value))
     return isinstance(value, str)
+
+
+def is_function(consumer: str) -> bool:
+    """Is it MODULE:FUNCTION?"""
+    return "/" not in consumer and all(consumer.partition(":"))
+
+
+def is_in_c(consumer: str) -> bool:
+    """Is it the path of a source or a library?"""
+    return "\0" not in consumer and bool({".c", ".so"} & set(PurePath(consumer).suffixes))
 
 
 def clashes(values: Mapping[str, Any]) -> set[str]:
@@ -199,6 +212,10 @@ def clashes(values: Mapping[str, Any]) -> set[str]:
     is_old = values.get("kernel", SEED) in (SEED, "6.15", "6.18")
     if is_old and values.get("rx_buf_len", 4096) != 4096:
         found.add("rx_buf_len")
+    consumer = values.get("consumer", "builtin")
+    is_c = consumer != "builtin" and not is_function(consumer)
+    if is_c and any(rule.fault.actor is Actor.CONSUMER for rule in plan.rules):
+        found.add("plan")
     return found
 
 
@@ -225,11 +242,14 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
             assert made == power_of_two(value)
         elif name == "provider" and value is not None:
             assert made == os.path.abspath(value)
+        elif name == "consumer" and value != "builtin" and not is_function(value):
+            assert made == os.path.join(os.getcwd(), value)
         elif name == "modules_from":
             if value is not None:
                 assert made == os.path.join(os.getcwd(), value)
             else:
-                assert made == (None if config.consumer == "builtin" else os.getcwd())
+                has_module = config.consumer != "builtin" and not config.has_raw_consumer
+                assert made == (os.getcwd() if has_module else None)
         else:
             assert made == value
     for name in ROUNDED:
