@@ -105,7 +105,7 @@ test-asan: $(ASAN)/build.ninja
 
 # Threads in the place of processes: what the core shares without an atomic access is found here.
 # Only GCC warns of stand-alone fences, which the doorbells have, and only GCC knows that warning.
-THREADED := area bell crc32c flight lib_pool lib_pool_unlocked live page_pool provider ring ring_race
+THREADED := area bell crc32c flight live page_pool provider ring ring_race
 
 $(TSAN)/build.ninja: $(READY)
 	meson setup --wipe $(TSAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
@@ -114,6 +114,7 @@ $(TSAN)/build.ninja: $(READY)
 
 test-tsan: $(TSAN)/build.ninja
 	TSAN_OPTIONS=halt_on_error=1 meson test -C $(TSAN) --print-errorlogs $(THREADED)
+	TSAN_OPTIONS=halt_on_error=1 meson test -C $(TSAN) --print-errorlogs --suite threads
 
 # ---- quality -----------------------------------------------------------------
 
