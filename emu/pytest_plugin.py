@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from emu.library import Instance
 
 #: What the marker may say, as of :class:`emu.library.Instance`.
-_OPTIONS = ["kernel", "seed", "cq_entries", "poison", "eager", "late_head", "rx_descriptors", "mtu"]
+_OPTIONS = [
+    "kernel",
+    "seed",
+    "plan",
+    "cq_entries",
+    "poison",
+    "eager",
+    "late_head",
+    "rx_descriptors",
+    "mtu",
+]
 _MARKER = (
     f"zcrx({', '.join(f'{name}=' for name in _OPTIONS)}): the ring that the fixture zcrx makes"
 )
@@ -65,7 +75,9 @@ def _check(node: pytest.Item, instance: Instance) -> None:
     """A test that passed fails by what was found; one that failed tells it beside."""
     if not instance.finish():
         return
-    text = f"zcrx: kernel {instance.kernel}, seed {instance.seed}\n{instance.report_text()}"
+    plan = f", plan {instance.plan}" if instance.plan else ""
+    ring = f"zcrx: kernel {instance.kernel}, seed {instance.seed}{plan}"
+    text = f"{ring}\n{instance.report_text()}"
     if node.stash.get(_has_passed, False):
         pytest.fail(text, pytrace=False)
     node.add_report_section("teardown", "zcrx", text)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from cffi import FFI
 
-from emu.errors import EnvironmentProblem, KernelRefused, StateError
+from emu.errors import ConfigError, EnvironmentProblem, KernelRefused, StateError
 
 _HEADERS = ("zcrx_emu_uapi.h", "zcrx_emu.h")
 _FOR_CPLUSPLUS = re.compile(r"^#ifdef __cplusplus$.*?^#endif$", re.MULTILINE | re.DOTALL)
@@ -24,6 +24,7 @@ _DIRECTIVE = re.compile(r"^#.*\n", re.MULTILINE)
 #: Words of the completion queue's own memory, each on a cache line; then its entries.
 _CQ_HEAD, _CQ_TAIL, _CQ_FLAGS, _CQ_ENTRIES = 0, 64, 128, 256
 _CQE_SIZE = 32
+_WHY_MAX = 1024
 _REGISTER_IFQ = 32
 _REGION_OF_USER = 1
 
@@ -145,6 +146,20 @@ class Emulator:
     def why(self) -> str:
         """Why the last call that failed did."""
         return str(self._ffi.string(self._lib.zcrx_emu_why(self._raw())).decode())
+
+    def plan(self, text: str) -> None:
+        """Have the kernel's side and the NIC go wrong by a plan.
+
+        Raises:
+            ConfigError: The text is no plan.
+        """
+        why = self._ffi.new("char[]", _WHY_MAX)
+        if self._lib.zcrx_emu_plan(self._raw(), text.encode(), why, _WHY_MAX):
+            raise ConfigError(self._ffi.string(why).decode(errors="replace"))
+
+    def journal(self) -> str:
+        """What has fired, as a plan that has it happen again."""
+        return self._text_of(self._lib.zcrx_emu_journal)
 
     # ---- the completion queue -------------------------------------------------------------------
 

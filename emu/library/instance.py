@@ -39,6 +39,7 @@ class Instance:
         kernel: The level that is played, one of :meth:`levels`; None: the first version, its known
             bugs fixed.
         seed: Of all that is chosen at random; 0 to 2**64 - 1.
+        plan: What goes wrong on the kernel's side and in the NIC: docs/library.md, "Faults".
         cq_entries: Of the completion queue: a power of two, 1 to 65536.
         poison: Overwrite buffers when their last reference is taken back.
         eager: Each step judges all that waits in the refill rings.
@@ -56,6 +57,7 @@ class Instance:
         *,
         kernel: str | None = None,
         seed: int = 0,
+        plan: str = "",
         cq_entries: int = 64,
         poison: bool = True,
         eager: bool = False,
@@ -78,6 +80,8 @@ class Instance:
         #: The level that is played.
         self.kernel = kernel if kernel is not None else levels[0]
         self.seed = seed
+        #: The plan, as it was given.
+        self.plan = plan
         #: True once :meth:`finish` was called.
         self.is_finished = False
         self._emulator = Emulator(
@@ -90,6 +94,8 @@ class Instance:
             rx_descriptors=rx_descriptors,
             mtu=mtu,
         )
+        if plan:
+            self._emulator.plan(plan)
 
     @staticmethod
     def levels() -> tuple[str, ...]:
@@ -190,6 +196,10 @@ class Instance:
     def reports(self) -> tuple[LibraryReport, ...]:
         """What was found so far, oldest first."""
         return self._emulator.reports()
+
+    def journal(self) -> str:
+        """What of the plan has fired, as a plan that has it happen at the same places."""
+        return self._emulator.journal()
 
     def report_text(self) -> str:
         """The same in words, each with what to do about it."""

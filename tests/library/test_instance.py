@@ -143,6 +143,20 @@ def test_nic_that_keeps_more_than_there_is_is_told() -> None:
         assert _kinds(ring.finish()) == ["standing-buffers"]
 
 
+def test_plan_has_the_nic_drop_what_its_journal_says() -> None:
+    def dropped(plan: str) -> tuple[list[int], str]:
+        with Instance(plan=plan, seed=3) as ring:
+            queue = ring.register()
+            queue.arm()
+            taken = [queue.deliver(b"x" * 100) for _ in range(20)]
+            return [at for at, size in enumerate(taken) if size == 0], ring.journal()
+
+    fired, journal = dropped("nic-drop:30%")
+    assert 0 < len(fired) < 20
+    assert dropped(journal) == (fired, journal)
+    assert dropped("") == ([], "none")
+
+
 @pytest.mark.parametrize(("late_head", "head"), [(False, 1), (True, 0)])
 def test_head_may_come_late(late_head: bool, head: int) -> None:
     with Instance(late_head=late_head) as ring:
@@ -191,6 +205,8 @@ def test_thread_of_the_library_steps() -> None:
         ({"seed": -1}, "seed: -1 is not allowed; must be 0 to"),
         ({"cq_entries": 3}, "cq_entries: 3 is not allowed; must be a power of two"),
         ({"cq_entries": 0}, "cq_entries: 0 is not allowed"),
+        ({"plan": "nic-drop:2"}, "^plan: nic-drop: probability '2' is out of range"),
+        ({"plan": "bad-pad:1%"}, "bad-pad"),
         ({"mtu": -1}, "mtu: -1 is not allowed; must be 0 to 65536"),
         ({"rx_descriptors": 65537}, "rx_descriptors: 65537 is not allowed"),
     ],

@@ -104,6 +104,25 @@ def test_what_the_program_does_wrong_fails_its_test(tests: pytest.Pytester) -> N
     ended.stdout.no_fnmatch_line("*pytest_plugin.py*")
 
 
+def test_plan_of_the_marker_is_told(tests: pytest.Pytester) -> None:
+    ended = _run(
+        tests,
+        """
+    @pytest.mark.zcrx(plan="recv-late:at=0:steps=1")
+    def test_late(zcrx):
+        assert zcrx.plan == "recv-late:at=0:steps=1"
+        program(zcrx)
+        assert zcrx.journal().startswith("recv-late:at=0")
+        zcrx.step()
+        assert len(list(zcrx.completions())) == 1
+""",
+    )
+    ended.assert_outcomes(passed=1, errors=1)
+    ended.stdout.fnmatch_lines(
+        ["zcrx: kernel seed, seed 0, plan recv-late:at=0:steps=1", "1 found: *"]
+    )
+
+
 def test_test_may_look_for_itself(tests: pytest.Pytester) -> None:
     ended = _run(
         tests,

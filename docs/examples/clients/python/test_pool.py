@@ -35,7 +35,7 @@ def pool(queue):
 
 
 @at_each_level
-@pytest.mark.zcrx(cq_entries=8)
+@pytest.mark.zcrx(cq_entries=8, plan="alloc-fail:1%,cq-full:5%,recv-late:5%,nic-drop:2%")
 def test_stream_arrives_whole(zcrx, queue, pool, level):
     rng = random.Random(zcrx.seed)
     sent, got = rng.randbytes(200_000), bytearray()
