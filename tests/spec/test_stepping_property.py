@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from emu.contract import HAS_AREAS, SEED
+from emu.contract import EXPERIMENTAL, HAS_AREAS, SEED
 from emu.errors import EmuError
 from emu.spec.model import LEVELS, ModelProvider
 from emu.spec.state import POOLS_MAX, Judgement, PoolPhase, ProviderState, Verdict
@@ -90,6 +90,10 @@ def retry_release(provider: Provider, pool: int) -> bool:
     return provider.retry_release(pool)
 
 
+def _has_areas(level: str) -> bool:
+    return EXPERIMENTAL.get(level, level) in HAS_AREAS
+
+
 class Agreement(RuleBasedStateMachine):
     """Take the same steps with the model and with ``subject``."""
 
@@ -124,7 +128,7 @@ class Agreement(RuleBasedStateMachine):
                 strict_alias=strict_alias,
                 rx_buf_len=1 << self.shift,
                 device=self.device,
-                areas=areas if self.level in HAS_AREAS else 1,
+                areas=areas if _has_areas(self.level) else 1,
                 kernel=self.level,
             )
 
@@ -277,7 +281,7 @@ class Agreement(RuleBasedStateMachine):
     def distorted(self, pick: int, distortion: int) -> int:
         return (self.model.offset(pick % self.num_niovs) + distortion) % U64
 
-    @precondition(lambda self: self.level in HAS_AREAS)
+    @precondition(lambda self: _has_areas(self.level))
     @rule(num_niovs=st.integers(1, 4) | st.integers(1, 4) | st.integers(60, 70))
     def add_area(self, num_niovs: int) -> None:
         self.both(lambda provider: provider.add_area(num_niovs))
@@ -327,7 +331,7 @@ class Agreement(RuleBasedStateMachine):
         self.refused(lambda provider: provider.drop(self.num_niovs))
         self.refused(lambda provider: provider.offset(self.num_niovs))
         self.refused(lambda provider: provider.add_area(0))
-        if self.level not in HAS_AREAS:
+        if not _has_areas(self.level):
             self.refused(lambda provider: provider.add_area(1))
         if niov not in self.stack_refs:
             self.refused(lambda provider: provider.deliver(niov))
