@@ -267,7 +267,10 @@ static inline void witness(const struct zcrx_ifq *ifq, uint32_t done, struct io_
 					rqe, zcrx_witness_delivered(ifq->witness));
 }
 
-static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+/* Twice, since it is asked of each entry: without a witness nothing is left of it. */
+static inline __attribute__((always_inline)) uint32_t refill_watched(struct zcrx_ifq *ifq,
+								     struct zcrx_page_pool *pool,
+								     bool is_watched)
 {
 	uint32_t cached = zcrx_pp_cache_count(pool);
 	uint32_t available = zcrx_ifq_available(ifq);
@@ -288,7 +291,8 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 		struct io_uring_zcrx_rqe rqe = zcrx_rq_take(&rq);
 		uint32_t niov, verdict = judge_bytes(rqe, &by, &niov);
 
-		witness(ifq, i, rqe);
+		if (is_watched)
+			witness(ifq, i, rqe);
 		batch.niovs[i] = niov;
 		batch.verdicts[i] = verdict & ~WELL_FORMED;
 		if (verdict < WELL_FORMED)
@@ -309,6 +313,11 @@ static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
 	zcrx_pp_cache_set_count(pool, cached);
 	record(ifq, &batch, count, index);
 	return count;
+}
+
+static uint32_t refill_locked(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)
+{
+	return ifq->witness ? refill_watched(ifq, pool, true) : refill_watched(ifq, pool, false);
 }
 
 static uint32_t refill_ring(struct zcrx_ifq *ifq, struct zcrx_page_pool *pool)

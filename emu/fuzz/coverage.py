@@ -164,6 +164,8 @@ UNREACHABLE: tuple[tuple[str, str, bool | None, str], ...] = (
         True,
         _ALONE,
     ),
+    ("refill_watched", "is_watched", True, _WATCHED),
+    ("refill_locked", "ifq->witness", True, _WATCHED),
     ("witness", "ifq->witness", True, _WATCHED),
     ("take_handed_over", "ifq->handoff.slots", True, _HANDED_OVER),
     ("take_refs", "ifq->handoff.counts", True, _HANDED_OVER),
