@@ -202,8 +202,8 @@ class RunConfig:
                 "the plan's index-wrap decides where the indices start; leave it at 0",
             )
         self._check_provider()
-        self._name_places()
         self._check_consumer()
+        self._name_places()
 
     def _adapt(self) -> None:
         """Fit what was left alone to what was chosen, so that the queue does not starve."""

@@ -35,9 +35,10 @@ def check_level(level: str, *, experimental: bool = False) -> None:
     Raises:
         ConfigError: There is no such one, or it is not played here.
     """
-    if level in LEVELS or (experimental and level in EXPERIMENTAL):
+    is_experimental = isinstance(level, str) and level in EXPERIMENTAL
+    if level in LEVELS or (experimental and is_experimental):
         return
-    if level in EXPERIMENTAL:
+    if is_experimental:
         allowed = "it is experimental: only 'race' without --live, and our own provider, play it"
     else:
         allowed = f"it must be one of {', '.join(LEVELS)}"

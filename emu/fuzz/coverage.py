@@ -215,6 +215,7 @@ OF_OTHER_KERNELS = frozenset(
         ("judge_elsewhere", "verdict >= WELL_FORMED", False),
         ("zcrx_ifq_add_area", "!ifq->area->extents", False),
         ("zcrx_ifq_add_area", "!zcrx_lock(&ifq->shared->rq_lock, ifq->area->aborted)", False),
+        ("witness", "ifq->witness", False),
         ("end_pool", "!zcrx_level_of(ifq->area->contract.level)->checks_destroy", True),
         ("zcrx_ifq_restart", "ifq->has_no_device", True),
         ("zcrx_ifq_setup", "level->checks_destroy", False),
