@@ -34,11 +34,11 @@ echo 'make $@: all passed'
 endef
 
 test: $(READY)
-	@echo 'make test: C (plain, sanitized), then Python (sanitized, plain); about four minutes on two cores'
+	@echo 'make test: C (plain, sanitized), then Python (sanitized, plain); about eight minutes on two cores'
 	$(call PARTS,test-c test-c-asan test-asan test-python)
 
 test-long: $(READY)
-	@echo 'make test-long: campaigns, matrices, threads; about six minutes on two cores'
+	@echo 'make test-long: campaigns, matrices, threads; about ten minutes on two cores'
 	$(call PARTS,test-python-long test-tsan)
 
 help:

@@ -128,7 +128,18 @@ def alone(request: Any, survive: Callable[..., Report]) -> Report:
         return survive(plan, rq_entries=8)
     if rule.fault.name == "wrong-ring":
         return survive(plan, queues=2)
+    if rule.fault.name == "tail-back":
+        return until_judged(survive, plan)
     return survive(plan)
+
+
+def until_judged(survive: Callable[..., Report], plan: str) -> Report:
+    """Whether the provider looks while the tail lies is chance: it may never have a core then."""
+    for _ in range(8):
+        report = survive(plan)
+        if rule_of(report).judged:
+            break
+    return report
 
 
 def test_every_fault_is_here() -> None:
@@ -354,6 +365,7 @@ def test_starved_processes_get_back_what_they_had(
         report = session.run(end, sample_every_s=0.02)
     assert report.problems == ()
     before, meanwhile, after = found
+    provider_was = before["provider"][0]
     # The provider goes by itself where there is room.
     for state in (before, after):
         state["provider"] = (set(), state["provider"][1])
@@ -363,5 +375,8 @@ def test_starved_processes_get_back_what_they_had(
     if len(os.sched_getaffinity(0)) > 1:
         shared = meanwhile["nic"][0]
         assert len(shared) == 1
-        assert [cores for cores, _ in meanwhile.values()].count(shared) > 1
+        # With whom it was made to share, unless that was the provider, which has moved since.
+        assert [cores for cores, _ in meanwhile.values()].count(shared) > 1 or (
+            meanwhile["provider"][0] != provider_was
+        )
         assert len([label for label in before if before[label] != meanwhile[label]]) <= 2
