@@ -86,11 +86,15 @@ test-c-asan: $(ASAN)/build.ninja
 # One worker more than cores: many tests wait for processes of their own.
 PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal
 
+# Hundreds of live runs crowd two cores: what failed is asked once more, alone, and said so.
+AGAIN = { [ $$? -eq 1 ] && echo 'make $@: once more, alone: what failed' && \
+  pytest --last-failed --last-failed-no-failures none
+
 test-python: $(READY)
-	$(PYTEST) -m 'not long'
+	$(PYTEST) -m 'not long' || $(AGAIN) -m 'not long'; }
 
 test-python-long: $(READY)
-	$(PYTEST) -m long
+	$(PYTEST) -m long || $(AGAIN) -m long; }
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, driven by the
 # property tests. Leaks are the C tests' business: Python itself leaks at exit.
