@@ -82,6 +82,8 @@ app = typer.Typer(
     name="zcrx-emu",
     cls=_Commands,
     help="Linux io_uring zero-copy receive in user space, with faults on purpose.",
+    # Commands inherit it.
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
