@@ -22,6 +22,10 @@ COMMANDS = {
         "emu.cli.commands:recv",
         "Receive one TCP connection through NIC, provider and consumer into a file.",
     ),
+    "check": (
+        "emu.check.cli:command",
+        "Put a provider or a consumer in C to every tool that can find a mistake in it.",
+    ),
     "exec": (
         "emu.exec.cli:app",
         "Run a program of zero-copy receive against this project's provider, and check it.",

@@ -107,6 +107,7 @@ class CampaignProgress:
     deaths: int = 0  #: workers that died or hung and were replaced
     workers: int = 0
     unwritten: str | None = None  #: the first finding whose file could not be written, and why
+    interrupted: bool = False  #: somebody asked it to end before its time
 
     @property
     def found(self) -> int:

@@ -118,6 +118,7 @@ def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
         "workers_replaced": progress.deaths,
         "killed": progress.killed,
         "findings": [_finding_as_dict(*item) for item in progress.findings],
+        "interrupted": progress.interrupted,
         "unwritten": progress.unwritten,
     }
 
@@ -179,6 +180,7 @@ def _run(console: Console, plan: CampaignPlan, cover: Path | None) -> CampaignPr
                     campaign.stop()
 
             progress = campaign.run(look)
+        progress.interrupted = campaign.is_stopped
         print_summary(console, plan, progress)
         for finding, path in progress.findings:
             console.print(f"\n{path}", highlight=False, markup=False, soft_wrap=True)
