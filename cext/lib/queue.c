@@ -134,10 +134,14 @@ uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
 
 void zcrx_lib_queue_publish(struct zcrx_lib_ifq *queue)
 {
+	uint32_t head = queue->ifq.rq.cached_head;
+
 	queue->steps_to_publish = 0;
-	queue->head = queue->ifq.rq.cached_head;
-	memcpy(queue->header, &queue->head, sizeof(queue->head));
-	zcrx_lib_window_store(&queue->region, 0, queue->head);
+	/* Where nothing can be written the program sees what stood there before. */
+	if (!zcrx_lib_window_store(&queue->region, 0, head))
+		return;
+	queue->head = head;
+	memcpy(queue->header, &head, sizeof(head));
 }
 
 void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue)

@@ -156,15 +156,55 @@ static void memory_that_is_no_ring_any_more_is_not_judged(const char *level)
 	program_end(&program);
 }
 
+static bool is_frozen;
+
+static int read_own(void *context, void *to, uint64_t from, size_t size)
+{
+	(void)context;
+	memcpy(to, (const void *)(uintptr_t)from, size);
+	return 0;
+}
+
+static int write_own(void *context, uint64_t to, const void *from, size_t size)
+{
+	(void)context;
+	if (is_frozen)
+		return -EFAULT;
+	memcpy((void *)(uintptr_t)to, from, size);
+	return 0;
+}
+
+/* That the head stays where it is, since we may not write it, is no mistake of the program's. */
+static void ring_that_may_not_be_written_is_judged_all_the_same(const char *level)
+{
+	static const struct zcrx_emu_memory memory = {.read = read_own, .write = write_own};
+
+	is_frozen = false;
+	program_init(&program, level, 8, 8);
+	program.options.memory = &memory;
+	program_create(&program);
+	REQUIRE(zcrx_emu_register_ifq(program.emu, &program.reg) == 0);
+	find_ring(&program);
+	arm(&program, 1);
+	CHECK_EQ(receive(&program, 1, 100, NULL, cqes), 1);
+	give_back(&program, &cqes[0]);
+	is_frozen = true;
+	CHECK_EQ(zcrx_emu_finish_late(program.emu), 0);
+	is_frozen = false;
+	program_end(&program);
+}
+
 AT_EACH_LEVEL(others_completions_stand_in_the_same_queue)
 AT_EACH_LEVEL(what_finds_no_room_goes_back)
 AT_EACH_LEVEL(receive_ends_by_its_sockets_error)
 AT_EACH_LEVEL(region_of_the_kernel_is_where_its_owner_says)
 AT_EACH_LEVEL(ring_that_is_still_there_is_believed_at_a_late_end)
 AT_EACH_LEVEL(memory_that_is_no_ring_any_more_is_not_judged)
+AT_EACH_LEVEL(ring_that_may_not_be_written_is_judged_all_the_same)
 
 CHECK_MAIN(LEVELS(others_completions_stand_in_the_same_queue), LEVELS(what_finds_no_room_goes_back),
 	   LEVELS(receive_ends_by_its_sockets_error),
 	   LEVELS(region_of_the_kernel_is_where_its_owner_says),
 	   LEVELS(ring_that_is_still_there_is_believed_at_a_late_end),
-	   LEVELS(memory_that_is_no_ring_any_more_is_not_judged))
+	   LEVELS(memory_that_is_no_ring_any_more_is_not_judged),
+	   LEVELS(ring_that_may_not_be_written_is_judged_all_the_same))
