@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "descriptor.h"
+#include "files.h"
 #include "space.h"
 
 #define SECOND_NS 1000000000U
@@ -15,8 +16,26 @@ static int64_t attempt_nop(struct request *request)
 	return 0;
 }
 
+static int prepare_close(struct request *request)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	if (sqe->off || sqe->addr || sqe->len || sqe->op_flags || sqe->buf_index)
+		return -EINVAL;
+	if (sqe->flags & IOSQE_FIXED_FILE)
+		return -EBADF;
+	return sqe->file_index && sqe->fd ? -EINVAL : 0;
+}
+
 static int64_t attempt_close(struct request *request)
 {
+	struct kernel *kernel = request->ring->kernel;
+
+	if (request->sqe.file_index)
+		return files_remove(request->ring, request->sqe.file_index - 1);
+	/* A ring is closed by nobody but close(2). */
+	if (ring_of_fd(kernel, kernel->task, request->sqe.fd))
+		return -EBADF;
 	return descriptor_close(request->ring->kernel, request->sqe.fd);
 }
 
@@ -90,6 +109,19 @@ static int64_t attempt_link_timeout(struct request *request)
 
 /* ---- others' requests -------------------------------------------------------------------------- */
 
+#define BY_FILE IORING_ASYNC_CANCEL_FD
+#define BY_OTHERS (BY_FILE | IORING_ASYNC_CANCEL_OP)
+
+/* Descriptors of one file are many: it is the number that tells, and where it is one. */
+static bool is_same_file(const struct request *cancel, const struct request *other)
+{
+	bool is_fixed = (cancel->sqe.op_flags & IORING_ASYNC_CANCEL_FD_FIXED) != 0 ||
+			(cancel->sqe.flags & IOSQE_FIXED_FILE) != 0;
+
+	return other->operation->has_fd && other->sqe.fd == cancel->sqe.fd &&
+	       is_fixed == ((other->sqe.flags & IOSQE_FIXED_FILE) != 0);
+}
+
 static bool is_meant(const struct request *cancel, const struct request *other)
 {
 	const struct io_uring_sqe *sqe = &cancel->sqe;
@@ -98,9 +130,13 @@ static bool is_meant(const struct request *cancel, const struct request *other)
 		return false;
 	if (sqe->op_flags & IORING_ASYNC_CANCEL_ANY)
 		return true;
-	if (sqe->op_flags & IORING_ASYNC_CANCEL_FD)
-		return other->operation->has_fd && other->sqe.fd == sqe->fd;
-	return other->sqe.user_data == sqe->addr;
+	if (sqe->op_flags & BY_FILE && !is_same_file(cancel, other))
+		return false;
+	if (sqe->op_flags & IORING_ASYNC_CANCEL_OP && other->sqe.opcode != sqe->len)
+		return false;
+	if (sqe->op_flags & IORING_ASYNC_CANCEL_USERDATA || !(sqe->op_flags & BY_OTHERS))
+		return other->sqe.user_data == sqe->addr;
+	return true;
 }
 
 static struct request *find_meant(const struct request *cancel)
@@ -114,10 +150,15 @@ static struct request *find_meant(const struct request *cancel)
 
 static int prepare_cancel(struct request *request)
 {
-	const uint32_t known = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD |
-			       IORING_ASYNC_CANCEL_ANY;
+	const struct io_uring_sqe *sqe = &request->sqe;
+	const uint32_t others = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_OP;
+	const uint32_t known = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY | others |
+			       IORING_ASYNC_CANCEL_FD_FIXED | IORING_ASYNC_CANCEL_USERDATA;
 
-	return request->sqe.op_flags & ~known ? -EINVAL : 0;
+	if (sqe->flags & IOSQE_BUFFER_SELECT || sqe->off || sqe->file_index ||
+	    sqe->op_flags & ~known)
+		return -EINVAL;
+	return sqe->op_flags & IORING_ASYNC_CANCEL_ANY && sqe->op_flags & others ? -EINVAL : 0;
 }
 
 static int64_t attempt_cancel(struct request *request)
@@ -156,24 +197,60 @@ static int prepare_timeout_remove(struct request *request)
 
 static int prepare_msg_ring(struct request *request)
 {
-	return request->sqe.addr || request->sqe.op_flags ? -EINVAL : 0;
+	const uint32_t known = IORING_MSG_RING_CQE_SKIP | IORING_MSG_RING_FLAGS_PASS;
+
+	return request->sqe.buf_index || request->sqe.op_flags & ~known ? -EINVAL : 0;
+}
+
+static int send_data(const struct request *request, struct ring *other)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+	bool passes = (sqe->op_flags & IORING_MSG_RING_FLAGS_PASS) != 0;
+
+	if (sqe->addr3 || sqe->op_flags & ~IORING_MSG_RING_FLAGS_PASS)
+		return -EINVAL;
+	if (!passes && sqe->file_index)
+		return -EINVAL;
+	ring_post(other, sqe->off, (int32_t)sqe->len, passes ? sqe->file_index : 0);
+	return 0;
+}
+
+/* From one ring's table to another one's. */
+static int64_t send_file(const struct request *request, struct ring *other)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+	int64_t result;
+	int fd;
+
+	if (sqe->len || request->ring == other)
+		return -EINVAL;
+	fd = files_fetch(request->ring, (uint32_t)sqe->addr3);
+	if (fd < 0)
+		return fd;
+	result = files_put(other, sqe->file_index, fd);
+	if (result >= 0 && !(sqe->op_flags & IORING_MSG_RING_CQE_SKIP))
+		ring_post(other, sqe->off, (int32_t)result, 0);
+	return result;
 }
 
 static int64_t attempt_msg_ring(struct request *request)
 {
-	struct kernel *kernel = request->ring->kernel;
-	struct ring *other = ring_of_fd(kernel, kernel->task, request->sqe.fd);
+	struct ring *other = ring_of_file(request->ring->kernel, request->watch.fd);
 
-	if (!other)
+	if (!other || other->is_disabled)
 		return -EBADFD;
-	if (other->is_disabled)
-		return -EBADFD;
-	ring_post(other, request->sqe.off, (int32_t)request->sqe.len, 0);
-	return 0;
+	if (request->sqe.addr == IORING_MSG_DATA)
+		return send_data(request, other);
+	return request->sqe.addr == IORING_MSG_SEND_FD ? send_file(request, other) : -EINVAL;
 }
 
 const struct operation op_nop = {.name = "NOP", .attempt = attempt_nop};
-const struct operation op_close = {.name = "CLOSE", .gives_fd = true, .attempt = attempt_close};
+const struct operation op_close = {
+	.name = "CLOSE",
+	.gives_fd = true,
+	.prepare = prepare_close,
+	.attempt = attempt_close,
+};
 const struct operation op_timeout = {
 	.name = "TIMEOUT",
 	.prepare = prepare_timeout,
@@ -196,6 +273,7 @@ const struct operation op_async_cancel = {
 };
 const struct operation op_msg_ring = {
 	.name = "MSG_RING",
+	.has_fd = true,
 	.prepare = prepare_msg_ring,
 	.attempt = attempt_msg_ring,
 };

@@ -18,6 +18,7 @@
 
 #include "briefly.h"
 #include "calls.h"
+#include "files.h"
 #include "launch.h"
 #include "message.h"
 #include "watch.h"
@@ -45,6 +46,7 @@ static void end_ring(struct ring *ring)
 {
 	waits_drop(ring);
 	requests_drop(ring);
+	files_free(ring);
 	ring_free(ring);
 }
 

@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #include "briefly.h"
-#include "descriptor.h"
+#include "fixed.h"
 #include "space.h"
 
 #define CQE_F_SOCK_NONEMPTY (1U << 2)
 #define CQE_F_NOTIF (1U << 3)
 #define PIECE 65536U /* that a copy is made of at once */
+#define ACCEPT_FLAGS (IORING_ACCEPT_MULTISHOT | IORING_ACCEPT_DONTWAIT | IORING_ACCEPT_POLL_FIRST)
 
 static int64_t wait_for(struct request *request, uint32_t events)
 {
@@ -36,11 +37,14 @@ static int prepare_accept(struct request *request)
 {
 	const struct io_uring_sqe *sqe = &request->sqe;
 
-	if (sqe->len || sqe->buf_index || sqe->file_index ||
-	    sqe->ioprio & ~IORING_ACCEPT_MULTISHOT ||
+	if (sqe->len || sqe->buf_index || sqe->ioprio & ~ACCEPT_FLAGS ||
 	    sqe->op_flags & ~(uint32_t)(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
-	return 0;
+	/* One slot is not enough for many. */
+	if (sqe->ioprio & IORING_ACCEPT_MULTISHOT && sqe->file_index &&
+	    sqe->file_index != IORING_FILE_INDEX_ALLOC)
+		return -EINVAL;
+	return fixed_check(request, sqe->op_flags);
 }
 
 /* Where the program wants to know who it is: `size` is what the address has. */
@@ -78,18 +82,27 @@ static int64_t accept_one(struct request *request)
 		close(fd);
 		return error;
 	}
-	return descriptor_give(request->ring->kernel, fd, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+	return fixed_give(request, fd, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 }
 
 static int64_t attempt_accept(struct request *request)
 {
-	int64_t result = accept_one(request);
+	bool waits = (request->sqe.ioprio & IORING_ACCEPT_POLL_FIRST) != 0;
+	int64_t result;
+
+	if (waits && !request->is_begun) {
+		request->is_begun = true;
+		return wait_for(request, EPOLLIN);
+	}
+	result = accept_one(request);
 
 	while (result >= 0 && request->sqe.ioprio & IORING_ACCEPT_MULTISHOT) {
 		request_post_more(request, (int32_t)result, 0);
 		result = accept_one(request);
 	}
-	return result == -EAGAIN ? wait_for(request, EPOLLIN) : result;
+	if (result == -EAGAIN && !(request->sqe.ioprio & IORING_ACCEPT_DONTWAIT))
+		return wait_for(request, EPOLLIN);
+	return result;
 }
 
 static int prepare_connect(struct request *request)
@@ -138,7 +151,9 @@ static int prepare_socket(struct request *request)
 {
 	const struct io_uring_sqe *sqe = &request->sqe;
 
-	return sqe->addr || sqe->op_flags || sqe->buf_index || sqe->file_index ? -EINVAL : 0;
+	if (sqe->addr || sqe->op_flags || sqe->buf_index)
+		return -EINVAL;
+	return fixed_check(request, (uint32_t)sqe->off);
 }
 
 static int64_t attempt_socket(struct request *request)
@@ -149,7 +164,7 @@ static int64_t attempt_socket(struct request *request)
 
 	if (fd < 0)
 		return -errno;
-	return descriptor_give(request->ring->kernel, fd, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
+	return fixed_give(request, fd, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------ */

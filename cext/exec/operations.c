@@ -2,6 +2,7 @@
 #include "operations.h"
 
 #include "basic.h"
+#include "fixed.h"
 #include "net.h"
 #include "recv_zc.h"
 
@@ -15,12 +16,14 @@ static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_LINK_TIMEOUT] = &op_link_timeout,
 	[IORING_OP_CONNECT] = &op_connect,
 	[IORING_OP_CLOSE] = &op_close,
+	[IORING_OP_FILES_UPDATE] = &op_files_update,
 	[IORING_OP_SEND] = &op_send,
 	[IORING_OP_RECV] = &op_recv,
 	[IORING_OP_SHUTDOWN] = &op_shutdown,
 	[IORING_OP_MSG_RING] = &op_msg_ring,
 	[IORING_OP_SOCKET] = &op_socket,
 	[IORING_OP_SEND_ZC] = &op_send_zc,
+	[IORING_OP_FIXED_FD_INSTALL] = &op_fixed_fd_install,
 	[IORING_OP_RECV_ZC] = &op_recv_zc,
 };
 

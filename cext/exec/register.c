@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "calls.h"
+#include "files.h"
 #include "message.h"
 #include "operations.h"
 #include "ring.h"
@@ -161,6 +162,13 @@ static int64_t register_with_ring(struct ring *ring, uint32_t opcode)
 		return register_ring_fds(kernel, at, nr_args);
 	case IORING_UNREGISTER_RING_FDS:
 		return unregister_ring_fds(kernel, at, nr_args);
+	case IORING_REGISTER_FILES:
+	case IORING_REGISTER_FILES2:
+	case IORING_REGISTER_FILES_UPDATE:
+	case IORING_REGISTER_FILES_UPDATE2:
+	case IORING_UNREGISTER_FILES:
+	case IORING_REGISTER_FILE_ALLOC_RANGE:
+		return files_register(ring, opcode, at, nr_args);
 	case IORING_REGISTER_ZCRX_IFQ:
 	case IORING_REGISTER_ZCRX_CTRL:
 	case IORING_REGISTER_QUERY:

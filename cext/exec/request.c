@@ -7,6 +7,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "files.h"
+
 static void ready(struct watch *watch, uint32_t events)
 {
 	struct request *request =
@@ -90,13 +92,35 @@ static void await(struct request *request)
 		request->is_watched = true;
 }
 
+/* Who submitted it, whoever's call we work on. */
+static struct task *task_of(const struct request *request)
+{
+	struct kernel *kernel = request->ring->kernel;
+
+	if (kernel->task && kernel->task->space == request->space)
+		return kernel->task;
+	return tasks_in(&kernel->tasks, request->space);
+}
+
+static int64_t attempt_as_its_task(struct request *request)
+{
+	struct kernel *kernel = request->ring->kernel;
+	struct task *task = kernel->task;
+	int64_t result;
+
+	kernel->task = task_of(request);
+	result = request->operation->attempt(request);
+	kernel->task = task;
+	return result;
+}
+
 static void attempt(struct request *request)
 {
 	int64_t result;
 
 	request->is_ready = false;
 	request->turn = request->ring->turn;
-	result = request->operation->attempt(request);
+	result = attempt_as_its_task(request);
 	if (result == REQUEST_WAITS)
 		await(request);
 	else if (result == REQUEST_OVER)
@@ -107,15 +131,28 @@ static void attempt(struct request *request)
 
 static int fetch(struct request *request)
 {
+	const struct io_uring_sqe *sqe = &request->sqe;
+	const struct task *task;
 	int fd;
 
 	if (!request->operation->has_fd)
 		return 0;
-	fd = task_fetch(request->ring->kernel->task, request->sqe.fd);
+	task = task_of(request);
+	if (sqe->flags & IOSQE_FIXED_FILE)
+		fd = files_fetch(request->ring, (uint32_t)sqe->fd);
+	else
+		fd = task ? task_fetch(task, sqe->fd) : -EBADF;
 	if (fd < 0)
 		return fd;
 	request->watch.fd = fd;
 	return 0;
+}
+
+static bool may_go_on(const struct request *request)
+{
+	bool gives_fd = request->operation->gives_fd && !request->sqe.file_index;
+
+	return request->is_ready && (!gives_fd || request->ring->kernel->call != NULL);
 }
 
 static bool is_timeout(const struct request *linked)
@@ -135,9 +172,10 @@ void request_start(struct request *request)
 		request->linked->operation->attempt(request->linked);
 	}
 	error = fetch(request);
+	request->is_ready = true;
 	if (error)
 		request_finish(request, error);
-	else
+	else if (may_go_on(request))
 		attempt(request);
 }
 
@@ -172,10 +210,20 @@ static struct request *end_timeout(struct request *timeout)
 	return behind;
 }
 
+/* Does what is linked behind it start? A time that passed may be what was wanted. */
+static bool is_success(const struct request *request, int32_t res)
+{
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	return res >= 0 || sqe->flags & IOSQE_IO_HARDLINK ||
+	       (res == -ETIME && sqe->opcode == IORING_OP_TIMEOUT &&
+		sqe->op_flags & IORING_TIMEOUT_ETIME_SUCCESS);
+}
+
 static void end(struct request *request, int32_t res)
 {
 	struct request *linked = request->linked;
-	bool goes_on = res >= 0 || request->sqe.flags & IOSQE_IO_HARDLINK;
+	bool goes_on = is_success(request, res);
 
 	if (request->guarded) { /* a timeout that was ended itself: what it guarded goes on */
 		request->guarded->linked = linked;
@@ -190,7 +238,7 @@ static void end(struct request *request, int32_t res)
 void request_finish(struct request *request, int32_t res)
 {
 	if (!(request->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) || res < 0)
-		ring_post(request->ring, request->sqe.user_data, res, 0);
+		ring_post(request->ring, request->sqe.user_data, res, request->cqe_flags);
 	end(request, res);
 }
 
@@ -204,12 +252,6 @@ void request_cancel(struct request *request, int32_t error)
 }
 
 /* ---- all of a ring's ------------------------------------------------------------------------- */
-
-static bool may_go_on(const struct request *request)
-{
-	return request->is_ready &&
-	       (!request->operation->gives_fd || request->ring->kernel->call != NULL);
-}
 
 /* Of those that had no turn yet. */
 static struct request *next_ready(const struct ring *ring)

@@ -16,7 +16,7 @@
 struct operation {
 	const char *name;
 	bool has_fd; /* on a descriptor of the program */
-	bool gives_fd; /* gives it one: only while a call of it waits for an answer */
+	bool gives_fd; /* gives it one: only while a call of it waits for an answer, or a file index */
 	/* What is wrong with the submission itself: -errno, or 0. NULL: nothing can be. */
 	int (*prepare)(struct request *request);
 	int64_t (*attempt)(struct request *request);
@@ -43,6 +43,7 @@ struct request {
 	uint64_t after; /* so many completions of the ring it is ready, or NEVER */
 	/* The operation's own. */
 	uint64_t count;
+	uint32_t cqe_flags; /* of its last completion */
 	uint32_t flow; /* the library's name of its connection */
 	uint32_t seen; /* events that its descriptor had */
 	bool is_begun;

@@ -241,16 +241,27 @@ void ring_free(struct ring *ring)
 	free(ring);
 }
 
-struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd)
+static struct ring *find(const struct kernel *kernel, const struct stat *status)
 {
 	struct ring *ring = kernel->rings;
-	struct stat status;
 
-	if (!task_stat(task, fd, &status))
-		return NULL;
-	while (ring && (ring->file.inode != status.st_ino || ring->file.device != status.st_dev))
+	while (ring && (ring->file.inode != status->st_ino || ring->file.device != status->st_dev))
 		ring = ring->next;
 	return ring;
+}
+
+struct ring *ring_of_file(struct kernel *kernel, int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) ? NULL : find(kernel, &status);
+}
+
+struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd)
+{
+	struct stat status;
+
+	return task_stat(task, fd, &status) ? find(kernel, &status) : NULL;
 }
 
 /* ---- completions ----------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "file.h"
 #include "kernel.h"
 
+struct files;
 struct request;
 struct wait;
 
@@ -39,6 +40,7 @@ struct ring {
 	struct request **requests_end;
 	struct wait *waits; /* calls that wait for completions */
 	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
+	struct files *files; /* by numbers of its own; NULL: it has no table */
 	uint64_t turn; /* of requests_run() */
 	uint64_t posted; /* completions that it was ever given */
 };
@@ -49,7 +51,8 @@ int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ri
 void ring_finish(struct ring *ring);
 /* It is closed: without requests, which are the caller's to end before. */
 void ring_free(struct ring *ring);
-/* The ring that the task's descriptor is of, or NULL. */
+/* The ring that the file is of, or the task's descriptor. NULL: it is none. */
+struct ring *ring_of_file(struct kernel *kernel, int fd);
 struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd);
 
 void ring_post(struct ring *ring, uint64_t user_data, int32_t res, uint32_t flags);

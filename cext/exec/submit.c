@@ -16,7 +16,7 @@ struct chain {
 /* What no request of any operation may have here. */
 static int check_sqe(const struct io_uring_sqe *sqe)
 {
-	const uint8_t known = IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC |
+	const uint8_t known = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC |
 			      IOSQE_CQE_SKIP_SUCCESS;
 
 	return sqe->flags & ~known || sqe->personality ? -EINVAL : 0;

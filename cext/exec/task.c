@@ -148,6 +148,15 @@ struct task *tasks_find(struct tasks *tasks, pid_t tid)
 	return task && task->space ? task : NULL;
 }
 
+struct task *tasks_in(const struct tasks *tasks, const struct space *space)
+{
+	struct task *task = tasks->first;
+
+	while (task && (task->space != space || has_ended(task)))
+		task = task->next;
+	return task;
+}
+
 int task_fetch(const struct task *task, int fd)
 {
 	long copy = syscall(SYS_pidfd_getfd, task->pidfd, fd, 0U);

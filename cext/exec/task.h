@@ -30,6 +30,8 @@ struct tasks {
 
 /* The thread, which waits for an answer. NULL, and errno says why it cannot be looked at. */
 struct task *tasks_find(struct tasks *tasks, pid_t tid);
+/* Any thread of the process whose memory it is. NULL: we know none. */
+struct task *tasks_in(const struct tasks *tasks, const struct space *space);
 /* Forget those that have ended. */
 void tasks_reap(struct tasks *tasks);
 void tasks_free(struct tasks *tasks);

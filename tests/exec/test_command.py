@@ -74,9 +74,10 @@ def test_calls_that_concern_no_ring_of_ours_are_the_kernels(script: Any, program
     assert ended.code == 0, ended.stderr
 
 
-def test_operations_have_the_kernels_results(script: Any, program: Program) -> None:
+@pytest.mark.parametrize("name", ["operations", "files"])
+def test_operations_have_the_kernels_results(script: Any, program: Program, name: str) -> None:
     """The program was held to them by running it without ``exec``."""
-    ended = script.run("exec", program("operations"))
+    ended = script.run("exec", program(name))
     assert (ended.code, ended.stderr) == (0, "")
 
 

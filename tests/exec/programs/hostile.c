@@ -75,7 +75,8 @@ static void *keep_scribbling(void *argument)
 
 static void fill_sqe(struct io_uring_sqe *sqe, int socket)
 {
-	static const uint8_t opcodes[] = {0, 6, 11, 12, 13, 14, 15, 16, 26, 27, 34, 40, 45, 47, 58};
+	static const uint8_t opcodes[] = {0,  6,  11, 12, 13, 14, 15, 16, 19,
+					  20, 26, 27, 34, 40, 45, 47, 54, 58};
 
 	sqe->opcode = opcodes[below(&state, sizeof(opcodes))];
 	sqe->fd = below(&state, 2) ? socket : ring.fd;
@@ -84,6 +85,7 @@ static void fill_sqe(struct io_uring_sqe *sqe, int socket)
 	sqe->addr = anything(&state);
 	sqe->off = below(&state, 2) ? 0 : anything(&state);
 	sqe->len = (uint32_t)anything(&state);
+	sqe->file_index = below(&state, 2) ? 0 : (uint32_t)anything(&state);
 	sqe->user_data = state;
 }
 

@@ -3,7 +3,7 @@
  * What is not zero-copy receive, but what its programs use: each operation has the kernel's
  * results. It runs as well without `exec`, on a kernel that has io_uring.
  */
-#include "ring.h"
+#include "results.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -14,58 +14,6 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-
-static struct ring ring;
-
-struct result {
-	uint64_t user_data;
-	int32_t res;
-	uint32_t flags;
-};
-
-static struct result next_result(void)
-{
-	struct io_uring_cqe *cqe;
-	struct result result;
-
-	while (!(cqe = ring_cqe(&ring)))
-		CHECK(ring_enter(&ring, 1) >= 0);
-	result = (struct result){cqe->user_data, cqe->res, cqe->flags};
-	ring_seen(&ring);
-	return result;
-}
-
-/* Its completions may come in any order. */
-static struct result result_of(uint64_t user_data)
-{
-	static struct result kept[16];
-	static int count;
-
-	for (int i = 0; i < count; i++) {
-		if (kept[i].user_data == user_data) {
-			struct result found = kept[i];
-
-			memmove(&kept[i], &kept[i + 1], (size_t)(--count - i) * sizeof(kept[0]));
-			return found;
-		}
-	}
-	for (;;) {
-		struct result result = next_result();
-
-		if (result.user_data == user_data)
-			return result;
-		CHECK(count < 16);
-		kept[count++] = result;
-	}
-}
-
-static int32_t do_one(struct io_uring_sqe *sqe)
-{
-	uint64_t user_data = sqe->user_data;
-
-	CHECK(ring_enter(&ring, 0) >= 0);
-	return result_of(user_data).res;
-}
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 
