@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "trouble.h"
+
 #define SQ_CQ_OVERFLOW (1U << 1)
 #define CQE_F_SKIP (1U << 5)
 
@@ -212,7 +214,7 @@ uint32_t zcrx_lib_cq_flush(struct zcrx_emu *emu)
 void zcrx_lib_cq_post_or_keep(struct zcrx_emu *emu, const struct zcrx_emu_cqe *cqe)
 {
 	/* What a callback causes comes after it, not within it. */
-	if (!emu->is_posting && emu->waiting_count == 0 &&
+	if (!zcrx_lib_trouble_post(emu) && !emu->is_posting && emu->waiting_count == 0 &&
 	    has_room(emu, entries_of(&emu->cq, cqe)) && post(emu, cqe))
 		return;
 	if (emu->waiting_count == emu->waiting_capacity) {

@@ -13,6 +13,7 @@
 #include "descriptors.h"
 #include "events.h"
 #include "memory.h"
+#include "plan.h"
 #include "query.h"
 #include "queue.h"
 #include "receive.h"
@@ -303,6 +304,17 @@ int zcrx_emu_is_armed(struct zcrx_emu *emu, uint32_t flow)
 	return leave(emu, zcrx_lib_is_armed(emu, flow));
 }
 
+int zcrx_emu_ended(struct zcrx_emu *emu, uint32_t flow)
+{
+	const struct zcrx_lib_flow *found;
+	int result = enter(emu);
+
+	if (result)
+		return result;
+	found = zcrx_lib_flow_of(emu, flow, false);
+	return leave(emu, found ? -(int)found->error : 0);
+}
+
 int zcrx_emu_fail(struct zcrx_emu *emu, uint32_t flow, int error)
 {
 	int result = enter_kernel(emu);
@@ -453,6 +465,31 @@ size_t zcrx_emu_journal(struct zcrx_emu *emu, char *to, size_t size)
 	used = zcrx_lib_trouble_journal(emu, to, size);
 	leave(emu, 0);
 	return used;
+}
+
+const char *zcrx_emu_fault(uint32_t index)
+{
+	const struct zcrx_lib_fault *fault = zcrx_lib_fault_at(index);
+
+	return fault ? fault->name : NULL;
+}
+
+uint64_t zcrx_emu_fired(struct zcrx_emu *emu, const char *fault)
+{
+	uint64_t count;
+
+	if (enter(emu))
+		return 0;
+	count = zcrx_lib_trouble_fired(emu, fault);
+	leave(emu, 0);
+	return count;
+}
+
+int zcrx_emu_wait(struct zcrx_emu *emu)
+{
+	int result = enter(emu);
+
+	return result ? result : leave(emu, zcrx_lib_trouble_wait(emu) ? -EINTR : 0);
 }
 
 /* ---- the end --------------------------------------------------------------------------- */

@@ -131,7 +131,7 @@ struct zcrx_emu {
 	const struct zcrx_lib_level *level;
 	struct zcrx_contract contract;
 	bool is_finished;
-	char why[256];
+	char why[640];
 	struct zcrx_lib_ifq *ifqs[ZCRX_LIB_IFQS_MAX]; /* by id */
 	uint32_t ifq_count;
 	struct zcrx_lib_cq cq;

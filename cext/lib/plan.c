@@ -43,6 +43,19 @@ static const struct zcrx_lib_fault faults[] = {
 	 {"buffers", 2, 1, UINT32_MAX},
 	 true},
 	{"setup-fail", ZCRX_LIB_FAULT_SETUP_FAIL, ZCRX_LIB_SETUP, {0}, false},
+	{"register-fail",
+	 ZCRX_LIB_FAULT_REGISTER_FAIL,
+	 ZCRX_LIB_REGISTER,
+	 {"errno", EOPNOTSUPP, 1, 133},
+	 false},
+	{"short-multishot",
+	 ZCRX_LIB_FAULT_SHORT_MULTISHOT,
+	 ZCRX_LIB_ARM,
+	 {"completions", 1, 1, UINT32_MAX},
+	 false},
+	{"copy-fail", ZCRX_LIB_FAULT_COPY_FAIL, ZCRX_LIB_COPY, {0}, false},
+	{"cq-overflow", ZCRX_LIB_FAULT_CQ_OVERFLOW, ZCRX_LIB_POST, {0}, false},
+	{"eintr", ZCRX_LIB_FAULT_EINTR, ZCRX_LIB_WAIT, {0}, false},
 };
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -475,7 +488,7 @@ static int make_rule(const struct reader *reader, const struct said *said,
 
 static int unknown_fault(struct reader *reader, struct piece name)
 {
-	char known[256];
+	char known[512];
 	size_t used = 0;
 
 	for (uint32_t i = 0; i < FAULTS && used < sizeof(known); i++)

@@ -17,6 +17,11 @@ enum zcrx_lib_actor {
 	ZCRX_LIB_PROVIDER, /* allocations of a queue */
 	ZCRX_LIB_RING, /* steps of a ring */
 	ZCRX_LIB_SETUP, /* steps of registering, or the registration itself */
+	ZCRX_LIB_REGISTER, /* registrations of queues that were right */
+	ZCRX_LIB_ARM, /* receives of a ring that were armed */
+	ZCRX_LIB_COPY, /* pieces that a ring's receives copy */
+	ZCRX_LIB_POST, /* completions of a ring without data */
+	ZCRX_LIB_WAIT, /* calls that have to wait for completions */
 	ZCRX_LIB_ACTORS,
 };
 
@@ -27,6 +32,11 @@ enum zcrx_lib_fault_kind {
 	ZCRX_LIB_FAULT_RQ_LATE = 121,
 	ZCRX_LIB_FAULT_RECV_LATE = 122,
 	ZCRX_LIB_FAULT_TINY_AREA = 123,
+	ZCRX_LIB_FAULT_REGISTER_FAIL = 124,
+	ZCRX_LIB_FAULT_SHORT_MULTISHOT = 125,
+	ZCRX_LIB_FAULT_COPY_FAIL = 126,
+	ZCRX_LIB_FAULT_CQ_OVERFLOW = 127,
+	ZCRX_LIB_FAULT_EINTR = 128,
 };
 
 struct zcrx_lib_fault {

@@ -13,6 +13,7 @@
 #include "events.h"
 #include "queue.h"
 #include "socket.h"
+#include "trouble.h"
 
 #define CQE_F_MORE (1U << 1)
 
@@ -21,6 +22,8 @@ struct zcrx_lib_receive {
 	struct zcrx_emu_recv recv;
 	struct zcrx_lib_flow *flow; /* NULL: cancelled */
 	uint32_t left; /* of the limit, if there is one */
+	bool is_short; /* by a plan: */
+	uint32_t few; /* so many completions more, and it ends as if there were no room */
 	uint64_t round; /* in which it was armed, by a callback: its turn is the next one */
 };
 
@@ -40,6 +43,8 @@ static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 		.off = zcrx_area_offset(&queue->area, niov) + at,
 	};
 
+	if (receive->is_short && receive->few == 0)
+		return false;
 	if (zcrx_lib_ifq_checks(queue)) {
 		struct zcrx_lib_held held = {
 			.completion = emu->machine->completions + 1,
@@ -56,6 +61,7 @@ static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 	zcrx_user_ref_give(&queue->area, niov, 1);
 	if (zcrx_lib_cq_post(emu, &cqe)) {
 		emu->machine->completions++;
+		receive->few -= receive->is_short;
 		return true;
 	}
 	/* A callback said no: nobody has seen it. */
@@ -70,7 +76,7 @@ static int hand_over_piece(struct zcrx_emu *emu, struct zcrx_lib_receive *receiv
 			   struct zcrx_lib_waiting *waiting, uint32_t length)
 {
 	struct zcrx_lib_ifq *queue = waiting->queue;
-	int64_t niov = zcrx_lib_queue_copy_buffer(queue);
+	int64_t niov = zcrx_lib_trouble_copy(emu) ? -ENOMEM : zcrx_lib_queue_copy_buffer(queue);
 	int error;
 
 	if (niov < 0)
@@ -245,6 +251,8 @@ int zcrx_lib_arm(struct zcrx_emu *emu, const struct zcrx_emu_recv *recv)
 	flow->is_abandoned = false;
 	receive->recv = *recv;
 	receive->left = recv->limit;
+	receive->few = zcrx_lib_trouble_arm(emu);
+	receive->is_short = receive->few != 0;
 	receive->round = emu->is_posting ? emu->rounds : 0;
 	receive->flow = flow;
 	*emu->receives_end = receive;

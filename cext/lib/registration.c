@@ -526,6 +526,14 @@ static int take_step(struct zcrx_emu *emu, const char *what)
 	return zcrx_lib_trouble_setup(emu) ? REFUSE(ENOMEM, "%s: no memory, by the plan", what) : 0;
 }
 
+/* The driver says no to what is right, where a plan has it do so. */
+static int ask_driver(struct zcrx_emu *emu)
+{
+	int error = (int)zcrx_lib_trouble_register(emu);
+
+	return error ? REFUSE(error, "the driver refuses (errno %d), by the plan", error) : 0;
+}
+
 static int make_queue(struct zcrx_emu *emu, struct request *request)
 {
 	struct zcrx_lib_ifq *queue = new_queue(emu);
@@ -547,6 +555,8 @@ static int make_queue(struct zcrx_emu *emu, struct request *request)
 		error = take_step(emu, "the page pool");
 	if (!error && zcrx_lib_trouble_start(emu, queue))
 		error = REFUSE(ENOMEM, "no memory for the plan");
+	if (!error)
+		error = ask_driver(emu);
 	if (!error)
 		error = answer(emu, request);
 	if (!error && zcrx_lib_queue_start(queue))

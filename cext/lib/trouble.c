@@ -7,28 +7,24 @@
 #include "trouble.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "plan.h"
+#include "journal.h"
 
-#define JOURNAL_MAX 16384U /* firings that are noted */
 #define NO_PACKET ((struct zcrx_lib_packet){.most = SIZE_MAX})
 
-struct fired {
+/* Of what a ring as a whole does, of one kind. */
+struct counted {
+	struct zcrx_fault_plan *triggers; /* NULL: no rule is of that kind */
 	uint64_t ordinal;
-	uint32_t queue;
-	uint32_t rule;
 };
 
 struct zcrx_lib_trouble {
 	struct zcrx_lib_plan plan;
-	struct zcrx_fault_plan *ring, *setup; /* NULL: no rule is of that kind */
-	uint64_t steps, setup_steps; /* their ordinals */
+	struct counted counted[ZCRX_LIB_ACTORS]; /* from ZCRX_LIB_RING on */
 	uint32_t silent; /* steps in which receives have no turn yet */
-	struct fired *fired; /* in the order of firing */
-	uint32_t fired_count, fired_capacity;
+	struct zcrx_lib_journal journal;
 };
 
 /* ---- triggers ---------------------------------------------------------------------------- */
@@ -72,22 +68,6 @@ static int compile(const struct zcrx_emu *emu, enum zcrx_lib_actor actor, bool i
 	return error;
 }
 
-static void note(struct zcrx_lib_trouble *trouble, uint32_t rule, uint32_t queue, uint64_t ordinal)
-{
-	if (trouble->fired_count == JOURNAL_MAX)
-		return;
-	if (trouble->fired_count == trouble->fired_capacity) {
-		uint32_t capacity = trouble->fired_capacity ? 2 * trouble->fired_capacity : 64;
-		void *fired = realloc(trouble->fired, capacity * sizeof(*trouble->fired));
-
-		if (!fired)
-			return;
-		trouble->fired = fired;
-		trouble->fired_capacity = capacity;
-	}
-	trouble->fired[trouble->fired_count++] = (struct fired){ordinal, queue, rule};
-}
-
 /* The next rule that is due, or NULL. */
 static const struct zcrx_fault_lane *take(struct zcrx_fault_plan *triggers, uint64_t ordinal,
 					  uint32_t flow, uint32_t *rule)
@@ -111,9 +91,9 @@ static void free_trouble(struct zcrx_lib_trouble *trouble)
 	if (!trouble)
 		return;
 	zcrx_lib_plan_free(&trouble->plan);
-	free(trouble->ring);
-	free(trouble->setup);
-	free(trouble->fired);
+	for (uint32_t actor = ZCRX_LIB_RING; actor < ZCRX_LIB_ACTORS; actor++)
+		free(trouble->counted[actor].triggers);
+	zcrx_lib_journal_free(&trouble->journal);
 	free(trouble);
 }
 
@@ -170,7 +150,7 @@ static int ask_once(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 
 	while (!error && (lane = take(once, 0, NO_FLOW, &rule))) {
 		shrink(queue, lane->rule.params[0]);
-		note(emu->trouble, rule, queue->trouble.id, 0);
+		zcrx_lib_journal_note(&emu->trouble->journal, rule, queue->trouble.id, 0);
 	}
 	free(once);
 	return error;
@@ -200,10 +180,11 @@ int zcrx_lib_trouble_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 /* Queues that the ring has registered follow the plan from now on. */
 static int follow_all(struct zcrx_emu *emu)
 {
-	int error = compile(emu, ZCRX_LIB_RING, false, 0, &emu->trouble->ring);
+	int error = 0;
 
-	if (!error)
-		error = compile(emu, ZCRX_LIB_SETUP, false, 0, &emu->trouble->setup);
+	for (uint32_t actor = ZCRX_LIB_RING; !error && actor < ZCRX_LIB_ACTORS; actor++)
+		error = compile(emu, (enum zcrx_lib_actor)actor, false, 0,
+				&emu->trouble->counted[actor].triggers);
 	for (uint32_t id = 0; !error && id < emu->ifq_count; id++) {
 		if (emu->ifqs[id]->trouble.ring == emu)
 			error = follow(emu, emu->ifqs[id]);
@@ -237,37 +218,71 @@ int zcrx_lib_trouble_plan(struct zcrx_emu *emu, const char *text, char *error, s
 
 /* ---- where the work is done ---------------------------------------------------------------- */
 
-bool zcrx_lib_trouble_setup(struct zcrx_emu *emu)
+/*
+ * The ring does something of that kind once more: the last rule of the plan that is due, or NULL.
+ * All that are due have fired then.
+ */
+static const struct zcrx_fault_rule *count_one(struct zcrx_emu *emu, enum zcrx_lib_actor actor)
 {
 	struct zcrx_lib_trouble *trouble = emu->trouble;
-	bool fails = false;
+	const struct zcrx_fault_rule *due = NULL;
+	const struct zcrx_fault_lane *lane;
+	struct counted *counted;
 	uint32_t rule;
 
 	if (!trouble)
-		return false;
-	while (take(trouble->setup, trouble->setup_steps, NO_FLOW, &rule)) {
-		note(trouble, rule, 0, trouble->setup_steps);
-		fails = true;
+		return NULL;
+	counted = &trouble->counted[actor];
+	while ((lane = take(counted->triggers, counted->ordinal, NO_FLOW, &rule))) {
+		zcrx_lib_journal_note(&trouble->journal, rule, 0, counted->ordinal);
+		due = &lane->rule;
 	}
-	trouble->setup_steps++;
-	return fails;
+	counted->ordinal++;
+	return due;
+}
+
+bool zcrx_lib_trouble_setup(struct zcrx_emu *emu)
+{
+	return count_one(emu, ZCRX_LIB_SETUP) != NULL;
+}
+
+uint32_t zcrx_lib_trouble_register(struct zcrx_emu *emu)
+{
+	const struct zcrx_fault_rule *rule = count_one(emu, ZCRX_LIB_REGISTER);
+
+	return rule ? rule->params[0] : 0;
+}
+
+uint32_t zcrx_lib_trouble_arm(struct zcrx_emu *emu)
+{
+	const struct zcrx_fault_rule *rule = count_one(emu, ZCRX_LIB_ARM);
+
+	return rule ? rule->params[0] : 0;
+}
+
+bool zcrx_lib_trouble_copy(struct zcrx_emu *emu)
+{
+	return count_one(emu, ZCRX_LIB_COPY) != NULL;
+}
+
+bool zcrx_lib_trouble_post(struct zcrx_emu *emu)
+{
+	return count_one(emu, ZCRX_LIB_POST) != NULL;
+}
+
+bool zcrx_lib_trouble_wait(struct zcrx_emu *emu)
+{
+	return count_one(emu, ZCRX_LIB_WAIT) != NULL;
 }
 
 bool zcrx_lib_trouble_receives(struct zcrx_emu *emu)
 {
+	const struct zcrx_fault_rule *rule = count_one(emu, ZCRX_LIB_RING);
 	struct zcrx_lib_trouble *trouble = emu->trouble;
-	const struct zcrx_fault_lane *lane;
-	uint32_t rule;
 
-	if (!trouble)
-		return true;
-	while ((lane = take(trouble->ring, trouble->steps, NO_FLOW, &rule))) {
-		note(trouble, rule, 0, trouble->steps);
-		if (trouble->silent < lane->rule.params[0])
-			trouble->silent = lane->rule.params[0];
-	}
-	trouble->steps++;
-	if (trouble->silent == 0)
+	if (rule && trouble->silent < rule->params[0])
+		trouble->silent = rule->params[0];
+	if (!trouble || trouble->silent == 0)
 		return true;
 	trouble->silent--;
 	return false;
@@ -295,7 +310,8 @@ bool zcrx_lib_trouble_alloc(struct zcrx_lib_ifq *queue)
 		return false;
 	/* One that failed is tried again under its number: its rules have had their turn. */
 	while ((lane = take(trouble->provider, trouble->allocations, NO_FLOW, &rule))) {
-		note(trouble->ring->trouble, rule, trouble->id, trouble->allocations);
+		zcrx_lib_journal_note(&trouble->ring->trouble->journal, rule, trouble->id,
+				      trouble->allocations);
 		befall_provider(queue, &lane->rule);
 	}
 	if (trouble->failing) {
@@ -356,7 +372,8 @@ struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint3
 		if (is_done || !befall_packet(&packet, &trouble->nic->lanes[rule], size))
 			continue;
 		is_done = true;
-		note(trouble->ring->trouble, rule, trouble->id, trouble->packets);
+		zcrx_lib_journal_note(&trouble->ring->trouble->journal, rule, trouble->id,
+				      trouble->packets);
 	}
 	trouble->packets++;
 	return packet;
@@ -364,63 +381,24 @@ struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint3
 
 /* ---- what fired ---------------------------------------------------------------------------- */
 
-/* What snprintf() does, again and again behind each other. */
-struct sink {
-	char *to;
-	size_t size, used;
-};
-
-static void put(struct sink *sink, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void put(struct sink *sink, const char *format, ...)
-{
-	size_t left = sink->used < sink->size ? sink->size - sink->used : 0;
-	va_list arguments;
-	int count;
-
-	va_start(arguments, format);
-	count = vsnprintf(left ? sink->to + sink->used : NULL, left, format, arguments);
-	va_end(arguments);
-	sink->used += count > 0 ? (size_t)count : 0;
-}
-
-static void put_rule(struct sink *sink, const struct zcrx_lib_trouble *trouble, uint32_t rule,
-		     uint32_t queue)
-{
-	const struct zcrx_lib_fault *fault = trouble->plan.faults[rule];
-	const char *before = ":at=";
-
-	for (uint32_t i = 0; i < trouble->fired_count; i++) {
-		const struct fired *fired = &trouble->fired[i];
-
-		if (fired->rule != rule || fired->queue != queue)
-			continue;
-		if (before[0] == ':')
-			put(sink, "%s%s", sink->used ? "," : "", fault->name);
-		put(sink, "%s%llu", before, (unsigned long long)fired->ordinal);
-		before = "+";
-	}
-	if (before[0] == ':')
-		return;
-	if (fault->param.name && trouble->plan.rules[rule].params[0] != fault->param.preset)
-		put(sink, ":%s=%u", fault->param.name, trouble->plan.rules[rule].params[0]);
-	if (fault->actor < ZCRX_LIB_RING)
-		put(sink, ":queue=%u", queue);
-}
-
 size_t zcrx_lib_trouble_journal(const struct zcrx_emu *emu, char *to, size_t size)
 {
+	static const struct zcrx_lib_plan nothing;
+	static const struct zcrx_lib_journal none;
 	const struct zcrx_lib_trouble *trouble = emu->trouble;
-	struct sink sink = {to, size, 0};
+
+	return zcrx_lib_journal_text(trouble ? &trouble->journal : &none,
+				     trouble ? &trouble->plan : &nothing, emu->ifq_count, to, size);
+}
+
+uint64_t zcrx_lib_trouble_fired(const struct zcrx_emu *emu, const char *fault)
+{
+	const struct zcrx_lib_trouble *trouble = emu->trouble;
+	uint64_t count = 0;
 
 	for (uint32_t rule = 0; trouble && rule < trouble->plan.count; rule++) {
-		/* What is asked once of each queue is said once. */
-		bool is_of_queues = trouble->plan.faults[rule]->actor < ZCRX_LIB_RING;
-
-		for (uint32_t queue = 0; queue <= (is_of_queues ? emu->ifq_count : 0); queue++)
-			put_rule(&sink, trouble, rule, queue);
+		if (!fault || strcmp(trouble->plan.faults[rule]->name, fault) == 0)
+			count += trouble->journal.counts[rule];
 	}
-	if (sink.used == 0)
-		put(&sink, "none");
-	return sink.used;
+	return count;
 }

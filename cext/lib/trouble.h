@@ -20,6 +20,8 @@ struct zcrx_lib_packet {
 int zcrx_lib_trouble_plan(struct zcrx_emu *emu, const char *text, char *error, size_t size);
 /* What fired, as a plan that has it happen again; like snprintf(). */
 size_t zcrx_lib_trouble_journal(const struct zcrx_emu *emu, char *to, size_t size);
+/* How often a fault has fired by this plan; NULL: any. */
+uint64_t zcrx_lib_trouble_fired(const struct zcrx_emu *emu, const char *fault);
 /* The ring is closed. */
 void zcrx_lib_trouble_free(struct zcrx_emu *emu);
 
@@ -30,6 +32,16 @@ void zcrx_lib_trouble_stop(struct zcrx_lib_ifq *queue);
 
 /* Does this step of registering fail? */
 bool zcrx_lib_trouble_setup(struct zcrx_emu *emu);
+/* A registration is right: the errno by which it fails all the same, or 0. */
+uint32_t zcrx_lib_trouble_register(struct zcrx_emu *emu);
+/* A receive is armed: after so many completions it ends; 0: it does not. */
+uint32_t zcrx_lib_trouble_arm(struct zcrx_emu *emu);
+/* Does this copy find no buffer? */
+bool zcrx_lib_trouble_copy(struct zcrx_emu *emu);
+/* Does this completion find no room? */
+bool zcrx_lib_trouble_post(struct zcrx_emu *emu);
+/* Is this wait interrupted? */
+bool zcrx_lib_trouble_wait(struct zcrx_emu *emu);
 /* Does this allocation fail? */
 bool zcrx_lib_trouble_alloc(struct zcrx_lib_ifq *queue);
 /* Does it look into the refill ring? */

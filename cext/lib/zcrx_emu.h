@@ -271,6 +271,8 @@ ZCRX_EMU_API int64_t zcrx_emu_deliver(struct zcrx_emu *emu, uint32_t zcrx_id, ui
 				      const struct zcrx_emu_shape *shape);
 /* The flow's sender ends it: the receive ends with 0 when all bytes are read. */
 ZCRX_EMU_API int zcrx_emu_end(struct zcrx_emu *emu, uint32_t flow);
+/* How its last receive ended of those that ended by themselves: 0 or -errno. */
+ZCRX_EMU_API int zcrx_emu_ended(struct zcrx_emu *emu, uint32_t flow);
 /* Is a receive armed for it? */
 ZCRX_EMU_API int zcrx_emu_is_armed(struct zcrx_emu *emu, uint32_t flow);
 /* Its receives end with `error`: the socket's, or -ECANCELED. How many there were. */
@@ -298,11 +300,22 @@ ZCRX_EMU_API int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow);
  *	alloc-fail, freelist-empty, rq-late			at allocations of a queue
  *	recv-late						at steps of the ring
  *	setup-fail						at steps of registering
+ *	register-fail						at registrations that are right
  *	tiny-area						when a queue is registered
+ *	short-multishot						at receives that are armed
+ *	copy-fail						at copies of the ring
+ *	cq-overflow						at its completions without data
+ *	eintr							at waits: see zcrx_emu_wait()
  */
 ZCRX_EMU_API int zcrx_emu_plan(struct zcrx_emu *emu, const char *text, char *error, size_t size);
 /* What has fired, as a plan that has it happen again at the same places; like snprintf(). */
 ZCRX_EMU_API size_t zcrx_emu_journal(struct zcrx_emu *emu, char *to, size_t size);
+/* The faults that a plan may name, from 0 on; NULL behind the last. */
+ZCRX_EMU_API const char *zcrx_emu_fault(uint32_t index);
+/* How often it has fired since the plan was given; NULL: all of the plan's. */
+ZCRX_EMU_API uint64_t zcrx_emu_fired(struct zcrx_emu *emu, const char *fault);
+/* The program has to wait for completions now: 0, or -EINTR where the plan has a signal end that. */
+ZCRX_EMU_API int zcrx_emu_wait(struct zcrx_emu *emu);
 
 /* ---- driving ---------------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 
 static void plan(struct program *program, const char *text)
 {
-	char why[256] = "";
+	char why[640] = "";
 
 	CHECK_EQ(zcrx_emu_plan(program->emu, text, why, sizeof(why)), 0);
 	CHECK(why[0] == '\0');
@@ -237,6 +237,93 @@ static void area_has_fewer_buffers_than_it_could(const char *level)
 	check_innocent(&program);
 }
 
+static void right_registration_is_refused_by_the_driver(const char *level)
+{
+	struct program program;
+
+	program_init(&program, level, 8, 16);
+	program_create(&program);
+	plan(&program, "register-fail:at=0,register-fail:at=1:errno=16");
+	/* One that is wrong does not come that far. */
+	program.reg.rq_entries = 0;
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), -EINVAL);
+	program.reg.rq_entries = 16;
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), -EOPNOTSUPP);
+	CHECK(strstr(zcrx_emu_why(program.emu), "by the plan"));
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), -EBUSY);
+	/* What was refused left nothing behind. */
+	program.region_reg.mmap_offset = 0;
+	CHECK_EQ(zcrx_emu_register_ifq(program.emu, &program.reg), 0);
+	check_journal(&program, "register-fail:at=0,register-fail:at=1:errno=16");
+	check_innocent(&program);
+}
+
+static void receive_ends_after_a_few_completions(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "short-multishot:at=0:completions=2");
+	CHECK_EQ(deliver(&program, 1, 3 * PAGE), 3 * PAGE);
+	CHECK_EQ(zcrx_emu_ended(program.emu, 1), 0);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(result(&program), -ENOSPC);
+	CHECK_EQ(zcrx_emu_ended(program.emu, 1), -ENOSPC);
+	arm(&program, 1);
+	CHECK_EQ(result(&program), PAGE);
+	check_innocent(&program);
+}
+
+static void copy_finds_no_buffer(const char *level)
+{
+	static const struct zcrx_emu_shape copies = {.copy_percent = 100};
+	static const uint8_t bytes[2 * PAGE];
+	struct program program;
+
+	program_with(&program, level, "copy-fail:at=1");
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, bytes, sizeof(bytes), &copies), sizeof(bytes));
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(result(&program), -ENOMEM);
+	arm(&program, 1);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(zcrx_emu_fired(program.emu, "copy-fail"), 1);
+	CHECK_EQ(zcrx_emu_fired(program.emu, "eintr"), 0);
+	check_innocent(&program);
+}
+
+/* There is room in the queue, and the completion waits for a step all the same. */
+static void completion_without_data_overflows(const char *level)
+{
+	const struct zcrx_emu_cqe other = {.user_data = 5, .res = 17};
+	struct program program;
+	struct zcrx_emu_cqe cqe;
+
+	program_with(&program, level, "cq-overflow:at=0");
+	CHECK_EQ(zcrx_emu_post(program.emu, &other), 0);
+	CHECK_EQ(program.sq_flags, 2);
+	CHECK(!next_cqe(&program, &cqe));
+	zcrx_emu_step(program.emu);
+	CHECK_EQ(program.sq_flags, 0);
+	CHECK(next_cqe(&program, &cqe));
+	CHECK_EQ(cqe.res, 17);
+	CHECK_EQ(zcrx_emu_post(program.emu, &other), 0);
+	CHECK(next_cqe(&program, &cqe));
+	check_innocent(&program);
+}
+
+static void wait_is_interrupted(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "eintr:every=2");
+	CHECK_EQ(zcrx_emu_wait(program.emu), -EINTR);
+	CHECK_EQ(zcrx_emu_wait(program.emu), 0);
+	CHECK_EQ(zcrx_emu_wait(program.emu), -EINTR);
+	CHECK_EQ(zcrx_emu_fired(program.emu, NULL), 2);
+	check_journal(&program, "eintr:at=0+2");
+	check_innocent(&program);
+}
+
 /* What a thousand packets came to, and the journal. */
 static uint64_t play(const char *level, const char *text, uint64_t seed, char *journal, size_t size)
 {
@@ -285,7 +372,7 @@ static void same_seed_and_text_do_the_same_and_so_does_the_journal(const char *l
 static void wrong_text_is_refused_and_the_last_plan_stays(const char *level)
 {
 	struct program program;
-	char why[256], little[8];
+	char why[640], little[8];
 
 	program_with(&program, level, "nic-drop:at=0");
 	CHECK_EQ(zcrx_emu_plan(program.emu, "bad-pad:1", why, sizeof(why)), -EINVAL);
@@ -310,6 +397,11 @@ AT_EACH_LEVEL(refill_ring_is_looked_at_late)
 AT_EACH_LEVEL(completions_come_late_and_together)
 AT_EACH_LEVEL(each_step_of_registering_can_fail)
 AT_EACH_LEVEL(area_has_fewer_buffers_than_it_could)
+AT_EACH_LEVEL(right_registration_is_refused_by_the_driver)
+AT_EACH_LEVEL(receive_ends_after_a_few_completions)
+AT_EACH_LEVEL(copy_finds_no_buffer)
+AT_EACH_LEVEL(completion_without_data_overflows)
+AT_EACH_LEVEL(wait_is_interrupted)
 AT_EACH_LEVEL(same_seed_and_text_do_the_same_and_so_does_the_journal)
 AT_EACH_LEVEL(wrong_text_is_refused_and_the_last_plan_stays)
 
@@ -320,5 +412,8 @@ CHECK_MAIN(LEVELS(dropped_packet_does_not_arrive), LEVELS(truncated_packet_arriv
 	   LEVELS(buffers_come_from_the_refill_ring_alone), LEVELS(refill_ring_is_looked_at_late),
 	   LEVELS(completions_come_late_and_together), LEVELS(each_step_of_registering_can_fail),
 	   LEVELS(area_has_fewer_buffers_than_it_could),
+	   LEVELS(right_registration_is_refused_by_the_driver),
+	   LEVELS(receive_ends_after_a_few_completions), LEVELS(copy_finds_no_buffer),
+	   LEVELS(completion_without_data_overflows), LEVELS(wait_is_interrupted),
 	   LEVELS(same_seed_and_text_do_the_same_and_so_does_the_journal),
 	   LEVELS(wrong_text_is_refused_and_the_last_plan_stays))
