@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from emu.cli import plain
 from emu.cli.output import EXIT_USAGE
 from emu.cli.running import run_app
 from emu.host.ending import ended_by_signals, leave
@@ -59,10 +61,7 @@ class _Late(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> Any:
         assert self.name is not None
-        # Until it is loaded there is nothing to undo; an import may not let an exception pass.
-        with ended_by_signals(lambda number: leave(number, None)):
-            command = load(self.name)
-        return command.make_context(info_name, args, *rest, **more)
+        return load(self.name).make_context(info_name, args, *rest, **more)
 
 
 class _Commands(TyperGroup):
@@ -71,10 +70,17 @@ class _Commands(TyperGroup):
         self.commands.update({name: _Late(name, help=text) for name, (_, text) in COMMANDS.items()})
 
 
+def _import(name: str) -> Any:
+    """A command's function, or its app."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    # Until it is loaded there is nothing to undo; an import may not let an exception pass.
+    with ended_by_signals(lambda number: leave(number, None)):
+        return getattr(importlib.import_module(module), attribute)
+
+
 def load(name: str) -> Any:
     """Import a command: what Click calls one, of whichever Click Typer uses."""
-    module, _, attribute = COMMANDS[name][0].partition(":")
-    found = getattr(importlib.import_module(module), attribute)
+    found = _import(name)
     if not isinstance(found, typer.Typer):
         function = found
         found = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -115,6 +121,16 @@ def _root(
         raise typer.Exit(EXIT_USAGE)
 
 
+def _command_line() -> object:
+    """Run what the words say, without Typer where they are plain."""
+    name, *words = sys.argv[1:] or [""]
+    if name in COMMANDS and not isinstance(command := _import(name), typer.Typer):
+        values = plain.values_in(command, words)
+        if values is not None:
+            return command(**values)
+    return app(standalone_mode=False)
+
+
 def main() -> None:
     """Run ``zcrx-emu``."""
-    run_app(app, "zcrx-emu")
+    run_app(_command_line, "zcrx-emu")

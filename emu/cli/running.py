@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import typer
@@ -38,8 +39,14 @@ def _wrong_use(error: Exception) -> str:
     return text
 
 
-def run_app(app: typer.Typer, name: str) -> NoReturn:
-    """Run a command line and exit with its code; a wrong use is answered in one line."""
+def run_app(app: Callable[[], object], name: str) -> NoReturn:
+    """Run a command line and exit with its code; a wrong use is answered in one line.
+
+    Args:
+        app: What reads the words and does what they say. It raises what Typer does when it is
+            not standalone, or :class:`typer.Exit`.
+        name: Of the command line, in messages.
+    """
     # SIGTERM, too, must give back what was made; a run has its own way to end in order.
     handle_all(interrupt)
     code = _run(app, name)
@@ -51,17 +58,19 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     sys.exit(code)
 
 
-def _run(app: typer.Typer, name: str) -> int:
+def _run(app: Callable[[], object], name: str) -> int:
     """Run a command line; its exit code."""
     try:
         streams.guard_streams()
         need(OF_COMMAND, "a command")
         _check_words(sys.argv[1:])
-        result = app(standalone_mode=False)
+        result = app()
         code = result if isinstance(result, int) else 0
         if code == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt
         return code
+    except typer.Exit as ended:
+        return ended.exit_code
     except _WrongUse as error:
         return fail(name, _wrong_use(error))
     except EmuError as error:
@@ -100,4 +109,4 @@ def run_function(function: Callable[..., None], name: str) -> NoReturn:
     """Run a function as a command line of its own, as the programs in ``tools`` are."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command()(function)
-    run_app(command, name)
+    run_app(partial(command, standalone_mode=False), name)
