@@ -336,15 +336,19 @@ class RunConfig:
         """Is the consumer somebody's C code, which is given the raw rings?"""
         return "/" in self.consumer
 
+    @property
+    def brings_code(self) -> bool:
+        """Do consumers import somebody's Python: their own, or that of a plan's faults?"""
+        is_module = self.consumer != "builtin" and not self.has_raw_consumer
+        return is_module or any(rule.fault.source for rule in self.plan.rules)
+
     def _name_places(self) -> None:
         """Name files and folders so that they are found from whatever folder."""
         kind, _, path = self.traffic.partition(":")
         if kind == "pcap" and path:
             object.__setattr__(self, "traffic", f"pcap:{absolute(path)}")
-        is_module = self.consumer != "builtin" and not self.has_raw_consumer
-        has_modules = is_module or any(r.fault.source for r in self.plan.rules)
         folder = self.modules_from
-        if folder is None and has_modules:
+        if folder is None and self.brings_code:
             folder = absolute("")
         if folder is not None and not (isinstance(folder, str) and folder and "\0" not in folder):
             raise ConfigError.of("modules_from", folder, "it must be a folder, or None")

@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,20 +48,21 @@ def look_at(given: str, field: str = "provider") -> ForeignLibrary:
         EnvironmentProblem: The source does not compile.
     """
     from emu.compile.provider_file import library_of
-    from emu.runtime.processes import worker_environment
+    from emu.runtime.processes import worker_python
 
     path = str(library_of(Path(given), field))
     channel, theirs = Channel.pair()
     try:
         with theirs:
-            command = [sys.executable, "-P", "-m", "emu.runtime.worker", "look"]
+            python, environment = worker_python()
+            command = [*python, "-m", "emu.runtime.worker", "look"]
             process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=worker_environment(),
+                env=environment,
                 start_new_session=True,
             )
         with contextlib.suppress(OSError):

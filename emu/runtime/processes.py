@@ -154,15 +154,36 @@ def worker_environment() -> dict[str, str]:
     return environment
 
 
+def worker_python(*, brings_code: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Return Python for a worker, up to its module, and its environment.
+
+    What loads a checkout's import hook takes as long as all that a worker loads. One that runs
+    nobody else's Python does without it, and is told where the only other package is.
+
+    Args:
+        brings_code: A user's Python is imported there: it may need whatever is installed.
+    """
+    environment = worker_environment()
+    if brings_code or "MESONPY_EDITABLE_SKIP" not in environment:
+        return [sys.executable, "-P"], environment
+    import _cffi_backend  # here: it is loaded with the core
+
+    installed = str(Path(_cffi_backend.__file__).parent)
+    environment["PYTHONPATH"] += f"{os.pathsep}{installed}"
+    return [sys.executable, "-P", "-S"], environment
+
+
 class Processes:
     """All workers of a run. Close it to end every one of them.
 
     Args:
         setup: Asked before each step of setting up; it may refuse one.
+        brings_code: Consumers import a user's Python.
     """
 
-    def __init__(self, setup: SetupSteps) -> None:
+    def __init__(self, setup: SetupSteps, *, brings_code: bool) -> None:
         self._setup = setup
+        self._brings_code = brings_code
         self.workers: list[Worker] = []
         self.deaths: list[Worker] = []  #: those that did not end in order
         self.may_leave = False  #: NIC, provider and keeper are asked to end
@@ -249,15 +270,18 @@ class Processes:
             undo.callback(channel.close)
             with theirs:
                 step(f"start {label}")
+                python, environment = worker_python(
+                    brings_code=self._brings_code and role == "consumer"
+                )
                 process = subprocess.Popen(
                     [
-                        *(sys.executable, "-P", "-m", "emu.runtime.worker"),
+                        *(*python, "-m", "emu.runtime.worker"),
                         *(role, str(theirs.fileno()), str(os.getpid())),
                         *(() if queue is None else (f"queue={queue}",)),
                     ],
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
-                    env=worker_environment(),
+                    env=environment,
                     process_group=0,
                 )
             undo.callback(process.wait)

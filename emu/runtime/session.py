@@ -103,7 +103,7 @@ class Session:
         )
         self.listener_address: str | None = None  #: where a ``tcp:`` source listens, once set up
         self._setup = SetupFaults(config.plan, config.seed)
-        self.processes = Processes(self._setup)
+        self.processes = Processes(self._setup, brings_code=config.brings_code)
         self.processes.place_of = self._place_of
         self._keeper: Worker | None = None  # calls somebody else's provider for us
         self._keeper_is_lost = False  # it did not come back from a call
