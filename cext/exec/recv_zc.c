@@ -137,7 +137,6 @@ static int64_t starve(struct request *request)
 static int64_t hand_over(struct request *request, const void *bytes, size_t size)
 {
 	struct zcrx_emu *emu = request->ring->emu;
-	struct space *space = request->ring->space;
 	const struct ring_queue *queue = queue_of(request);
 	uint32_t zcrx_id = request->sqe.file_index;
 	int64_t delivered;
@@ -145,13 +144,8 @@ static int64_t hand_over(struct request *request, const void *bytes, size_t size
 	/* Nobody but its program has the refill ring of a queue without a device looked at. */
 	if (!(queue && queue->has_no_device))
 		zcrx_emu_drain(emu, zcrx_id);
-	space_gather(space, bytes, size);
 	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size,
 				     &request->ring->kernel->shape);
-	if (space_scatter(space)) {
-		zcrx_emu_withdraw(emu, request->flow);
-		delivered = 0;
-	}
 	step(request);
 	return delivered < 0 ? delivered : delivered - zcrx_emu_withdraw(emu, request->flow);
 }

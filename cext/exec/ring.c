@@ -68,6 +68,8 @@ static int make_instance(struct ring *ring)
 		.read = space_read,
 		.write = space_write,
 		.pin = space_pin,
+		.read_pieces = space_read_pieces,
+		.write_pieces = space_write_pieces,
 	};
 	const struct zcrx_emu_descriptors descriptors = {
 		.context = kernel,

@@ -33,8 +33,6 @@ void space_bury(struct space *space)
 	if (space->memory >= 0)
 		close(space->memory);
 	space->memory = -1;
-	free(space->pieces);
-	space->pieces = NULL;
 }
 
 void space_close(struct space *space)
@@ -67,63 +65,72 @@ int space_read(void *context, void *to, uint64_t from, size_t size)
 	return 0;
 }
 
-static int write_pieces(const struct space *space, const struct iovec *ours,
-			const struct iovec *theirs, unsigned int count, size_t size)
+int space_write(void *context, uint64_t to, const void *from, size_t size)
 {
-	if (space->is_frozen || !space_is_alive(space) ||
-	    process_vm_writev(space->pid, ours, count, theirs, count, 0) != (ssize_t)size)
+	const struct zcrx_emu_piece piece = {(void *)(uintptr_t)from, to, size};
+
+	return space_write_pieces(context, &piece, 1);
+}
+
+/* Pieces as the kernel has them, where those that lie side by side in the program are one. */
+struct vectors {
+	struct iovec ours[ZCRX_EMU_PIECES_MAX], theirs[ZCRX_EMU_PIECES_MAX];
+	uint32_t count, merged;
+	size_t size;
+};
+
+static bool goes_on(const struct vectors *vectors, const struct zcrx_emu_piece *piece)
+{
+	const struct iovec *last = &vectors->theirs[vectors->merged - 1];
+
+	return (uint64_t)(uintptr_t)last->iov_base + last->iov_len == piece->there;
+}
+
+static void append(struct vectors *vectors, const struct zcrx_emu_piece *piece)
+{
+	vectors->ours[vectors->count++] = (struct iovec){piece->here, piece->size};
+	vectors->size += piece->size;
+	if (vectors->merged && goes_on(vectors, piece))
+		vectors->theirs[vectors->merged - 1].iov_len += piece->size;
+	else
+		vectors->theirs[vectors->merged++] =
+			(struct iovec){(void *)(uintptr_t)piece->there, piece->size};
+}
+
+/* Buffers are taken from a stack: often the last one lies first. */
+static void gather(struct vectors *vectors, const struct zcrx_emu_piece *pieces, uint32_t count)
+{
+	bool is_reversed = count > 1 && pieces[1].there < pieces[0].there;
+
+	vectors->count = vectors->merged = 0;
+	vectors->size = 0;
+	for (uint32_t i = 0; i < count; i++)
+		append(vectors, &pieces[is_reversed ? count - 1 - i : i]);
+}
+
+int space_read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
+{
+	const struct space *space = context;
+	struct vectors all;
+
+	gather(&all, pieces, count);
+	if (!space_is_alive(space) || process_vm_readv(space->pid, all.ours, all.count, all.theirs,
+						       all.merged, 0) != (ssize_t)all.size)
 		return -EFAULT;
 	return 0;
 }
 
-/* True: it was put off. */
-static bool put_off(struct space_pieces *pieces, uint64_t to, const void *from, size_t size)
+int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
 {
-	const uint8_t *bytes = from;
+	const struct space *space = context;
+	struct vectors all;
 
-	if (!pieces || !pieces->from || bytes < pieces->from ||
-	    bytes >= pieces->from + pieces->size || pieces->count == SPACE_PIECES_MAX)
-		return false;
-	pieces->ours[pieces->count] = (struct iovec){(void *)(uintptr_t)from, size};
-	pieces->theirs[pieces->count] = (struct iovec){(void *)(uintptr_t)to, size};
-	pieces->count++;
-	pieces->bytes += size;
-	return true;
-}
-
-int space_write(void *context, uint64_t to, const void *from, size_t size)
-{
-	struct space *space = context;
-	struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {(void *)(uintptr_t)to, size};
-
-	if (put_off(space->pieces, to, from, size))
-		return 0;
-	return write_pieces(space, &ours, &theirs, 1, size);
-}
-
-void space_gather(struct space *space, const void *from, size_t size)
-{
-	if (!space->pieces)
-		space->pieces = calloc(1, sizeof(*space->pieces));
-	/* Without memory for it each write is a call of its own. */
-	if (!space->pieces)
-		return;
-	space->pieces->from = from;
-	space->pieces->size = size;
-	space->pieces->count = 0;
-	space->pieces->bytes = 0;
-}
-
-int space_scatter(struct space *space)
-{
-	struct space_pieces *pieces = space->pieces;
-
-	if (!pieces)
-		return 0;
-	pieces->from = NULL;
-	if (pieces->count == 0)
-		return 0;
-	return write_pieces(space, pieces->ours, pieces->theirs, pieces->count, pieces->bytes);
+	gather(&all, pieces, count);
+	if (space->is_frozen || !space_is_alive(space) ||
+	    process_vm_writev(space->pid, all.ours, all.count, all.theirs, all.merged, 0) !=
+		    (ssize_t)all.size)
+		return -EFAULT;
+	return 0;
 }
 
 /* The file lists what is mapped in the order of addresses. */

@@ -11,22 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 
-#define SPACE_PIECES_MAX 512
-
-/* Writes that were put off. */
-struct space_pieces {
-	const uint8_t *from; /* only those from here are: `size` bytes */
-	size_t size;
-	struct iovec ours[SPACE_PIECES_MAX], theirs[SPACE_PIECES_MAX];
-	unsigned int count;
-	size_t bytes;
-};
+#include "lib/zcrx_emu.h"
 
 struct space {
 	struct space *next;
-	struct space_pieces *pieces; /* NULL: there never were any */
 	pid_t pid; /* of the process (not of a thread) */
 	bool is_frozen; /* nothing is written */
 	int memory; /* its /proc/PID/mem: this one's only */
@@ -45,13 +34,9 @@ bool space_is_alive(const struct space *space);
 /* These are functions of struct zcrx_emu_memory: the context is the space. 0 or -EFAULT. */
 int space_read(void *context, void *to, uint64_t from, size_t size);
 int space_write(void *context, uint64_t to, const void *from, size_t size);
-/*
- * From now on what is written from these bytes is put off, as long as they stay as they are:
- * one call of the kernel then writes many pieces.
- */
-void space_gather(struct space *space, const void *from, size_t size);
-/* All of it is written now. 0 or -EFAULT: not all could be. */
-int space_scatter(struct space *space);
+/* Up to ZCRX_EMU_PIECES_MAX. */
+int space_read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);
+int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);
 /* Is all of it mapped, and may be written? Its contents are not touched. */
 int space_pin(void *context, uint64_t address, uint64_t size);
 

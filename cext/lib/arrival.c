@@ -7,6 +7,7 @@
 #include "queue.h"
 #include "socket.h"
 #include "trouble.h"
+#include "watch.h"
 
 static uint32_t between(struct zcrx_emu *emu, uint32_t min, uint32_t max)
 {
@@ -40,6 +41,35 @@ static int place_fragment(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 	return 0;
 }
 
+/* All that was put off. What cannot be written takes what waits for it along, later. */
+static int finish_filling(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
+{
+	struct zcrx_lib_filling *filling = &queue->filling;
+
+	filling->is_torn |= !zcrx_lib_batch_write(&filling->batch);
+	if (!filling->is_torn)
+		filling->sure = flow->end;
+	return filling->is_torn ? -EFAULT : 0;
+}
+
+/* Bytes that stay where they are until the delivery ends go into a buffer, with others. 0 or -errno. */
+static int fill(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, uint32_t niov, uint32_t at,
+		const uint8_t *data, uint32_t size)
+{
+	struct zcrx_lib_batch *batch = &queue->filling.batch;
+	const struct zcrx_lib_window *window;
+	uint64_t begin = zcrx_lib_area_at(queue, niov, &window);
+	int error = 0;
+
+	if (!zcrx_lib_batch_suits(window))
+		return zcrx_lib_window_put(window, begin + at, data, size) ? 0 : -EFAULT;
+	if (!zcrx_lib_batch_has_room(batch, window))
+		error = finish_filling(queue, flow);
+	if (!error)
+		zcrx_lib_batch_add(batch, window, begin + at, (void *)(uintptr_t)data, size);
+	return error;
+}
+
 static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
 		   const uint8_t *data, const struct zcrx_emu_shape *shape, uint32_t *length)
 {
@@ -59,7 +89,7 @@ static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx
 	error = place_fragment(emu, queue, shape, length, &at);
 	if (error)
 		return error;
-	error = zcrx_lib_queue_fill(queue, open->niov, at, data, *length);
+	error = fill(queue, flow, open->niov, at, data, *length);
 	waiting = error ? NULL : zcrx_lib_flow_add(emu, queue, flow, *length, false);
 	if (!waiting)
 		return error ? error : -ENOMEM;
@@ -157,6 +187,28 @@ static int check_shape(struct zcrx_emu *emu, uint32_t buffer, const struct zcrx_
 	return 0;
 }
 
+static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t size,
+		  const struct zcrx_emu_shape *shape)
+{
+	uint32_t shift = queue->area.niov_shift;
+	uint64_t buffers = (size + ((uint64_t)1 << shift) - 1) >> shift;
+
+	if (shape->fragment_max)
+		buffers = size / shape->fragment_max / (shape->per_buffer ? shape->per_buffer : 1) +
+			  1;
+	queue->nic.wanted_now = buffers < UINT32_MAX ? (uint32_t)buffers : UINT32_MAX;
+	queue->filling.sure = flow->end;
+	queue->filling.is_torn = false;
+}
+
+/* How many bytes have not arrived after all. */
+static int64_t finish(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
+{
+	zcrx_lib_watch_look_anew(queue);
+	queue->nic.wanted_now = 0;
+	return finish_filling(queue, flow) ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
+}
+
 int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t id,
 			 const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
 {
@@ -172,6 +224,7 @@ int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint3
 		return zcrx_lib_refuse(emu, -ENOMEM, "no memory for a flow");
 	if (flow->is_ended)
 		return zcrx_lib_refuse(emu, -EPIPE, "flow %u: its sender has ended it", id);
+	begin(queue, flow, size, shape);
 	while (done < size) {
 		size_t now = size - done < packet ? size - done : packet;
 		size_t taken = arrive(emu, queue, flow, data + done, now, shape);
@@ -181,7 +234,7 @@ int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint3
 		if (taken < now)
 			break;
 	}
-	return (int64_t)done;
+	return (int64_t)done - finish(emu, queue, flow);
 }
 
 int zcrx_lib_end(struct zcrx_emu *emu, uint32_t id)

@@ -8,11 +8,11 @@
 
 #include <pthread.h>
 
+#include "batch.h"
 #include "kernel/provider.h"
 #include "ledger.h"
 #include "level.h"
 #include "machine.h"
-#include "window.h"
 #include "wire/rng.h"
 
 #define ZCRX_LIB_PAGE 4096U
@@ -21,6 +21,13 @@
 #define ZCRX_LIB_LOG 1024U
 /* Entries that one call of the provider takes, at most. */
 #define ZCRX_LIB_LOOK_MAX 512U
+/* Bytes of buffers that are read from afar together, at most. */
+#define ZCRX_LIB_AHEAD_MAX 65536U
+
+struct zcrx_lib_flow;
+struct zcrx_lib_receive;
+struct zcrx_lib_waiting;
+struct zcrx_lib_trouble;
 
 /* A buffer that the NIC goes on to fill: one reference is the NIC's. */
 struct zcrx_lib_open {
@@ -37,7 +44,24 @@ struct zcrx_lib_nic {
 	uint64_t wanted; /* buffers that would stand in the descriptors */
 	uint32_t *standing; /* a ring of `capacity`; the oldest at `first` */
 	uint32_t first, count, capacity;
+	uint32_t wanted_now; /* what is being delivered may take so many buffers more; a guess */
 	struct zcrx_lib_open open;
+};
+
+/* Bytes that arrive, on their way into buffers: see arrival.c. */
+struct zcrx_lib_filling {
+	struct zcrx_lib_batch batch;
+	struct zcrx_lib_waiting **sure; /* what waits in the socket before this is written */
+	bool is_torn; /* some could not be */
+};
+
+/* What of buffers is looked at or overwritten together: see watch.c. */
+struct zcrx_lib_watch {
+	struct zcrx_lib_batch poisoning;
+	uint32_t niovs[ZCRX_EMU_PIECES_MAX]; /* whose each piece is */
+	uint8_t poison[ZCRX_LIB_PAGE];
+	uint8_t *bytes; /* room for ZCRX_LIB_AHEAD_MAX of them, read from afar; NULL: none yet */
+	uint32_t look; /* never 0: buffers that were looked at in this one need not be again */
 };
 
 /* What is told of a queue, and to whom. Sets are by enum zcrx_event_type. */
@@ -91,12 +115,16 @@ struct zcrx_lib_ifq {
 	uint32_t last_tail; /* as last seen */
 	uint32_t seen; /* entries up to this one were looked at, and stand in the copy */
 	uint32_t last_available;
+	uint32_t round_tail; /* see zcrx_lib_queue_tail_of_round() */
+	bool has_round_tail;
 	_Alignas(uint64_t)
 		uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
 	shm_u32 copy_head, copy_tail;
 	struct zcrx_trace trace;
 	struct zcrx_judgement judged[ZCRX_LIB_LOOK_MAX];
 	struct zcrx_lib_nic nic;
+	struct zcrx_lib_filling filling;
+	struct zcrx_lib_watch watch;
 	struct zcrx_lib_events events;
 	struct zcrx_lib_queue_trouble trouble;
 	struct zcrx_lib_ledger ledger;
@@ -115,11 +143,6 @@ struct zcrx_lib_cq {
 	uint32_t cached_head;
 	uint32_t cached_tail; /* private: never read back */
 };
-
-struct zcrx_lib_flow;
-struct zcrx_lib_receive;
-struct zcrx_lib_waiting;
-struct zcrx_lib_trouble;
 
 struct zcrx_emu {
 	struct zcrx_lib_handle handle;

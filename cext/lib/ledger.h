@@ -31,6 +31,7 @@ struct zcrx_lib_account {
 	uint32_t out; /* of these: not returned */
 	bool was_given; /* ever */
 	bool is_poisoned; /* it is at home, and was as nobody should write into it */
+	uint32_t looked; /* in which look that was seen to be so, last; 0: in none */
 	struct zcrx_lib_held last; /* the one that was returned last; completion 0: none yet */
 };
 

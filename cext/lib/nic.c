@@ -88,12 +88,55 @@ static int64_t take_standing(struct zcrx_lib_ifq *queue)
 	return niov;
 }
 
+/* What is taken `after` one more, if nothing comes in between; -1: that is not known. */
+static int64_t taken_after(const struct zcrx_lib_ifq *queue, uint32_t after)
+{
+	const struct zcrx_lib_nic *nic = &queue->nic;
+	const struct zcrx_pool_shared *pool = queue->ifq.pools[0].shared;
+	uint32_t cached = zcrx_pp_cache_count(&queue->ifq.pools[0]);
+
+	if (after >= (nic->capacity ? nic->count : cached))
+		return -1;
+	return nic->capacity ? nic->standing[(nic->first + after) % nic->capacity] :
+			       pool->cache[cached - 1 - after];
+}
+
+/* Those that this delivery takes next are looked at together with this one. */
+static void look_ahead(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	uint32_t niovs[ZCRX_EMU_PIECES_MAX] = {niov}, count = 1;
+	uint32_t most = ZCRX_LIB_AHEAD_MAX >> queue->area.niov_shift;
+	const struct zcrx_lib_window *bytes;
+
+	zcrx_lib_area_at(queue, niov, &bytes);
+	if (!zcrx_lib_batch_suits(bytes))
+		return;
+	if (most > ZCRX_EMU_PIECES_MAX)
+		most = ZCRX_EMU_PIECES_MAX;
+	if (most > queue->nic.wanted_now)
+		most = queue->nic.wanted_now;
+	for (uint32_t after = 0; count < most; after++) {
+		int64_t next = taken_after(queue, after);
+
+		if (next < 0)
+			break;
+		if (zcrx_lib_watch_is_due(queue, (uint32_t)next))
+			niovs[count++] = (uint32_t)next;
+	}
+	if (count > 1)
+		zcrx_lib_watch_ahead(queue, niovs, count);
+}
+
 int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
 {
 	int64_t niov = queue->nic.capacity ? take_standing(queue) : zcrx_lib_queue_alloc(queue);
 
-	if (niov >= 0)
-		zcrx_lib_watch_leaving(queue, (uint32_t)niov);
+	if (niov < 0)
+		return niov;
+	if (zcrx_lib_watch_is_due(queue, (uint32_t)niov) && queue->nic.wanted_now > 1)
+		look_ahead(queue, (uint32_t)niov);
+	zcrx_lib_watch_leaving(queue, (uint32_t)niov);
+	queue->nic.wanted_now -= queue->nic.wanted_now != 0;
 	return niov;
 }
 

@@ -113,6 +113,7 @@ static void settle(struct zcrx_lib_ifq *queue)
 		if (judgement->verdict == ZCRX_ACCEPTED || judgement->verdict == ZCRX_OTHER_POOL)
 			zcrx_lib_watch_poison(queue, judgement->niov);
 	}
+	zcrx_lib_watch_poison_rest(queue);
 	queue->last_available -= queue->trace.count < queue->last_available ? queue->trace.count :
 									      queue->last_available;
 	queue->trace.count = 0;
@@ -130,6 +131,16 @@ uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue)
 {
 	/* A program that took its ring away has nothing new in it. */
 	return zcrx_lib_window_load(&queue->region, queue->level->tail_at, queue->last_tail);
+}
+
+uint32_t zcrx_lib_queue_tail_of_round(struct zcrx_lib_ifq *queue)
+{
+	if (queue->region.here)
+		return zcrx_lib_queue_tail(queue);
+	if (!queue->has_round_tail)
+		queue->round_tail = zcrx_lib_queue_tail(queue);
+	queue->has_round_tail = true;
+	return queue->round_tail;
 }
 
 void zcrx_lib_queue_publish(struct zcrx_lib_ifq *queue)
@@ -272,6 +283,7 @@ void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
 	if (queue->made)
 		munmap(queue->made, queue->region_size);
 	zcrx_lib_trouble_stop(queue);
+	free(queue->watch.bytes);
 	zcrx_lib_ledger_free(&queue->ledger);
 	zcrx_lib_areas_free(queue);
 	free(queue->block);

@@ -34,6 +34,11 @@ static inline int zcrx_lib_queue_fill(struct zcrx_lib_ifq *queue, uint32_t niov,
 }
 /* The refill ring's tail as it stands now: whatever is before it was written before. */
 uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
+/*
+ * The same, for completions that a round of receives is about to give: it is as it stood before
+ * the first of them, where each look is a call.
+ */
+uint32_t zcrx_lib_queue_tail_of_round(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
 /* Is the header of its ring as it was left, but for the tail? Else it may be no ring any more. */

@@ -51,7 +51,7 @@ static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 			.flow = receive->recv.flow,
 			.at = at,
 			.length = length,
-			.tail = zcrx_lib_queue_tail(queue),
+			.tail = zcrx_lib_queue_tail_of_round(queue),
 		};
 
 		if (zcrx_lib_ledger_reserve(&queue->ledger))
@@ -222,6 +222,8 @@ uint32_t zcrx_lib_receive_all(struct zcrx_emu *emu)
 	 * whenever there is no buffer would never come out of this one.
 	 */
 	emu->rounds++;
+	for (uint32_t id = 0; id < emu->ifq_count; id++)
+		emu->ifqs[id]->has_round_tail = false;
 	while (*link) {
 		struct zcrx_lib_receive *receive = *link;
 

@@ -18,6 +18,7 @@
 #include "queue.h"
 #include "sharing.h"
 #include "trouble.h"
+#include "watch.h"
 
 #define POISON_DEFAULT 0xdbU
 #define AREA_MAX ((uint64_t)1 << 30)
@@ -516,7 +517,7 @@ static struct zcrx_lib_ifq *new_queue(const struct zcrx_emu *emu)
 	queue->level = emu->level;
 	queue->memory = emu->memory;
 	queue->flags = emu->options.flags;
-	queue->poison = emu->options.poison ? emu->options.poison : POISON_DEFAULT;
+	zcrx_lib_watch_start(queue, emu->options.poison ? emu->options.poison : POISON_DEFAULT);
 	return queue;
 }
 

@@ -87,17 +87,25 @@ void zcrx_lib_flow_clear(struct zcrx_emu *emu, struct zcrx_lib_flow *flow)
 	}
 }
 
+int64_t zcrx_lib_flow_cut(struct zcrx_emu *emu, struct zcrx_lib_flow *flow,
+			  struct zcrx_lib_waiting **from)
+{
+	struct zcrx_lib_flow cut = {.first = *from, .end = flow->end};
+	int64_t bytes = 0;
+
+	*from = NULL;
+	flow->end = from;
+	for (const struct zcrx_lib_waiting *waiting = cut.first; waiting; waiting = waiting->next)
+		bytes += waiting->length;
+	zcrx_lib_flow_clear(emu, &cut);
+	return bytes;
+}
+
 int64_t zcrx_lib_flow_withdraw(struct zcrx_emu *emu, uint32_t id)
 {
 	struct zcrx_lib_flow *flow = zcrx_lib_flow_of(emu, id, false);
-	int64_t bytes = 0;
 
-	if (!flow)
-		return 0;
-	for (const struct zcrx_lib_waiting *waiting = flow->first; waiting; waiting = waiting->next)
-		bytes += waiting->length;
-	zcrx_lib_flow_clear(emu, flow);
-	return bytes;
+	return flow ? zcrx_lib_flow_cut(emu, flow, &flow->first) : 0;
 }
 
 void zcrx_lib_flows_free(struct zcrx_emu *emu)

@@ -44,6 +44,9 @@ struct zcrx_lib_waiting *zcrx_lib_flow_add(struct zcrx_emu *emu, struct zcrx_lib
 void zcrx_lib_flow_pass(struct zcrx_emu *emu, struct zcrx_lib_flow *flow);
 /* All that waits is given up. */
 void zcrx_lib_flow_clear(struct zcrx_emu *emu, struct zcrx_lib_flow *flow);
+/* What waits from this link on is given up: how many bytes. */
+int64_t zcrx_lib_flow_cut(struct zcrx_emu *emu, struct zcrx_lib_flow *flow,
+			  struct zcrx_lib_waiting **from);
 /* All that waits goes back to its sender: how many bytes. */
 int64_t zcrx_lib_flow_withdraw(struct zcrx_emu *emu, uint32_t id);
 /* All that waits is given up, of all flows, and they are gone. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "watch.h"
 
+#include <stdlib.h>
+
 #include "area.h"
 
 /* ---- the refill ring ----------------------------------------------------------------- */
@@ -93,6 +95,28 @@ static uint32_t size_of(const struct zcrx_lib_ifq *queue)
 	return (uint32_t)1 << queue->area.niov_shift;
 }
 
+void zcrx_lib_watch_start(struct zcrx_lib_ifq *queue, uint8_t poison)
+{
+	queue->poison = poison;
+	queue->watch.look = 1;
+	memset(queue->watch.poison, poison, sizeof(queue->watch.poison));
+}
+
+/* Written with others. */
+static void put_off(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint64_t begin,
+		    uint32_t niov)
+{
+	struct zcrx_lib_watch *watch = &queue->watch;
+	struct zcrx_lib_batch *batch = &watch->poisoning;
+
+	for (uint32_t done = 0; done < size_of(queue); done += ZCRX_LIB_PAGE) {
+		if (!zcrx_lib_batch_has_room(batch, bytes))
+			zcrx_lib_watch_poison_rest(queue);
+		watch->niovs[batch->count] = niov;
+		zcrx_lib_batch_add(batch, bytes, begin + done, watch->poison, ZCRX_LIB_PAGE);
+	}
+}
+
 void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
 	const struct zcrx_lib_window *bytes;
@@ -100,37 +124,101 @@ void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 
 	if (queue->flags & ZCRX_EMU_NO_POISON)
 		return;
-	if (zcrx_lib_window_set(bytes, begin, queue->poison, size_of(queue)) &&
-	    zcrx_lib_ifq_checks(queue))
+	if (zcrx_lib_ifq_checks(queue))
 		queue->ledger.accounts[niov].is_poisoned = true;
+	if (zcrx_lib_batch_suits(bytes))
+		put_off(queue, bytes, begin, niov);
+	else if (!zcrx_lib_window_set(bytes, begin, queue->poison, size_of(queue)) &&
+		 zcrx_lib_ifq_checks(queue))
+		queue->ledger.accounts[niov].is_poisoned = false;
 }
 
-/* `bytes` are those of its area. */
-static void compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint64_t begin,
-		    uint32_t niov)
+void zcrx_lib_watch_poison_rest(struct zcrx_lib_ifq *queue)
 {
-	struct zcrx_lib_account *account = &queue->ledger.accounts[niov];
-	struct zcrx_emu_report report;
-	uint8_t found;
-	uint32_t at;
+	struct zcrx_lib_batch *batch = &queue->watch.poisoning;
+	uint32_t count = batch->count;
 
-	account->is_poisoned = false;
-	at = zcrx_lib_window_find_other(bytes, begin, queue->poison, size_of(queue), &found);
-	if (at == size_of(queue))
+	if (zcrx_lib_batch_write(batch))
 		return;
-	report = (struct zcrx_emu_report){
+	/* Not all of them are there any more: each for itself. */
+	for (uint32_t i = 0; i < count; i++) {
+		const struct zcrx_emu_memory *memory = batch->memory;
+		const struct zcrx_emu_piece *piece = &batch->pieces[i];
+
+		if (memory->write(memory->context, piece->there, piece->here, piece->size) &&
+		    zcrx_lib_ifq_checks(queue))
+			queue->ledger.accounts[queue->watch.niovs[i]].is_poisoned = false;
+	}
+}
+
+/* Of the buffer, which is not as it was, byte `at` is the first that is another. */
+static void report_written(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t at, uint8_t found)
+{
+	const struct zcrx_lib_held *last = &queue->ledger.accounts[niov].last;
+	struct zcrx_emu_report report = {
 		.kind = ZCRX_EMU_WRITTEN,
 		.zcrx_id = queue->ledger.zcrx_id,
-		.entry = account->last.returned_by,
+		.entry = last->returned_by,
 		.niov = niov,
-		.completion = account->last.completion,
-		.flow = account->last.flow,
+		.completion = last->completion,
+		.flow = last->flow,
 	};
+
 	zcrx_lib_report(
 		queue->ledger.reports, &report,
 		"byte %u of buffer %u is 0x%02x: it was written after entry %u had returned "
 		"the last of the buffer",
-		at, niov, found, account->last.returned_by);
+		at, niov, found, last->returned_by);
+}
+
+/* `bytes` are those of its area. True: it is as it was. */
+static bool compare(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *bytes, uint64_t begin,
+		    uint32_t niov)
+{
+	uint8_t found;
+	uint32_t at =
+		zcrx_lib_window_find_other(bytes, begin, queue->poison, size_of(queue), &found);
+
+	queue->ledger.accounts[niov].is_poisoned = false;
+	if (at == size_of(queue))
+		return true;
+	report_written(queue, niov, at, found);
+	return false;
+}
+
+/* It stays at home for now. */
+static void compare_ahead(struct zcrx_lib_ifq *queue, uint32_t niov, uint8_t *bytes)
+{
+	const struct zcrx_lib_window here = zcrx_lib_window_on(bytes);
+
+	if (!compare(queue, &here, 0, niov))
+		return;
+	queue->ledger.accounts[niov].is_poisoned = true;
+	queue->ledger.accounts[niov].looked = queue->watch.look;
+}
+
+void zcrx_lib_watch_ahead(struct zcrx_lib_ifq *queue, const uint32_t *niovs, uint32_t count)
+{
+	struct zcrx_lib_batch batch = {.count = 0};
+	uint8_t *here = queue->watch.bytes;
+
+	if (!here)
+		here = queue->watch.bytes = malloc(ZCRX_LIB_AHEAD_MAX);
+	if (!here || count > ZCRX_EMU_PIECES_MAX || count > ZCRX_LIB_AHEAD_MAX / size_of(queue))
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct zcrx_lib_window *bytes;
+		uint64_t begin = zcrx_lib_area_at(queue, niovs[i], &bytes);
+
+		if (!zcrx_lib_batch_suits(bytes) || !zcrx_lib_batch_has_room(&batch, bytes))
+			return;
+		zcrx_lib_batch_add(&batch, bytes, begin, here + (size_t)i * size_of(queue),
+				   size_of(queue));
+	}
+	if (!zcrx_lib_batch_read(&batch))
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		compare_ahead(queue, niovs[i], here + (size_t)i * size_of(queue));
 }
 
 void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov)

@@ -16,15 +16,38 @@ void zcrx_lib_watch_header(struct zcrx_lib_ifq *queue);
 void zcrx_lib_watch_entries(struct zcrx_lib_ifq *queue, uint32_t index,
 			    const struct io_uring_zcrx_rqe *now, uint32_t count);
 
+/* The queue is new, and buffers of it are overwritten with that byte. */
+void zcrx_lib_watch_start(struct zcrx_lib_ifq *queue, uint8_t poison);
 /* A buffer came home: nobody is to write into it. */
 void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov);
-/* One that did leaves again: is it as it was? */
+/* All that have come home are poisoned now, if some were put off. */
+void zcrx_lib_watch_poison_rest(struct zcrx_lib_ifq *queue);
+/* Buffers that will leave soon, all together: those as they were need not be looked at again. */
+void zcrx_lib_watch_ahead(struct zcrx_lib_ifq *queue, const uint32_t *niovs, uint32_t count);
+/* One leaves: is it as it was? */
 void zcrx_lib_watch_compare(struct zcrx_lib_ifq *queue, uint32_t niov);
+
+/* Is it to be compared, and was not in this look? */
+static inline bool zcrx_lib_watch_is_due(const struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	const struct zcrx_lib_account *accounts = queue->ledger.accounts;
+
+	return accounts && accounts[niov].is_poisoned && accounts[niov].looked != queue->watch.look;
+}
 
 static inline void zcrx_lib_watch_leaving(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
-	if (queue->ledger.accounts && queue->ledger.accounts[niov].is_poisoned)
+	if (zcrx_lib_watch_is_due(queue, niov))
 		zcrx_lib_watch_compare(queue, niov);
+	else if (queue->ledger.accounts)
+		queue->ledger.accounts[niov].is_poisoned = false;
+}
+
+/* What was looked at may be written by anybody meanwhile, from here on. */
+static inline void zcrx_lib_watch_look_anew(struct zcrx_lib_ifq *queue)
+{
+	if (++queue->watch.look == 0)
+		queue->watch.look = 1;
 }
 
 /* The same of all that are at home, at the end. */

@@ -101,6 +101,15 @@ ZCRX_EMU_API const char *zcrx_emu_kind_name(uint32_t kind);
 
 /* ---- an instance ------------------------------------------------------------------ */
 
+/* Bytes that are read or written together with others: no two of one call overlap. */
+struct zcrx_emu_piece {
+	void *here; /* is only read if the piece is written */
+	uint64_t there;
+	size_t size;
+};
+
+#define ZCRX_EMU_PIECES_MAX 64U /* of one call */
+
 /*
  * The program's memory, where that is not ours: each address that the kernel would be
  * given goes through these. 0 or -errno. `read` and `write` are required.
@@ -116,6 +125,12 @@ struct zcrx_emu_memory {
 	 * registered are used by others; NULL: cannot be.
 	 */
 	void *(*map)(void *context, uint64_t address, uint64_t size);
+	/*
+	 * Many pieces by one call, whatever is done first; -EFAULT if not all of it could be. NULL:
+	 * each is a call of the above.
+	 */
+	int (*read_pieces)(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);
+	int (*write_pieces)(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);
 };
 
 /*

@@ -116,6 +116,24 @@ static int write_program(void *context, uint64_t to, const void *from, size_t si
 	return 0;
 }
 
+static int read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < count && !error; i++)
+		error = read_program(context, pieces[i].here, pieces[i].there, pieces[i].size);
+	return error;
+}
+
+static int write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < count && !error; i++)
+		error = write_program(context, pieces[i].there, pieces[i].here, pieces[i].size);
+	return error;
+}
+
 static int pin_program(void *context, uint64_t at, uint64_t size)
 {
 	(void)context;
@@ -372,11 +390,14 @@ static void play(void)
 
 static void create(void)
 {
+	uint8_t how = byte();
 	const struct zcrx_emu_memory memory = {
 		.read = read_program,
 		.write = write_program,
 		.pin = pin_program,
-		.map = byte() & 1 ? map_program : NULL,
+		.map = how & 1 ? map_program : NULL,
+		.read_pieces = how & 2 ? read_pieces : NULL,
+		.write_pieces = how & 2 ? write_pieces : NULL,
 	};
 	struct zcrx_emu_options options = {
 		.size = sizeof(options),

@@ -3,7 +3,6 @@
  * From delivery to completions and back: the bytes are those that were sent, in the shape
  * that was asked for; receives end as the kernel ends them; buffers come home.
  */
-#include "lib_elsewhere.h"
 #include "lib_program.h"
 
 #include <pthread.h>
@@ -355,45 +354,7 @@ static void larger_buffers_hold_larger_fragments(const char *level)
 	program_end(&program);
 }
 
-/* ---- memory that is elsewhere, callbacks, threads ------------------------------------- */
-
-static void program_in_other_memory_is_served(const char *level)
-{
-	const struct zcrx_emu_memory memory = {.read = read_elsewhere, .write = write_elsewhere};
-	struct zcrx_emu_cqe cqe;
-
-	memset(elsewhere, 0, sizeof(elsewhere));
-	program_init(&program, level, 8, 16);
-	program.options.memory = &memory;
-	program_create(&program);
-	/* Structs in its first page, the ring in the second, the area from the third on. */
-	program.reg.region_ptr = ELSEWHERE + 128;
-	program.reg.area_ptr = ELSEWHERE + 256;
-	program.region_reg.user_addr = ELSEWHERE + PAGE;
-	program.area_reg.addr = ELSEWHERE + 2 * PAGE;
-	memcpy(elsewhere, &program.reg, sizeof(program.reg));
-	memcpy(elsewhere + 128, &program.region_reg, sizeof(program.region_reg));
-	memcpy(elsewhere + 256, &program.area_reg, sizeof(program.area_reg));
-	CHECK_EQ(zcrx_emu_register(program.emu, 32, (void *)(uintptr_t)8, 1), -EFAULT);
-	CHECK_EQ(zcrx_emu_register(program.emu, 32, (void *)(uintptr_t)ELSEWHERE, 1), 0);
-	memcpy(&program.reg, elsewhere, sizeof(program.reg));
-	munmap(program.region, PAGE + program.entries * 16);
-	program.region = elsewhere + PAGE;
-	find_ring(&program);
-	arm(&program, 1);
-	for (uint32_t round = 0; round < 40; round++) {
-		CHECK_EQ(receive(&program, 1, PAGE, NULL, cqes), 1);
-		CHECK_EQ(elsewhere[2 * PAGE + cqes[0].off], 'b');
-		give_back(&program, &cqes[0]);
-	}
-	CHECK_EQ(zcrx_emu_drain(program.emu, 0) > 0, 1);
-	CHECK_EQ(elsewhere[2 * PAGE + cqes[0].off], 0xdb);
-	CHECK_EQ(*program.head, 40);
-	CHECK(!next_cqe(&program, &cqe));
-	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
-	zcrx_emu_destroy(program.emu);
-	munmap(program.area, (size_t)program.buffers * PAGE);
-}
+/* ---- callbacks, threads ------------------------------------------------------------------ */
 
 static uint32_t taken;
 static int room;
@@ -531,7 +492,6 @@ AT_EACH_LEVEL(instance_without_a_device_copies_all)
 AT_EACH_LEVEL(flush_judges_all_up_to_a_malformed_entry)
 AT_EACH_LEVEL(flush_judges_a_whole_ring)
 AT_EACH_LEVEL(larger_buffers_hold_larger_fragments)
-AT_EACH_LEVEL(program_in_other_memory_is_served)
 AT_EACH_LEVEL(callback_takes_completions_or_not)
 AT_EACH_LEVEL(callback_that_always_arms_anew_ends_no_step)
 AT_EACH_LEVEL(thread_of_ours_is_the_kernel)
@@ -546,7 +506,6 @@ CHECK_MAIN(LEVELS(whole_buffers_are_given_and_come_home), LEVELS(shape_cuts_as_i
 	   LEVELS(closed_flow_gives_its_buffers_up), LEVELS(returned_buffer_is_poisoned),
 	   LEVELS(instance_without_a_device_copies_all),
 	   LEVELS(flush_judges_all_up_to_a_malformed_entry), LEVELS(flush_judges_a_whole_ring),
-	   LEVELS(larger_buffers_hold_larger_fragments), LEVELS(program_in_other_memory_is_served),
-	   LEVELS(callback_takes_completions_or_not),
+	   LEVELS(larger_buffers_hold_larger_fragments), LEVELS(callback_takes_completions_or_not),
 	   LEVELS(callback_that_always_arms_anew_ends_no_step),
 	   LEVELS(thread_of_ours_is_the_kernel))
