@@ -84,7 +84,7 @@ static void wait_for_events(struct ring *ring, uint32_t submitted, uint32_t flag
 	if (error)
 		notify_answer(kernel->listener, kernel->call, submitted ? (int)submitted : error);
 	else
-		waits_settle(ring, now_ns());
+		waits_begin(ring);
 }
 
 void call_enter(struct kernel *kernel)

@@ -274,14 +274,33 @@ static int open_all(struct gateway *gateway, sigset_t *before)
 	return error;
 }
 
+/* Each ring will be given it: it is refused once, and before the program runs. */
+static int check_plan(const struct kernel *kernel)
+{
+	struct zcrx_emu *emu;
+	char why[1024];
+	int error = zcrx_emu_create(NULL, &emu);
+
+	if (error)
+		return error;
+	error = zcrx_emu_plan(emu, kernel->faults, why, sizeof(why));
+	if (error)
+		message_wrong_plan(kernel->control, why);
+	zcrx_emu_destroy(emu);
+	return error;
+}
+
 static int start(struct gateway *gateway, char *const *command)
 {
 	static const char *const steps[] = {"fork", "filter", "exec"};
 	struct kernel *kernel = gateway->kernel;
 	struct launch launched = {.step = LAUNCH_FORK};
 	sigset_t before;
-	int error = open_all(gateway, &before);
+	int error = check_plan(kernel);
 
+	if (error)
+		return error;
+	error = open_all(gateway, &before);
 	if (!error)
 		error = launch(&launched, command, &before);
 	if (!error) {
@@ -304,6 +323,7 @@ static void finish(struct gateway *gateway)
 
 	while (kernel->rings)
 		end_ring(kernel->rings);
+	tally_all(&kernel->tally, kernel->control);
 	zcrx_emu_machine_destroy(kernel->machine);
 	tasks_free(&kernel->tasks);
 	lifetimes_close(&kernel->lifetimes, kernel->queue);

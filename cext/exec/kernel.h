@@ -6,6 +6,7 @@
 #include "lib/zcrx_emu.h"
 #include "lifetime.h"
 #include "notify.h"
+#include "tally.h"
 #include "task.h"
 
 struct ring;
@@ -20,6 +21,9 @@ struct kernel {
 	struct zcrx_emu_shape shape; /* how the NIC cuts what arrives */
 	uint32_t rx_descriptors, mtu; /* of the NIC: see struct zcrx_emu_options */
 	bool explains; /* why each call is refused */
+	const char *faults; /* the plan of each ring */
+	bool is_lazy; /* by the plan: nobody but the NIC looks into refill rings */
+	struct tally tally; /* what was found, and what fired */
 	struct tasks tasks;
 	struct lifetimes lifetimes;
 	struct zcrx_emu_machine *machine;

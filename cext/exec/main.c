@@ -2,7 +2,7 @@
 /*
  * The gateway's program: started by `zcrx-emu exec`, which has checked what a user typed.
  *
- *	zcrx-gateway CONTROL LEVEL SEED FLAGS SHAPE EXPLAIN PROGRAM [ARGUMENT...]
+ *	zcrx-gateway CONTROL LEVEL SEED FLAGS SHAPE EXPLAIN FAULTS PROGRAM [ARGUMENT...]
  *
  * SHAPE is ten numbers with commas between them: those of emu/exec/shape.py, in its order.
  * CONTROL is a socket of its starter: signals for the program come from there, messages go there.
@@ -10,10 +10,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway.h"
 
-enum { CONTROL = 1, LEVEL, SEED, FLAGS, SHAPE, EXPLAIN, PROGRAM };
+enum { CONTROL = 1, LEVEL, SEED, FLAGS, SHAPE, EXPLAIN, FAULTS, PROGRAM };
 
 static bool read_shape(struct kernel *kernel, const char *text)
 {
@@ -38,6 +39,9 @@ int main(int argc, char **argv)
 	kernel.seed = strtoull(argv[SEED], NULL, 10);
 	kernel.emu_flags = (uint32_t)strtoul(argv[FLAGS], NULL, 10);
 	kernel.explains = argv[EXPLAIN][0] == '1';
+	kernel.faults = argv[FAULTS];
+	/* A plan that has refill rings drained late is none with us looking at each turn. */
+	kernel.is_lazy = strstr(kernel.faults, "rq-late") != NULL;
 	fcntl(kernel.control, F_SETFD, FD_CLOEXEC);
 	return gateway_run(&kernel, argv + PROGRAM);
 }

@@ -57,9 +57,11 @@ void message_report(int to, const struct zcrx_emu_report *report, unsigned int r
 	say(to,
 	    "{\"event\": \"report\", \"kind\": \"%s\", \"ring\": %u, \"thread\": %d, "
 	    "\"call\": \"%s\", \"zcrx_id\": %u, \"entry\": %u, \"niov\": %u, "
-	    "\"completion\": %llu, \"flow\": %u, \"text\": \"%s\", \"advice\": \"%s\"}",
+	    "\"completion\": %llu, \"flow\": %u, \"age_ms\": %u, \"text\": \"%s\", \"advice\": "
+	    "\"%s\"}",
 	    report->name, ring, tid, name_of(nr), report->zcrx_id, report->entry, report->niov,
-	    (unsigned long long)report->completion, report->flow, report->text, report->advice);
+	    (unsigned long long)report->completion, report->flow, report->age_ms, report->text,
+	    report->advice);
 }
 
 void message_refusal(int to, unsigned int ring, pid_t tid, int error, const char *why)
@@ -68,4 +70,30 @@ void message_refusal(int to, unsigned int ring, pid_t tid, int error, const char
 	    "{\"event\": \"refusal\", \"ring\": %u, \"thread\": %d, \"error\": %d, \"why\": "
 	    "\"%s\"}",
 	    ring, tid, error, why);
+}
+
+/* What a user typed may have quotes in it. */
+void message_wrong_plan(int to, const char *why)
+{
+	char text[MESSAGE_MAX / 2];
+	size_t used = 0;
+
+	for (; *why && used < sizeof(text) - 2; why++) {
+		if (*why == '"' || *why == '\\')
+			text[used++] = '\\';
+		text[used++] = *why;
+	}
+	text[used] = 0;
+	say(to, "{\"event\": \"refused\", \"step\": \"faults\", \"error\": 22, \"why\": \"%s\"}",
+	    text);
+}
+
+void message_journal(int to, unsigned int ring, const char *piece)
+{
+	say(to, "{\"event\": \"journal\", \"ring\": %u, \"text\": \"%s\"}", ring, piece);
+}
+
+void message_sum(int to, const char *event, const char *name, unsigned long long count)
+{
+	say(to, "{\"event\": \"%s\", \"name\": \"%s\", \"count\": %llu}", event, name, count);
 }

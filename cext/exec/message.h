@@ -19,4 +19,11 @@ void message_report(int to, const struct zcrx_emu_report *report, unsigned int r
 /* A call was refused. */
 void message_refusal(int to, unsigned int ring, pid_t tid, int error, const char *why);
 
+/* The plan's text is wrong: the program is not started. */
+void message_wrong_plan(int to, const char *why);
+/* A piece of what the ring's plan did. */
+void message_journal(int to, unsigned int ring, const char *piece);
+/* How often in all: `event` is what became of it, "found" or "fired". */
+void message_sum(int to, const char *event, const char *name, unsigned long long count);
+
 #endif /* EXEC_MESSAGE_H */

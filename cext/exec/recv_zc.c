@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "abandoned.h"
 #include "space.h"
 
 #define PIECE 262144U
@@ -69,6 +70,7 @@ static int begin(struct request *request)
 
 	if (error)
 		return error;
+	abandoned_forget(request);
 	request->flow = recv.flow = choose_flow(request);
 	request->is_begun = true;
 	return zcrx_emu_arm(request->ring->emu, &recv);
@@ -142,12 +144,28 @@ static int64_t hand_over(struct request *request, const void *bytes, size_t size
 	int64_t delivered;
 
 	/* Nobody but its program has the refill ring of a queue without a device looked at. */
-	if (!(queue && queue->has_no_device))
+	if (!(queue && queue->has_no_device) && !request->ring->kernel->is_lazy)
 		zcrx_emu_drain(emu, zcrx_id);
 	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size,
 				     &request->ring->kernel->shape);
 	step(request);
+	/* Its end by a plan was not told yet: that comes late by another one. */
+	if (delivered == -EPIPE)
+		return 0;
 	return delivered < 0 ? delivered : delivered - zcrx_emu_withdraw(emu, request->flow);
+}
+
+static int ended_by(const struct request *request)
+{
+	return zcrx_emu_ended(request->ring->emu, request->flow);
+}
+
+/* As by the plan: both sides see it broken (a TCP socket that is connected to nothing resets). */
+static void break_connection(int fd)
+{
+	const struct sockaddr nothing = {.sa_family = AF_UNSPEC};
+
+	(void)connect(fd, &nothing, sizeof(nothing));
 }
 
 static int64_t attempt(struct request *request)
@@ -173,8 +191,11 @@ static int64_t attempt(struct request *request)
 		if (taken < 0)
 			return taken;
 	}
-	if (!is_armed(request))
+	if (!is_armed(request)) {
+		if (ended_by(request) == -ECONNRESET)
+			break_connection(fd);
 		return REQUEST_OVER;
+	}
 	request->is_ready = true;
 	return REQUEST_WAITS;
 }
@@ -186,6 +207,10 @@ static bool cancel(struct request *request, int error)
 
 static void release(struct request *request)
 {
+	int error = request->is_begun ? ended_by(request) : 0;
+
+	if ((error == -ENOSPC || error == -ENOMEM) && abandoned_note(request))
+		return;
 	if (request->is_begun)
 		zcrx_emu_close(request->ring->emu, request->flow);
 }

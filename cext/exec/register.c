@@ -3,7 +3,6 @@
 
 #include "calls.h"
 #include "files.h"
-#include "message.h"
 #include "operations.h"
 #include "ring.h"
 #include "space.h"
@@ -140,8 +139,7 @@ static int64_t register_zcrx(struct ring *ring, uint32_t opcode, uint64_t at, ui
 	if (result == 0 && opcode == IORING_REGISTER_ZCRX_IFQ)
 		note_queue(ring, at);
 	if (result < 0 && kernel->explains)
-		message_refusal(kernel->control, ring->number, kernel->task->tid, result,
-				zcrx_emu_why(ring->emu));
+		tally_refusal(ring, result);
 	return result;
 }
 

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abandoned.h"
 #include "descriptor.h"
-#include "message.h"
 #include "space.h"
 #include "wire/shm.h"
 
@@ -53,11 +53,7 @@ static int fetch(void *context, int fd)
 
 static void report(void *context, const struct zcrx_emu_report *report)
 {
-	const struct ring *ring = context;
-
-	message_report(ring->kernel->control, report, ring->number,
-		       ring->kernel->call ? ring->kernel->call->tid : 0,
-		       ring->kernel->call ? ring->kernel->call->nr : -1);
+	tally_report(context, report);
 }
 
 static int make_instance(struct ring *ring)
@@ -102,6 +98,8 @@ static int make_instance(struct ring *ring)
 	};
 	int error = zcrx_emu_create(&options, &ring->emu);
 
+	if (!error)
+		error = zcrx_emu_plan(ring->emu, kernel->faults, NULL, 0);
 	return error ? error : zcrx_emu_set_cq(ring->emu, &cq);
 }
 
@@ -213,8 +211,10 @@ int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ri
 
 void ring_finish(struct ring *ring)
 {
-	if (!ring->is_finished)
+	if (!ring->is_finished) {
+		abandoned_look(ring);
 		zcrx_emu_finish(ring->emu);
+	}
 	ring->is_finished = true;
 }
 
@@ -224,6 +224,7 @@ static void finish_late(struct ring *ring)
 	space_freeze(ring->space, true);
 	if (!ring->is_finished)
 		zcrx_emu_finish_late(ring->emu);
+	tally_ring(ring);
 	zcrx_emu_destroy(ring->emu);
 	space_freeze(ring->space, false);
 }
@@ -238,6 +239,7 @@ void ring_free(struct ring *ring)
 	*link = ring->next;
 	lifetime_stop(&kernel->lifetimes, &ring->lifetime);
 	tasks_forget_ring(&kernel->tasks, ring);
+	abandoned_free(ring);
 	finish_late(ring);
 	file_close(&ring->file);
 	free(ring);
@@ -298,6 +300,13 @@ void ring_tell_work(struct ring *ring, bool waits)
 	/* Relaxed: only a hint that a call would find something. */
 	now = shm_load_relaxed_u32(flags, POINT_COUNTER) & ~IORING_SQ_TASKRUN;
 	shm_store_relaxed_u32(flags, now | (waits ? IORING_SQ_TASKRUN : 0), POINT_COUNTER);
+}
+
+bool ring_overflows(const struct ring *ring)
+{
+	uint32_t flags = shm_load_relaxed_u32(word(ring, ring->params.sq_off.flags), POINT_COUNTER);
+
+	return (flags & IORING_SQ_CQ_OVERFLOW) != 0;
 }
 
 /* ---- submissions ------------------------------------------------------------------------------- */

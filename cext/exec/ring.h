@@ -11,6 +11,7 @@
 #include "kernel.h"
 
 struct files;
+struct abandoned;
 struct request;
 struct wait;
 
@@ -41,6 +42,7 @@ struct ring {
 	struct wait *waits; /* calls that wait for completions */
 	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
 	struct files *files; /* by numbers of its own; NULL: it has no table */
+	struct abandoned *abandoned; /* sockets whose last receive ended by an error that passes */
 	uint64_t turn; /* of requests_run() */
 	uint64_t posted; /* completions that it was ever given */
 };
@@ -58,6 +60,8 @@ struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd);
 void ring_post(struct ring *ring, uint64_t user_data, int32_t res, uint32_t flags);
 /* Completions that the program has not taken yet. */
 uint32_t ring_ready(const struct ring *ring);
+/* Do completions wait for room, as far as the program has not hidden it from itself? */
+bool ring_overflows(const struct ring *ring);
 /* Copy the next submission; false: there is none, or what it names is none. */
 bool ring_next_sqe(struct ring *ring, struct io_uring_sqe *sqe);
 /* Submissions that wait. */

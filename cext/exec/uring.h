@@ -38,6 +38,7 @@ enum {
 };
 
 #define IORING_OFF_SQES 0x10000000U
+#define IORING_SQ_CQ_OVERFLOW (1U << 1)
 #define IORING_SQ_TASKRUN (1U << 2)
 
 struct io_sqring_offsets {

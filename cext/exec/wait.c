@@ -51,6 +51,9 @@ void waits_settle(struct ring *ring, uint64_t now)
 {
 	struct wait **link = &ring->waits;
 
+	/* Whoever waits for completions has those that found no room first. */
+	if (ring->waits && ring_overflows(ring))
+		zcrx_emu_step(ring->emu);
 	while (*link) {
 		if (ring_ready(ring) >= (*link)->least)
 			answer(ring, link, 0);
@@ -93,6 +96,17 @@ void waits_interrupt(struct ring *ring)
 		else
 			link = &(*link)->next;
 	}
+}
+
+void waits_begin(struct ring *ring)
+{
+	struct wait **link = &ring->waits;
+
+	waits_settle(ring, now_ns());
+	while (*link && (*link)->call.id != ring->kernel->call->id)
+		link = &(*link)->next;
+	if (*link && zcrx_emu_wait(ring->emu))
+		answer(ring, link, -EINTR);
 }
 
 uint64_t waits_deadline(const struct ring *ring)

@@ -19,6 +19,8 @@ struct wait {
 
 /* The call that is worked on waits from now on. 0, or -ENOMEM. */
 int wait_start(struct ring *ring, uint32_t least, uint64_t deadline, uint32_t submitted);
+/* The call that is worked on has started to wait: it is over already, or goes on, or the plan ends it. */
+void waits_begin(struct ring *ring);
 /* Answer those that are over. */
 void waits_settle(struct ring *ring, uint64_t now);
 /* Answer those whose threads have a signal to attend to, forget those that are gone. */

@@ -333,6 +333,19 @@ int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow)
 	return result;
 }
 
+int zcrx_emu_left(struct zcrx_emu *emu, uint32_t flow, uint64_t bytes)
+{
+	struct zcrx_lib_flow *found;
+	int result = enter(emu);
+
+	if (result)
+		return result;
+	found = zcrx_lib_flow_of(emu, flow, false);
+	if (found)
+		found->left = bytes;
+	return leave(emu, 0);
+}
+
 int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow)
 {
 	int result = enter_kernel(emu);

@@ -3,6 +3,16 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
+
+/* The coarse one: a fragment more or less a tick is as old. */
+uint32_t zcrx_lib_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
 
 int zcrx_lib_ledger_grow(struct zcrx_lib_ledger *ledger, uint32_t num_niovs)
 {
@@ -167,6 +177,7 @@ static struct zcrx_emu_report about(const struct zcrx_lib_ledger *ledger, uint32
 		.niov = entry->niov,
 		.completion = held ? held->completion : 0,
 		.flow = held ? held->flow : 0,
+		.age_ms = held ? zcrx_lib_now_ms() - held->given_ms : 0,
 	};
 }
 
@@ -323,6 +334,7 @@ void zcrx_lib_ledger_close(struct zcrx_lib_ledger *ledger)
 			.niov = left[i].niov,
 			.completion = held->completion,
 			.flow = held->flow,
+			.age_ms = zcrx_lib_now_ms() - held->given_ms,
 		};
 
 		zcrx_lib_report(ledger->reports, &report, FRAGMENT " were never returned",

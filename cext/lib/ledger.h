@@ -21,6 +21,7 @@ struct zcrx_lib_held {
 	uint32_t flow;
 	uint32_t at, length; /* in its buffer */
 	uint32_t tail; /* where the refill ring's tail was before the completion could be seen */
+	uint32_t given_ms; /* when it was given */
 	uint32_t returned_by; /* index of the entry, once it is returned */
 	uint32_t next; /* of the same buffer, younger first; + 1, 0: none */
 	bool is_returned;
@@ -48,6 +49,9 @@ struct zcrx_lib_ledger {
 	bool is_loose; /* an entry did not name its fragment by first byte and length */
 	bool is_primed; /* said once */
 };
+
+/* Of a clock that only matters by differences, and wraps. */
+uint32_t zcrx_lib_now_ms(void);
 
 /* Who is told, and of which queue, is set apart from this. */
 /* Accounts for so many buffers, those that there are among them. 0 or -ENOMEM. */

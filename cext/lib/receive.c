@@ -52,6 +52,7 @@ static bool hand_over(struct zcrx_emu *emu, struct zcrx_lib_receive *receive,
 			.at = at,
 			.length = length,
 			.tail = zcrx_lib_queue_tail_of_round(queue),
+			.given_ms = zcrx_lib_now_ms(),
 		};
 
 		if (zcrx_lib_ledger_reserve(&queue->ledger))
@@ -305,6 +306,8 @@ int zcrx_lib_close(struct zcrx_emu *emu, uint32_t id)
 	zcrx_lib_flow_clear(emu, flow);
 	/* The number may be used again, for another connection. */
 	flow->is_ended = flow->is_reset = flow->is_abandoned = false;
+	flow->error = 0;
+	flow->left = 0;
 	return 0;
 }
 
@@ -328,7 +331,7 @@ void zcrx_lib_receive_close(struct zcrx_emu *emu)
 
 	for (uint32_t bucket = 0; emu->flows && bucket < FLOW_BUCKETS; bucket++) {
 		for (struct zcrx_lib_flow *flow = emu->flows[bucket]; flow; flow = flow->next) {
-			if (flow->is_abandoned && flow->first)
+			if (flow->is_abandoned && (flow->first || flow->left))
 				report_abandoned(emu, flow);
 		}
 	}

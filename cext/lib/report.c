@@ -167,10 +167,11 @@ size_t zcrx_lib_reports_json(const struct zcrx_lib_reports *reports, char *to, s
 
 		put(&sink,
 		    "%s{\"kind\": \"%s\", \"zcrx_id\": %u, \"entry\": %u, \"niov\": %u, "
-		    "\"completion\": %llu, \"flow\": %u, \"text\": \"%s\", \"advice\": \"%s\"}",
+		    "\"completion\": %llu, \"flow\": %u, \"age_ms\": %u, \"text\": \"%s\", "
+		    "\"advice\": \"%s\"}",
 		    comma, note->report.name, note->report.zcrx_id, note->report.entry,
 		    note->report.niov, (unsigned long long)note->report.completion,
-		    note->report.flow, note->text, note->report.advice);
+		    note->report.flow, note->report.age_ms, note->text, note->report.advice);
 	}
 	put(&sink, "]}\n");
 	return sink.used;

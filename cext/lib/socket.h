@@ -31,6 +31,7 @@ struct zcrx_lib_flow {
 	bool is_abandoned; /* its last receive ended by an error that passes */
 	uint32_t error; /* which */
 	uint32_t zcrx_id; /* of that receive */
+	uint64_t left; /* bytes in its real socket, where it has one */
 	struct zcrx_lib_waiting *first, **end;
 };
 

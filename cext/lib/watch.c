@@ -162,6 +162,7 @@ static void report_written(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t a
 		.niov = niov,
 		.completion = last->completion,
 		.flow = last->flow,
+		.age_ms = zcrx_lib_now_ms() - last->given_ms,
 	};
 
 	zcrx_lib_report(

@@ -90,7 +90,7 @@ struct zcrx_emu_report {
 	uint32_t niov; /* the buffer, if it is about one */
 	uint64_t completion; /* the completion (counted from 1) that gave it; 0: none */
 	uint32_t flow; /* whose bytes that were */
-	uint32_t reserved;
+	uint32_t age_ms; /* since that completion was given, as of now; 0: it is about none */
 	const char *name; /* of the kind: "bad-pad" */
 	const char *text; /* what happened, one sentence */
 	const char *advice; /* what to do about it */
@@ -297,6 +297,8 @@ ZCRX_EMU_API int zcrx_emu_fail(struct zcrx_emu *emu, uint32_t flow, int error);
  * whose socket is a real one, which keeps what finds no room.
  */
 ZCRX_EMU_API int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow);
+/* So many bytes stand in its real socket: they count as what has arrived, when no receive takes them. */
+ZCRX_EMU_API int zcrx_emu_left(struct zcrx_emu *emu, uint32_t flow, uint64_t bytes);
 /* You close the flow's socket: what waits in it is gone, and so are its receives. */
 ZCRX_EMU_API int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow);
 

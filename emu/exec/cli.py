@@ -35,6 +35,12 @@ def command(
             "--shape", help="How the NIC cuts what arrives: fragment:100-1500,per-buffer:3"
         ),
     ] = "",
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults", metavar="PLAN", help="What goes wrong: cq-full:1%,eintr:every=100"
+        ),
+    ] = "",
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Look for the program's mistakes.")
     ] = True,
@@ -63,15 +69,28 @@ def command(
     findings = Findings()
     flags = (0 if check else _NO_CHECK) | (0 if poison else _NO_POISON)
     settings = Settings(
-        kernel=kernel, seed=seed, flags=flags, shape=shape_of(shape), explains=explain
+        kernel=kernel,
+        seed=seed,
+        flags=flags,
+        shape=shape_of(shape),
+        explains=explain,
+        faults=faults,
     )
     lost = None
     try:
         code = run(settings, program, lambda message: _say(*findings.hear(message)))
     except GatewayDied as died:
         code, lost = EXIT_USAGE, str(died)
-    _say(findings.summary())
-    value = {"program": program, "kernel": kernel, "exit_code": code, **findings.as_json()}
+    _say(*findings.summary(seed))
+    value = {
+        "program": program,
+        "kernel": kernel,
+        "seed": seed,
+        "faults": faults,
+        "shape": shape,
+        "exit_code": code,
+        **findings.as_json(),
+    }
     if findings.reports and exit_code and lost is None:
         code = exit_code
     conclude(json, value, code, lost)

@@ -47,6 +47,7 @@ class Settings:
     flags: int = 0  #: ``ZCRX_EMU_…`` of the library
     shape: Shape = field(default_factory=Shape)  #: of what arrives
     explains: bool = False  #: each refused registration, in words
+    faults: str = ""  #: the plan of each ring: docs/library.md, "Faults"
 
 
 class GatewayDied(EnvironmentProblem):
@@ -77,7 +78,8 @@ def run(settings: Settings, command: Sequence[str], on_message: Callable[[Messag
     Args:
         settings: What is played.
         command: The program, found as a shell does, and its arguments.
-        on_message: Called with each report and each refusal, in a thread of its own.
+        on_message: Called with all that the gateway says of the program's rings, in a thread of
+            its own.
 
     Returns:
         The program's exit status; 128 and the signal's number if one ended it.
@@ -117,7 +119,7 @@ class _Gateway:
         with theirs:
             theirs.set_inheritable(True)
             words = [theirs.fileno(), settings.kernel, settings.seed, settings.flags]
-            rest = [settings.shape.words(), str(int(settings.explains))]
+            rest = [settings.shape.words(), str(int(settings.explains)), settings.faults]
             self._pid = os.posix_spawn(
                 gateway_file(),
                 [GATEWAY, *map(str, words), *rest, *command],
@@ -196,6 +198,8 @@ class _Gateway:
         said = os.strerror(number)
         if refusal["step"] == "exec":
             return ConfigError.of("PROGRAM", self._command[0], f"it cannot be started ({said})")
+        if refusal["step"] == "faults":
+            return ConfigError(f"--faults: {refusal['why']}")
         if refusal["step"] == "fork":
             return EnvironmentProblem(f"exec: no process can be made ({said})")
         return EnvironmentProblem(f"exec: {_ABOUT_FILTER.get(number, said)}")

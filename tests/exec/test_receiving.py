@@ -127,6 +127,7 @@ def test_needs_no_privileges(program: Program) -> None:
                 "0",
                 Shape().words(),
                 "0",
+                "",
                 receiver,
                 str(BYTES),
             ]
