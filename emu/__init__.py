@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+    from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
     from emu.consumer import Completion, Consumer
     from emu.errors import (
         ConfigError,
@@ -36,6 +36,7 @@ __all__ = [
     "Consumer",
     "EmuError",
     "EnvironmentProblem",
+    "GrantOrder",
     "Judgement",
     "LayoutError",
     "ModelProvider",
@@ -64,7 +65,7 @@ __all__ = [
 _HOME = {
     name: module
     for module, names in {
-        "emu.config": ("Overload", "Pace", "ReturnOrder", "RunConfig", "Verify"),
+        "emu.config": ("GrantOrder", "Overload", "Pace", "ReturnOrder", "RunConfig", "Verify"),
         "emu.consumer": ("Completion", "Consumer"),
         "emu.errors": (
             "ConfigError",

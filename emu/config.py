@@ -58,6 +58,13 @@ class Verify(enum.StrEnum):
     CRC = "crc"  #: compare the CRC32C of all bytes with what the NIC sent
 
 
+class GrantOrder(enum.StrEnum):
+    """In which order the NIC takes the buffers that it is granted."""
+
+    RING = "ring"  #: the first that was posted, as hardware does
+    NEWEST = "newest"
+
+
 class ReturnOrder(enum.StrEnum):
     """In which order a consumer gives fragments back."""
 
@@ -126,6 +133,7 @@ class RunConfig:
     grant_entries: int = GRANT_ENTRIES  #: buffers posted to the NIC, power of two, 16 to 4096
     #: buffers that go round as long as they come back at once, beside those that are held; 0 = all
     in_flight: int = 128
+    grant_order: GrantOrder = GrantOrder.RING
     log_entries: int = 1 << 21  #: RQEs that may wait for reconciliation, power of two
     initial_index: int = 0  #: where the rings' indices start, u32
     pace: Pace = Pace.FAST
@@ -180,6 +188,7 @@ class RunConfig:
         self._choose("overload", Overload)
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
+        self._choose("grant_order", GrantOrder)
         check_level(self.kernel)
         _check("rx_buf_len", self.rx_buf_len, NIOV_SIZE, RX_BUF_LEN_MAX)
         if self.rx_buf_len & (self.rx_buf_len - 1):

@@ -61,6 +61,7 @@ struct zcrx_nic *zcrx_nic_new(const struct zcrx_shape *shape, uint32_t queues,
 		nq->arena = arena;
 		nq->copy_every = params->copy_every;
 		nq->copy_countdown = params->copy_every;
+		nq->queue.grants.newest_first = params->newest_first;
 		nq->user = 1;
 		if (arena) {
 			nq->packets = (const void *)((const uint8_t *)arena +

@@ -50,6 +50,7 @@ struct zcrx_nic_params {
 	int32_t listen_fd; /* TCP source: listening socket; -1 = arena */
 	uint64_t seed; /* of the faults */
 	uint32_t connections_max; /* TCP source: stop listening after so many; 0 = no limit */
+	uint32_t newest_first; /* of the granted buffers; otherwise in the ring's order */
 };
 
 struct zcrx_nic;

@@ -5,7 +5,7 @@
  *   ring         head written by     tail written by     slots written by
  *   refill (RQ)  provider            user (hostile)      user (hostile)
  *   completion   user (hostile)      NIC                 NIC
- *   grant        NIC                 provider            provider
+ *   grant        NIC                 provider            provider; between head and tail the NIC
  *
  * Head and tail run freely over u32 and wrap; a slot is index & mask; counts
  * are unsigned differences. Each side keeps its own index privately and only
@@ -312,6 +312,7 @@ struct zcrx_grant_ring {
 	uint32_t mask;
 	uint32_t cached_head;
 	uint32_t cached_tail;
+	bool newest_first; /* NIC: what was granted last is taken next */
 };
 
 /* Provider's side. Ordering: pairs with the release in zcrx_grant_release(). */
@@ -339,14 +340,46 @@ static inline void zcrx_grant_publish(struct zcrx_grant_ring *ring)
 	shm_store_release_u32(&ring->shared->tail, ring->cached_tail, POINT_GRANT_TAIL_STORE);
 }
 
+/* NIC's side: put `count` slots from index `first` on in the opposite order. */
+static inline void zcrx_grant_reverse(struct zcrx_grant_ring *ring, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = 0; i < count / 2; i++) {
+		shm_u32 *low = &ring->slots[(first + i) & ring->mask];
+		shm_u32 *high = &ring->slots[(first + count - 1 - i) & ring->mask];
+		uint32_t niov = shm_load_relaxed_u32(low, POINT_GRANT_SLOT);
+
+		shm_store_relaxed_u32(low, shm_load_relaxed_u32(high, POINT_GRANT_SLOT),
+				      POINT_GRANT_SLOT);
+		shm_store_relaxed_u32(high, niov, POINT_GRANT_SLOT);
+	}
+}
+
+/*
+ * NIC's side: what was granted up to `tail` goes before what was there, newest first. The
+ * slots between head and tail are the NIC's: whoever looks for a buffer there finds it,
+ * and the ring is taken from its head as ever.
+ */
+static inline void zcrx_grant_turn(struct zcrx_grant_ring *ring, uint32_t tail)
+{
+	uint32_t left = ring->cached_tail - ring->cached_head;
+	uint32_t count = tail - ring->cached_head;
+
+	assert(count <= ring->entries);
+	zcrx_grant_reverse(ring, ring->cached_head, count);
+	zcrx_grant_reverse(ring, tail - left, left);
+}
+
 /* NIC's side. Ordering: pairs with the release in zcrx_grant_publish(). */
 static inline uint32_t zcrx_grant_available(struct zcrx_grant_ring *ring, uint32_t wanted)
 {
 	uint32_t count = ring->cached_tail - ring->cached_head;
 
 	if (count < wanted) {
-		ring->cached_tail =
-			shm_load_acquire_u32(&ring->shared->tail, POINT_GRANT_TAIL_LOAD);
+		uint32_t tail = shm_load_acquire_u32(&ring->shared->tail, POINT_GRANT_TAIL_LOAD);
+
+		if (ring->newest_first && tail != ring->cached_tail)
+			zcrx_grant_turn(ring, tail);
+		ring->cached_tail = tail;
 		count = ring->cached_tail - ring->cached_head;
 	}
 	return count < ring->entries ? count : ring->entries;

@@ -31,6 +31,7 @@ from emu.config import (
     GRANT_ENTRIES,
     HOLD,
     NIOV_SIZE,
+    GrantOrder,
     Overload,
     Pace,
     ReturnOrder,
@@ -138,6 +139,12 @@ def stress(
         int | None,
         typer.Option(help=f"Buffers posted to the NIC ({GRANT_ENTRIES}; no more than there are)."),
     ] = None,
+    grant_order: Annotated[
+        GrantOrder,
+        typer.Option(
+            help="In which order the NIC takes them: as posted, like hardware, or newest first."
+        ),
+    ] = GrantOrder.RING,
     in_flight: Annotated[
         int,
         typer.Option(
@@ -213,6 +220,7 @@ def stress(
         rq_entries=rq_entries,
         cq_entries=cq_entries,
         grant_entries=GRANT_ENTRIES if grant_entries is None else grant_entries,
+        grant_order=grant_order,
         in_flight=in_flight,
         ptr_ring_size=ptr_ring_size,
         initial_index=initial_index,

@@ -46,6 +46,7 @@ class NicParams:
     listen_fd: int = -1
     seed: int = 0
     connections_max: int = 0
+    newest_first: int = 0
 
 
 class NicLoop(_Loop):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.runtime import custom_faults
 from faults import Actor, Plan
 
@@ -26,6 +26,7 @@ def nic_setup(config: RunConfig) -> dict[str, Any]:
             "copy_every": config.copy_every,
             "connections_max": config.connections,
             "seed": config.seed,
+            "newest_first": int(config.grant_order is GrantOrder.NEWEST),
         },
         "rules": rules_of(config.plan, Actor.NIC),
     }

@@ -52,6 +52,23 @@ static void a_buffer_that_is_cut_halfway_keeps_the_stacks_reference(void)
 	wire_free(&wire);
 }
 
+static void the_newest_grant_is_taken_first_if_that_is_wished(void)
+{
+	struct zcrx_nic_params params = plain;
+	struct wire wire;
+
+	params.newest_first = 1;
+	params.laps_max = 0;
+	params.packets_max = 3;
+	wire_init(&wire, &params, LENS(4096));
+	grant(wire.queue, 5);
+	run(&wire);
+	check_next(&wire, 4 * 4096, 4096);
+	check_next(&wire, 3 * 4096, 4096);
+	check_next(&wire, 2 * 4096, 4096);
+	wire_free(&wire);
+}
+
 static void a_packet_that_fills_its_buffer_leaves_none_of_it(void)
 {
 	struct wire wire;
@@ -588,6 +605,7 @@ static void a_new_user_finds_the_completion_queue_empty(void)
 
 CHECK_MAIN(CASE(small_packets_share_a_buffer_at_multiples_of_64),
 	   CASE(a_buffer_that_is_cut_halfway_keeps_the_stacks_reference),
+	   CASE(the_newest_grant_is_taken_first_if_that_is_wished),
 	   CASE(a_packet_that_fills_its_buffer_leaves_none_of_it),
 	   CASE(a_large_packet_is_cut_into_buffers_of_its_own),
 	   CASE(the_payload_in_the_area_is_that_of_the_packet),

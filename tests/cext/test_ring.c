@@ -52,7 +52,7 @@ static void rings_init(struct rings *rings, uint32_t entries, uint32_t start)
 		&rings->head, &rings->tail, cqes, entries, entries - 1, start, start,
 	};
 	rings->granter = (struct zcrx_grant_ring){
-		&rings->grants, niovs, entries, entries - 1, start, start,
+		&rings->grants, niovs, entries, entries - 1, start, start, false,
 	};
 	rings->grantee = rings->granter;
 }
@@ -167,6 +167,38 @@ static void fill_and_empty_grants(struct rings *rings, uint32_t start)
 	}
 }
 
+/* Newest first is the order of a stack; what is not taken stays between head and tail. */
+static void grant_and_take_as_from_a_stack(struct rings *rings, uint32_t start)
+{
+	struct zcrx_grant_ring *grantee = &rings->grantee;
+	uint32_t entries = grantee->entries, granted = 0, count = 0;
+	uint32_t *stack = calloc(entries, sizeof(*stack));
+	struct zcrx_rng rng = zcrx_rng_for(start, entries);
+
+	REQUIRE(stack != NULL);
+	grantee->newest_first = true;
+	for (uint32_t round = 0; round < 64; round++) {
+		uint32_t room = zcrx_grant_room(&rings->granter);
+		uint32_t takes, sum = 0;
+
+		for (uint32_t i = zcrx_rng_below(&rng, room + 1); i > 0; i--) {
+			zcrx_grant_put(&rings->granter, granted);
+			stack[count++] = granted++;
+		}
+		zcrx_grant_publish(&rings->granter);
+		CHECK_EQ(zcrx_grant_available(grantee, entries), count);
+		for (takes = zcrx_rng_below(&rng, count + 1); takes > 0; takes--)
+			CHECK_EQ(zcrx_grant_take(grantee), stack[--count]);
+		zcrx_grant_release(grantee);
+		for (uint32_t at = word(&rings->grants.head); at != word(&rings->grants.tail); at++)
+			sum += word(&grantee->slots[at & grantee->mask]);
+		for (uint32_t i = 0; i < count; i++)
+			sum -= stack[i];
+		CHECK_EQ(sum, 0);
+	}
+	free(stack);
+}
+
 static void a_refill_ring_fills_and_empties_across_the_wrap(void)
 {
 	for_each_ring(fill_and_empty_rq);
@@ -180,6 +212,11 @@ static void a_completion_queue_fills_and_empties_across_the_wrap(void)
 static void a_grant_ring_fills_and_empties_across_the_wrap(void)
 {
 	for_each_ring(fill_and_empty_grants);
+}
+
+static void the_newest_grants_are_taken_first_across_the_wrap(void)
+{
+	for_each_ring(grant_and_take_as_from_a_stack);
 }
 
 /* Any mixture of puts and takes, one index moving at a time, against plain counting. */
@@ -584,6 +621,7 @@ static void grants_cross_between_two_threads_whole_and_in_order(void)
 CHECK_MAIN(CASE(a_refill_ring_fills_and_empties_across_the_wrap),
 	   CASE(a_completion_queue_fills_and_empties_across_the_wrap),
 	   CASE(a_grant_ring_fills_and_empties_across_the_wrap),
+	   CASE(the_newest_grants_are_taken_first_across_the_wrap),
 	   CASE(a_refill_ring_agrees_with_plain_counting),
 	   CASE(a_tail_that_makes_no_sense_reads_as_full),
 	   CASE(takes_behind_a_tail_that_moved_back_stay_in_the_ring),

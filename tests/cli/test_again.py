@@ -11,7 +11,7 @@ import pytest
 
 from emu.cli import app, commands
 from emu.cli.again import WITHOUT_OPTION, options
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
 from faults import parse_plan
 
 
@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "cq_entries": 128,
     "ptr_ring_size": 5,
     "grant_entries": 16,
+    "grant_order": GrantOrder.NEWEST,
     "in_flight": 7,
     "initial_index": 2**32 - 5,
     "pace": Pace.ORIGINAL,

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify, round_up_power_of_two
+from emu.config import (
+    GrantOrder,
+    Overload,
+    Pace,
+    ReturnOrder,
+    RunConfig,
+    Verify,
+    round_up_power_of_two,
+)
 from emu.core import layout_sizes
 from emu.errors import ConfigError
 from faults import parse_plan
@@ -33,7 +41,13 @@ BOUNDS = {
     "recheck_every": (0, 2**31),
     "connections": (0, 2**31),
 }
-CHOICES = {"pace": Pace, "overload": Overload, "verify": Verify, "return_order": ReturnOrder}
+CHOICES = {
+    "pace": Pace,
+    "overload": Overload,
+    "verify": Verify,
+    "return_order": ReturnOrder,
+    "grant_order": GrantOrder,
+}
 
 
 def error_of(**fields: Any) -> str:

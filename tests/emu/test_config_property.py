@@ -19,7 +19,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from emu import config as config_module
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.contract import LEVELS, SEED
 from emu.core import layout_sizes
 from emu.errors import ConfigError
@@ -48,7 +48,13 @@ BOUNDS = {
     "connections": (0, 2**31),
 }
 ROUNDED = ("rq_entries", "cq_entries", "grant_entries", "log_entries")  # in the order of notes
-CHOICES = {"pace": Pace, "overload": Overload, "verify": Verify, "return_order": ReturnOrder}
+CHOICES = {
+    "pace": Pace,
+    "overload": Overload,
+    "verify": Verify,
+    "return_order": ReturnOrder,
+    "grant_order": GrantOrder,
+}
 SWITCHES = ("strict_alias", "pin", "poison", "respawn")
 TEXTS = ("traffic", "consumer")
 DURATION_MAX_S = 86400 * 366

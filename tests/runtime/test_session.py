@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 
 from emu.cli.closing import print_report
-from emu.config import Overload, Pace, ReturnOrder, RunConfig, Verify
+from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
 from emu.runtime import segment, session
 from emu.runtime.arena import make_arena
@@ -169,6 +169,14 @@ def test_copies_starve_no_queue(run_sound: RunIt, copy_every: int, area_buffers:
 
 
 # ---- Returns, faults and verdicts ---------------------------------------------------------------
+
+
+def test_newest_grants_are_taken_first(run_sound: RunIt) -> None:
+    """What is never reached is not lost, and a NIC that holds grants gives them back."""
+    report = run_sound(
+        traffic=MTU_SIZED, grant_order=GrantOrder.NEWEST, plan=parse_plan("nic-hold:0.01")
+    )
+    assert report.total("nic", "grants_taken") > 2 * report.config["grant_entries"]
 
 
 @pytest.mark.parametrize("order", ReturnOrder)
