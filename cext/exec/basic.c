@@ -10,10 +10,16 @@
 
 #define SECOND_NS 1000000000U
 
+static int prepare_nop(struct request *request)
+{
+	return request->sqe.op_flags & ~(IORING_NOP_INJECT_RESULT | IORING_NOP_TW) ? -EINVAL : 0;
+}
+
 static int64_t attempt_nop(struct request *request)
 {
-	(void)request;
-	return 0;
+	const struct io_uring_sqe *sqe = &request->sqe;
+
+	return sqe->op_flags & IORING_NOP_INJECT_RESULT ? (int32_t)sqe->len : 0;
 }
 
 static int prepare_close(struct request *request)
@@ -244,7 +250,7 @@ static int64_t attempt_msg_ring(struct request *request)
 	return request->sqe.addr == IORING_MSG_SEND_FD ? send_file(request, other) : -EINVAL;
 }
 
-const struct operation op_nop = {.name = "NOP", .attempt = attempt_nop};
+const struct operation op_nop = {.name = "NOP", .prepare = prepare_nop, .attempt = attempt_nop};
 const struct operation op_close = {
 	.name = "CLOSE",
 	.gives_fd = true,

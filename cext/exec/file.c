@@ -13,7 +13,10 @@
 
 #define PAGE 4096U
 #define REGIONS_AT 0x30000000U
-#define FILE_SIZE 0x80000000U /* sparse: what nobody touches is not there */
+#define REGIONS_END IORING_OFF_PBUF_RING
+#define GROUP_SIZE_MAX 0x80000U
+/* Sparse: what nobody touches is not there. */
+#define FILE_SIZE (IORING_OFF_PBUF_RING + (UINT16_MAX * 0x10000LL) + GROUP_SIZE_MAX)
 
 /* Words of different writers lie on cache lines of their own. */
 enum {
@@ -146,12 +149,33 @@ void file_close(struct file *file)
 	*file = (struct file){.fd = -1, .given = -1};
 }
 
+uint64_t file_group_at(uint16_t group)
+{
+	return IORING_OFF_PBUF_RING + ((uint64_t)group << IORING_OFF_PBUF_SHIFT);
+}
+
+void *file_group(struct file *file, uint16_t group, uint64_t size)
+{
+	off_t at = (off_t)file_group_at(group);
+	const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	/* What another one has left there. */
+	if (size > GROUP_SIZE_MAX || fallocate(file->fd, hole, at, (off_t)up(size)))
+		return NULL;
+	return map(file, up(size), (uint64_t)at);
+}
+
+void file_unmap(void *region, uint64_t size)
+{
+	munmap(region, up(size));
+}
+
 void *file_region(struct file *file, uint64_t size, uint64_t *offset)
 {
 	uint64_t whole = up(size);
 	void *region;
 
-	if (size > FILE_SIZE || file->next_region + whole > FILE_SIZE)
+	if (size > REGIONS_END || file->next_region + whole > REGIONS_END)
 		return NULL;
 	region = map(file, whole, file->next_region);
 	if (!region)

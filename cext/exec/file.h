@@ -29,6 +29,10 @@ int file_create(struct file *file, struct io_uring_params *params);
 void file_give(struct file *file);
 /* Not mapped here any more, and not open. */
 void file_close(struct file *file);
+/* A ring of buffers for the group, all zero, where the program's mmap() looks for it. NULL: no room. */
+void *file_group(struct file *file, uint16_t group, uint64_t size);
+uint64_t file_group_at(uint16_t group);
+void file_unmap(void *region, uint64_t size);
 /* A region of its own, all zero, and at which offset the program maps it. NULL: no room. */
 void *file_region(struct file *file, uint64_t size, uint64_t *offset);
 

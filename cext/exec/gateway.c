@@ -19,6 +19,7 @@
 #include "briefly.h"
 #include "calls.h"
 #include "files.h"
+#include "groups.h"
 #include "launch.h"
 #include "message.h"
 #include "watch.h"
@@ -47,6 +48,7 @@ static void end_ring(struct ring *ring)
 	waits_drop(ring);
 	requests_drop(ring);
 	files_free(ring);
+	groups_free(ring);
 	ring_free(ring);
 }
 

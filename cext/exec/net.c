@@ -15,9 +15,6 @@
 #include "fixed.h"
 #include "space.h"
 
-#define CQE_F_SOCK_NONEMPTY (1U << 2)
-#define CQE_F_NOTIF (1U << 3)
-#define PIECE 65536U /* that a copy is made of at once */
 #define ACCEPT_FLAGS (IORING_ACCEPT_MULTISHOT | IORING_ACCEPT_DONTWAIT | IORING_ACCEPT_POLL_FIRST)
 
 static int64_t wait_for(struct request *request, uint32_t events)
@@ -167,102 +164,6 @@ static int64_t attempt_socket(struct request *request)
 	return fixed_give(request, fd, type & SOCK_CLOEXEC ? O_CLOEXEC : 0);
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------ */
-
-/* Its buffers are its own or none: those of a group are not known here. */
-static int prepare_bytes(struct request *request)
-{
-	const struct io_uring_sqe *sqe = &request->sqe;
-
-	if (sqe->flags & IOSQE_BUFFER_SELECT || sqe->buf_index || sqe->file_index ||
-	    sqe->ioprio & ~IORING_RECVSEND_POLL_FIRST)
-		return -EINVAL;
-	return 0;
-}
-
-static uint32_t piece_of(const struct request *request)
-{
-	uint64_t left = request->sqe.len - request->count;
-
-	return left < PIECE ? (uint32_t)left : PIECE;
-}
-
-static ssize_t receive_piece(struct request *request)
-{
-	uint8_t bytes[PIECE];
-	uint32_t size = piece_of(request);
-	int flags = (int)request->sqe.op_flags & ~MSG_WAITALL;
-	ssize_t count = recv(request->watch.fd, bytes, size, flags | MSG_DONTWAIT);
-
-	if (count > 0 &&
-	    space_write(request->space, request->sqe.addr + request->count, bytes, (size_t)count)) {
-		errno = EFAULT;
-		return -1;
-	}
-	return count;
-}
-
-static ssize_t send_piece(struct request *request)
-{
-	uint8_t bytes[PIECE];
-	uint32_t size = piece_of(request);
-	int flags = (int)request->sqe.op_flags & ~MSG_WAITALL;
-
-	if (space_read(request->space, bytes, request->sqe.addr + request->count, size)) {
-		errno = EFAULT;
-		return -1;
-	}
-	return send(request->watch.fd, bytes, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/*
- * Piece by piece, as long as each is moved whole. What was moved is the result, unless all was
- * asked for: then it waits for the rest.
- */
-static int64_t move(struct request *request, ssize_t (*one)(struct request *request),
-		    uint32_t events)
-{
-	bool all = (request->sqe.op_flags & MSG_WAITALL) != 0;
-	ssize_t count;
-
-	do {
-		uint32_t wanted = piece_of(request);
-
-		count = one(request);
-		if (count > 0)
-			request->count += (uint64_t)count;
-		if (count >= 0 && count < (ssize_t)wanted && !(all && count > 0))
-			return (int64_t)request->count;
-	} while (count > 0 && request->count < request->sqe.len);
-	if (count >= 0 || (request->count > 0 && !all))
-		return (int64_t)request->count;
-	if (errno == EAGAIN)
-		return wait_for(request, events);
-	return request->count > 0 ? (int64_t)request->count : -errno;
-}
-
-static int64_t attempt_recv(struct request *request)
-{
-	return move(request, receive_piece, EPOLLIN | EPOLLRDHUP);
-}
-
-static int64_t attempt_send(struct request *request)
-{
-	return move(request, send_piece, EPOLLOUT);
-}
-
-/* The bytes were copied, so that the buffer is the program's again at once: two completions. */
-static int64_t attempt_send_zc(struct request *request)
-{
-	int64_t result = attempt_send(request);
-
-	if (result == REQUEST_WAITS)
-		return result;
-	request_post_more(request, (int32_t)result, 0);
-	ring_post(request->ring, request->sqe.user_data, 0, CQE_F_NOTIF);
-	return REQUEST_OVER;
-}
-
 /* ---- readiness -------------------------------------------------------------------------------- */
 
 static int prepare_poll(struct request *request)
@@ -298,6 +199,7 @@ static int64_t attempt_poll(struct request *request)
 const struct operation op_accept = {
 	.name = "ACCEPT",
 	.has_fd = true,
+	.has_priority = true,
 	.gives_fd = true,
 	.prepare = prepare_accept,
 	.attempt = attempt_accept,
@@ -307,24 +209,6 @@ const struct operation op_connect = {
 	.has_fd = true,
 	.prepare = prepare_connect,
 	.attempt = attempt_connect,
-};
-const struct operation op_recv = {
-	.name = "RECV",
-	.has_fd = true,
-	.prepare = prepare_bytes,
-	.attempt = attempt_recv,
-};
-const struct operation op_send = {
-	.name = "SEND",
-	.has_fd = true,
-	.prepare = prepare_bytes,
-	.attempt = attempt_send,
-};
-const struct operation op_send_zc = {
-	.name = "SEND_ZC",
-	.has_fd = true,
-	.prepare = prepare_bytes,
-	.attempt = attempt_send_zc,
 };
 const struct operation op_shutdown = {
 	.name = "SHUTDOWN",

@@ -5,7 +5,6 @@
 
 #include "request.h"
 
-extern const struct operation op_accept, op_connect, op_recv, op_send, op_send_zc, op_shutdown,
-	op_socket, op_poll_add;
+extern const struct operation op_accept, op_connect, op_shutdown, op_socket, op_poll_add;
 
 #endif /* EXEC_NET_H */

@@ -4,7 +4,9 @@
 #include "basic.h"
 #include "fixed.h"
 #include "net.h"
+#include "provide.h"
 #include "recv_zc.h"
+#include "stream.h"
 
 static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_NOP] = &op_nop,
@@ -19,6 +21,8 @@ static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_FILES_UPDATE] = &op_files_update,
 	[IORING_OP_SEND] = &op_send,
 	[IORING_OP_RECV] = &op_recv,
+	[IORING_OP_PROVIDE_BUFFERS] = &op_provide_buffers,
+	[IORING_OP_REMOVE_BUFFERS] = &op_remove_buffers,
 	[IORING_OP_SHUTDOWN] = &op_shutdown,
 	[IORING_OP_MSG_RING] = &op_msg_ring,
 	[IORING_OP_SOCKET] = &op_socket,

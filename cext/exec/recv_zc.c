@@ -218,6 +218,7 @@ static void release(struct request *request)
 const struct operation op_recv_zc = {
 	.name = "RECV_ZC",
 	.has_fd = true,
+	.has_priority = true,
 	.prepare = prepare,
 	.attempt = attempt,
 	.cancel = cancel,

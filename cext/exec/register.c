@@ -3,6 +3,7 @@
 
 #include "calls.h"
 #include "files.h"
+#include "groups.h"
 #include "operations.h"
 #include "ring.h"
 #include "space.h"
@@ -167,6 +168,10 @@ static int64_t register_with_ring(struct ring *ring, uint32_t opcode)
 	case IORING_UNREGISTER_FILES:
 	case IORING_REGISTER_FILE_ALLOC_RANGE:
 		return files_register(ring, opcode, at, nr_args);
+	case IORING_REGISTER_PBUF_RING:
+	case IORING_UNREGISTER_PBUF_RING:
+	case IORING_REGISTER_PBUF_STATUS:
+		return groups_register(ring, opcode, at, nr_args);
 	case IORING_REGISTER_ZCRX_IFQ:
 	case IORING_REGISTER_ZCRX_CTRL:
 	case IORING_REGISTER_QUERY:

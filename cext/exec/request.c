@@ -114,6 +114,8 @@ static int64_t attempt_as_its_task(struct request *request)
 	return result;
 }
 
+static void end(struct request *request, int32_t res);
+
 static void attempt(struct request *request)
 {
 	int64_t result;
@@ -124,7 +126,7 @@ static void attempt(struct request *request)
 	if (result == REQUEST_WAITS)
 		await(request);
 	else if (result == REQUEST_OVER)
-		free_request(request);
+		end(request, request->over);
 	else
 		request_finish(request, (int32_t)result);
 }

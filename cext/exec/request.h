@@ -16,6 +16,8 @@
 struct operation {
 	const char *name;
 	bool has_fd; /* on a descriptor of the program */
+	bool has_priority; /* has a use for `ioprio` */
+	bool selects; /* may take its buffer from a group */
 	bool gives_fd; /* gives it one: only while a call of it waits for an answer, or a file index */
 	/* What is wrong with the submission itself: -errno, or 0. NULL: nothing can be. */
 	int (*prepare)(struct request *request);
@@ -42,8 +44,9 @@ struct request {
 	struct request *guarded; /* of a linked timeout: which it ends */
 	uint64_t after; /* so many completions of the ring it is ready, or NEVER */
 	/* The operation's own. */
-	uint64_t count;
+	uint64_t count, total;
 	uint32_t cqe_flags; /* of its last completion */
+	int32_t over; /* with REQUEST_OVER: the result that counts for what is linked */
 	uint32_t flow; /* the library's name of its connection */
 	uint32_t seen; /* events that its descriptor had */
 	bool is_begun;

@@ -11,6 +11,7 @@
 #include "kernel.h"
 
 struct files;
+struct group;
 struct abandoned;
 struct request;
 struct wait;
@@ -41,6 +42,7 @@ struct ring {
 	struct request **requests_end;
 	struct wait *waits; /* calls that wait for completions */
 	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
+	struct group *groups; /* of buffers */
 	struct files *files; /* by numbers of its own; NULL: it has no table */
 	struct abandoned *abandoned; /* sockets whose last receive ended by an error that passes */
 	uint64_t turn; /* of requests_run() */

@@ -13,13 +13,17 @@ struct chain {
 	int error; /* of one of them: then none starts */
 };
 
-/* What no request of any operation may have here. */
-static int check_sqe(const struct io_uring_sqe *sqe)
+/* What no request of any operation may have here, and what only some may. */
+static int check_sqe(const struct io_uring_sqe *sqe, const struct operation *operation)
 {
 	const uint8_t known = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC |
-			      IOSQE_CQE_SKIP_SUCCESS;
+			      IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 
-	return sqe->flags & ~known || sqe->personality ? -EINVAL : 0;
+	if (sqe->flags & ~known)
+		return -EINVAL;
+	if (sqe->flags & IOSQE_BUFFER_SELECT && !operation->selects)
+		return -EOPNOTSUPP;
+	return (sqe->ioprio && !operation->has_priority) || sqe->personality ? -EINVAL : 0;
 }
 
 /* The request for it, or NULL and `error`. */
@@ -33,7 +37,7 @@ static struct request *prepare(struct ring *ring, const struct io_uring_sqe *sqe
 		*error = -ENOMEM;
 		return NULL;
 	}
-	*error = operation ? check_sqe(sqe) : -EINVAL;
+	*error = operation ? check_sqe(sqe, operation) : -EINVAL;
 	if (!*error && operation->prepare)
 		*error = operation->prepare(request);
 	return request;

@@ -38,6 +38,8 @@ enum {
 };
 
 #define IORING_OFF_SQES 0x10000000U
+#define IORING_OFF_PBUF_RING 0x80000000U
+#define IORING_OFF_PBUF_SHIFT 16
 #define IORING_SQ_CQ_OVERFLOW (1U << 1)
 #define IORING_SQ_TASKRUN (1U << 2)
 
@@ -157,8 +159,13 @@ enum {
 };
 _Static_assert(IORING_OP_RECV_ZC == 58, "numbers of operations");
 
+#define IORING_NOP_INJECT_RESULT (1U << 0)
+#define IORING_NOP_TW (1U << 4)
 #define IORING_RECVSEND_POLL_FIRST (1U << 0)
 #define IORING_RECV_MULTISHOT (1U << 1)
+#define IORING_RECVSEND_FIXED_BUF (1U << 2)
+#define IORING_SEND_ZC_REPORT_USAGE (1U << 3)
+#define IORING_RECVSEND_BUNDLE (1U << 4)
 #define IORING_ACCEPT_MULTISHOT (1U << 0)
 #define IORING_ACCEPT_DONTWAIT (1U << 1)
 #define IORING_ACCEPT_POLL_FIRST (1U << 2)
@@ -214,7 +221,10 @@ enum {
 	IORING_REGISTER_FILES_UPDATE2 = 14,
 	IORING_REGISTER_RING_FDS = 20,
 	IORING_UNREGISTER_RING_FDS = 21,
+	IORING_REGISTER_PBUF_RING = 22,
+	IORING_UNREGISTER_PBUF_RING = 23,
 	IORING_REGISTER_FILE_ALLOC_RANGE = 25,
+	IORING_REGISTER_PBUF_STATUS = 26,
 	IORING_REGISTER_ZCRX_IFQ = 32,
 	IORING_REGISTER_QUERY = 35,
 	IORING_REGISTER_ZCRX_CTRL = 36,
@@ -258,5 +268,29 @@ struct io_uring_file_index_range {
 	uint32_t off, len;
 	uint64_t resv;
 };
+
+/* A ring of buffers: the tail stands in what is reserved of the first entry. */
+struct io_uring_buf {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t bid, resv;
+};
+
+struct io_uring_buf_reg {
+	uint64_t ring_addr;
+	uint32_t ring_entries;
+	uint16_t bgid, flags;
+	uint64_t resv[3];
+};
+#define IOU_PBUF_RING_MMAP (1U << 0)
+#define IOU_PBUF_RING_INC (1U << 1)
+
+struct io_uring_buf_status {
+	uint32_t buf_group, head;
+	uint32_t resv[8];
+};
+
+_Static_assert(sizeof(struct io_uring_buf) == 16 && sizeof(struct io_uring_buf_reg) == 40,
+	       "rings of buffers");
 
 #endif /* EXEC_URING_H */

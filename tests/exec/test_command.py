@@ -74,13 +74,6 @@ def test_calls_that_concern_no_ring_of_ours_are_the_kernels(script: Any, program
     assert ended.code == 0, ended.stderr
 
 
-@pytest.mark.parametrize("name", ["operations", "files"])
-def test_operations_have_the_kernels_results(script: Any, program: Program, name: str) -> None:
-    """The program was held to them by running it without ``exec``."""
-    ended = script.run("exec", program(name))
-    assert (ended.code, ended.stderr) == (0, "")
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_hostile_program_ends_nobody_but_itself(script: Any, program: Program, seed: int) -> None:
     assert script.run("exec", "--exit-code", "0", program("hostile"), seed, 300).code == 0

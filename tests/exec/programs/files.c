@@ -15,11 +15,6 @@
 #define OP_FIXED_FD_INSTALL 54
 #define CANCEL_OP (1U << 5)
 
-static uint64_t address_of(const void *pointer)
-{
-	return (uint64_t)(uintptr_t)pointer;
-}
-
 static int32_t poll_slot(uint32_t slot, uint64_t user_data)
 {
 	struct io_uring_sqe *sqe = ring_sqe(&ring, IORING_OP_POLL_ADD, (int)slot, user_data);

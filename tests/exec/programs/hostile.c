@@ -75,13 +75,14 @@ static void *keep_scribbling(void *argument)
 
 static void fill_sqe(struct io_uring_sqe *sqe, int socket)
 {
-	static const uint8_t opcodes[] = {0,  6,  11, 12, 13, 14, 15, 16, 19,
-					  20, 26, 27, 34, 40, 45, 47, 54, 58};
+	static const uint8_t opcodes[] = {0,  6,  11, 12, 13, 14, 15, 16, 19, 20,
+					  26, 27, 31, 32, 34, 40, 45, 47, 54, 58};
 
 	sqe->opcode = opcodes[below(&state, sizeof(opcodes))];
 	sqe->fd = below(&state, 2) ? socket : ring.fd;
 	sqe->flags = (uint8_t)(below(&state, 4) ? 0 : anything(&state));
 	sqe->ioprio = (uint16_t)below(&state, 4);
+	sqe->buf_index = (uint16_t)below(&state, 3);
 	sqe->addr = anything(&state);
 	sqe->off = below(&state, 2) ? 0 : anything(&state);
 	sqe->len = (uint32_t)anything(&state);

@@ -5,6 +5,10 @@
 
 #include "ring.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 static struct ring ring;
 
 struct result {
@@ -72,6 +76,39 @@ static inline int ring_register(unsigned int opcode, const void *argument, unsig
 	long result = syscall(__NR_io_uring_register, ring.fd, opcode, argument, count);
 
 	return result < 0 ? -errno : (int)result;
+}
+
+/* What came of it, for whoever compares it with what the kernel says. */
+static inline void say(const char *what, struct result result)
+{
+	printf("%s: %d %x\n", what, result.res, result.flags);
+}
+
+static inline void say_registered(const char *what, int result)
+{
+	printf("%s: %d\n", what, result);
+}
+
+/* A connection over loopback. */
+static inline void connect_pair(int ends[2])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t size = sizeof(address);
+	int server = socket(AF_INET, SOCK_STREAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	CHECK(bind(server, (struct sockaddr *)&address, size) == 0 && listen(server, 1) == 0);
+	CHECK(getsockname(server, (struct sockaddr *)&address, &size) == 0);
+	ends[0] = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(connect(ends[0], (struct sockaddr *)&address, size) == 0);
+	ends[1] = accept(server, NULL, NULL);
+	CHECK(ends[1] >= 0);
+	close(server);
+}
+
+static inline uint64_t address_of(const void *pointer)
+{
+	return (uint64_t)(uintptr_t)pointer;
 }
 
 #endif /* TEST_RESULTS_H */
