@@ -507,17 +507,30 @@ int zcrx_emu_wait(struct zcrx_emu *emu)
 
 /* ---- the end --------------------------------------------------------------------------- */
 
-static void finish_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, bool is_late)
+static void finish_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 {
-	if (is_late && !zcrx_lib_queue_is_intact(queue))
-		return;
 	drain(queue);
 	/* What another ring was given is returned by that one, or by this one yet. */
 	if (zcrx_lib_is_in_use_elsewhere(emu, queue))
 		return;
 	zcrx_lib_ledger_close(&queue->ledger);
-	if (!is_late)
-		zcrx_lib_watch_close(queue);
+	zcrx_lib_watch_close(queue);
+}
+
+static void finish_queue_late(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_window program = queue->region;
+	void *copy;
+
+	if (zcrx_lib_is_in_use_elsewhere(emu, queue))
+		return;
+	copy = zcrx_lib_queue_set_aside(queue);
+	if (!copy)
+		return;
+	drain(queue);
+	zcrx_lib_ledger_close(&queue->ledger);
+	queue->region = program;
+	free(copy);
 }
 
 static int finish(struct zcrx_emu *emu, bool is_late)
@@ -528,7 +541,7 @@ static int finish(struct zcrx_emu *emu, bool is_late)
 	if (!zcrx_lib_checks(emu))
 		return 0;
 	for (uint32_t id = 0; id < emu->ifq_count; id++)
-		finish_queue(emu, emu->ifqs[id], is_late);
+		(is_late ? finish_queue_late : finish_queue)(emu, emu->ifqs[id]);
 	zcrx_lib_exports_report(emu);
 	zcrx_lib_receive_close(emu);
 	count = zcrx_lib_report_count(&emu->reports, ZCRX_EMU_KINDS);

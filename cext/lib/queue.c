@@ -173,16 +173,41 @@ void zcrx_lib_queue_step(struct zcrx_lib_ifq *queue)
 	queue->seen = tail;
 }
 
-bool zcrx_lib_queue_is_intact(const struct zcrx_lib_ifq *queue)
+static bool read_ring(const struct zcrx_lib_ifq *queue, uint64_t at, void *to, uint64_t size)
+{
+	return zcrx_lib_window_read(&queue->region, at, to, (uint32_t)(size / sizeof(uint64_t)));
+}
+
+/*
+ * Is it the header that we left, but for the tail? One that is all zero could be any memory's:
+ * then nothing is known, but of a ring that is in memory of ours.
+ */
+static bool is_header(const struct zcrx_lib_ifq *queue, const uint8_t *header)
 {
 	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
-	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
-	uint8_t *header = (uint8_t *)words;
+	uint32_t tail_end = tail_at + (uint32_t)sizeof(uint32_t);
 
-	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
-		return false;
-	memcpy(header + tail_at, queue->header + tail_at, sizeof(uint32_t));
-	return memcmp(header, queue->header, rqes_at) == 0;
+	return memcmp(header, queue->header, tail_at) == 0 &&
+	       memcmp(header + tail_end, queue->header + tail_end, rqes_at - tail_end) == 0 &&
+	       (queue->made || !zcrx_lib_is_zero(header, rqes_at));
+}
+
+/* The header is read before and after: had it been another one's in between, it would be no more. */
+void *zcrx_lib_queue_set_aside(struct zcrx_lib_ifq *queue)
+{
+	uint64_t rqes_at = queue->level->rqes_at;
+	uint64_t size = rqes_at + queue->ifq.rq.entries * sizeof(struct io_uring_zcrx_rqe);
+	uint64_t after[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
+	uint8_t *copy = malloc(size);
+
+	if (!copy || !read_ring(queue, 0, copy, rqes_at) || !is_header(queue, copy) ||
+	    !read_ring(queue, rqes_at, copy + rqes_at, size - rqes_at) ||
+	    !read_ring(queue, 0, after, rqes_at) || memcmp(copy, after, rqes_at) != 0) {
+		free(copy);
+		return NULL;
+	}
+	queue->region = zcrx_lib_window_on(copy);
+	return copy;
 }
 
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue)

@@ -41,8 +41,11 @@ uint32_t zcrx_lib_queue_tail(struct zcrx_lib_ifq *queue);
 uint32_t zcrx_lib_queue_tail_of_round(struct zcrx_lib_ifq *queue);
 /* Write the header that a registration leaves, and remember it. 0 or -errno. */
 int zcrx_lib_queue_start(struct zcrx_lib_ifq *queue);
-/* Is the header of its ring as it was left, but for the tail? Else it may be no ring any more. */
-bool zcrx_lib_queue_is_intact(const struct zcrx_lib_ifq *queue);
+/*
+ * From now on its ring is a copy of what stands in the program's memory: to be freed by the
+ * caller, when nobody looks at the ring any more. NULL: that may be something else by now.
+ */
+void *zcrx_lib_queue_set_aside(struct zcrx_lib_ifq *queue);
 /* Its last user is gone, the NIC has stopped: all references are taken back. Of one half made, too. */
 void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue);
 
