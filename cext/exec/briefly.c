@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #define MOMENT_US 500
 
@@ -66,4 +68,18 @@ int briefly_connect(int fd, const struct sockaddr *address, socklen_t size)
 		result = errno == EINTR ? -EINPROGRESS : -errno;
 	set_alarm(0);
 	return result;
+}
+
+/* A socket that is closed by its last owner waits for its bytes to be read, if somebody asked for that. */
+void briefly_close(int fd)
+{
+	struct linger linger = {0};
+	socklen_t size = sizeof(linger);
+	bool waits = getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff;
+
+	if (waits)
+		set_alarm(MOMENT_US);
+	close(fd);
+	if (waits)
+		set_alarm(0);
 }

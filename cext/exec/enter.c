@@ -18,6 +18,16 @@ struct ring *call_ring(struct kernel *kernel, uint64_t number, bool is_registere
 	return ring_of_fd(kernel, task, (int)number);
 }
 
+/* Nothing that it could say is refused: what is negative is over, and what is long is very long. */
+static uint64_t ns_of(const struct io_uring_timespec *time)
+{
+	if (time->tv_sec < 0 || time->tv_nsec < 0)
+		return 0;
+	if (time->tv_sec >= INT32_MAX || time->tv_nsec >= INT64_MAX / 2)
+		return NEVER / 2;
+	return (uint64_t)time->tv_sec * SECOND_NS + (uint64_t)time->tv_nsec;
+}
+
 /* How long the call waits at most, as a deadline. 0 or -errno. */
 static int read_deadline(const struct kernel *kernel, uint32_t flags, uint64_t *deadline)
 {
@@ -38,10 +48,7 @@ static int read_deadline(const struct kernel *kernel, uint32_t flags, uint64_t *
 		return 0;
 	if (space_read(space, &time, arg.ts, sizeof(time)))
 		return -EFAULT;
-	if (time.tv_sec < 0 || time.tv_nsec < 0 || time.tv_nsec >= SECOND_NS)
-		return -EINVAL;
-	ns = time.tv_sec < INT32_MAX ? (uint64_t)time.tv_sec * SECOND_NS + (uint64_t)time.tv_nsec :
-				       NEVER / 2;
+	ns = ns_of(&time);
 	*deadline = flags & IORING_ENTER_ABS_TIMER ? ns : now_ns() + ns;
 	return 0;
 }

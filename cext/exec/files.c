@@ -8,8 +8,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
+#include "briefly.h"
 #include "space.h"
 
 #define FILES_MAX (1U << 20)
@@ -38,7 +38,7 @@ static void empty(struct ring *ring, struct file_slot *slot)
 	uint64_t tag = slot->tag;
 
 	if (slot->fd >= 0) {
-		close(slot->fd);
+		briefly_close(slot->fd);
 		ring->files->next = (uint32_t)(slot - ring->files->slots);
 	}
 	*slot = (struct file_slot){.fd = -1};
@@ -97,7 +97,7 @@ int files_put(struct ring *ring, uint32_t file_index, int fd)
 	int result = ring_of_file(ring->kernel, fd) ? -EBADF : put(ring, file_index, fd);
 
 	if (result < 0)
-		close(fd);
+		briefly_close(fd);
 	return result;
 }
 
@@ -119,7 +119,7 @@ void files_free(struct ring *ring)
 {
 	for (uint32_t i = 0; ring->files && i < ring->files->count; i++) {
 		if (ring->files->slots[i].fd >= 0)
-			close(ring->files->slots[i].fd);
+			briefly_close(ring->files->slots[i].fd);
 	}
 	free(ring->files);
 	ring->files = NULL;

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "briefly.h"
 #include "fixed.h"
@@ -68,15 +67,18 @@ static int64_t accept_one(struct request *request)
 	struct sockaddr_storage address;
 	socklen_t size = sizeof(address);
 	int flags = (int)request->sqe.op_flags;
-	int fd = briefly_accept(request->watch.fd, (struct sockaddr *)&address, &size,
-				flags & SOCK_NONBLOCK);
-	int error;
+	int fd, error;
 
+	/* Known before: a connection that was accepted cannot be put back. */
+	if (!task_has_room(request->ring->kernel->task))
+		return -EMFILE;
+	fd = briefly_accept(request->watch.fd, (struct sockaddr *)&address, &size,
+			    flags & SOCK_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	error = write_address(request, &address, size);
 	if (error) {
-		close(fd);
+		briefly_close(fd);
 		return error;
 	}
 	return fixed_give(request, fd, flags & SOCK_CLOEXEC ? O_CLOEXEC : 0);

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
+#include "briefly.h"
 #include "files.h"
 
 static void ready(struct watch *watch, uint32_t events)
@@ -67,7 +67,7 @@ static void free_request(struct request *request)
 	if (request->operation->release)
 		request->operation->release(request);
 	if (request->watch.fd >= 0)
-		close(request->watch.fd);
+		briefly_close(request->watch.fd);
 	free(request);
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -170,4 +171,34 @@ bool task_stat(const struct task *task, int fd, struct stat *status)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", task->tid, fd);
 	return stat(path, status) == 0;
+}
+
+static bool has_descriptor(const struct task *task, unsigned int number)
+{
+	struct stat status;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%u", task->tid, number);
+	return lstat(path, &status) == 0;
+}
+
+/*
+ * The size of the folder is the number of descriptors from Linux 6.2 on, and 0 before. As many
+ * as there may be are looked at one by one: some may have numbers that are not free for others.
+ */
+bool task_has_room(const struct task *task)
+{
+	struct rlimit limit;
+	struct stat status;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", task->tid);
+	if (prlimit(task->tgid, RLIMIT_NOFILE, NULL, &limit) || stat(path, &status) ||
+	    (rlim_t)status.st_size < limit.rlim_cur)
+		return true;
+	for (unsigned int number = 0; number < limit.rlim_cur; number++) {
+		if (!has_descriptor(task, number))
+			return true;
+	}
+	return false;
 }

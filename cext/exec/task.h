@@ -44,5 +44,7 @@ pid_t task_process(pid_t tid);
 int task_fetch(const struct task *task, int fd);
 /* What file its descriptor is of, without opening it. False: there is none. */
 bool task_stat(const struct task *task, int fd, struct stat *status);
+/* Could it have one more? Where that is not known it could. */
+bool task_has_room(const struct task *task);
 
 #endif /* EXEC_TASK_H */

@@ -16,6 +16,7 @@
  * twice), guess (the refill ring's tail is written where an older kernel had it).
  */
 #include "ring.h"
+#include "zcrx.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,46 +25,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define PAGE 4096U
-#define OP_RECV_ZC 58
-#define REGISTER_ZCRX_IFQ 32
-#define REGISTER_ZCRX_CTRL 36
-#define AREA_MASK (~(0xffffULL << 48))
 #define LIMIT 100000U
-
-struct zcrx_rqe {
-	uint64_t off;
-	uint32_t len, pad;
-};
-struct zcrx_cqe {
-	uint64_t off, pad;
-};
-struct region_desc {
-	uint64_t user_addr, size;
-	uint32_t flags, id;
-	uint64_t mmap_offset, resv[4];
-};
-struct area_reg {
-	uint64_t addr, len, rq_area_token;
-	uint32_t flags, dmabuf_fd;
-	uint64_t resv[2];
-};
-struct ifq_reg {
-	uint32_t if_idx, if_rxq, rq_entries, flags;
-	uint64_t area_ptr, region_ptr;
-	struct {
-		uint32_t head, tail, rqes, resv2;
-		uint64_t resv[2];
-	} offsets;
-	uint32_t zcrx_id, rx_buf_len;
-	uint64_t resv[3];
-};
-
-struct ctrl {
-	uint32_t zcrx_id, op;
-	uint64_t resv[2];
-	uint32_t fd, payload[11];
-};
 
 struct options {
 	uint64_t bytes;

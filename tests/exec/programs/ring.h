@@ -47,19 +47,13 @@ static inline _Atomic uint32_t *ring_word(const struct ring *ring, uint32_t offs
 	return (_Atomic uint32_t *)(void *)(ring->rings + offset);
 }
 
-/* 0 or -errno. */
-static inline int ring_open(struct ring *ring, uint32_t entries, uint32_t flags,
-			    uint32_t cq_entries)
+/* The ring that the descriptor is of, made with these parameters. */
+static inline void ring_map(struct ring *ring, int fd, const struct io_uring_params *params)
 {
 	size_t array, cqes;
 
-	memset(ring, 0, sizeof(*ring));
-	ring->params.flags = flags | (cq_entries ? IORING_SETUP_CQSIZE : 0);
-	ring->params.cq_entries = cq_entries;
-	ring->fd = (int)syscall(__NR_io_uring_setup, entries, &ring->params);
-	if (ring->fd < 0)
-		return -errno;
-	ring->cqe_size = flags & IORING_SETUP_CQE32 ? 32 : 16;
+	*ring = (struct ring){.fd = fd, .params = *params};
+	ring->cqe_size = params->flags & IORING_SETUP_CQE32 ? 32 : 16;
 	array = ring->params.sq_off.array + ring->params.sq_entries * sizeof(uint32_t);
 	cqes = ring->params.cq_off.cqes + (size_t)ring->params.cq_entries * ring->cqe_size;
 	ring->rings_size = array > cqes ? array : cqes;
@@ -70,6 +64,21 @@ static inline int ring_open(struct ring *ring, uint32_t entries, uint32_t flags,
 			  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring->fd,
 			  IORING_OFF_SQES);
 	CHECK(ring->sqes != MAP_FAILED);
+}
+
+/* 0 or -errno. */
+static inline int ring_open(struct ring *ring, uint32_t entries, uint32_t flags,
+			    uint32_t cq_entries)
+{
+	struct io_uring_params params = {.cq_entries = cq_entries};
+	int fd;
+
+	memset(ring, 0, sizeof(*ring));
+	params.flags = flags | (cq_entries ? IORING_SETUP_CQSIZE : 0);
+	fd = (int)syscall(__NR_io_uring_setup, entries, &params);
+	if (fd < 0)
+		return -errno;
+	ring_map(ring, fd, &params);
 	return 0;
 }
 
