@@ -70,6 +70,22 @@ def gateway_file() -> Path:
     raise EnvironmentProblem(f"exec: {GATEWAY} is missing beside {str(folder)!r}")
 
 
+def arguments_of(settings: Settings, control: int) -> list[str]:
+    """What the gateway's program is called with, but the command: see ``cext/exec/main.c``.
+
+    Args:
+        settings: What is played.
+        control: Descriptor of a socket, over which signals go there and messages come from there.
+    """
+    words = [control, settings.kernel, settings.seed, settings.flags]
+    return [
+        *map(str, words),
+        settings.shape.words(),
+        str(int(settings.explains)),
+        settings.faults,
+    ]
+
+
 def run(settings: Settings, command: Sequence[str], on_message: Callable[[Message], object]) -> int:
     """Run a program under a gateway until nobody is left of it.
 
@@ -118,11 +134,9 @@ class _Gateway:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             theirs.set_inheritable(True)
-            words = [theirs.fileno(), settings.kernel, settings.seed, settings.flags]
-            rest = [settings.shape.words(), str(int(settings.explains)), settings.faults]
             self._pid = os.posix_spawn(
                 gateway_file(),
-                [GATEWAY, *map(str, words), *rest, *command],
+                [GATEWAY, *arguments_of(settings, theirs.fileno()), *command],
                 os.environ,
                 setsigmask=mask,
                 setsigdef=_IGNORED_BY_PYTHON,

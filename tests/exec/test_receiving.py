@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from emu.exec.gateway import gateway_file
-from emu.exec.shape import Shape
 
 Program = Callable[[str], Path]
 BYTES = 3_000_001
@@ -107,34 +99,3 @@ def test_refused_registration_is_explained(script: Any, program: Program) -> Non
     ended = script.run("exec", "--explain", program("receiver"), BYTES, "rq=0")
     assert ended.code == 1
     assert "in io_uring_register: EINVAL: rq_entries: 0; must be 1 to 32768" in ended.stderr
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="all tests run without privileges already")
-def test_needs_no_privileges(program: Program) -> None:
-    """By the gateway alone: this interpreter may lie where nobody else may look."""
-    nobody = 65534
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with tempfile.TemporaryDirectory() as folder, ours:
-        os.chmod(folder, 0o755)
-        gateway = shutil.copy(gateway_file(), folder)
-        receiver = shutil.copy(program("receiver"), folder)
-        with theirs:
-            words = [
-                gateway,
-                str(theirs.fileno()),
-                "7.3",
-                "0",
-                "0",
-                Shape().words(),
-                "0",
-                "",
-                receiver,
-                str(BYTES),
-            ]
-            running = subprocess.Popen(
-                words, pass_fds=[theirs.fileno()], user=nobody, group=nobody, extra_groups=[]
-            )
-        messages = list(map(json.loads, iter(lambda: ours.recv(4096), b"")))
-        assert running.wait(60) == 0
-    assert [message["event"] for message in messages] == ["started", "ended"]
-    assert messages[1]["status"] == 0

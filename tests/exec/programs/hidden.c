@@ -12,5 +12,6 @@ int main(void)
 	CHECK(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
 	result = ring_open(&ring, 8, 0, 0);
 	CHECK(result == 0 || result == -EFAULT);
+	puts(strerror(-result));
 	return 3;
 }

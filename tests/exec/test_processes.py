@@ -1,0 +1,63 @@
+"""Rings among threads and processes: who may use them, how long they last, how calls end.
+
+The programs check themselves. Where that is possible they were held to the kernel's results by
+running them without ``exec``.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Program = Callable[[str], Path]
+
+
+def test_calls_that_wait_end_as_the_kernels_do(script: Any, program: Program) -> None:
+    ended = script.run("exec", program("waits"))
+    assert (ended.code, ended.stderr) == (0, "")
+
+
+def test_rings_are_inherited_and_handed_over(script: Any, program: Program) -> None:
+    ended = script.run("exec", program("shared"))
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "handed over\n", "")
+
+
+def test_armed_receives_are_one_programs_alone(script: Any, program: Program) -> None:
+    ways = ["threads", "processes", "rings", "again", "killed", "fork", "exec", "exec-kept"]
+    ended = script.run("exec", program("armed"), *ways)
+    assert (ended.code, ended.stdout.split(), ended.stderr) == (0, ways, "")
+
+
+def test_program_without_a_free_descriptor_loses_nothing(script: Any, program: Program) -> None:
+    ended = script.run("exec", program("limits"), "own")
+    assert (ended.code, ended.stderr) == (0, "")
+
+
+def test_gateway_without_a_free_descriptor_says_so_and_goes_on(program: Program) -> None:
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("zcrx-emu"), "exec", program("limits"), "all"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    refused, rings = (int(word) for word in ended.stdout.split() if word.isdigit())
+    assert 0 < refused < 100
+    assert rings > 10
+
+
+def test_nobody_waits_for_the_last_close_of_anothers_socket(script: Any, program: Program) -> None:
+    ended = script.run("exec", program("lingering"))
+    assert (ended.code, ended.stderr) == (0, "")
+
+
+def test_filter_of_the_programs_own_is_left_to_it(script: Any, program: Program) -> None:
+    """But for a listener: there is one a process, and it is ours."""
+    ended = script.run("exec", program("filters"), "own")
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "Device or resource busy\n", "")
