@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "late.h"
 #include "nic.h"
 #include "queue.h"
 #include "socket.h"
@@ -148,19 +149,132 @@ static size_t take_in_packet(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 	return done;
 }
 
-/* One packet, and what goes wrong with it; how many of its bytes arrived. */
+/* Bits of a byte of the packet whose fragments begin with `waiting` are not as they were sent. */
+static void flip(struct zcrx_lib_flow *flow, struct zcrx_lib_waiting *waiting, size_t at,
+		 const uint8_t *data, uint8_t bits)
+{
+	const uint8_t byte = data[at] ^ bits;
+
+	for (; waiting && at >= waiting->length; waiting = waiting->next)
+		at -= waiting->length;
+	if (!waiting)
+		return;
+	if (waiting->is_copy)
+		waiting->bytes[waiting->at + at] = byte;
+	else if (finish_filling(waiting->queue, flow) == 0)
+		zcrx_lib_queue_fill(waiting->queue, waiting->niov, waiting->at + (uint32_t)at,
+				    &byte, 1);
+}
+
+/* What has arrived comes once more. */
+static void repeat(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
+		   const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
+{
+	struct zcrx_lib_waiting **first = flow->end;
+
+	take_in_packet(emu, queue, flow, data, size, shape, 0);
+	for (struct zcrx_lib_waiting *waiting = *first; waiting; waiting = waiting->next)
+		waiting->is_repeated = true;
+}
+
+/* One packet, as a plan has it; how many of its bytes arrived. */
+static size_t arrive_as(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
+			struct zcrx_lib_flow *flow, const uint8_t *data, size_t size,
+			const struct zcrx_emu_shape *shape, const struct zcrx_lib_packet *packet)
+{
+	struct zcrx_lib_waiting **first = flow->end;
+	size_t taken = take_in_packet(emu, queue, flow, data,
+				      size < packet->most ? size : packet->most, shape,
+				      packet->tiny);
+
+	if (packet->flips)
+		flip(flow, *first, packet->flipped_at, data, packet->flips);
+	if (packet->is_twice && taken == size)
+		repeat(emu, queue, flow, data, size, shape);
+	if (packet->is_full && taken)
+		(*first)->meets_full = true;
+	if (packet->is_reset)
+		flow->is_ended = flow->is_reset = true;
+	return taken;
+}
+
+static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t size,
+		  const struct zcrx_emu_shape *shape)
+{
+	uint32_t shift = queue->area.niov_shift;
+	uint64_t buffers = (size + ((uint64_t)1 << shift) - 1) >> shift;
+
+	if (shape->fragment_max)
+		buffers = size / shape->fragment_max / (shape->per_buffer ? shape->per_buffer : 1) +
+			  1;
+	queue->nic.wanted_now = buffers < UINT32_MAX ? (uint32_t)buffers : UINT32_MAX;
+	queue->filling.sure = flow->end;
+	queue->filling.is_torn = false;
+}
+
+/* How many bytes have not arrived after all. */
+static int64_t finish(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
+{
+	zcrx_lib_watch_look_anew(queue);
+	queue->nic.wanted_now = 0;
+	return finish_filling(queue, flow) ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
+}
+
+/* Of one whose flow has been reset meanwhile nothing comes, as of any other. */
+void zcrx_lib_arrive_late(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_lib_late *late = queue->late;
+	struct zcrx_emu *emu = late->ring;
+	struct zcrx_lib_flow *flow = zcrx_lib_flow_of(emu, late->flow, true);
+
+	if (flow && !flow->is_ended) {
+		begin(queue, flow, late->size, &late->shape);
+		take_in_packet(emu, queue, flow, late->bytes, late->size, &late->shape, 0);
+		finish(emu, queue, flow);
+	}
+	zcrx_lib_late_drop(queue);
+	zcrx_lib_nic_refill(queue);
+}
+
+/* The same while a delivery to `flow` goes on, which is complete up to here. */
+static void arrive_late_amid(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
+{
+	uint32_t wanted = queue->nic.wanted_now;
+
+	if (finish_filling(queue, flow)) {
+		zcrx_lib_late_drop(queue);
+		return;
+	}
+	zcrx_lib_arrive_late(queue);
+	queue->nic.wanted_now = wanted;
+	queue->filling.sure = flow->end;
+	queue->filling.is_torn = false;
+}
+
+/* A packet has been dealt with, other than the one that is late. */
+static void pass(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
+{
+	zcrx_lib_nic_pass(queue);
+	if (queue->late && --queue->late->packets == 0)
+		arrive_late_amid(queue, flow);
+}
+
+/* One packet, and what goes wrong with it; how many of its bytes the NIC took. */
 static size_t arrive(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
 		     const uint8_t *data, size_t size, const struct zcrx_emu_shape *shape)
 {
 	const struct zcrx_lib_packet packet = zcrx_lib_trouble_packet(queue, flow->id, size);
-	struct zcrx_lib_waiting **first = flow->end;
-	size_t taken = take_in_packet(emu, queue, flow, data,
-				      size < packet.most ? size : packet.most, shape, packet.tiny);
+	size_t taken;
 
-	if (packet.is_full && taken)
-		(*first)->meets_full = true;
-	if (packet.is_reset)
-		flow->is_ended = flow->is_reset = true;
+	if (packet.held)
+		zcrx_lib_nic_hold(queue, packet.held, packet.held_for);
+	if (packet.overtaken &&
+	    zcrx_lib_late_keep(queue, emu, flow->id, data, size, shape, packet.overtaken)) {
+		zcrx_lib_nic_pass(queue);
+		return size;
+	}
+	taken = arrive_as(emu, queue, flow, data, size, shape, &packet);
+	pass(queue, flow);
 	return taken;
 }
 
@@ -185,28 +299,6 @@ static int check_shape(struct zcrx_emu *emu, uint32_t buffer, const struct zcrx_
 				       "linear_min %u, linear_max %u: must be 0 to %u",
 				       shape->linear_min, shape->linear_max, ZCRX_LIB_PAGE);
 	return 0;
-}
-
-static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t size,
-		  const struct zcrx_emu_shape *shape)
-{
-	uint32_t shift = queue->area.niov_shift;
-	uint64_t buffers = (size + ((uint64_t)1 << shift) - 1) >> shift;
-
-	if (shape->fragment_max)
-		buffers = size / shape->fragment_max / (shape->per_buffer ? shape->per_buffer : 1) +
-			  1;
-	queue->nic.wanted_now = buffers < UINT32_MAX ? (uint32_t)buffers : UINT32_MAX;
-	queue->filling.sure = flow->end;
-	queue->filling.is_torn = false;
-}
-
-/* How many bytes have not arrived after all. */
-static int64_t finish(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
-{
-	zcrx_lib_watch_look_anew(queue);
-	queue->nic.wanted_now = 0;
-	return finish_filling(queue, flow) ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
 }
 
 int64_t zcrx_lib_deliver(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, uint32_t id,
@@ -243,6 +335,10 @@ int zcrx_lib_end(struct zcrx_emu *emu, uint32_t id)
 
 	if (!flow)
 		return zcrx_lib_refuse(emu, -ENOMEM, "no memory for a flow");
+	for (uint32_t at = 0; at < emu->ifq_count; at++) {
+		if (zcrx_lib_late_is_of(emu->ifqs[at], emu, id))
+			zcrx_lib_arrive_late(emu->ifqs[at]);
+	}
 	flow->is_ended = true;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "completion.h"
 #include "descriptors.h"
 #include "events.h"
+#include "late.h"
 #include "memory.h"
 #include "plan.h"
 #include "query.h"
@@ -21,6 +22,7 @@
 #include "socket.h"
 #include "sharing.h"
 #include "trouble.h"
+#include "turn.h"
 #include "watch.h"
 
 #define REGISTER_ZCRX_IFQ 32U
@@ -146,6 +148,7 @@ void zcrx_emu_destroy(struct zcrx_emu *emu)
 	zcrx_lib_exports_reap(emu->machine);
 	zcrx_lib_receive_free(emu);
 	zcrx_lib_trouble_free(emu);
+	zcrx_lib_late_drop_all(emu);
 	zcrx_lib_detach_all(emu);
 	leave_kernel(emu, 0);
 	zcrx_lib_machine_leave(emu);
@@ -360,7 +363,7 @@ static int step(struct zcrx_emu *emu)
 	uint32_t count = zcrx_lib_cq_flush(emu);
 
 	for (uint32_t id = 0; id < emu->ifq_count; id++) {
-		zcrx_lib_queue_step(emu->ifqs[id]);
+		zcrx_lib_turn(emu->ifqs[id]);
 		if (emu->options.flags & ZCRX_EMU_EAGER)
 			zcrx_lib_queue_drain(emu->ifqs[id]);
 	}

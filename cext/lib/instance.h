@@ -46,6 +46,9 @@ struct zcrx_lib_nic {
 	uint32_t first, count, capacity;
 	uint32_t wanted_now; /* what is being delivered may take so many buffers more; a guess */
 	struct zcrx_lib_open open;
+	uint32_t *held; /* by a fault: buffers that it fills none of, for so many packets yet */
+	uint32_t held_count;
+	uint64_t hold_left;
 };
 
 /* Bytes that arrive, on their way into buffers: see arrival.c. */
@@ -81,11 +84,15 @@ struct zcrx_lib_queue_trouble {
 	struct zcrx_emu
 		*ring; /* which registered the queue, and whose plan it follows; NULL: gone */
 	uint32_t id; /* as that one calls it */
-	struct zcrx_fault_plan *nic, *provider; /* triggers; NULL: there is nothing to ask */
-	uint64_t packets, allocations; /* their ordinals */
+	/* Triggers; NULL: there is nothing to ask. */
+	struct zcrx_fault_plan *nic, *provider, *queue;
+	uint64_t packets, allocations, turns; /* their ordinals */
 	uint32_t failing; /* allocations that fail yet */
 	uint32_t blind; /* allocations that do not look into the refill ring yet */
+	bool is_restart_due; /* it waits for a page pool to be gone */
 };
+
+struct zcrx_lib_late;
 
 /* One interface queue. */
 struct zcrx_lib_ifq {
@@ -125,10 +132,12 @@ struct zcrx_lib_ifq {
 	struct zcrx_lib_nic nic;
 	struct zcrx_lib_filling filling;
 	struct zcrx_lib_watch watch;
+	struct zcrx_lib_late *late; /* a packet that others overtake, or NULL: see late.h */
 	struct zcrx_lib_events events;
 	struct zcrx_lib_queue_trouble trouble;
 	struct zcrx_lib_ledger ledger;
 	void *block; /* what the pieces of the kernel's side lie in */
+	shm_u32 *more_rings; /* of the page pools behind the first; NULL: it was never restarted */
 };
 
 /* The completion queue, the program's. */

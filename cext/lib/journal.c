@@ -68,8 +68,12 @@ static void put_rule(struct sink *sink, const struct zcrx_lib_journal *journal,
 	}
 	if (before[0] == ':')
 		return;
-	if (fault->param.name && plan->rules[rule].params[0] != fault->param.preset)
-		put(sink, ":%s=%u", fault->param.name, plan->rules[rule].params[0]);
+	for (uint32_t at = 0; at < ZCRX_LIB_PARAMS; at++) {
+		const struct zcrx_lib_param *param = &fault->params[at];
+
+		if (param->name && plan->rules[rule].params[at] != param->preset)
+			put(sink, ":%s=%u", param->name, plan->rules[rule].params[at]);
+	}
 	if (fault->actor < ZCRX_LIB_RING)
 		put(sink, ":queue=%u", queue);
 }

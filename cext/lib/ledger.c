@@ -62,6 +62,8 @@ void zcrx_lib_ledger_give(struct zcrx_lib_ledger *ledger, uint32_t niov,
 		assert(ledger->held_count < ledger->held_capacity);
 		slot = ledger->held_count++;
 	}
+	if (account->out == 0 && account->excused == 0)
+		account->is_shaken = false;
 	ledger->helds[slot] = *fragment;
 	ledger->helds[slot].next = account->first;
 	account->first = slot + 1;
@@ -82,7 +84,8 @@ void zcrx_lib_ledger_take_back(struct zcrx_lib_ledger *ledger, uint32_t niov)
 	ledger->given--;
 }
 
-void zcrx_lib_ledger_reused(struct zcrx_lib_ledger *ledger, uint32_t niov)
+/* Forget fragments of a buffer: those that were returned, or all. */
+static void forget(struct zcrx_lib_ledger *ledger, uint32_t niov, bool all)
 {
 	uint32_t *link = &ledger->accounts[niov].first;
 
@@ -90,13 +93,32 @@ void zcrx_lib_ledger_reused(struct zcrx_lib_ledger *ledger, uint32_t niov)
 		uint32_t slot = *link - 1;
 		struct zcrx_lib_held *held = &ledger->helds[slot];
 
-		if (!held->is_returned) {
+		if (!held->is_returned && !all) {
 			link = &held->next;
 			continue;
 		}
 		*link = held->next;
 		held->next = ledger->spare;
 		ledger->spare = slot + 1;
+	}
+}
+
+void zcrx_lib_ledger_reused(struct zcrx_lib_ledger *ledger, uint32_t niov)
+{
+	forget(ledger, niov, false);
+}
+
+void zcrx_lib_ledger_scrubbed(struct zcrx_lib_ledger *ledger)
+{
+	for (uint32_t niov = 0; niov < ledger->account_count; niov++) {
+		struct zcrx_lib_account *account = &ledger->accounts[niov];
+
+		if (account->out == 0)
+			continue;
+		account->is_shaken = true;
+		account->excused += account->out;
+		account->out = 0;
+		forget(ledger, niov, true);
 	}
 }
 
@@ -226,7 +248,9 @@ static void take_back(struct zcrx_lib_ledger *ledger, const struct entry *entry)
 	bool is_loose = ledger->is_loose || (entry->at == 0 && match.has_length);
 
 	assert(match.out);
-	if (match.fit == 1) {
+	if (account->is_shaken) {
+		/* It may be another one's that the program means: either is as good. */
+	} else if (match.fit == 1) {
 		REPORT(ledger, ZCRX_EMU_STALE, entry, match.out,
 		       "entry %u for buffer %u was written before " FRAGMENT
 		       " was given, and takes its reference: the buffer may be filled again while "
@@ -245,6 +269,13 @@ static void take_back(struct zcrx_lib_ledger *ledger, const struct entry *entry)
 	match.out->returned_by = entry->index;
 	account->last = *match.out;
 	account->out--;
+}
+
+/* An entry that found no reference, of a buffer that was scrubbed. */
+static void excuse(struct zcrx_lib_account *account)
+{
+	if (account->excused)
+		account->excused--;
 }
 
 void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
@@ -288,6 +319,8 @@ void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_ju
 		       entry.index, (unsigned long long)rqe->off, entry.niov);
 	if (judgement->verdict != ZCRX_NO_USER_REF)
 		take_back(ledger, &entry);
+	else if (ledger->accounts[entry.niov].is_shaken)
+		excuse(&ledger->accounts[entry.niov]);
 	else if (ledger->accounts[entry.niov].out == 0)
 		report_unfounded(ledger, &entry);
 	else
@@ -317,6 +350,8 @@ void zcrx_lib_ledger_close(struct zcrx_lib_ledger *ledger)
 	uint32_t count = 0;
 
 	for (uint32_t niov = 0; left && niov < ledger->account_count; niov++) {
+		if (ledger->accounts[niov].is_shaken)
+			continue;
 		for (uint32_t at = ledger->accounts[niov].first; at;
 		     at = ledger->helds[at - 1].next) {
 			if (!ledger->helds[at - 1].is_returned)

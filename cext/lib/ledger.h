@@ -31,6 +31,13 @@ struct zcrx_lib_account {
 	uint32_t first; /* + 1, 0: none */
 	uint32_t out; /* of these: not returned */
 	bool was_given; /* ever */
+	/*
+	 * A scrub took references from under the program, which returns in good faith what it
+	 * holds: so many entries find no reference. Nothing is a proof against it, of this
+	 * buffer, until all of them have come.
+	 */
+	bool is_shaken;
+	uint32_t excused;
 	bool is_poisoned; /* it is at home, and was as nobody should write into it */
 	uint32_t looked; /* in which look that was seen to be so, last; 0: in none */
 	struct zcrx_lib_held last; /* the one that was returned last; completion 0: none yet */
@@ -68,6 +75,8 @@ void zcrx_lib_ledger_take_back(struct zcrx_lib_ledger *ledger, uint32_t niov);
 /* The provider has judged an entry. */
 void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
 			    const struct io_uring_zcrx_rqe *rqe);
+/* All references that the program has were taken from it, and it does not know. */
+void zcrx_lib_ledger_scrubbed(struct zcrx_lib_ledger *ledger);
 /* The buffer is filled anew: what was returned of it is forgotten. */
 void zcrx_lib_ledger_reused(struct zcrx_lib_ledger *ledger, uint32_t niov);
 /* Report each fragment that is still out, the oldest first. */

@@ -63,42 +63,103 @@ void zcrx_lib_nic_start(struct zcrx_lib_ifq *queue)
 			nic->descriptors, (unsigned long long)nic->wanted, queue->area.num_niovs);
 }
 
-void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue)
+/* The oldest of those that stand; there is one. */
+static uint32_t pop_standing(struct zcrx_lib_nic *nic)
 {
-	struct zcrx_lib_nic *nic = &queue->nic;
+	uint32_t niov = nic->standing[nic->first];
 
-	zcrx_lib_nic_close_buffer(queue);
-	for (; nic->count; nic->count--)
-		zcrx_ifq_drop(&queue->ifq, nic->standing[nic->first++ % nic->capacity], 1);
-	free(nic->standing);
-}
-
-static int64_t take_standing(struct zcrx_lib_ifq *queue)
-{
-	struct zcrx_lib_nic *nic = &queue->nic;
-	uint32_t niov;
-
-	if (nic->count == 0)
-		zcrx_lib_nic_refill(queue);
-	if (nic->count == 0)
-		return -ENOMEM;
-	niov = nic->standing[nic->first];
 	nic->first = (nic->first + 1) % nic->capacity;
 	nic->count--;
 	return niov;
 }
 
+/* All that the NIC has goes back. */
+static void empty(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	zcrx_lib_nic_close_buffer(queue);
+	zcrx_lib_nic_give_back(queue);
+	while (nic->count)
+		zcrx_ifq_drop(&queue->ifq, pop_standing(nic), 1);
+}
+
+void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue)
+{
+	empty(queue);
+	free(queue->nic.standing);
+}
+
+int zcrx_lib_nic_restart(struct zcrx_lib_ifq *queue)
+{
+	int error;
+
+	empty(queue);
+	error = zcrx_lib_queue_restart(queue);
+	zcrx_lib_nic_refill(queue);
+	return error;
+}
+
+static int64_t take_standing(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	if (nic->count == 0)
+		zcrx_lib_nic_refill(queue);
+	if (nic->count == 0)
+		return -ENOMEM;
+	return pop_standing(nic);
+}
+
+/* The next buffer to fill, or -ENOMEM. */
+static int64_t take(struct zcrx_lib_ifq *queue)
+{
+	return queue->nic.capacity ? take_standing(queue) : zcrx_lib_queue_alloc(queue);
+}
+
+void zcrx_lib_nic_hold(struct zcrx_lib_ifq *queue, uint32_t count, uint32_t packets)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+	uint32_t most = zcrx_lib_nic_may_hold(queue);
+
+	if (most < count)
+		count = most;
+	if (count == 0)
+		return;
+	nic->held = malloc(count * sizeof(*nic->held));
+	while (nic->held && nic->held_count < count) {
+		int64_t niov = take(queue);
+
+		if (niov < 0)
+			break;
+		nic->held[nic->held_count++] = (uint32_t)niov;
+	}
+	nic->hold_left = packets;
+	if (nic->held_count == 0)
+		zcrx_lib_nic_give_back(queue);
+}
+
+void zcrx_lib_nic_give_back(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_nic *nic = &queue->nic;
+
+	while (nic->held_count)
+		zcrx_ifq_drop(&queue->ifq, nic->held[--nic->held_count], 1);
+	free(nic->held);
+	nic->held = NULL;
+}
+
 /* What is taken `after` one more, if nothing comes in between; -1: that is not known. */
-static int64_t taken_after(const struct zcrx_lib_ifq *queue, uint32_t after)
+static int64_t taken_after(struct zcrx_lib_ifq *queue, uint32_t after)
 {
 	const struct zcrx_lib_nic *nic = &queue->nic;
-	const struct zcrx_pool_shared *pool = queue->ifq.pools[0].shared;
-	uint32_t cached = zcrx_pp_cache_count(&queue->ifq.pools[0]);
+	const struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+	uint32_t cached = zcrx_pp_cache_count(pool);
 
 	if (after >= (nic->capacity ? nic->count : cached))
 		return -1;
 	return nic->capacity ? nic->standing[(nic->first + after) % nic->capacity] :
-			       pool->cache[cached - 1 - after];
+			       pool->shared->cache[cached - 1 - after];
 }
 
 /* Those that this delivery takes next are looked at together with this one. */
@@ -129,8 +190,12 @@ static void look_ahead(struct zcrx_lib_ifq *queue, uint32_t niov)
 
 int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue)
 {
-	int64_t niov = queue->nic.capacity ? take_standing(queue) : zcrx_lib_queue_alloc(queue);
+	int64_t niov = take(queue);
 
+	if (niov < 0 && queue->nic.held_count) {
+		zcrx_lib_nic_give_back(queue);
+		niov = take(queue);
+	}
 	if (niov < 0)
 		return niov;
 	if (zcrx_lib_watch_is_due(queue, (uint32_t)niov) && queue->nic.wanted_now > 1)

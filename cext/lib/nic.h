@@ -24,6 +24,35 @@ void zcrx_lib_nic_stop(struct zcrx_lib_ifq *queue);
 
 /* The buffer for what comes next: one that stands, or one of the page pool. -ENOMEM if none. */
 int64_t zcrx_lib_nic_take(struct zcrx_lib_ifq *queue);
+/* So many buffers can be held back, half of what there is; 0: some are already. */
+static inline uint32_t zcrx_lib_nic_may_hold(struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_lib_nic *nic = &queue->nic;
+
+	if (queue->is_nodev || nic->held_count)
+		return 0;
+	if (nic->capacity)
+		return nic->count / 2;
+	return (zcrx_area_free_count(&queue->area) +
+		zcrx_pp_cache_count(zcrx_ifq_pool(&queue->ifq))) /
+	       2;
+}
+
+/* Hold up to `count` back until so many packets more have come, or there are no others. */
+void zcrx_lib_nic_hold(struct zcrx_lib_ifq *queue, uint32_t count, uint32_t packets);
+/* Those go back to the page pool. */
+void zcrx_lib_nic_give_back(struct zcrx_lib_ifq *queue);
+/* A packet has been dealt with. */
+static inline void zcrx_lib_nic_pass(struct zcrx_lib_ifq *queue)
+{
+	if (queue->nic.held_count && queue->nic.hold_left-- == 0)
+		zcrx_lib_nic_give_back(queue);
+}
+/*
+ * The queue is restarted: what stands goes back to the page pool that goes, and another pool
+ * fills the descriptors. 0, or -ENOSPC: too many pools wait for their buffers.
+ */
+int zcrx_lib_nic_restart(struct zcrx_lib_ifq *queue);
 /* Fill the descriptors that are empty. */
 void zcrx_lib_nic_refill(struct zcrx_lib_ifq *queue);
 /* It is done with the buffer that it was filling. */

@@ -19,43 +19,47 @@
 #define COUNT_MAX 4096U
 #define NEVER ZCRX_FAULT_NEVER
 
+#define NONE {{NULL, 0, 0, 0}}
+#define ONE(...)                    \
+	{                           \
+		{                   \
+			__VA_ARGS__ \
+		}                   \
+	}
+#define COUNT {"count", 16, 1, COUNT_MAX}
+
 static const struct zcrx_lib_fault faults[] = {
-	{"nic-drop", ZCRX_FAULT_NIC_DROP, ZCRX_LIB_NIC, {0}, false},
-	{"nic-truncate", ZCRX_FAULT_NIC_TRUNCATE, ZCRX_LIB_NIC, {"keep", 16, 1, 65535}, false},
-	{"nic-tiny", ZCRX_FAULT_NIC_TINY, ZCRX_LIB_NIC, {"fragments", 64, 2, 1024}, false},
-	{"cq-full", ZCRX_FAULT_CQ_FULL, ZCRX_LIB_NIC, {0}, false},
-	{"conn-reset", ZCRX_LIB_FAULT_CONN_RESET, ZCRX_LIB_NIC, {0}, false},
-	{"alloc-fail",
-	 ZCRX_FAULT_ALLOC_FAIL,
-	 ZCRX_LIB_PROVIDER,
-	 {"count", 16, 1, COUNT_MAX},
+	{"nic-drop", ZCRX_FAULT_NIC_DROP, ZCRX_LIB_NIC, NONE, false},
+	{"nic-corrupt", ZCRX_FAULT_NIC_CORRUPT, ZCRX_LIB_NIC, NONE, false},
+	{"nic-duplicate", ZCRX_FAULT_NIC_DUPLICATE, ZCRX_LIB_NIC, NONE, false},
+	{"nic-reorder", ZCRX_FAULT_NIC_REORDER, ZCRX_LIB_NIC, ONE("distance", 3, 1, 63), false},
+	{"nic-truncate", ZCRX_FAULT_NIC_TRUNCATE, ZCRX_LIB_NIC, ONE("keep", 16, 1, 65535), false},
+	{"nic-hold",
+	 ZCRX_FAULT_NIC_HOLD,
+	 ZCRX_LIB_NIC,
+	 {COUNT, {"packets", 256, 1, 1000000}},
 	 false},
-	{"freelist-empty",
-	 ZCRX_FAULT_FREELIST_EMPTY,
-	 ZCRX_LIB_PROVIDER,
-	 {"count", 16, 1, COUNT_MAX},
+	{"nic-tiny", ZCRX_FAULT_NIC_TINY, ZCRX_LIB_NIC, ONE("fragments", 64, 2, 1024), false},
+	{"cq-full", ZCRX_FAULT_CQ_FULL, ZCRX_LIB_NIC, NONE, false},
+	{"conn-reset", ZCRX_LIB_FAULT_CONN_RESET, ZCRX_LIB_NIC, NONE, false},
+	{"alloc-fail", ZCRX_FAULT_ALLOC_FAIL, ZCRX_LIB_PROVIDER, {COUNT}, false},
+	{"freelist-empty", ZCRX_FAULT_FREELIST_EMPTY, ZCRX_LIB_PROVIDER, {COUNT}, false},
+	{"rq-late", ZCRX_LIB_FAULT_RQ_LATE, ZCRX_LIB_PROVIDER, ONE("count", 16, 1, UINT32_MAX),
 	 false},
-	{"rq-late", ZCRX_LIB_FAULT_RQ_LATE, ZCRX_LIB_PROVIDER, {"count", 16, 1, UINT32_MAX}, false},
-	{"recv-late", ZCRX_LIB_FAULT_RECV_LATE, ZCRX_LIB_RING, {"steps", 4, 1, COUNT_MAX}, false},
-	{"tiny-area",
-	 ZCRX_LIB_FAULT_TINY_AREA,
-	 ZCRX_LIB_SETUP,
-	 {"buffers", 2, 1, UINT32_MAX},
+	{"queue-restart", ZCRX_LIB_FAULT_QUEUE_RESTART, ZCRX_LIB_QUEUE, NONE, false},
+	{"scrub-midway", ZCRX_LIB_FAULT_SCRUB_MIDWAY, ZCRX_LIB_QUEUE, NONE, false},
+	{"recv-late", ZCRX_LIB_FAULT_RECV_LATE, ZCRX_LIB_RING, ONE("steps", 4, 1, COUNT_MAX),
+	 false},
+	{"tiny-area", ZCRX_LIB_FAULT_TINY_AREA, ZCRX_LIB_SETUP, ONE("buffers", 2, 1, UINT32_MAX),
 	 true},
-	{"setup-fail", ZCRX_LIB_FAULT_SETUP_FAIL, ZCRX_LIB_SETUP, {0}, false},
-	{"register-fail",
-	 ZCRX_LIB_FAULT_REGISTER_FAIL,
-	 ZCRX_LIB_REGISTER,
-	 {"errno", EOPNOTSUPP, 1, 133},
-	 false},
-	{"short-multishot",
-	 ZCRX_LIB_FAULT_SHORT_MULTISHOT,
-	 ZCRX_LIB_ARM,
-	 {"completions", 1, 1, UINT32_MAX},
-	 false},
-	{"copy-fail", ZCRX_LIB_FAULT_COPY_FAIL, ZCRX_LIB_COPY, {0}, false},
-	{"cq-overflow", ZCRX_LIB_FAULT_CQ_OVERFLOW, ZCRX_LIB_POST, {0}, false},
-	{"eintr", ZCRX_LIB_FAULT_EINTR, ZCRX_LIB_WAIT, {0}, false},
+	{"setup-fail", ZCRX_LIB_FAULT_SETUP_FAIL, ZCRX_LIB_SETUP, NONE, false},
+	{"register-fail", ZCRX_LIB_FAULT_REGISTER_FAIL, ZCRX_LIB_REGISTER,
+	 ONE("errno", EOPNOTSUPP, 1, 133), false},
+	{"short-multishot", ZCRX_LIB_FAULT_SHORT_MULTISHOT, ZCRX_LIB_ARM,
+	 ONE("completions", 1, 1, UINT32_MAX), false},
+	{"copy-fail", ZCRX_LIB_FAULT_COPY_FAIL, ZCRX_LIB_COPY, NONE, false},
+	{"cq-overflow", ZCRX_LIB_FAULT_CQ_OVERFLOW, ZCRX_LIB_POST, NONE, false},
+	{"eintr", ZCRX_LIB_FAULT_EINTR, ZCRX_LIB_WAIT, NONE, false},
 };
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -299,11 +303,24 @@ static int read_ordinals(const struct reader *reader, struct piece text,
 
 /* ---- a rule -------------------------------------------------------------------------------- */
 
-/* What a rule may say, and the parameter of its fault. */
-enum field { P, EVERY, AT, FROM, UNTIL, LIMIT, ONCE, AFTER, QUEUE, FLOW, PARAM, FIELDS };
+/* What a rule may say, and the parameters of its fault. */
+enum field {
+	P,
+	EVERY,
+	AT,
+	FROM,
+	UNTIL,
+	LIMIT,
+	ONCE,
+	AFTER,
+	QUEUE,
+	FLOW,
+	PARAM,
+	FIELDS = PARAM + ZCRX_LIB_PARAMS,
+};
 
-static const char *const names[FIELDS] = {"p",	   "every", "at",    "from",  "until",
-					  "limit", "once",  "after", "queue", "flow"};
+static const char *const names[PARAM] = {"p",	  "every", "at",    "from",  "until",
+					 "limit", "once",  "after", "queue", "flow"};
 
 #define KNOWN "p, every, at, from, until, limit, once, after, queue, flow"
 
@@ -318,7 +335,26 @@ static enum field field_of(const struct reader *reader, struct piece key)
 		if (field != ONCE && is(key, names[field]))
 			return (enum field)field;
 	}
-	return is(key, reader->fault->param.name) ? PARAM : FIELDS;
+	for (uint32_t at = 0; at < ZCRX_LIB_PARAMS; at++) {
+		if (is(key, reader->fault->params[at].name))
+			return (enum field)(PARAM + at);
+	}
+	return FIELDS;
+}
+
+static const char *name_of(const struct reader *reader, enum field field)
+{
+	return field < PARAM ? names[field] : reader->fault->params[field - PARAM].name;
+}
+
+static int refuse_key(const struct reader *reader, struct piece key)
+{
+	const struct zcrx_lib_param *params = reader->fault->params;
+
+	return refuse(reader, "%s is neither a field nor a parameter; known are " KNOWN "%s%s%s%s",
+		      show(key).text, params[0].name ? ", " : "",
+		      params[0].name ? params[0].name : "", params[1].name ? ", " : "",
+		      params[1].name ? params[1].name : "");
 }
 
 static int read_item(const struct reader *reader, struct piece item, struct said *said)
@@ -332,17 +368,12 @@ static int read_item(const struct reader *reader, struct piece item, struct said
 		field = field_of(reader, key);
 		value = trimmed(value);
 		if (field == FIELDS)
-			return refuse(reader,
-				      "%s is neither a field nor a parameter; known are " KNOWN
-				      "%s%s",
-				      show(key).text, reader->fault->param.name ? ", " : "",
-				      reader->fault->param.name ? reader->fault->param.name : "");
+			return refuse_key(reader, key);
 	} else {
 		value = item;
 	}
 	if (said->is[field])
-		return refuse(reader, "%s is given twice; give it once",
-			      field == PARAM ? reader->fault->param.name : names[field]);
+		return refuse(reader, "%s is given twice; give it once", name_of(reader, field));
 	said->is[field] = true;
 	said->value[field] = value;
 	return 0;
@@ -429,14 +460,29 @@ static int take_number(const struct reader *reader, const struct said *said, enu
 {
 	if (!said->is[field])
 		return 0;
-	return read_whole(reader, field == PARAM ? reader->fault->param.name : names[field],
-			  said->value[field], low, high, value);
+	return read_whole(reader, name_of(reader, field), said->value[field], low, high, value);
+}
+
+static int take_params(const struct reader *reader, const struct said *said,
+		       struct zcrx_fault_rule *rule)
+{
+	int error = 0;
+
+	for (uint32_t at = 0; !error && at < ZCRX_LIB_PARAMS; at++) {
+		const struct zcrx_lib_param *param = &reader->fault->params[at];
+		uint64_t value = param->preset;
+
+		error = take_number(reader, said, (enum field)(PARAM + at), param->low, param->high,
+				    &value);
+		rule->params[at] = (uint32_t)value;
+	}
+	return error;
 }
 
 static int take_numbers(const struct reader *reader, const struct said *said,
 			struct zcrx_fault_rule *rule)
 {
-	uint64_t queue = 0, flow = 0, param = reader->fault->param.preset;
+	uint64_t queue = 0, flow = 0;
 	int error = take_number(reader, said, EVERY, 1, UINT64_MAX, &rule->every);
 
 	if (!error)
@@ -450,15 +496,13 @@ static int take_numbers(const struct reader *reader, const struct said *said,
 	if (!error)
 		error = take_number(reader, said, FLOW, 0, FLOWS_MAX - 1, &flow);
 	if (!error)
-		error = take_number(reader, said, PARAM, reader->fault->param.low,
-				    reader->fault->param.high, &param);
+		error = take_params(reader, said, rule);
 	if (said->is[ONCE])
 		rule->limit = 1;
 	if (said->is[QUEUE])
 		rule->queue = (int32_t)queue;
 	if (said->is[FLOW])
 		rule->flow = (uint32_t)flow + 1;
-	rule->params[0] = (uint32_t)param;
 	return error;
 }
 

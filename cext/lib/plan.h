@@ -15,6 +15,7 @@
 enum zcrx_lib_actor {
 	ZCRX_LIB_NIC, /* packets of a queue */
 	ZCRX_LIB_PROVIDER, /* allocations of a queue */
+	ZCRX_LIB_QUEUE, /* turns of a queue: the kernel makes steps; of runs milliseconds */
 	ZCRX_LIB_RING, /* steps of a ring */
 	ZCRX_LIB_SETUP, /* steps of registering, or the registration itself */
 	ZCRX_LIB_REGISTER, /* registrations of queues that were right */
@@ -25,8 +26,10 @@ enum zcrx_lib_actor {
 	ZCRX_LIB_ACTORS,
 };
 
-/* Beside those of enum zcrx_fault_kind, which Python's plans have as well. */
+/* Beside those of enum zcrx_fault_kind; the first of them Python's plans have as well. */
 enum zcrx_lib_fault_kind {
+	ZCRX_LIB_FAULT_SCRUB_MIDWAY = 68,
+	ZCRX_LIB_FAULT_QUEUE_RESTART = 69,
 	ZCRX_LIB_FAULT_SETUP_FAIL = 73,
 	ZCRX_LIB_FAULT_CONN_RESET = 120,
 	ZCRX_LIB_FAULT_RQ_LATE = 121,
@@ -39,14 +42,18 @@ enum zcrx_lib_fault_kind {
 	ZCRX_LIB_FAULT_EINTR = 128,
 };
 
+#define ZCRX_LIB_PARAMS 2U
+
+struct zcrx_lib_param {
+	const char *name; /* NULL: there is none */
+	uint32_t preset, low, high;
+};
+
 struct zcrx_lib_fault {
 	const char *name;
 	uint32_t kind;
 	enum zcrx_lib_actor actor;
-	struct {
-		const char *name; /* NULL: it has none */
-		uint32_t preset, low, high;
-	} param;
+	struct zcrx_lib_param params[ZCRX_LIB_PARAMS];
 	bool is_asked_once; /* of each queue, when it is registered */
 };
 

@@ -277,6 +277,29 @@ uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue)
 	return drained;
 }
 
+/* Room for all the pools that there can be: most queues never need it. */
+static bool make_rings(struct zcrx_lib_ifq *queue)
+{
+	uint32_t size = queue->ifq.pools[0].ring_size;
+	shm_u32 *rings = queue->more_rings;
+
+	if (!rings)
+		rings = calloc((ZCRX_POOLS_MAX - 1) * (size_t)size, sizeof(*rings));
+	queue->more_rings = rings;
+	for (uint32_t slot = 1; rings && slot < ZCRX_POOLS_MAX; slot++, rings += size) {
+		queue->ifq.pools[slot].ring = rings;
+		queue->ifq.pools[slot].ring_size = size;
+	}
+	return rings != NULL;
+}
+
+int zcrx_lib_queue_restart(struct zcrx_lib_ifq *queue)
+{
+	int slot = make_rings(queue) ? zcrx_ifq_restart(&queue->ifq) : -ENOMEM;
+
+	return slot < 0 ? slot : 0;
+}
+
 /* One call may judge all of the ring: the judgements need more room than a refill's. */
 int zcrx_lib_queue_flush(struct zcrx_lib_ifq *queue)
 {
@@ -312,5 +335,6 @@ void zcrx_lib_queue_free(struct zcrx_lib_ifq *queue)
 	zcrx_lib_ledger_free(&queue->ledger);
 	zcrx_lib_areas_free(queue);
 	free(queue->block);
+	free(queue->more_rings);
 	free(queue);
 }

@@ -11,6 +11,7 @@
 
 #include "completion.h"
 #include "events.h"
+#include "late.h"
 #include "queue.h"
 #include "socket.h"
 #include "trouble.h"
@@ -304,6 +305,7 @@ int zcrx_lib_close(struct zcrx_emu *emu, uint32_t id)
 			receive->flow = NULL;
 	}
 	zcrx_lib_flow_clear(emu, flow);
+	zcrx_lib_late_drop_flow(emu, id);
 	/* The number may be used again, for another connection. */
 	flow->is_ended = flow->is_reset = flow->is_abandoned = false;
 	flow->error = 0;

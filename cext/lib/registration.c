@@ -385,7 +385,7 @@ static size_t place(struct zcrx_lib_ifq *queue, uint8_t *memory)
 	ifq->verdict_log = carve(memory, &used, ZCRX_LIB_LOG);
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++)
 		ifq->pools[slot].shared = carve(memory, &used, sizeof(*ifq->pools[slot].shared));
-	/* The queue is never restarted: one pool ever has buffers. */
+	/* The others have theirs when the queue is restarted: see zcrx_lib_queue_restart(). */
 	ifq->pools[0].ring = carve(memory, &used, PTR_RING * sizeof(*ifq->pools[0].ring));
 	ifq->pools[0].ring_size = PTR_RING;
 	return used;

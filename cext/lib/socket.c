@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "late.h"
+
 struct zcrx_lib_flow *zcrx_lib_flow_of(struct zcrx_emu *emu, uint32_t id, bool make)
 {
 	struct zcrx_lib_flow **bucket, *flow;
@@ -55,6 +57,7 @@ struct zcrx_lib_waiting *zcrx_lib_flow_add(struct zcrx_emu *emu, struct zcrx_lib
 	waiting->length = length;
 	waiting->is_copy = is_copy;
 	waiting->is_linear = false;
+	waiting->is_repeated = false;
 	waiting->meets_full = false;
 	*flow->end = waiting;
 	flow->end = &waiting->next;
@@ -96,7 +99,7 @@ int64_t zcrx_lib_flow_cut(struct zcrx_emu *emu, struct zcrx_lib_flow *flow,
 	*from = NULL;
 	flow->end = from;
 	for (const struct zcrx_lib_waiting *waiting = cut.first; waiting; waiting = waiting->next)
-		bytes += waiting->length;
+		bytes += waiting->is_repeated ? 0 : waiting->length;
 	zcrx_lib_flow_clear(emu, &cut);
 	return bytes;
 }
@@ -105,7 +108,9 @@ int64_t zcrx_lib_flow_withdraw(struct zcrx_emu *emu, uint32_t id)
 {
 	struct zcrx_lib_flow *flow = zcrx_lib_flow_of(emu, id, false);
 
-	return flow ? zcrx_lib_flow_cut(emu, flow, &flow->first) : 0;
+	return flow ? zcrx_lib_flow_cut(emu, flow, &flow->first) +
+			       (int64_t)zcrx_lib_late_drop_flow(emu, id) :
+		      0;
 }
 
 void zcrx_lib_flows_free(struct zcrx_emu *emu)

@@ -19,6 +19,7 @@ struct zcrx_lib_waiting {
 	uint32_t length; /* what is left of it */
 	bool is_copy;
 	bool is_linear; /* a copy of a packet's head: nobody is told of it */
+	bool is_repeated; /* its sender sent it once, and it came twice */
 	bool meets_full; /* by a plan: the first receive that comes to it has no room */
 	uint8_t bytes[]; /* of a copy */
 };

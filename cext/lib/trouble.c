@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "journal.h"
+#include "nic.h"
 
 #define NO_PACKET ((struct zcrx_lib_packet){.most = SIZE_MAX})
 
@@ -104,6 +105,7 @@ static void unfollow(struct zcrx_lib_ifq *queue)
 
 	free(trouble->nic);
 	free(trouble->provider);
+	free(trouble->queue);
 	*trouble = (struct zcrx_lib_queue_trouble){.ring = trouble->ring, .id = trouble->id};
 }
 
@@ -161,8 +163,9 @@ static int follow(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 	struct zcrx_lib_queue_trouble *trouble = &queue->trouble;
 	int error = compile(emu, ZCRX_LIB_NIC, false, trouble->id, &trouble->nic);
 
-	return error ? error :
-		       compile(emu, ZCRX_LIB_PROVIDER, false, trouble->id, &trouble->provider);
+	if (!error)
+		error = compile(emu, ZCRX_LIB_PROVIDER, false, trouble->id, &trouble->provider);
+	return error ? error : compile(emu, ZCRX_LIB_QUEUE, false, trouble->id, &trouble->queue);
 }
 
 int zcrx_lib_trouble_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
@@ -330,8 +333,48 @@ bool zcrx_lib_trouble_looks(struct zcrx_lib_ifq *queue)
 	return false;
 }
 
+static void scrub(struct zcrx_lib_ifq *queue)
+{
+	zcrx_ifq_scrub(&queue->ifq, NULL);
+	zcrx_lib_ledger_scrubbed(&queue->ledger);
+}
+
+bool zcrx_lib_trouble_turn(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_queue_trouble *trouble = &queue->trouble;
+	const struct zcrx_fault_lane *lane;
+	uint32_t rule;
+
+	while ((lane = take(trouble->queue, trouble->turns, NO_FLOW, &rule))) {
+		bool is_restart = lane->rule.kind == ZCRX_LIB_FAULT_QUEUE_RESTART;
+
+		/* Without a device there is no page pool to be replaced. */
+		if (is_restart && queue->is_nodev)
+			continue;
+		zcrx_lib_journal_note(&trouble->ring->trouble->journal, rule, trouble->id,
+				      trouble->turns);
+		if (is_restart)
+			trouble->is_restart_due = true;
+		else
+			scrub(queue);
+	}
+	trouble->turns++;
+	return trouble->is_restart_due;
+}
+
+/* One bit of one byte. */
+static bool flip(struct zcrx_lib_packet *packet, struct zcrx_rng *rng, size_t size)
+{
+	uint32_t most = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
+
+	packet->flipped_at = zcrx_rng_below(rng, most);
+	packet->flips = (uint8_t)(1U << zcrx_rng_below(rng, 8));
+	return true;
+}
+
 /* False: there is nothing that it could be done to. */
-static bool befall_packet(struct zcrx_lib_packet *packet, struct zcrx_fault_lane *lane, size_t size)
+static bool befall_packet(const struct zcrx_lib_ifq *queue, struct zcrx_lib_packet *packet,
+			  struct zcrx_fault_lane *lane, size_t size)
 {
 	uint32_t param = lane->rule.params[0];
 
@@ -339,6 +382,14 @@ static bool befall_packet(struct zcrx_lib_packet *packet, struct zcrx_fault_lane
 	case ZCRX_FAULT_NIC_DROP:
 		packet->most = 0;
 		return true;
+	case ZCRX_FAULT_NIC_CORRUPT:
+		return flip(packet, &lane->rng, size);
+	case ZCRX_FAULT_NIC_DUPLICATE:
+		packet->is_twice = true;
+		return true;
+	case ZCRX_FAULT_NIC_REORDER:
+		packet->overtaken = queue->late ? 0 : param;
+		return packet->overtaken != 0;
 	case ZCRX_FAULT_NIC_TRUNCATE:
 		if (size <= param || size > UINT32_MAX)
 			return false;
@@ -357,6 +408,17 @@ static bool befall_packet(struct zcrx_lib_packet *packet, struct zcrx_fault_lane
 	}
 }
 
+/* Done beside whatever is done to the packet. False: none can be held back. */
+static bool hold(struct zcrx_lib_ifq *queue, struct zcrx_lib_packet *packet,
+		 const struct zcrx_fault_rule *rule)
+{
+	if (packet->held || zcrx_lib_nic_may_hold(queue) == 0)
+		return false;
+	packet->held = rule->params[0];
+	packet->held_for = rule->params[1];
+	return true;
+}
+
 /* At most one thing is done to a packet: the first of the plan. */
 struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint32_t flow,
 					       size_t size)
@@ -369,9 +431,16 @@ struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint3
 	if (!trouble->nic)
 		return packet;
 	while (take(trouble->nic, trouble->packets, flow, &rule)) {
-		if (is_done || !befall_packet(&packet, &trouble->nic->lanes[rule], size))
+		struct zcrx_fault_lane *lane = &trouble->nic->lanes[rule];
+
+		if (lane->rule.kind == ZCRX_FAULT_NIC_HOLD) {
+			if (!hold(queue, &packet, &lane->rule))
+				continue;
+		} else if (is_done || !befall_packet(queue, &packet, lane, size)) {
 			continue;
-		is_done = true;
+		} else {
+			is_done = true;
+		}
 		zcrx_lib_journal_note(&trouble->ring->trouble->journal, rule, trouble->id,
 				      trouble->packets);
 	}

@@ -12,6 +12,11 @@
 struct zcrx_lib_packet {
 	size_t most; /* bytes that are delivered, at most */
 	uint32_t tiny; /* so many of the first come as fragments of one byte */
+	uint32_t overtaken; /* it comes when so many others of the queue have */
+	size_t flipped_at; /* a byte of it that is not as it was sent, if `flips` is not 0 */
+	uint8_t flips; /* bits of that byte */
+	bool is_twice; /* it comes once more, right after it */
+	uint32_t held, held_for; /* so many buffers are held back, for so many packets */
 	bool is_full; /* its first fragment finds no room in the completion queue */
 	bool is_reset; /* its sender breaks the connection instead */
 };
@@ -49,6 +54,8 @@ bool zcrx_lib_trouble_looks(struct zcrx_lib_ifq *queue);
 /* A packet of that flow comes. */
 struct zcrx_lib_packet zcrx_lib_trouble_packet(struct zcrx_lib_ifq *queue, uint32_t flow,
 					       size_t size);
+/* The queue has a turn: is its page pool replaced by another one? It is scrubbed, if it is to be. */
+bool zcrx_lib_trouble_turn(struct zcrx_lib_ifq *queue);
 /* Have receives their turn in this step? */
 bool zcrx_lib_trouble_receives(struct zcrx_emu *emu);
 

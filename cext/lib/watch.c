@@ -125,7 +125,7 @@ void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 	if (queue->flags & ZCRX_EMU_NO_POISON)
 		return;
 	if (zcrx_lib_ifq_checks(queue))
-		queue->ledger.accounts[niov].is_poisoned = true;
+		queue->ledger.accounts[niov].is_poisoned = !queue->ledger.accounts[niov].is_shaken;
 	if (zcrx_lib_batch_suits(bytes))
 		put_off(queue, bytes, begin, niov);
 	else if (!zcrx_lib_window_set(bytes, begin, queue->poison, size_of(queue)) &&

@@ -313,8 +313,10 @@ ZCRX_EMU_API int zcrx_emu_close(struct zcrx_emu *emu, uint32_t flow);
  *
  *	zcrx_emu_plan(emu, "alloc-fail:1%,conn-reset:at=20", why, sizeof(why));
  *
- *	nic-drop, nic-truncate, nic-tiny, cq-full, conn-reset	at packets of a queue
+ *	nic-drop, nic-corrupt, nic-duplicate, nic-reorder, nic-truncate, nic-hold, nic-tiny,
+ *	cq-full, conn-reset					at packets of a queue
  *	alloc-fail, freelist-empty, rq-late			at allocations of a queue
+ *	queue-restart, scrub-midway				at steps of the rings that use a queue
  *	recv-late						at steps of the ring
  *	setup-fail						at steps of registering
  *	register-fail						at registrations that are right

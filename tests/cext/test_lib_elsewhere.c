@@ -45,13 +45,15 @@ static const struct zcrx_emu_memory by_pieces = {
 /* Structs in its first page, the ring in the second, the area from the third on. */
 static uint8_t *const area = elsewhere + 2 * PAGE;
 
-static void start(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers)
+static void start_with(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers,
+		       uint32_t mtu)
 {
 	memset(elsewhere, 0, sizeof(elsewhere));
 	reads = writes = most_written = 0;
 	writes_left = UINT32_MAX;
 	program_init(&program, level, buffers, 64);
 	program.options.memory = memory;
+	program.options.mtu = mtu;
 	program_create(&program);
 	program.reg.region_ptr = ELSEWHERE + 128;
 	program.reg.area_ptr = ELSEWHERE + 256;
@@ -67,6 +69,11 @@ static void start(const char *level, const struct zcrx_emu_memory *memory, uint3
 	program.region = elsewhere + PAGE;
 	find_ring(&program);
 	arm(&program, 1);
+}
+
+static void start(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers)
+{
+	start_with(level, memory, buffers, 0);
 }
 
 static void end(void)
@@ -196,13 +203,48 @@ static void bytes_that_cannot_be_written_have_not_arrived(const char *level)
 	end();
 }
 
+/* In the middle of a delivery, whose other packets are not written yet. */
+static void packets_go_wrong_amid_others(const char *level)
+{
+	static const uint8_t expected[5] = {1, 0, 2, 3, 3};
+	uint8_t bytes[4 * PAGE];
+	uint32_t flipped = 0;
+	char why[256];
+
+	for (uint32_t i = 0; i < 4; i++)
+		memset(bytes + i * PAGE, (int)i, PAGE);
+	start_with(level, &by_pieces, 8, PAGE);
+	CHECK_EQ(zcrx_emu_plan(program.emu,
+			       "nic-reorder:at=0:distance=1,nic-corrupt:at=2,nic-duplicate:at=3",
+			       why, sizeof(why)),
+		 0);
+	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 1, bytes, sizeof(bytes), NULL), 4 * PAGE);
+	CHECK_EQ(zcrx_emu_step(program.emu), 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		REQUIRE(next_cqe(&program, &cqes[0]));
+		CHECK_EQ(cqes[0].res, PAGE);
+		for (uint32_t at = 0; at < PAGE; at++) {
+			if (area[cqes[0].off + at] == expected[i])
+				continue;
+			CHECK_EQ(i, 2);
+			flipped += (uint32_t)__builtin_popcount(area[cqes[0].off + at] ^ 2);
+		}
+		give_back(&program, &cqes[0]);
+	}
+	CHECK_EQ(flipped, 1);
+	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
+	end();
+}
+
 AT_EACH_LEVEL(program_in_other_memory_is_served)
+AT_EACH_LEVEL(packets_go_wrong_amid_others)
 AT_EACH_LEVEL(buffers_are_written_and_read_together)
 AT_EACH_LEVEL(returned_buffer_that_is_written_is_found)
 AT_EACH_LEVEL(look_ahead_is_good_for_one_delivery)
 AT_EACH_LEVEL(bytes_that_cannot_be_written_have_not_arrived)
 
-CHECK_MAIN(LEVELS(program_in_other_memory_is_served), LEVELS(buffers_are_written_and_read_together),
+CHECK_MAIN(LEVELS(program_in_other_memory_is_served), LEVELS(packets_go_wrong_amid_others),
+	   LEVELS(buffers_are_written_and_read_together),
 	   LEVELS(returned_buffer_that_is_written_is_found),
 	   LEVELS(look_ahead_is_good_for_one_delivery),
 	   LEVELS(bytes_that_cannot_be_written_have_not_arrived))

@@ -90,6 +90,229 @@ static void truncated_packet_arrives_in_part(const char *level)
 	check_innocent(&program);
 }
 
+static void one_bit_of_a_packet_is_not_as_it_was_sent(const char *level)
+{
+	struct zcrx_emu_cqe cqe;
+	struct program program;
+	uint32_t bits = 0;
+
+	program_with(&program, level, "nic-corrupt:at=1");
+	for (uint32_t packet = 0; packet < 3; packet++) {
+		/* Of several fragments: any of them may have it. */
+		CHECK_EQ(deliver(&program, 1, 2 * PAGE), 2 * PAGE);
+		zcrx_emu_step(program.emu);
+		bits = 0;
+		for (uint32_t fragment = 0; fragment < 2; fragment++) {
+			REQUIRE(next_cqe(&program, &cqe));
+			for (int32_t at = 0; at < cqe.res; at++)
+				bits += (uint32_t)__builtin_popcount(program.area[cqe.off + at]);
+			give_back(&program, &cqe);
+		}
+		CHECK_EQ(bits, packet == 1);
+	}
+	check_journal(&program, "nic-corrupt:at=1:queue=0");
+	check_innocent(&program);
+}
+
+static void packet_comes_twice_in_bytes_of_its_own(const char *level)
+{
+	struct zcrx_emu_cqe first, second;
+	struct program program;
+
+	program_with(&program, level, "nic-duplicate:at=0");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(zcrx_emu_step(program.emu), 2);
+	REQUIRE(next_cqe(&program, &first) && next_cqe(&program, &second));
+	CHECK_EQ(first.res, 100);
+	CHECK_EQ(second.res, 100);
+	CHECK(first.off != second.off);
+	give_back(&program, &first);
+	give_back(&program, &second);
+	CHECK_EQ(deliver(&program, 1, 200), 200);
+	CHECK_EQ(result(&program), 200);
+	CHECK_EQ(result(&program), 1000000);
+	check_journal(&program, "nic-duplicate:at=0:queue=0");
+	/* What came once more is none of what the socket takes back. */
+	plan(&program, "nic-duplicate:1");
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(zcrx_emu_withdraw(program.emu, 1), 100);
+	CHECK_EQ(result(&program), 1000000);
+	check_innocent(&program);
+}
+
+static void packet_is_overtaken(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "nic-reorder:at=0+1:distance=2");
+	CHECK_EQ(deliver(&program, 1, 10), 10);
+	CHECK_EQ(result(&program), 1000000);
+	/* One at a time: of this one the rule does nothing, and it is not counted. */
+	CHECK_EQ(deliver(&program, 1, 20), 20);
+	CHECK_EQ(deliver(&program, 1, 30), 30);
+	CHECK_EQ(deliver(&program, 1, 40), 40);
+	CHECK_EQ(result(&program), 20);
+	CHECK_EQ(result(&program), 30);
+	CHECK_EQ(result(&program), 10);
+	CHECK_EQ(result(&program), 40);
+	check_journal(&program, "nic-reorder:at=0:distance=2:queue=0");
+	check_innocent(&program);
+}
+
+static void overtaken_packet_waits_for_no_more_than_come(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "nic-reorder:1");
+	CHECK_EQ(deliver(&program, 1, 10), 10);
+	CHECK_EQ(zcrx_emu_withdraw(program.emu, 1), 10);
+	CHECK_EQ(deliver(&program, 1, 20), 20);
+	CHECK_EQ(zcrx_emu_close(program.emu, 1), 0);
+	arm(&program, 1);
+	CHECK_EQ(deliver(&program, 1, 30), 30);
+	for (uint32_t turn = 0; turn < 64; turn++)
+		CHECK_EQ(result(&program), 1000000);
+	CHECK_EQ(result(&program), 30);
+	CHECK_EQ(deliver(&program, 1, 40), 40);
+	CHECK_EQ(zcrx_emu_end(program.emu, 1), 0);
+	CHECK_EQ(result(&program), 40);
+	CHECK_EQ(result(&program), 0);
+	/* One that is not there yet when the ring goes. */
+	CHECK_EQ(deliver(&program, 2, 50), 50);
+	check_innocent(&program);
+}
+
+/* Of three packets of a page the buffers, in this order. */
+static void buffers_of(const char *level, const char *text, uint64_t *buffers)
+{
+	struct zcrx_emu_cqe cqe;
+	struct program program;
+
+	program_with(&program, level, text);
+	CHECK_EQ(deliver(&program, 1, 3 * PAGE), 3 * PAGE);
+	zcrx_emu_step(program.emu);
+	for (uint32_t i = 0; i < 3; i++) {
+		REQUIRE(next_cqe(&program, &cqe));
+		buffers[i] = cqe.off / PAGE;
+		give_back(&program, &cqe);
+	}
+	/* Held or not, none is missing when there are no others. */
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	for (uint32_t i = 0; i < 8; i++)
+		CHECK_EQ(result(&program), PAGE);
+	check_innocent(&program);
+}
+
+static void buffers_are_held_back_for_a_while(const char *level)
+{
+	uint64_t as_ever[3], held[3];
+	struct program program;
+
+	buffers_of(level, "none", as_ever);
+	buffers_of(level, "nic-hold:at=0:count=2:packets=1", held);
+	CHECK_EQ(held[0], as_ever[2]);
+	program_with(&program, level, "nic-hold:1:count=2:packets=2");
+	for (uint32_t packet = 0; packet < 5; packet++)
+		CHECK_EQ(deliver(&program, 1, 100), 100);
+	/* Those of the first went back when two more had come; the next ones are held by then. */
+	check_journal(&program, "nic-hold:at=0+3:count=2:packets=2:queue=0");
+	for (uint32_t packet = 0; packet < 5; packet++)
+		CHECK_EQ(result(&program), 100);
+	check_innocent(&program);
+}
+
+/* What is returned belongs to the pool that went: only its worker brings it to the freelist. */
+static void page_pool_is_replaced(const char *level)
+{
+	struct program program;
+
+	program_with(&program, level, "queue-restart:at=1");
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(deliver(&program, 1, 100), 100);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(deliver(&program, 1, 200), 0);
+	CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(deliver(&program, 1, 200), 200);
+	check_journal(&program, "queue-restart:at=1:queue=0");
+	for (uint32_t i = 0; i < 5; i++)
+		CHECK_EQ(result(&program), PAGE);
+	CHECK_EQ(result(&program), 100);
+	CHECK_EQ(result(&program), 200);
+	check_innocent(&program);
+}
+
+/* More of them than there are places for pools: those that were late come, and none is lost. */
+static void restarts_wait_for_a_place(const char *level)
+{
+	struct zcrx_emu_cqe held[8];
+	struct program program;
+
+	program_with(&program, level, "queue-restart:every=1");
+	for (uint32_t i = 0; i < 8; i++) {
+		CHECK_EQ(deliver(&program, 1, PAGE), PAGE);
+		zcrx_emu_step(program.emu);
+		REQUIRE(next_cqe(&program, &held[i]));
+	}
+	for (uint32_t i = 0; i < 8; i++)
+		CHECK_EQ(zcrx_emu_step(program.emu), 0);
+	for (uint32_t i = 0; i < 8; i++)
+		give_back(&program, &held[i]);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), 8);
+	zcrx_emu_step(program.emu);
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	for (uint32_t i = 0; i < 8; i++)
+		CHECK_EQ(result(&program), PAGE);
+	check_innocent(&program);
+}
+
+/* All buffers are the kernel's again while the program holds them; its returns are no mistake. */
+static void references_are_taken_from_under_the_program(const char *level)
+{
+	struct zcrx_emu_cqe held[8];
+	struct program program;
+
+	program_with(&program, level, "scrub-midway:at=1");
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	CHECK_EQ(zcrx_emu_step(program.emu), 8);
+	for (uint32_t i = 0; i < 8; i++)
+		REQUIRE(next_cqe(&program, &held[i]));
+	CHECK_EQ(deliver(&program, 1, 100), 0);
+	CHECK_EQ(zcrx_emu_step(program.emu), 0);
+	check_journal(&program, "scrub-midway:at=1:queue=0");
+	CHECK_EQ(deliver(&program, 1, 8 * PAGE), 8 * PAGE);
+	CHECK_EQ(zcrx_emu_step(program.emu), 8);
+	/* The first four take the references of what was given since. */
+	for (uint32_t i = 0; i < 4; i++)
+		give_back(&program, &held[i]);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), 4);
+	for (uint32_t i = 0; i < 8; i++)
+		CHECK_EQ(result(&program), PAGE);
+	for (uint32_t i = 4; i < 8; i++)
+		give_back(&program, &held[i]);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), 12);
+	check_innocent(&program);
+}
+
+/* A buffer of which nothing was out is believed as little as ever. */
+static void scrub_excuses_nobody_else(const char *level)
+{
+	struct zcrx_emu_cqe given, other;
+	struct program program;
+
+	program_with(&program, level, "scrub-midway:at=1");
+	CHECK_EQ(deliver(&program, 1, 2 * PAGE), 2 * PAGE);
+	zcrx_emu_step(program.emu);
+	REQUIRE(next_cqe(&program, &given) && next_cqe(&program, &other));
+	give_back(&program, &given);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), 1);
+	zcrx_emu_step(program.emu);
+	give_back(&program, &given);
+	CHECK_EQ(zcrx_emu_drain(program.emu, 0), 1);
+	check_found(&program, ZCRX_EMU_TWICE, 1);
+	program_end(&program);
+}
+
 static void tiny_fragments_come_first(const char *level)
 {
 	struct program program;
@@ -356,8 +579,10 @@ static uint64_t play(const char *level, const char *text, uint64_t seed, char *j
 
 static void same_seed_and_text_do_the_same_and_so_does_the_journal(const char *level)
 {
-	static const char text[] = "nic-drop:2%,nic-truncate:5%:keep=3,cq-full:2%,alloc-fail:1%:"
-				   "count=2,recv-late:1%:steps=3,rq-late:1%";
+	static const char text[] =
+		"nic-drop:2%,nic-truncate:5%:keep=3,cq-full:2%,nic-corrupt:1%,nic-duplicate:1%,"
+		"nic-reorder:2%:distance=5,nic-hold:2%:count=3:packets=9,alloc-fail:1%:count=2,"
+		"recv-late:1%:steps=3,rq-late:1%,queue-restart:1%,scrub-midway:1%";
 	static char first[65536], again[65536], other[65536], replayed[65536];
 	uint64_t sum = play(level, text, 7, first, sizeof(first));
 
@@ -388,6 +613,15 @@ static void wrong_text_is_refused_and_the_last_plan_stays(const char *level)
 
 AT_EACH_LEVEL(dropped_packet_does_not_arrive)
 AT_EACH_LEVEL(truncated_packet_arrives_in_part)
+AT_EACH_LEVEL(one_bit_of_a_packet_is_not_as_it_was_sent)
+AT_EACH_LEVEL(packet_comes_twice_in_bytes_of_its_own)
+AT_EACH_LEVEL(packet_is_overtaken)
+AT_EACH_LEVEL(overtaken_packet_waits_for_no_more_than_come)
+AT_EACH_LEVEL(buffers_are_held_back_for_a_while)
+AT_EACH_LEVEL(page_pool_is_replaced)
+AT_EACH_LEVEL(restarts_wait_for_a_place)
+AT_EACH_LEVEL(references_are_taken_from_under_the_program)
+AT_EACH_LEVEL(scrub_excuses_nobody_else)
 AT_EACH_LEVEL(tiny_fragments_come_first)
 AT_EACH_LEVEL(receive_ends_as_if_the_queue_were_full)
 AT_EACH_LEVEL(reset_ends_the_receive_once_all_is_read)
@@ -406,7 +640,13 @@ AT_EACH_LEVEL(same_seed_and_text_do_the_same_and_so_does_the_journal)
 AT_EACH_LEVEL(wrong_text_is_refused_and_the_last_plan_stays)
 
 CHECK_MAIN(LEVELS(dropped_packet_does_not_arrive), LEVELS(truncated_packet_arrives_in_part),
-	   LEVELS(tiny_fragments_come_first), LEVELS(receive_ends_as_if_the_queue_were_full),
+	   LEVELS(one_bit_of_a_packet_is_not_as_it_was_sent),
+	   LEVELS(packet_comes_twice_in_bytes_of_its_own), LEVELS(packet_is_overtaken),
+	   LEVELS(overtaken_packet_waits_for_no_more_than_come),
+	   LEVELS(buffers_are_held_back_for_a_while), LEVELS(page_pool_is_replaced),
+	   LEVELS(restarts_wait_for_a_place), LEVELS(references_are_taken_from_under_the_program),
+	   LEVELS(scrub_excuses_nobody_else), LEVELS(tiny_fragments_come_first),
+	   LEVELS(receive_ends_as_if_the_queue_were_full),
 	   LEVELS(reset_ends_the_receive_once_all_is_read),
 	   LEVELS(allocation_that_fails_is_tried_again_under_its_number),
 	   LEVELS(buffers_come_from_the_refill_ring_alone), LEVELS(refill_ring_is_looked_at_late),

@@ -2,7 +2,8 @@
 /*
  * A right program, however odd its ways are, is never accused: it names what it returns in any
  * way that the kernel takes, holds what it likes for as long as it likes, writes into it, has a
- * second ring that comes, and a first one that goes, and hears of events.
+ * second ring that comes, and a first one that goes, hears of events, and has a kernel that goes
+ * wrong.
  */
 #include <unistd.h>
 
@@ -82,6 +83,28 @@ static void start(uint64_t seed)
 	program_create(ring);
 	REQUIRE(zcrx_emu_register_ifq(ring->emu, &ring->reg) == 0);
 	ring_comes(0);
+}
+
+/* What is done to it, whatever it does; at the end nothing is late any more. */
+static void things_go_wrong(struct program *ring, const char *text)
+{
+	char why[256];
+
+	CHECK_EQ(zcrx_emu_plan(ring->emu, text, why, sizeof(why)), 0);
+}
+
+static const char *any_plan(void)
+{
+	static const char *const plans[] = {
+		"none",
+		"none",
+		"scrub-midway:0.5%,queue-restart:1%",
+		"scrub-midway:2%,nic-duplicate:5%,cq-full:2%",
+		"queue-restart:10%,nic-hold:5%:count=3:packets=20,nic-reorder:5%",
+		"nic-drop:2%,nic-corrupt:2%,nic-truncate:2%,nic-tiny:2%,alloc-fail:1%,rq-late:2%",
+	};
+
+	return plans[below(sizeof(plans) / sizeof(plans[0]))];
 }
 
 static void second_ring_comes(void)
@@ -275,6 +298,7 @@ static void check_right_program(const char *level, uint64_t seed)
 	user.rng = zcrx_rng_for(seed, 1);
 	user.style = (enum style)(seed % STYLES);
 	start(seed);
+	things_go_wrong(&user.rings[0], any_plan());
 	comes = level[0] == '7' && one_in(2) ? below(steps) : steps;
 	goes = comes < steps && one_in(2) ? comes + below(steps - comes) : steps;
 	for (uint32_t step = 0; step < steps; step++) {
