@@ -12,11 +12,14 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "briefly.h"
+#include "backing.h"
+#include "buffers.h"
 #include "calls.h"
 #include "files.h"
 #include "groups.h"
@@ -49,6 +52,7 @@ static void end_ring(struct ring *ring)
 	requests_drop(ring);
 	files_free(ring);
 	groups_free(ring);
+	buffers_free(ring);
 	ring_free(ring);
 }
 
@@ -310,6 +314,8 @@ static int start(struct gateway *gateway, char *const *command)
 		gateway->program = launched.pid;
 		notify_prepare(launched.listener);
 		raise_limit();
+		umask(0); /* the program's counts: see path.h */
+		kernel->backing = backing_open(kernel->queue);
 		error = watch_add(kernel->queue, &gateway->calls, EPOLLIN);
 	}
 	if (error)
@@ -326,6 +332,7 @@ static void finish(struct gateway *gateway)
 	while (kernel->rings)
 		end_ring(kernel->rings);
 	tally_all(&kernel->tally, kernel->control);
+	backing_close(kernel->backing);
 	zcrx_emu_machine_destroy(kernel->machine);
 	tasks_free(&kernel->tasks);
 	lifetimes_close(&kernel->lifetimes, kernel->queue);

@@ -9,6 +9,7 @@
 #include "tally.h"
 #include "task.h"
 
+struct backing;
 struct ring;
 
 struct kernel {
@@ -27,6 +28,7 @@ struct kernel {
 	struct tasks tasks;
 	struct lifetimes lifetimes;
 	struct zcrx_emu_machine *machine;
+	struct backing *backing; /* this machine's io_uring; NULL: it has none for us */
 	struct ring *rings;
 	uint32_t ring_count; /* that were ever made */
 	/*

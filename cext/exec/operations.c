@@ -4,6 +4,7 @@
 #include "basic.h"
 #include "fixed.h"
 #include "net.h"
+#include "offload.h"
 #include "provide.h"
 #include "recv_zc.h"
 #include "stream.h"
@@ -31,7 +32,9 @@ static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_RECV_ZC] = &op_recv_zc,
 };
 
-const struct operation *operation_of(uint8_t opcode)
+const struct operation *operation_of(const struct kernel *kernel, uint8_t opcode)
 {
-	return opcode < OPERATIONS ? operations[opcode] : NULL;
+	if (opcode < OPERATIONS && operations[opcode])
+		return operations[opcode];
+	return offload_operation(kernel, opcode);
 }

@@ -8,7 +8,7 @@
 /* How many numbers the kernel of the newest level knows. */
 #define OPERATIONS 65U
 
-/* NULL: not one of ours. */
-const struct operation *operation_of(uint8_t opcode);
+/* NULL: neither we nor this machine has it. */
+const struct operation *operation_of(const struct kernel *kernel, uint8_t opcode);
 
 #endif /* EXEC_OPERATIONS_H */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "buffers.h"
 #include "calls.h"
 #include "files.h"
 #include "groups.h"
@@ -23,7 +24,8 @@ static int64_t probe(const struct kernel *kernel, uint64_t at, uint32_t nr_args)
 	answer.head.ops_len = (uint8_t)count;
 	for (uint32_t op = 0; op < count; op++) {
 		answer.ops[op].op = (uint8_t)op;
-		answer.ops[op].flags = operation_of((uint8_t)op) ? IO_URING_OP_SUPPORTED : 0;
+		answer.ops[op].flags = operation_of(kernel, (uint8_t)op) ? IO_URING_OP_SUPPORTED :
+									   0;
 	}
 	return space_write(kernel->task->space, at, &answer,
 			   sizeof(answer.head) + count * sizeof(answer.ops[0]));
@@ -168,6 +170,11 @@ static int64_t register_with_ring(struct ring *ring, uint32_t opcode)
 	case IORING_UNREGISTER_FILES:
 	case IORING_REGISTER_FILE_ALLOC_RANGE:
 		return files_register(ring, opcode, at, nr_args);
+	case IORING_REGISTER_BUFFERS:
+	case IORING_UNREGISTER_BUFFERS:
+	case IORING_REGISTER_BUFFERS2:
+	case IORING_REGISTER_BUFFERS_UPDATE:
+		return buffers_register(ring, opcode, at, nr_args);
 	case IORING_REGISTER_PBUF_RING:
 	case IORING_UNREGISTER_PBUF_RING:
 	case IORING_REGISTER_PBUF_STATUS:

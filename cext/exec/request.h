@@ -28,6 +28,8 @@ struct operation {
 	void (*release)(struct request *request);
 };
 
+struct work;
+
 struct request {
 	struct request *next;
 	struct ring *ring;
@@ -44,6 +46,7 @@ struct request {
 	struct request *guarded; /* of a linked timeout: which it ends */
 	uint64_t after; /* so many completions of the ring it is ready, or NEVER */
 	/* The operation's own. */
+	struct work *work;
 	uint64_t count, total;
 	uint32_t cqe_flags; /* of its last completion */
 	int32_t over; /* with REQUEST_OVER: the result that counts for what is linked */

@@ -12,6 +12,7 @@
 
 struct files;
 struct group;
+struct buffers;
 struct abandoned;
 struct request;
 struct wait;
@@ -44,6 +45,7 @@ struct ring {
 	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
 	struct group *groups; /* of buffers */
 	struct files *files; /* by numbers of its own; NULL: it has no table */
+	struct buffers *buffers; /* the same */
 	struct abandoned *abandoned; /* sockets whose last receive ended by an error that passes */
 	uint64_t turn; /* of requests_run() */
 	uint64_t posted; /* completions that it was ever given */

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "buffers.h"
 #include "groups.h"
 #include "space.h"
 
@@ -361,7 +362,8 @@ static int64_t attempt_send(struct request *request)
 static int prepare_send_zc(struct request *request)
 {
 	const struct io_uring_sqe *sqe = &request->sqe;
-	const uint16_t known = IORING_RECVSEND_POLL_FIRST | IORING_SEND_ZC_REPORT_USAGE;
+	const uint16_t known = IORING_RECVSEND_POLL_FIRST | IORING_RECVSEND_FIXED_BUF |
+			       IORING_SEND_ZC_REPORT_USAGE;
 
 	if (sqe->ioprio & ~known || sqe->file_index >> 16 || sqe->addr3 || sqe->pad2)
 		return -EINVAL;
@@ -371,8 +373,14 @@ static int prepare_send_zc(struct request *request)
 /* The bytes were copied, so that the buffer is the program's again at once: two completions. */
 static int64_t attempt_send_zc(struct request *request)
 {
-	bool tells = (request->sqe.ioprio & IORING_SEND_ZC_REPORT_USAGE) != 0;
-	int64_t result = attempt_send(request);
+	const struct io_uring_sqe *sqe = &request->sqe;
+	bool tells = (sqe->ioprio & IORING_SEND_ZC_REPORT_USAGE) != 0;
+	bool is_fixed = (sqe->ioprio & IORING_RECVSEND_FIXED_BUF) != 0;
+	int64_t result =
+		is_fixed ? buffers_check(request->ring, sqe->buf_index, sqe->addr, sqe->len) : 0;
+
+	if (!result)
+		result = attempt_send(request);
 
 	if (result == REQUEST_WAITS)
 		return result;

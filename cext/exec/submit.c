@@ -30,7 +30,7 @@ static int check_sqe(const struct io_uring_sqe *sqe, const struct operation *ope
 static struct request *prepare(struct ring *ring, const struct io_uring_sqe *sqe, int *error)
 {
 	static const struct operation none = {.name = "none"};
-	const struct operation *operation = operation_of(sqe->opcode);
+	const struct operation *operation = operation_of(ring->kernel, sqe->opcode);
 	struct request *request = request_new(ring, operation ? operation : &none, sqe);
 
 	if (!request) {

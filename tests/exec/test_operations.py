@@ -15,7 +15,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 #: They hold each result to what the kernel gave them without ``exec``.
 JUDGING = ["operations", "files"]
 #: They tell each result; beside them is what Linux 6.18 made them tell.
-TELLING = ["groups"]
+TELLING = ["groups", "work"]
 
 
 def told_by_linux(name: str) -> list[str]:
@@ -38,9 +38,11 @@ def test_each_result_is_what_linux_says(script: Any, program: Program, name: str
 @pytest.mark.long
 @pytest.mark.skipif(not os.uname().release.startswith("6.18."), reason="another kernel's results")
 @pytest.mark.parametrize("name", JUDGING + TELLING)
-def test_programs_are_right_about_linux(program: Program, name: str) -> None:
+def test_programs_are_right_about_linux(program: Program, tmp_path: Path, name: str) -> None:
     """By this machine's own io_uring, where it lets us use it."""
-    ended = subprocess.run([program(name)], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [program(name)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     if ended.returncode and "ring_open" in ended.stderr:
         pytest.skip("io_uring is forbidden here")
     assert (ended.returncode, ended.stderr) == (0, "")
