@@ -298,7 +298,7 @@ static int check_plan(const struct kernel *kernel)
 
 static int start(struct gateway *gateway, char *const *command)
 {
-	static const char *const steps[] = {"fork", "filter", "exec"};
+	static const char *const steps[] = {"fork", "filter", "look", "call", "exec"};
 	struct kernel *kernel = gateway->kernel;
 	struct launch launched = {.step = LAUNCH_FORK};
 	sigset_t before;

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "filter.h"
+#include "trial.h"
 
 #define GATEWAY 0
 #define CHILD 1
@@ -85,23 +86,26 @@ static void run_child(int gateway, char *const *command, const sigset_t *mask)
 {
 	const struct word ready = {LAUNCH_FILTER, 0};
 	char go;
-	int listener = filter_install();
+	int listener = filter_install(), error;
 
 	if (listener < 0)
 		fail(gateway, LAUNCH_FILTER, listener);
 	if (say(gateway, &ready, listener) || read(gateway, &go, 1) != 1)
 		_exit(127);
 	close(listener);
+	error = trial_call();
+	if (error)
+		fail(gateway, LAUNCH_CALL, error);
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execvp(command[0], command);
 	fail(gateway, LAUNCH_EXEC, -errno);
 }
 
-/* The child's part is over: it runs, or says why not. */
-static int conduct(struct launch *launch, int child)
+/* The child's part is over: it runs, or says why not. `its_end` is a descriptor of its own. */
+static int conduct(struct launch *launch, int child, int its_end)
 {
 	struct word word;
-	int none;
+	int none, error;
 
 	if (!hear(child, &word, &launch->listener)) {
 		launch->step = LAUNCH_FILTER;
@@ -110,8 +114,13 @@ static int conduct(struct launch *launch, int child)
 	launch->step = word.step;
 	if (word.error)
 		return word.error;
+	launch->step = LAUNCH_LOOK;
+	error = trial_look(launch->pid, its_end);
+	if (error)
+		return error;
 	if (write(child, "", 1) != 1)
 		return -errno;
+	trial_answer(launch->listener, child);
 	if (!hear(child, &word, &none))
 		return 0;
 	launch->step = word.step;
@@ -137,7 +146,7 @@ int launch(struct launch *launch, char *const *command, const sigset_t *mask)
 		run_child(ends[CHILD], command, mask);
 	}
 	close(ends[CHILD]);
-	error = conduct(launch, ends[GATEWAY]);
+	error = conduct(launch, ends[GATEWAY], ends[CHILD]);
 	close(ends[GATEWAY]);
 	if (error) {
 		/* Its exit would be a call that waits for our answer. */

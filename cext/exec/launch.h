@@ -6,7 +6,8 @@
 #include <signal.h>
 #include <sys/types.h>
 
-enum launch_step { LAUNCH_FORK, LAUNCH_FILTER, LAUNCH_EXEC };
+/* FILTER: it is installed. LOOK, CALL: see trial.h. */
+enum launch_step { LAUNCH_FORK, LAUNCH_FILTER, LAUNCH_LOOK, LAUNCH_CALL, LAUNCH_EXEC };
 
 struct launch {
 	pid_t pid;

@@ -216,6 +216,17 @@ class _Gateway:
             return ConfigError(f"--faults: {refusal['why']}")
         if refusal["step"] == "fork":
             return EnvironmentProblem(f"exec: no process can be made ({said})")
+        if refusal["step"] == "look":
+            return EnvironmentProblem(
+                f"exec: a process may not look at its own child here ({said}): "
+                "kernel.yama.ptrace_scope is 2 or 3, or a sandbox forbids process_vm_readv, "
+                "process_vm_writev, pidfd_open or pidfd_getfd"
+            )
+        if refusal["step"] == "call":
+            return EnvironmentProblem(
+                f"exec: a sandbox refuses io_uring's calls ({said}) before they can be answered: "
+                "allow io_uring_setup, io_uring_enter and io_uring_register in it"
+            )
         return EnvironmentProblem(f"exec: {_ABOUT_FILTER.get(number, said)}")
 
 

@@ -6,12 +6,15 @@ running them without ``exec``.
 
 from __future__ import annotations
 
+import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Program = Callable[[str], Path]
 
@@ -37,15 +40,28 @@ def test_program_without_a_free_descriptor_loses_nothing(script: Any, program: P
     assert (ended.code, ended.stderr) == (0, "")
 
 
-def test_gateway_without_a_free_descriptor_says_so_and_goes_on(program: Program) -> None:
-    ended = subprocess.run(
-        [Path(sys.executable).with_name("zcrx-emu"), "exec", program("limits"), "all"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60)),
+def run_in(
+    before: list[object], words: list[object], limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``exec`` with something before it, and with as many descriptors."""
+    script = Path(sys.executable).with_name("zcrx-emu")
+
+    def set_limit() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    return subprocess.run(
+        [str(word) for word in (*before, script, "exec", *words)],
+        preexec_fn=set_limit,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_gateway_without_a_free_descriptor_says_so_and_goes_on(program: Program) -> None:
+    ended = run_in([], [program("limits"), "all"], limit=60)
     assert (ended.returncode, ended.stderr) == (0, "")
     refused, rings = (int(word) for word in ended.stdout.split() if word.isdigit())
     assert 0 < refused < 100
@@ -61,3 +77,21 @@ def test_filter_of_the_programs_own_is_left_to_it(script: Any, program: Program)
     """But for a listener: there is one a process, and it is ours."""
     ended = script.run("exec", program("filters"), "own")
     assert (ended.code, ended.stdout, ended.stderr) == (0, "Device or resource busy\n", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (425, "a sandbox refuses io_uring's calls (Operation not permitted)"),
+        (438, "a process may not look at its own child here (Operation not permitted)"),
+        (317, "a sandbox forbids to install a seccomp filter"),
+    ],
+)
+def test_what_a_sandbox_forbids_is_one_line(program: Program, number: int, said: str) -> None:
+    """Numbers of x86-64: io_uring_setup, pidfd_getfd, seccomp."""
+    if platform.machine() != "x86_64" and number < 400:
+        pytest.skip("the number is another call's here")
+    ended = run_in([program("filters"), "refuse", number, "--"], [program("nop"), 8])
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
