@@ -44,11 +44,11 @@ void invariants_check_access(void *context, uint32_t actor, const struct sim_acc
 static void count_places(struct world *world, uint32_t *places, uint32_t *held)
 {
 	struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
-	uint32_t niovs[64], count;
+	uint32_t niovs[SCRIPT_NIOVS_MAX], count;
 
-	count = zcrx_area_free_count(&queue->area);
-	for (uint32_t i = 0; i < count && i < queue->shape.num_niovs; i++)
-		places[queue->area.freelist[i]]++;
+	count = zcrx_area_free_snapshot(&queue->area, niovs, SCRIPT_NIOVS_MAX);
+	for (uint32_t i = 0; i < count; i++)
+		places[niovs[i]]++;
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &queue->ifq.pools[slot];
 
@@ -56,7 +56,7 @@ static void count_places(struct world *world, uint32_t *places, uint32_t *held)
 			continue;
 		for (uint32_t i = 0; i < zcrx_pp_cache_count(pool); i++)
 			places[pool->shared->cache[i]]++;
-		count = zcrx_pp_ring_snapshot(pool, niovs, 64);
+		count = zcrx_pp_ring_snapshot(pool, niovs, SCRIPT_NIOVS_MAX);
 		for (uint32_t i = 0; i < count; i++)
 			places[niovs[i]]++;
 	}
@@ -102,10 +102,10 @@ static void judge_pools(struct world *world)
 static void judge_buffers(struct world *world)
 {
 	struct zcrx_queue *queue = &world->views[SIM_ACTORS_MAX].nq.queue;
-	uint32_t places[64] = {0}, held[64] = {0};
+	uint32_t places[SCRIPT_NIOVS_MAX] = {0}, held[SCRIPT_NIOVS_MAX] = {0};
 
 	count_places(world, places, held);
-	for (uint32_t niov = 0; niov < queue->shape.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < zcrx_area_niovs(&queue->area); niov++) {
 		const struct zcrx_niov *now = &queue->area.niovs[niov];
 		uint32_t user = zcrx_ifq_user_refs(&queue->ifq, niov), refs = held[niov] + user;
 

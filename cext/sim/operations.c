@@ -258,11 +258,13 @@ static void do_scrub_quiet(struct world_view *view)
 static void expect_bound(struct world_view *view)
 {
 	const struct zcrx_area *area = &view->nq.queue.area;
+	uint32_t free[SCRIPT_NIOVS_MAX];
+	uint32_t count = zcrx_area_free_snapshot(area, free, SCRIPT_NIOVS_MAX);
 	uint64_t is_free = 0;
 
-	for (uint32_t i = 0; i < zcrx_area_free_count(area); i++)
-		is_free |= (uint64_t)1 << area->freelist[i];
-	for (uint32_t niov = 0; niov < area->num_niovs; niov++) {
+	for (uint32_t i = 0; i < count; i++)
+		is_free |= (uint64_t)1 << free[i];
+	for (uint32_t niov = 0; niov < zcrx_area_niovs(area); niov++) {
 		uint32_t pool = area->niovs[niov].pool;
 
 		if (is_free >> niov & 1 && pool != ZCRX_NO_POOL)
@@ -384,6 +386,9 @@ void operations_do(struct world_view *view, const struct script_op *op)
 		break;
 	case OP_EXPECT_BOUND:
 		expect_bound(view);
+		break;
+	case OP_ADD_AREA:
+		zcrx_ifq_add_area(ifq, (uint32_t)numbers[0]);
 		break;
 	}
 }

@@ -37,19 +37,34 @@ static bool read_script(struct script *script, FILE *file)
 	return true;
 }
 
+/* One area, or one that others may be added to. False: so many buffers are too many. */
+static bool set_areas(struct zcrx_shape *shape, uint32_t more)
+{
+	if (more > SCRIPT_NIOVS_MAX || shape->num_niovs > SCRIPT_NIOVS_MAX - more)
+		return false;
+	if (more == 0)
+		return true;
+	shape->areas_max = 1 + more;
+	shape->areas = 1;
+	shape->area_niovs = shape->num_niovs;
+	shape->num_niovs += more;
+	return true;
+}
+
 bool script_read(struct scenario *scenario, FILE *file)
 {
 	struct zcrx_shape *shape = &scenario->shape;
-	uint32_t honest;
+	uint32_t honest, more;
 
 	*shape = (struct zcrx_shape){.niov_shift = 12, .log_entries = 16, .flows_max = 1};
 	if (fscanf(file,
 		   "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32
-		   " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32,
+		   " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32,
 		   &shape->num_niovs, &shape->rq_entries, &shape->cq_entries, &shape->grant_entries,
-		   &shape->ptr_ring_size, &shape->initial_index, &shape->contract.level,
-		   &shape->contract.deviations, &honest, &scenario->actor_count) != 10 ||
-	    scenario->actor_count == 0 || scenario->actor_count > SIM_ACTORS_MAX)
+		   &shape->ptr_ring_size, &shape->initial_index, &more, &shape->contract.level,
+		   &shape->contract.deviations, &honest, &scenario->actor_count) != 11 ||
+	    scenario->actor_count == 0 || scenario->actor_count > SIM_ACTORS_MAX ||
+	    !set_areas(shape, more))
 		return false;
 	scenario->is_honest = honest != 0;
 	for (uint32_t i = 0; i < scenario->actor_count; i++) {

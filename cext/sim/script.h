@@ -2,11 +2,11 @@
 /*
  * A scenario is numbers, which emu/race/script.py makes of its text; in lines:
  *
- *	NIOVS RQ CQ GRANTS PTR-RING INDEX LEVEL DEVIATIONS HONEST ACTORS
+ *	NIOVS RQ CQ GRANTS PTR-RING INDEX MORE LEVEL DEVIATIONS HONEST ACTORS
  *	OPERATIONS =NAME	for each actor, then those before (setup) and behind (end)
  *	WORD N N N		for each of its operations
  *
- * HONEST is 1 if users keep to the rings' rules: slots must be ordered.
+ * MORE is how many buffers may be added, in areas of their own. HONEST is 1 if users keep to the rings' rules: slots must be ordered.
  */
 #ifndef ZCRX_SIM_SCRIPT_H
 #define ZCRX_SIM_SCRIPT_H
@@ -51,7 +51,8 @@
 	X(LOOK, "look") /* control: the pool in charge is one */               \
 	X(TEARDOWN, "teardown") /* and look again so many times */             \
 	X(SCRUB_QUIET, "scrub-quiet") /* of a living user */                   \
-	X(EXPECT_BOUND, "expect-bound")
+	X(EXPECT_BOUND, "expect-bound")                                        \
+	X(ADD_AREA, "add-area") /* user: of so many buffers */
 
 enum script_operation {
 #define SCRIPT_OP_ENUM(name, word) OP_##name,
@@ -61,6 +62,7 @@ enum script_operation {
 };
 
 #define SCRIPT_OPS_MAX 64U
+#define SCRIPT_NIOVS_MAX 64U
 #define SCRIPT_NAME 24U
 
 struct script_op {

@@ -13,6 +13,11 @@ static uint64_t held_in(const struct world_view *view, uint32_t niov)
 		       0;
 }
 
+static bool has_room(const struct zcrx_area *area, uint64_t count)
+{
+	return area->extents && count && count <= area->num_niovs - zcrx_area_niovs(area);
+}
+
 static enum world_refused unless(bool holds, enum world_refused why)
 {
 	return holds ? WORLD_REFUSED_NOTHING : why;
@@ -53,6 +58,8 @@ static enum world_refused lacks(struct world_view *view, const struct script_op 
 			return WORLD_REFUSED_NOT_HELD;
 		return unless(zcrx_rq_user_room(&view->rq, (uint32_t)op->numbers[1]),
 			      WORLD_REFUSED_RING_FULL);
+	case OP_ADD_AREA:
+		return unless(has_room(&nq->queue.area, count), WORLD_REFUSED_NO_AREA_MORE);
 	case OP_PUSH:
 		return unless(zcrx_rq_user_room(&view->rq, 1), WORLD_REFUSED_RING_FULL);
 	case OP_REFILL:

@@ -61,7 +61,8 @@ struct world {
 	X(RING_FULL)                                                           \
 	X(RING_EMPTY)                                                          \
 	X(FEWER_BUFFERS)                                                       \
-	X(FEWER_GRANTS)
+	X(FEWER_GRANTS)                                                        \
+	X(NO_AREA_MORE)
 
 enum world_refused {
 	WORLD_REFUSED_NOTHING,

@@ -361,6 +361,36 @@ _SCENARIOS = (
         kernel="7.3",
     ),
     Scenario(
+        "add-area-vs-scrub",
+        "The user adds an area while the instance is scrubbed: the scrub goes through all areas "
+        "that there are, and misses no reference for one that is not whole yet.",
+        {"user": "add-area 1", "control": "scrub"},
+        shape=Shape(more=1),
+        setup="alloc 1; deliver 1 1",
+        end="expect-home; destroy 0",
+        kernel="7.3",
+    ),
+    Scenario(
+        "add-area-vs-refill",
+        "The provider judges an entry for an area that the user adds meanwhile: it is not there "
+        "yet, or it is there with all its buffers.",
+        {"user": "add-area 1", "provider": "refill"},
+        shape=Shape(more=1),
+        setup="alloc 1; deliver 1 1; return 0; push 0x1000000000000",
+        end="expect-verdict 0 1; expect-verdict 5 0; expect-home",
+        kernel="7.3",
+    ),
+    Scenario(
+        "add-area-vs-alloc",
+        "The provider asks for a buffer when all are out while the user adds an area: it is given "
+        "the new one's, or none.",
+        {"user": "add-area 1", "provider": "alloc 1"},
+        shape=Shape(more=1),
+        setup="alloc 1",
+        end="alloc 1; destroy 1",
+        kernel="7.3",
+    ),
+    Scenario(
         "flush-vs-scrub",
         "The user has the refill ring flushed while the instance is scrubbed: each buffer comes "
         "home once.",

@@ -47,6 +47,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "teardown": ("[N]", "provider: tear the queue down, and look at the pool N times (1) again"),
     "scrub-quiet": ("", "control: scrub a living user; a quiet NIC must have published all"),
     "expect-bound": ("", "end: buffers are bound to a pool exactly if they are not free"),
+    "add-area": ("[N]", "user: add an area of N buffers (1), of a kernel since 7.3"),
 }
 
 

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,22}")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The instance: all sizes are powers of two, buffers and ptr ring excepted; 64 at most."""
+    """The instance: all sizes are powers of two, but for buffers and ptr ring; 64 at most."""
 
     niovs: int = 1
     rq: int = 2
@@ -31,14 +31,16 @@ class Shape:
     grants: int = 2
     ptr_ring: int = 2
     index: int = 0  #: where the rings' indices start, u32
+    more: int = 0  #: buffers that may be added, in areas of their own; those are counted in 64
 
     @property
     def text(self) -> str:
         """As :mod:`emu.race.script` reads it."""
-        return (
+        text = (
             f"niovs={self.niovs} rq={self.rq} cq={self.cq} grants={self.grants} "
             f"ptr-ring={self.ptr_ring} index={self.index}"
         )
+        return f"{text} more={self.more}" if self.more else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 In lines, in any order::
 
-    shape niovs=2 rq=2 cq=4 grants=2 ptr-ring=2 index=0
+    shape niovs=2 rq=2 cq=4 grants=2 ptr-ring=2 index=0 more=0
     kernel 7.3                      the level that is played; seed
     setup OPERATION; OPERATION …    before, by one
     actor NAME: OPERATION; …        each at the same time as the others
@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from emu.contract import EXPERIMENTAL, LEVELS, REFS_CACHE, SEED
+from emu.contract import EXPERIMENTAL, HAS_AREAS, LEVELS, REFS_CACHE, SEED
 from emu.errors import ConfigError
 from emu.race.operations import OPERATIONS, takes
 from emu.race.scenario import ACTORS_MAX
@@ -38,7 +38,7 @@ _USUAL = {"push": (1, 0, 0), "write": (1, 0, 0), "destroy": (0, 1, 0)}
 #: Of these the first number is how many; of those, the second one.
 _COUNT_FIRST = {
     "alloc", "grant", "deliver", "send", "drop", "copy", "take", "give", "cut", "send-bytes",
-    "take-bytes",
+    "take-bytes", "add-area",
 }  # fmt: skip
 _COUNT_SECOND = {"deliver", "return"}
 
@@ -61,7 +61,7 @@ class Script:
 
     shape: dict[str, int] = field(
         default_factory=lambda: (
-            dict.fromkeys(("niovs", "rq", "cq", "grants", "ptr-ring"), 2) | {"index": 0}
+            dict.fromkeys(("niovs", "rq", "cq", "grants", "ptr-ring"), 2) | {"index": 0, "more": 0}
         )
     )
     actors: list[tuple[str, list[Operation]]] = field(default_factory=list)
@@ -102,9 +102,18 @@ def read_script(what: str, text: str) -> Script:
             _check_closed(operations)
         if not script.actors:
             raise _wrong("scenario", "", "it has no actor")
+        _check_areas(script)
     except ValueError as error:
         raise ConfigError(f"{what}: {error}") from None
     return script
+
+
+def _check_areas(script: Script) -> None:
+    niovs, more = script.shape["niovs"], script.shape["more"]
+    if more and EXPERIMENTAL.get(script.kernel, script.kernel) not in HAS_AREAS:
+        raise _wrong("more", str(more), f"the kernel {script.kernel} has one area")
+    if niovs + more > _SIZE_MAX:
+        raise _wrong("more", str(more), f"there are {_SIZE_MAX} buffers at most")
 
 
 def _wrong(what: str, value: str, allowed: str) -> ValueError:

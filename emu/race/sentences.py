@@ -136,6 +136,7 @@ REFUSALS: dict[str, str] = {
     "RING_EMPTY": "the refill ring is empty",
     "FEWER_BUFFERS": "there are fewer buffers",
     "FEWER_GRANTS": "there are fewer buffers, or less room in the grant ring",
+    "NO_AREA_MORE": "there is no room for so many buffers more ('more' of the shape)",
 }
 
 #: Fields that a record has by their names: not among its numbers.

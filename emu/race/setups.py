@@ -157,6 +157,10 @@ NOT_LIVE: dict[str, str] = {
         "no process of a run has the refill ring flushed",
     ),
     **dict.fromkeys(
+        ("add-area-vs-scrub", "add-area-vs-refill", "add-area-vs-alloc"),
+        "no set-up has areas added",
+    ),
+    **dict.fromkeys(
         ("handed-over-vs-return", "handed-over-vs-scrub", "cached-vs-scrub"),
         "refs-cache is experimental, and no run plays it",
     ),

@@ -21,7 +21,7 @@ def test_text_becomes_numbers() -> None:
         honest=True,
     )
     assert read_script("one", scenario.text).numbers == (
-        "3 2 4 2 2 4294967295 0 0 1 2\n"
+        "3 2 4 2 2 4294967295 0 0 0 1 2\n"
         "1 =nic\ndeliver 2 1 0\n"
         "2 =user\npush 4096 0 0\nwrite 8 1 7\n"
         "1 =\nalloc 1 1 0\n"
@@ -35,7 +35,7 @@ def test_lines_come_in_any_order_and_may_be_comments() -> None:
     )
     assert script.actors == [("a", [("refill", 1, 1, 0), ("flush", 1, 1, 0)])]
     assert (script.setup, script.end) == ([("scrub", 1, 1, 0)], [("flush", 1, 1, 0)])
-    assert list(script.shape.values()) == [2, 2, 2, 2, 2, 0]
+    assert list(script.shape.values()) == [2, 2, 2, 2, 2, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,12 @@ def test_numbers_are_those_of_c(number: str, value: int) -> None:
         ("shape niovs", "shape: niovs: it must be NAME=NUMBER"),
         ("shape x=1", "shape: x: there is no such size"),
         ("shape niovs=65", "niovs: 65: it must be a number, at most 64"),
+        ("shape more=1\nactor a: refill", "more: 1: the kernel seed has one area"),
+        (
+            "kernel 7.3\nshape niovs=33 more=32\nactor a: refill",
+            "more: 32: there are 64 buffers at most",
+        ),
+        ("actor a: add-area 0", "operation: add-area: 0 of them is to do nothing"),
         ("actor a: fly", "operation: fly: there is no such operation"),
         ("actor a: refill 1", "operation: refill: it takes fewer numbers"),
         ("actor a: return", "operation: return: it takes more numbers"),
@@ -81,7 +87,7 @@ def test_ready_scenario_is_read(name: str) -> None:
 def test_kernel_is_a_line_of_its_own_and_seed_needs_none() -> None:
     scenario = Scenario("one", "", {"a": "refill"}, kernel="7.3")
     assert "kernel 7.3" in scenario.text.splitlines()
-    assert read_script("scenario one", scenario.text).numbers.split()[6] == "5"
+    assert read_script("scenario one", scenario.text).numbers.split()[7] == "5"
     assert "kernel" not in Scenario("one", "", {"a": "refill"}).text
     with pytest.raises(
         ConfigError, match=r"^kernel: '2\.4' is not allowed; it must be one of seed"
