@@ -16,30 +16,44 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: stress test test-long test-c test-c-asan test-python test-python-long test-asan
-.PHONY: test-tsan lint format bench bench-smoke robust robust-smoke fuzz fuzz-smoke clean help
+.PHONY: test-tsan lane beside lint format bench bench-smoke robust robust-smoke fuzz fuzz-smoke clean help
 
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
 
-# Every part runs, whatever failed before it, and the last lines say which, and how long each took.
+# Parts run one after the other ($(1)) and beside these ($(2)), since tests wait and so do linkers.
+# Each runs whatever failed before it; the last lines say how long each took, and which failed.
 define PARTS
-@failed= took=; for part in $(1); do \
-  from=$$(date +%s); \
-  $(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
-  took="$$took $$part $$(( $$(date +%s) - from )) s,"; \
-done; \
-echo "make $@:$${took%,}"; \
-if [ -n "$$failed" ]; then echo "make $@: failed:$$failed" >&2; exit 1; fi; \
-echo 'make $@: all passed'
+@mkdir -p build; rm -f build/parts build/parts.beside; \
+$(MAKE) --no-print-directory --jobs=2 lane beside LANE='$(1)' BESIDE='$(2)' || exit; \
+if grep -q failed build/parts.beside; then cat build/beside.log; fi; \
+sed 's/^/make $@: /' build/parts build/parts.beside; \
+! grep -q failed build/parts build/parts.beside
 endef
 
+TOOK := build/parts
+# A part is told nothing of the job server: what it starts would take it for its own.
+lane:
+	@: >$(TOOK); for part in $(LANE); do \
+	  from=$$(date +%s); state=; \
+	  MAKEFLAGS= $(MAKE) --no-print-directory $$part || state=' failed'; \
+	  echo "$$part $$(( $$(date +%s) - from )) s$$state" >>$(TOOK); \
+	done
+
+# Shown when all is done, and only if something failed.
+beside:
+	@$(MAKE) --no-print-directory lane LANE='$(BESIDE)' TOOK=build/parts.beside >build/beside.log 2>&1
+
+TEST_TAKES := about five minutes on two cores
+LONG_TAKES := about ten minutes on two cores
+
 test: $(READY)
-	@echo 'make test: C (plain, sanitized), then Python (sanitized, plain); about eight minutes on two cores'
-	$(call PARTS,test-c test-c-asan test-asan test-python)
+	@echo 'make test: Python, beside it C (plain, sanitized) and Python on a sanitized core; $(TEST_TAKES)'
+	$(call PARTS,test-python,test-c test-c-asan test-asan)
 
 test-long: $(READY)
-	@echo 'make test-long: campaigns, matrices, threads; about ten minutes on two cores'
-	$(call PARTS,test-python-long test-tsan)
+	@echo 'make test-long: campaigns, matrices, threads; $(LONG_TAKES)'
+	$(call PARTS,test-python-long,test-tsan)
 
 help:
 	@echo 'make stress   10 s of traffic with faults; DURATION=S FAULTS=SPEC change it'
