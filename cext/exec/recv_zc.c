@@ -139,14 +139,9 @@ static int64_t starve(struct request *request)
 static int64_t hand_over(struct request *request, const void *bytes, size_t size)
 {
 	struct zcrx_emu *emu = request->ring->emu;
-	const struct ring_queue *queue = queue_of(request);
-	uint32_t zcrx_id = request->sqe.file_index;
 	int64_t delivered;
 
-	/* Nobody but its program has the refill ring of a queue without a device looked at. */
-	if (!(queue && queue->has_no_device) && !request->ring->kernel->is_lazy)
-		zcrx_emu_drain(emu, zcrx_id);
-	delivered = zcrx_emu_deliver(emu, zcrx_id, request->flow, bytes, size,
+	delivered = zcrx_emu_deliver(emu, request->sqe.file_index, request->flow, bytes, size,
 				     &request->ring->kernel->shape);
 	step(request);
 	/* Its end by a plan was not told yet: that comes late by another one. */

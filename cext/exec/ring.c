@@ -79,7 +79,7 @@ static int make_instance(struct ring *ring)
 		.seed = kernel->seed,
 		/* Without any flag it would be taken for a ring as zcrx needs it. */
 		.ring_flags = ring->params.flags | IORING_SETUP_CQSIZE,
-		.flags = kernel->emu_flags,
+		.flags = kernel->emu_flags | (kernel->is_lazy ? 0 : ZCRX_EMU_HOT),
 		.memory = &memory,
 		.descriptors = &descriptors,
 		.machine = kernel->machine,

@@ -11,6 +11,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "watch.h"
+
+#define MOMENT_NS 20000U
+
 struct space *space_open(pid_t pid)
 {
 	struct space *space = calloc(1, sizeof(*space));
@@ -33,6 +37,7 @@ void space_bury(struct space *space)
 	if (space->memory >= 0)
 		close(space->memory);
 	space->memory = -1;
+	space->seen_alive = 0;
 }
 
 void space_close(struct space *space)
@@ -51,17 +56,30 @@ bool space_is_alive(const struct space *space)
 {
 	char byte;
 
-	return space->memory >= 0 && pread(space->memory, &byte, 1, 0) != 0;
+	return space->memory >= 0 && pread(space->memory, &byte, 1, (off_t)space->landmark) != 0;
+}
+
+bool space_was_alive(struct space *space)
+{
+	uint64_t now = now_ns();
+
+	if (now - space->seen_alive < MOMENT_NS)
+		return true;
+	if (!space_is_alive(space))
+		return false;
+	space->seen_alive = now;
+	return true;
 }
 
 int space_read(void *context, void *to, uint64_t from, size_t size)
 {
-	const struct space *space = context;
+	struct space *space = context;
 	struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)from, size};
 
-	if (!space_is_alive(space) ||
+	if (!space_was_alive(space) ||
 	    process_vm_readv(space->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)size)
 		return -EFAULT;
+	space->landmark = from;
 	return 0;
 }
 
@@ -110,23 +128,23 @@ static void gather(struct vectors *vectors, const struct zcrx_emu_piece *pieces,
 
 int space_read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
 {
-	const struct space *space = context;
+	struct space *space = context;
 	struct vectors all;
 
 	gather(&all, pieces, count);
-	if (!space_is_alive(space) || process_vm_readv(space->pid, all.ours, all.count, all.theirs,
-						       all.merged, 0) != (ssize_t)all.size)
+	if (!space_was_alive(space) || process_vm_readv(space->pid, all.ours, all.count, all.theirs,
+							all.merged, 0) != (ssize_t)all.size)
 		return -EFAULT;
 	return 0;
 }
 
 int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
 {
-	const struct space *space = context;
+	struct space *space = context;
 	struct vectors all;
 
 	gather(&all, pieces, count);
-	if (space->is_frozen || !space_is_alive(space) ||
+	if (space->is_frozen || !space_was_alive(space) ||
 	    process_vm_writev(space->pid, all.ours, all.count, all.theirs, all.merged, 0) !=
 		    (ssize_t)all.size)
 		return -EFAULT;

@@ -18,6 +18,8 @@ struct space {
 	struct space *next;
 	pid_t pid; /* of the process (not of a thread) */
 	bool is_frozen; /* nothing is written */
+	uint64_t landmark; /* something was read there: a look that finds memory is a short one */
+	uint64_t seen_alive; /* when, by now_ns() */
 	int memory; /* its /proc/PID/mem: this one's only */
 };
 
@@ -30,6 +32,11 @@ void space_bury(struct space *space);
 void space_freeze(struct space *space, bool is_frozen);
 /* Is it still the memory of its process? */
 bool space_is_alive(const struct space *space);
+/*
+ * Was it a moment ago? Between a look and what is done next the process may become another one
+ * anyway, and what it becomes takes longer than that moment until it has memory, or calls us.
+ */
+bool space_was_alive(struct space *space);
 
 /* These are functions of struct zcrx_emu_memory: the context is the space. 0 or -EFAULT. */
 int space_read(void *context, void *to, uint64_t from, size_t size);

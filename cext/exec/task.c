@@ -43,6 +43,15 @@ static int open_pidfd(pid_t tid, pid_t tgid)
 	return (int)fd;
 }
 
+/* Names of descriptors are looked up from there: the rest of the path takes longer than they do. */
+static int open_files(pid_t tid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", tid);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 static bool has_ended(const struct task *task)
 {
 	return syscall(SYS_pidfd_send_signal, task->pidfd, 0, NULL, 0U) && errno == ESRCH;
@@ -64,13 +73,21 @@ static struct space *space_of(struct tasks *tasks, pid_t pid)
 	return space;
 }
 
+static void discard(struct task *task)
+{
+	if (task->pidfd >= 0)
+		close(task->pidfd);
+	if (task->files >= 0)
+		close(task->files);
+	free(task);
+}
+
 static void forget(struct task **link)
 {
 	struct task *task = *link;
 
 	*link = task->next;
-	close(task->pidfd);
-	free(task);
+	discard(task);
 }
 
 void tasks_reap(struct tasks *tasks)
@@ -120,8 +137,9 @@ static struct task *add(struct tasks *tasks, pid_t tid)
 	task->tid = tid;
 	task->tgid = task_process(tid);
 	task->pidfd = open_pidfd(tid, task->tgid);
-	if (task->pidfd < 0) {
-		free(task);
+	task->files = open_files(tid);
+	if (task->pidfd < 0 || task->files < 0) {
+		discard(task);
 		return NULL;
 	}
 	task->next = tasks->first;
@@ -138,7 +156,7 @@ struct task *tasks_find(struct tasks *tasks, pid_t tid)
 		link = &(*link)->next;
 	if (*link && has_ended(*link))
 		forget(link);
-	else if (*link && (*link)->space && space_is_alive((*link)->space))
+	else if (*link && (*link)->space && space_was_alive((*link)->space))
 		return *link;
 	task = *link && (*link)->tid == tid ? *link : add(tasks, tid);
 	if (task) {
@@ -167,10 +185,10 @@ int task_fetch(const struct task *task, int fd)
 
 bool task_stat(const struct task *task, int fd, struct stat *status)
 {
-	char path[48];
+	char name[16];
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", task->tid, fd);
-	return stat(path, status) == 0;
+	snprintf(name, sizeof(name), "%d", fd);
+	return fstatat(task->files, name, status, 0) == 0;
 }
 
 static bool has_descriptor(const struct task *task, unsigned int number)

@@ -19,6 +19,7 @@ struct task {
 	struct task *next;
 	pid_t tid, tgid;
 	int pidfd;
+	int files; /* its /proc/TID/fd */
 	struct space *space; /* of its process; as we last saw it */
 	struct ring *registered[RING_FDS_MAX]; /* ring descriptors by number of its own */
 };

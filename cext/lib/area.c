@@ -29,7 +29,8 @@ static bool grow(struct zcrx_lib_ifq *queue, uint32_t id, uint32_t num_niovs)
 	uint32_t old = area->num_niovs, count = old + num_niovs;
 
 	if (!RESIZE(queue->areas, id, id + 1) || !RESIZE(area->niovs, old, count) ||
-	    !RESIZE(area->freelist, old, count))
+	    !RESIZE(area->freelist, old, count) || !RESIZE(queue->watch.owed, old, count) ||
+	    !RESIZE(queue->watch.owing, old, count))
 		return false;
 	if (area->areas_max && !RESIZE(area->extents, id, id + 1))
 		return false;
@@ -72,4 +73,6 @@ void zcrx_lib_areas_free(struct zcrx_lib_ifq *queue)
 	free(queue->area.niovs);
 	free(queue->area.freelist);
 	free(queue->area.extents);
+	free(queue->watch.owed);
+	free(queue->watch.owing);
 }

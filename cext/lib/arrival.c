@@ -47,6 +47,7 @@ static int finish_filling(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow
 {
 	struct zcrx_lib_filling *filling = &queue->filling;
 
+	zcrx_lib_watch_poison_rest(queue);
 	filling->is_torn |= !zcrx_lib_batch_write(&filling->batch);
 	if (!filling->is_torn)
 		filling->sure = flow->end;
@@ -66,9 +67,11 @@ static int fill(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, uint32_t
 		return zcrx_lib_window_put(window, begin + at, data, size) ? 0 : -EFAULT;
 	if (!zcrx_lib_batch_has_room(batch, window))
 		error = finish_filling(queue, flow);
-	if (!error)
-		zcrx_lib_batch_add(batch, window, begin + at, (void *)(uintptr_t)data, size);
-	return error;
+	if (error)
+		return error;
+	zcrx_lib_watch_filling(queue, niov, size);
+	zcrx_lib_batch_add(batch, window, begin + at, (void *)(uintptr_t)data, size);
+	return 0;
 }
 
 static int take_in(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow,
@@ -198,6 +201,23 @@ static size_t arrive_as(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 	return taken;
 }
 
+/*
+ * Buffers that come back are to be filled while they are in the processor's caches. Where more
+ * are wanted than the pool has at hand, those in the refill ring come first; else all of them
+ * are judged.
+ */
+static void take_hot(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+
+	if (queue->nic.wanted_now > zcrx_pp_cache_count(pool)) {
+		zcrx_pp_empty_cache(pool);
+	} else {
+		zcrx_lib_queue_drain_now(queue);
+		queue->was_drained = true;
+	}
+}
+
 static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t size,
 		  const struct zcrx_emu_shape *shape)
 {
@@ -210,14 +230,19 @@ static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t
 	queue->nic.wanted_now = buffers < UINT32_MAX ? (uint32_t)buffers : UINT32_MAX;
 	queue->filling.sure = flow->end;
 	queue->filling.is_torn = false;
+	zcrx_lib_watch_delivery(queue);
+	if (queue->flags & ZCRX_EMU_HOT && !queue->is_nodev)
+		take_hot(queue);
 }
 
 /* How many bytes have not arrived after all. */
 static int64_t finish(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow)
 {
-	zcrx_lib_watch_look_anew(queue);
+	int error = finish_filling(queue, flow);
+
 	queue->nic.wanted_now = 0;
-	return finish_filling(queue, flow) ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
+	zcrx_lib_watch_delivered(queue);
+	return error ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
 }
 
 /* Of one whose flow has been reset meanwhile nothing comes, as of any other. */

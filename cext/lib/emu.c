@@ -48,7 +48,7 @@ const char *zcrx_emu_version(void)
 static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *options)
 {
 	const uint32_t flags = ZCRX_EMU_NO_CHECK | ZCRX_EMU_NO_POISON | ZCRX_EMU_EAGER |
-			       ZCRX_EMU_LATE_HEAD;
+			       ZCRX_EMU_LATE_HEAD | ZCRX_EMU_HOT;
 
 	if (options) {
 		if (options->size > sizeof(*options) || options->size < sizeof(options->size))
@@ -380,15 +380,6 @@ int zcrx_emu_step(struct zcrx_emu *emu)
 	return result ? result : leave_kernel(emu, step(emu));
 }
 
-static int drain(struct zcrx_lib_ifq *queue)
-{
-	uint32_t count = zcrx_lib_queue_drain(queue);
-
-	if (queue->steps_to_publish)
-		zcrx_lib_queue_publish(queue);
-	return (int)count;
-}
-
 int zcrx_emu_drain(struct zcrx_emu *emu, uint32_t zcrx_id)
 {
 	struct zcrx_lib_ifq *queue;
@@ -400,7 +391,7 @@ int zcrx_emu_drain(struct zcrx_emu *emu, uint32_t zcrx_id)
 	if (!queue)
 		result = zcrx_lib_refuse(emu, -ENXIO, "zcrx_id: %u is not registered", zcrx_id);
 	else
-		result = drain(queue);
+		result = (int)zcrx_lib_queue_drain_now(queue);
 	return leave_kernel(emu, result);
 }
 
@@ -512,7 +503,7 @@ int zcrx_emu_wait(struct zcrx_emu *emu)
 
 static void finish_queue(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 {
-	drain(queue);
+	zcrx_lib_queue_drain_now(queue);
 	/* What another ring was given is returned by that one, or by this one yet. */
 	if (zcrx_lib_is_in_use_elsewhere(emu, queue))
 		return;
@@ -530,7 +521,7 @@ static void finish_queue_late(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 	copy = zcrx_lib_queue_set_aside(queue);
 	if (!copy)
 		return;
-	drain(queue);
+	zcrx_lib_queue_drain_now(queue);
 	zcrx_lib_ledger_close(&queue->ledger);
 	queue->region = program;
 	free(copy);

@@ -58,12 +58,23 @@ struct zcrx_lib_filling {
 	bool is_torn; /* some could not be */
 };
 
+/* Is a buffer yet to be poisoned? */
+enum zcrx_lib_owed { ZCRX_LIB_NOT_OWED, ZCRX_LIB_OWED, ZCRX_LIB_OWED_AND_LEFT };
+
 /* What of buffers is looked at or overwritten together: see watch.c. */
 struct zcrx_lib_watch {
 	struct zcrx_lib_batch poisoning;
 	uint32_t niovs[ZCRX_EMU_PIECES_MAX]; /* whose each piece is */
 	uint8_t poison[ZCRX_LIB_PAGE];
 	uint8_t *bytes; /* room for ZCRX_LIB_AHEAD_MAX of them, read from afar; NULL: none yet */
+	/*
+	 * Buffers that came home within a delivery: they may leave again before it ends, and be
+	 * filled. By buffer an enum zcrx_lib_owed; and those that are not 0.
+	 */
+	uint8_t *owed;
+	uint32_t *owing;
+	uint32_t owing_count;
+	bool puts_off; /* a delivery is under way */
 	uint32_t look; /* never 0: buffers that were looked at in this one need not be again */
 };
 
@@ -124,6 +135,7 @@ struct zcrx_lib_ifq {
 	uint32_t last_available;
 	uint32_t round_tail; /* see zcrx_lib_queue_tail_of_round() */
 	bool has_round_tail;
+	bool was_drained; /* a moment ago: the next buffer is taken without a look */
 	_Alignas(uint64_t)
 		uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
 	shm_u32 copy_head, copy_tail;

@@ -60,23 +60,43 @@ static void remember(struct zcrx_lib_ifq *queue, uint32_t tail)
 	queue->seen = tail - head <= queue->ifq.rq.entries ? tail : head;
 }
 
+static bool read_header(const struct zcrx_lib_ifq *queue, uint64_t *words)
+{
+	uint32_t count = queue->level->rqes_at / (uint32_t)sizeof(*words);
+
+	return zcrx_lib_window_read(&queue->region, 0, words, count);
+}
+
+/* The tail, and whether the program left the header as it should. Afar that is one look. */
+static uint32_t look_at_header(struct zcrx_lib_ifq *queue)
+{
+	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
+	bool is_read = zcrx_lib_ifq_checks(queue) && read_header(queue, words);
+	uint32_t tail;
+
+	if (is_read && !queue->region.here)
+		memcpy(&tail, (uint8_t *)words + queue->level->tail_at, sizeof(tail));
+	else
+		tail = zcrx_lib_queue_tail(queue);
+	if (zcrx_lib_ifq_checks(queue) && tail != queue->last_tail)
+		zcrx_lib_watch_tail(queue, tail);
+	if (is_read)
+		zcrx_lib_watch_header(queue, words);
+	return tail;
+}
+
 /* Show the provider what there is in the ring now, as much as it may take at once: `most`. */
 static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 {
 	struct zcrx_rq *rq = &queue->ifq.rq;
-	uint32_t tail = zcrx_lib_queue_tail(queue);
+	uint32_t tail = look_at_header(queue);
 	uint32_t available = tail - rq->cached_head;
 	uint32_t count;
 
 	if (available > rq->entries)
 		available = rq->entries;
-	if (zcrx_lib_ifq_checks(queue)) {
-		if (tail != queue->last_tail)
-			zcrx_lib_watch_tail(queue, tail);
-		zcrx_lib_watch_header(queue);
-		if ((int32_t)(tail - queue->seen) < 0)
-			remember(queue, tail);
-	}
+	if (zcrx_lib_ifq_checks(queue) && (int32_t)(tail - queue->seen) < 0)
+		remember(queue, tail);
 	queue->last_tail = tail;
 	/* What an earlier tail promised may be taken yet, whatever the tail is now. */
 	count = available > queue->last_available ? available : queue->last_available;
@@ -234,8 +254,9 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
 		zcrx_lib_event(queue, ZCRX_EVENT_ALLOC_FAIL);
 		return -ENOMEM;
 	}
-	if (may_refill && zcrx_lib_trouble_looks(queue))
+	if (may_refill && !queue->was_drained && zcrx_lib_trouble_looks(queue))
 		look(queue);
+	queue->was_drained = false;
 	niov = zcrx_pp_alloc(pool);
 	if (may_refill)
 		settle(queue);
@@ -269,12 +290,22 @@ uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue)
 		zcrx_pp_empty_cache(pool);
 		consumed = zcrx_ifq_refill_ring(&queue->ifq, pool);
 		settle(queue);
-		if (consumed == 0)
-			break;
 		drained += consumed;
+		/* What is published from here on waits for the next time. */
+		if (consumed == 0 || queue->ifq.rq.cached_head == queue->last_tail)
+			break;
 	}
 	zcrx_pp_empty_cache(pool);
 	return drained;
+}
+
+uint32_t zcrx_lib_queue_drain_now(struct zcrx_lib_ifq *queue)
+{
+	uint32_t count = zcrx_lib_queue_drain(queue);
+
+	if (queue->steps_to_publish)
+		zcrx_lib_queue_publish(queue);
+	return count;
 }
 
 /* Room for all the pools that there can be: most queues never need it. */

@@ -21,6 +21,8 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue);
 int64_t zcrx_lib_queue_copy_buffer(struct zcrx_lib_ifq *queue);
 /* Judge all that waits in the ring, one ring full at most; how many entries. */
 uint32_t zcrx_lib_queue_drain(struct zcrx_lib_ifq *queue);
+/* The same, and the program sees how far that went at once. */
+uint32_t zcrx_lib_queue_drain_now(struct zcrx_lib_ifq *queue);
 /* Another page pool serves the queue from now on. 0, -ENOSPC: all wait for buffers, or -ENOMEM. */
 int zcrx_lib_queue_restart(struct zcrx_lib_ifq *queue);
 /* The program asks for it (FLUSH_RQ): see zcrx_ifq_flush_rq(). 0 or -errno. */

@@ -34,19 +34,16 @@ void zcrx_lib_watch_tail(struct zcrx_lib_ifq *queue, uint32_t tail)
 	}
 }
 
-void zcrx_lib_watch_header(struct zcrx_lib_ifq *queue)
+void zcrx_lib_watch_header(struct zcrx_lib_ifq *queue, const uint64_t *words)
 {
 	struct zcrx_emu_report report = {.zcrx_id = queue->ledger.zcrx_id};
 	struct zcrx_lib_reports *reports = queue->ledger.reports;
 	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
-	uint64_t words[ZCRX_LIB_HEADER_MAX / sizeof(uint64_t)];
 
-	if (!zcrx_lib_window_read(&queue->region, 0, words, rqes_at / (uint32_t)sizeof(words[0])))
-		return;
 	for (uint32_t at = 0; at < rqes_at; at += sizeof(uint32_t)) {
 		uint32_t now, before;
 
-		memcpy(&now, (uint8_t *)words + at, sizeof(now));
+		memcpy(&now, (const uint8_t *)words + at, sizeof(now));
 		memcpy(&before, queue->header + at, sizeof(before));
 		if (at == tail_at || now == before)
 			continue;
@@ -117,16 +114,31 @@ static void put_off(struct zcrx_lib_ifq *queue, const struct zcrx_lib_window *by
 	}
 }
 
+/* Once in a delivery: what it fills cannot come home before it ends. */
+static void owe(struct zcrx_lib_ifq *queue, uint32_t niov)
+{
+	struct zcrx_lib_watch *watch = &queue->watch;
+
+	assert(watch->owing_count < queue->area.num_niovs);
+	watch->owed[niov] = ZCRX_LIB_OWED;
+	watch->owing[watch->owing_count++] = niov;
+}
+
 void zcrx_lib_watch_poison(struct zcrx_lib_ifq *queue, uint32_t niov)
 {
 	const struct zcrx_lib_window *bytes;
 	uint64_t begin = zcrx_lib_area_at(queue, niov, &bytes);
+	bool suits = zcrx_lib_batch_suits(bytes);
 
 	if (queue->flags & ZCRX_EMU_NO_POISON)
 		return;
+	if (queue->watch.puts_off && suits) {
+		owe(queue, niov);
+		return;
+	}
 	if (zcrx_lib_ifq_checks(queue))
 		queue->ledger.accounts[niov].is_poisoned = !queue->ledger.accounts[niov].is_shaken;
-	if (zcrx_lib_batch_suits(bytes))
+	if (suits)
 		put_off(queue, bytes, begin, niov);
 	else if (!zcrx_lib_window_set(bytes, begin, queue->poison, size_of(queue)) &&
 		 zcrx_lib_ifq_checks(queue))
@@ -149,6 +161,40 @@ void zcrx_lib_watch_poison_rest(struct zcrx_lib_ifq *queue)
 		    zcrx_lib_ifq_checks(queue))
 			queue->ledger.accounts[queue->watch.niovs[i]].is_poisoned = false;
 	}
+}
+
+void zcrx_lib_watch_delivery(struct zcrx_lib_ifq *queue)
+{
+	queue->watch.puts_off = true;
+}
+
+void zcrx_lib_watch_filling(struct zcrx_lib_ifq *queue, uint32_t niov, uint32_t size)
+{
+	const struct zcrx_lib_window *bytes;
+	uint64_t begin = zcrx_lib_area_at(queue, niov, &bytes);
+
+	if (queue->watch.owed[niov] && size < size_of(queue))
+		put_off(queue, bytes, begin, niov);
+	queue->watch.owed[niov] = ZCRX_LIB_NOT_OWED;
+}
+
+void zcrx_lib_watch_delivered(struct zcrx_lib_ifq *queue)
+{
+	struct zcrx_lib_watch *watch = &queue->watch;
+
+	watch->puts_off = false;
+	for (uint32_t i = 0; i < watch->owing_count; i++) {
+		uint32_t niov = watch->owing[i];
+
+		if (watch->owed[niov] == ZCRX_LIB_OWED)
+			zcrx_lib_watch_poison(queue, niov);
+		watch->owed[niov] = ZCRX_LIB_NOT_OWED;
+	}
+	watch->owing_count = 0;
+	zcrx_lib_watch_poison_rest(queue);
+	/* What was looked at may be written by anybody meanwhile, from here on. */
+	if (++watch->look == 0)
+		watch->look = 1;
 }
 
 /* Of the buffer, which is not as it was, byte `at` is the first that is another. */

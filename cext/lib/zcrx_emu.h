@@ -165,6 +165,13 @@ ZCRX_EMU_API int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine);
  * zcrx_emu_drain(), zcrx_emu_finish() and a flush): who never reads it overruns what it can see.
  */
 #define ZCRX_EMU_LATE_HEAD 8U
+/*
+ * Buffers that wait in the refill ring when something is delivered are judged and filled before
+ * others, while they are in caches. In memory that is written by pieces those are not poisoned
+ * in between where new bytes stand then: whoever looks finds them as they were returned, full of
+ * poison, or filled anew.
+ */
+#define ZCRX_EMU_HOT 16U
 
 struct zcrx_emu_options {
 	size_t size; /* sizeof(struct zcrx_emu_options): what is behind it is 0 */

@@ -46,13 +46,14 @@ static const struct zcrx_emu_memory by_pieces = {
 static uint8_t *const area = elsewhere + 2 * PAGE;
 
 static void start_with(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers,
-		       uint32_t mtu)
+		       uint32_t flags, uint32_t mtu)
 {
 	memset(elsewhere, 0, sizeof(elsewhere));
 	reads = writes = most_written = 0;
 	writes_left = UINT32_MAX;
 	program_init(&program, level, buffers, 64);
 	program.options.memory = memory;
+	program.options.flags = flags;
 	program.options.mtu = mtu;
 	program_create(&program);
 	program.reg.region_ptr = ELSEWHERE + 128;
@@ -71,9 +72,10 @@ static void start_with(const char *level, const struct zcrx_emu_memory *memory, 
 	arm(&program, 1);
 }
 
-static void start(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers)
+static void start(const char *level, const struct zcrx_emu_memory *memory, uint32_t buffers,
+		  uint32_t flags)
 {
-	start_with(level, memory, buffers, 0);
+	start_with(level, memory, buffers, flags, 0);
 }
 
 static void end(void)
@@ -86,7 +88,7 @@ static void check_served(const char *level, const struct zcrx_emu_memory *memory
 {
 	struct zcrx_emu_cqe cqe;
 
-	start(level, memory, 8);
+	start(level, memory, 8, 0);
 	for (uint32_t round = 0; round < 40; round++) {
 		CHECK_EQ(receive(&program, 1, PAGE, NULL, cqes), 1);
 		CHECK_EQ(area[cqes[0].off], 'b');
@@ -112,7 +114,7 @@ static void program_in_other_memory_is_served(const char *level)
 /* Sixteen buffers, again and again: each time they are filled, poisoned and looked at together. */
 static void buffers_are_written_and_read_together(const char *level)
 {
-	start(level, &by_pieces, 16);
+	start(level, &by_pieces, 16, 0);
 	for (uint32_t round = 0; round < 8; round++) {
 		writes = reads = 0;
 		CHECK_EQ(receive(&program, 1, 16 * PAGE, NULL, cqes), 16);
@@ -136,7 +138,7 @@ static void buffers_are_written_and_read_together(const char *level)
 static void returned_buffer_that_is_written_is_found(const char *level)
 {
 	for (uint32_t which = 0; which < 4; which++) {
-		start(level, &by_pieces, 4);
+		start(level, &by_pieces, 4, 0);
 		CHECK_EQ(receive(&program, 1, 4 * PAGE, NULL, cqes), 4);
 		for (uint32_t i = 0; i < 4; i++)
 			give_back(&program, &cqes[i]);
@@ -159,7 +161,7 @@ static void look_ahead_is_good_for_one_delivery(const char *level)
 							 .fragment_max = 2000,
 							 .per_buffer = 2};
 
-	start(level, &by_pieces, 8);
+	start(level, &by_pieces, 8, 0);
 	CHECK_EQ(receive(&program, 1, 8 * PAGE, &all, cqes), 8);
 	for (uint32_t i = 0; i < 8; i++)
 		give_back(&program, &cqes[i]);
@@ -176,6 +178,66 @@ static void look_ahead_is_good_for_one_delivery(const char *level)
 	end();
 }
 
+/*
+ * Those that wait in the ring are filled without poison where the new bytes stand; all else of
+ * them has it, and so have those that are not filled.
+ */
+static void hot_buffers_are_filled_or_poisoned(const char *level)
+{
+	const struct zcrx_emu_shape parts = {
+		.fragment_min = 1000,
+		.fragment_max = 1000,
+		.offset_min = 10,
+		.offset_max = 10,
+		.per_buffer = 2,
+	};
+	bool was_out[16] = {false};
+
+	start(level, &by_pieces, 16, ZCRX_EMU_HOT);
+	CHECK_EQ(receive(&program, 1, 16 * PAGE, NULL, cqes), 16);
+	for (uint32_t i = 0; i < 16; i++)
+		give_back(&program, &cqes[i]);
+	writes = 0;
+	CHECK_EQ(receive(&program, 1, 16 * PAGE, NULL, cqes), 16);
+	CHECK_EQ(writes, 1);
+	CHECK_EQ(reads, 0);
+	for (uint32_t i = 0; i < 16; i++)
+		give_back(&program, &cqes[i]);
+	/* Two and a half buffers of sixteen. */
+	CHECK_EQ(receive(&program, 1, 5000, &parts, cqes), 5);
+	for (uint32_t i = 0; i < 5; i++) {
+		const uint8_t *bytes = area + cqes[i].off;
+
+		CHECK_EQ(cqes[i].off % PAGE, i % 2 ? 1010 : 10);
+		CHECK(bytes[0] == 'b' && bytes[999] == 'b');
+		CHECK(bytes[-10] == (i % 2 ? 'b' : 0xdb) && bytes[-1] == (i % 2 ? 'b' : 0xdb));
+		CHECK(i == 4 || i % 2 == 0 || (bytes[1000] == 0xdb && bytes[2000] == 0xdb));
+		was_out[cqes[i].off / PAGE] = true;
+	}
+	for (uint32_t page = 0; page < 16; page++)
+		CHECK(was_out[page] ||
+		      (area[page * PAGE] == 0xdb && area[page * PAGE + 4095] == 0xdb));
+	for (uint32_t i = 0; i < 5; i++)
+		give_back(&program, &cqes[i]);
+	CHECK_EQ(zcrx_emu_finish(program.emu), 0);
+	end();
+}
+
+/* A buffer at home is compared, however it came there. */
+static void buffer_that_came_home_in_a_delivery_is_watched(const char *level)
+{
+	start(level, &by_pieces, 16, ZCRX_EMU_HOT);
+	CHECK_EQ(receive(&program, 1, 16 * PAGE, NULL, cqes), 16);
+	for (uint32_t i = 0; i < 16; i++)
+		give_back(&program, &cqes[i]);
+	CHECK_EQ(receive(&program, 1, PAGE, NULL, cqes), 1);
+	for (uint32_t page = 0; page < 16; page++)
+		area[page * PAGE + 9] = 3;
+	CHECK_EQ(receive(&program, 1, 4 * PAGE, NULL, &cqes[1]), 4);
+	check_found(&program, ZCRX_EMU_WRITTEN, 4);
+	end();
+}
+
 /* The area is taken away: what was to be written then has not arrived, what was before has. */
 static void bytes_that_cannot_be_written_have_not_arrived(const char *level)
 {
@@ -187,7 +249,7 @@ static void bytes_that_cannot_be_written_have_not_arrived(const char *level)
 		.per_buffer = 64,
 	};
 
-	start(level, &by_pieces, 32);
+	start(level, &by_pieces, 32, 0);
 	CHECK_EQ(zcrx_emu_deliver(program.emu, 0, 2, bytes, PAGE, NULL), PAGE);
 	for (uint32_t calls = 0; calls <= 6; calls++) {
 		writes_left = calls;
@@ -213,7 +275,7 @@ static void packets_go_wrong_amid_others(const char *level)
 
 	for (uint32_t i = 0; i < 4; i++)
 		memset(bytes + i * PAGE, (int)i, PAGE);
-	start_with(level, &by_pieces, 8, PAGE);
+	start_with(level, &by_pieces, 8, 0, PAGE);
 	CHECK_EQ(zcrx_emu_plan(program.emu,
 			       "nic-reorder:at=0:distance=1,nic-corrupt:at=2,nic-duplicate:at=3",
 			       why, sizeof(why)),
@@ -241,10 +303,13 @@ AT_EACH_LEVEL(packets_go_wrong_amid_others)
 AT_EACH_LEVEL(buffers_are_written_and_read_together)
 AT_EACH_LEVEL(returned_buffer_that_is_written_is_found)
 AT_EACH_LEVEL(look_ahead_is_good_for_one_delivery)
+AT_EACH_LEVEL(hot_buffers_are_filled_or_poisoned)
+AT_EACH_LEVEL(buffer_that_came_home_in_a_delivery_is_watched)
 AT_EACH_LEVEL(bytes_that_cannot_be_written_have_not_arrived)
 
 CHECK_MAIN(LEVELS(program_in_other_memory_is_served), LEVELS(packets_go_wrong_amid_others),
 	   LEVELS(buffers_are_written_and_read_together),
 	   LEVELS(returned_buffer_that_is_written_is_found),
-	   LEVELS(look_ahead_is_good_for_one_delivery),
+	   LEVELS(look_ahead_is_good_for_one_delivery), LEVELS(hot_buffers_are_filled_or_poisoned),
+	   LEVELS(buffer_that_came_home_in_a_delivery_is_watched),
 	   LEVELS(bytes_that_cannot_be_written_have_not_arrived))

@@ -53,6 +53,7 @@ static void choose_options(struct program *ring)
 		ring->options.ring_flags = DEFER_TASKRUN | CQE_MIXED;
 	ring->options.flags = one_in(3) ? ZCRX_EMU_LATE_HEAD : 0;
 	ring->options.flags |= one_in(3) ? ZCRX_EMU_EAGER : 0;
+	ring->options.flags |= one_in(3) ? ZCRX_EMU_HOT : 0;
 	ring->options.mtu = one_in(2) ? 0 : 1500 + below(7500);
 	/* Half of the area at most stands. */
 	if (one_in(3))
