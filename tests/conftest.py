@@ -290,7 +290,7 @@ def call(
     before = signal.getsignal(signal.SIGTERM)
 
     def call_it(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["zcrx-emu", *arguments])
+        monkeypatch.setattr(sys, "argv", ["zcrx-emu", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
         return Answer(ended.value.code, *capfd.readouterr())
