@@ -27,6 +27,7 @@ from emu.compile.ondemand import (
     core_files,
     core_sources,
     digest,
+    headers_of,
     in_cache,
     sources_with,
 )
@@ -61,9 +62,8 @@ def points() -> tuple[str, ...]:
 def _module_source(sources: Path) -> Path:
     """The C source of the extension module, as cffi makes it."""
     builder = sources / "build_core.py"
-    declared = [path.read_bytes() for path in sorted(sources.rglob("*.h"))]
     made_by = [importlib.metadata.version("cffi").encode(), sys.version.encode()]
-    key = digest([builder.read_bytes(), *declared, *made_by])
+    key = digest([builder.read_bytes(), *headers_of(sources), *made_by])
     return in_cache(f"{key}.module", [sys.executable, str(builder)])
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from emu.bugs import CONTENT_BUGS
 from emu.compile import ondemand
-from emu.compile.ondemand import core_files, core_sources
+from emu.compile.ondemand import core_files, core_sources, headers_of, sources_with
 from emu.errors import EnvironmentProblem
 
 
@@ -36,6 +37,17 @@ def test_missing_sources_are_said_in_one_line(
 def test_sources_have_what_is_built_from_them() -> None:
     for name in ("wire/shm.h", "build_core.py", "delays/delays.c", "sim/main.c", "fuzz/main.c"):
         assert (core_sources() / name).is_file(), name
+
+
+def test_bug_changes_a_copy_of_its_own_files_alone() -> None:
+    bug = CONTENT_BUGS["bound-off-by-one"]
+    before = {path: path.read_bytes() for path in core_sources().rglob("*.[ch]")}
+    with sources_with(bug) as sources:
+        for path, text in before.items():
+            name = path.relative_to(core_sources())
+            assert ((sources / name).read_bytes() == text) is (str(name) not in bug.files), name
+        assert len(headers_of(sources)) == sum(path.suffix == ".h" for path in before)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_module_is_made_of_the_same_files_on_demand() -> None:
