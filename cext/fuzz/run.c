@@ -129,6 +129,21 @@ static void publish(struct execution *execution)
 			      POINT_RQ_TAIL_STORE);
 }
 
+/* Of the same entry more than a ring full are only written over themselves. */
+static void do_push(struct execution *execution)
+{
+	uint32_t entries = execution->judge->shape.rq_entries;
+	uint32_t count = execution->op->count;
+
+	if (count > entries) {
+		execution->judge->tail += count - entries;
+		count = entries;
+	}
+	for (; count > 0; count--)
+		push_entry(execution, &execution->op->rqe);
+	publish(execution);
+}
+
 static void do_return_one(struct execution *execution, uint32_t niov)
 {
 	struct io_uring_zcrx_rqe rqe = {.off = judge_offset(execution->judge, niov)};
@@ -430,9 +445,7 @@ static bool do_user(struct execution *execution)
 		publish(execution);
 		return true;
 	case FUZZ_PUSH:
-		for (uint32_t i = 0; i < execution->op->count; i++)
-			push_entry(execution, &execution->op->rqe);
-		publish(execution);
+		do_push(execution);
 		return true;
 	case FUZZ_WRITE: {
 		uint32_t slot = execution->op->pick & (judge->shape.rq_entries - 1);

@@ -46,7 +46,7 @@ _HARNESS = (
     "ondemand/kept.c",
 )
 _MAIN = ("fuzz/main.c", "fuzz/sandbox.c", "fuzz/uncounted.c")
-_COMMON = ("-std=gnu11", "-fno-omit-frame-pointer", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
+_COMMON = ("-std=gnu11", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -120,8 +120,8 @@ class _Compilation:
         self._kind = recipe.kind
         self._compiler = compiler_of(recipe.kind)
         self._headers = headers_digest(sources)
-        # Only a sanitizer's report names lines.
-        debug = ("-g",) if recipe.sanitize else ()
+        # Only a sanitizer's report names lines, and walks frames.
+        debug = ("-g", "-fno-omit-frame-pointer") if recipe.sanitize else ()
         self._flags = (*_COMMON, *debug, *_WARNINGS, f"-I{sources / 'fuzz'}")
         self._checks = (*_SANITIZERS, "-O1") if recipe.sanitize else ("-O2",)
         # The harness itself is not what is looked at, and is most of what runs.
