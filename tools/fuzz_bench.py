@@ -29,6 +29,7 @@ from emu.fuzz.build import Kind, Recipe, build
 from emu.fuzz.coverage import CoverageMeter, Gap
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import Target, fuzz_environment
+from emu.runtime.segment import SHM_DIR
 
 _EMPTY = """
 #include <stddef.h>
@@ -156,7 +157,7 @@ def main(
     if quick:
         rounds, seconds, cover_seconds = 1, 2, 20
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="zcrx-emu-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="zcrx-emu-bench-", dir=SHM_DIR) as name:
         folder = Path(name)
         table = Table(header_style="bold", title=f"programs of 32 operations, {rounds} round(s)")
         for column in ("build", "empty target", "ours", "ratio"):

@@ -37,6 +37,7 @@ from emu.errors import EmuError
 from emu.fuzz.build import Kind, Recipe, build_all, compiler_of
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import trial_of_end
+from emu.runtime.segment import SHM_DIR
 
 DOCS = Path(__file__).parents[1] / "docs" / "fuzz-power.md"
 #: struct fuzz_current of cext/fuzz/reporter.h before its bytes: executions, findings, size, 0.
@@ -233,7 +234,8 @@ def _all_built(bugs: list[Bug], engines: list[Engine]) -> Iterator[Builds]:
 
 def attempt(builds: Builds, engine: Engine, seed: int, seconds: float) -> Attempt:
     """Look for a bug once, from an empty corpus."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-power-") as name:
+    # A corpus of a second is hundreds of files: on a disk they take longer than the search.
+    with tempfile.TemporaryDirectory(prefix="fuzz-power-", dir=SHM_DIR) as name:
         folder = Path(name)
         command = _command(engine, builds.engine(engine), seed, seconds, folder)
         elapsed, program = _search(command, folder, level_for(builds.bug, None), seconds)
