@@ -60,7 +60,7 @@ help:
 	@echo 'make test     what must hold: C tests (plain and sanitized), Python tests, property tests sanitized'
 	@echo 'make test-long  what takes long for what it shows: campaigns, whole matrices, threads under TSan'
 	@echo 'make lint     ruff, mypy, clang-format'
-	@echo 'make bench    the benchmarks (two minutes); make bench-smoke: the short form'
+	@echo 'make bench    the benchmarks (four minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
 	@echo 'make fuzz     an hour of fuzzing, all seeded bugs, speed; fuzz-smoke: in short'
 	@echo 'make clean    remove everything that was built, and what runs, fuzz and race left here'
@@ -151,9 +151,11 @@ format: $(READY)
 
 bench: $(READY)
 	python -m tools.bench
+	python -m tools.exec_bench
 
 bench-smoke: $(READY)
 	python -m tools.bench --quick
+	python -m tools.exec_bench --quick
 
 # What a hostile, dying or starving process must not be able to do to the others.
 robust: $(READY)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
         (("attack", "--rounds", "0"), "'--rounds'"),
         (("kills", "--count", "many"), "'--count'"),
         (("bench", "--nosuch"), "--nosuch"),
+        (("exec_bench", "--rounds", "0"), "'--rounds'"),
         (("fuzz_power", "--bug", "pad-ignord"), "pad-ignored"),
         (("fuzz_power", "--runs", "0"), "'--runs'"),
     ],

@@ -58,6 +58,12 @@ def test_what_arrives_may_be_cut_in_any_way(script: Any, program: Program, shape
     assert int(ended.stdout.split()[2]) > BYTES / 4096
 
 
+def test_small_messages_go_there_and_back(script: Any, program: Program) -> None:
+    """Each time one buffer is filled in part, poisoned behind that, and compared when it leaves."""
+    ended = script.run("exec", program("pingpong"), 300, "zc")
+    assert (ended.code, ended.stderr) == (0, "")
+
+
 def test_small_completion_queue_ends_receives_which_are_armed_again(
     script: Any, program: Program
 ) -> None:
