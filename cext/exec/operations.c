@@ -3,6 +3,7 @@
 
 #include "basic.h"
 #include "fixed.h"
+#include "msg.h"
 #include "net.h"
 #include "offload.h"
 #include "provide.h"
@@ -12,6 +13,8 @@
 static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_NOP] = &op_nop,
 	[IORING_OP_POLL_ADD] = &op_poll_add,
+	[IORING_OP_SENDMSG] = &op_sendmsg,
+	[IORING_OP_RECVMSG] = &op_recvmsg,
 	[IORING_OP_TIMEOUT] = &op_timeout,
 	[IORING_OP_TIMEOUT_REMOVE] = &op_timeout_remove,
 	[IORING_OP_ACCEPT] = &op_accept,
@@ -29,6 +32,7 @@ static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_SOCKET] = &op_socket,
 	[IORING_OP_SEND_ZC] = &op_send_zc,
 	[IORING_OP_FIXED_FD_INSTALL] = &op_fixed_fd_install,
+	[IORING_OP_SENDMSG_ZC] = &op_sendmsg_zc,
 	[IORING_OP_RECV_ZC] = &op_recv_zc,
 };
 

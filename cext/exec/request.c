@@ -153,8 +153,9 @@ static int fetch(struct request *request)
 static bool may_go_on(const struct request *request)
 {
 	bool gives_fd = request->operation->gives_fd && !request->sqe.file_index;
+	bool needs_call = gives_fd || request->needs_call;
 
-	return request->is_ready && (!gives_fd || request->ring->kernel->call != NULL);
+	return request->is_ready && (!needs_call || request->ring->kernel->call != NULL);
 }
 
 static bool is_timeout(const struct request *linked)

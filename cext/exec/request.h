@@ -53,6 +53,7 @@ struct request {
 	uint32_t flow; /* the library's name of its connection */
 	uint32_t seen; /* events that its descriptor had */
 	bool is_begun;
+	bool needs_call; /* goes on only while a call of its process waits for an answer */
 };
 
 /* One for the submission, not started. NULL: no memory. */

@@ -74,6 +74,12 @@ void ring_tell_work(struct ring *ring, bool waits);
 /* The program sees how far we are. */
 void ring_publish_head(struct ring *ring);
 
+/* Would one more completion be seen at once? */
+static inline bool ring_has_room(const struct ring *ring)
+{
+	return ring_ready(ring) < ring->params.cq_entries;
+}
+
 static inline bool ring_defers(const struct ring *ring)
 {
 	return (ring->params.flags & IORING_SETUP_DEFER_TASKRUN) != 0;

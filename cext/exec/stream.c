@@ -228,18 +228,24 @@ static int prepare_recv(struct request *request)
 	return !selects(request) || sqe->op_flags & MSG_WAITALL ? -EINVAL : 0;
 }
 
-/* Does the socket have more? One that has ended has its end. */
-static uint32_t tell_rest(const struct request *request, bool has_ended)
+static int option(int fd, int name)
 {
-	int protocol = 0, rest = 0;
-	socklen_t size = sizeof(protocol);
+	int value = -1;
+	socklen_t size = sizeof(value);
 
-	if (getsockopt(request->watch.fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) ||
-	    protocol != IPPROTO_TCP)
+	return getsockopt(fd, SOL_SOCKET, name, &value, &size) ? -1 : value;
+}
+
+uint32_t stream_rest(int fd, bool has_ended)
+{
+	bool is_tcp = option(fd, SO_PROTOCOL) == IPPROTO_TCP;
+	int rest = 0;
+
+	if (!is_tcp && (option(fd, SO_DOMAIN) != AF_UNIX || option(fd, SO_TYPE) != SOCK_STREAM))
 		return 0;
-	if (ioctl(request->watch.fd, FIONREAD, &rest) == 0 && rest > 0)
+	if (ioctl(fd, FIONREAD, &rest) == 0 && rest > 0)
 		return CQE_F_SOCK_NONEMPTY;
-	return has_ended ? CQE_F_SOCK_NONEMPTY : 0;
+	return is_tcp && has_ended ? CQE_F_SOCK_NONEMPTY : 0;
 }
 
 static int64_t receive_once(struct request *request)
@@ -254,7 +260,7 @@ static int64_t receive_once(struct request *request)
 	if (result == -EAGAIN)
 		return wait_for(request, EPOLLIN | EPOLLRDHUP);
 	if (result >= 0)
-		request->cqe_flags |= tell_rest(request, result == 0 && span.size);
+		request->cqe_flags |= stream_rest(request->watch.fd, result == 0 && span.size);
 	return result;
 }
 
@@ -273,7 +279,7 @@ static int64_t shoot(struct request *request)
 		request->cqe_flags = groups_take(request->ring, request->sqe.buf_index,
 						 span.buffers, (uint64_t)result);
 	if (result >= 0)
-		request->cqe_flags |= tell_rest(request, result == 0 && span.size);
+		request->cqe_flags |= stream_rest(request->watch.fd, result == 0 && span.size);
 	return result;
 }
 
@@ -282,8 +288,7 @@ static bool is_last(const struct request *request)
 {
 	uint32_t limit = request->sqe.file_index;
 
-	return (limit && request->total >= limit) ||
-	       ring_ready(request->ring) >= request->ring->params.cq_entries;
+	return (limit && request->total >= limit) || !ring_has_room(request->ring);
 }
 
 static int64_t receive_many(struct request *request)
@@ -328,7 +333,7 @@ static bool has_more(const struct request *request, int64_t result)
 
 	return result > 0 && is_bundle(request) && selects(request) &&
 	       groups_peek(request->ring, request->sqe.buf_index, &next, 1) > 0 &&
-	       ring_ready(request->ring) < request->ring->params.cq_entries;
+	       ring_has_room(request->ring);
 }
 
 static int64_t send_once(struct request *request)

@@ -7,4 +7,7 @@
 
 extern const struct operation op_recv, op_send, op_send_zc;
 
+/* Does the socket have more? The completion's flag. TCP's end counts as more, too. */
+uint32_t stream_rest(int fd, bool has_ended);
+
 #endif /* EXEC_STREAM_H */
