@@ -3,6 +3,7 @@
 
 #include "calls.h"
 #include "request.h"
+#include "settings.h"
 #include "space.h"
 #include "submit.h"
 #include "wait.h"
@@ -28,29 +29,44 @@ static uint64_t ns_of(const struct io_uring_timespec *time)
 	return (uint64_t)time->tv_sec * SECOND_NS + (uint64_t)time->tv_nsec;
 }
 
-/* How long the call waits at most, as a deadline. 0 or -errno. */
-static int read_deadline(const struct kernel *kernel, uint32_t flags, uint64_t *deadline)
+static int read_time(struct space *space, const struct io_uring_getevents_arg *arg, uint32_t flags,
+		     struct wait_limits *limits)
 {
-	const struct call *call = kernel->call;
-	struct space *space = kernel->task->space;
-	struct io_uring_getevents_arg arg;
 	struct io_uring_timespec time;
 	uint64_t ns;
 
-	*deadline = NEVER;
-	if (!(flags & IORING_ENTER_EXT_ARG))
+	if (arg->min_wait_usec)
+		limits->patience = now_ns() + (uint64_t)arg->min_wait_usec * 1000;
+	if (arg->ts == 0)
 		return 0;
-	if (call->args[5] != sizeof(arg))
-		return -EINVAL;
-	if (space_read(space, &arg, call->args[4], sizeof(arg)))
-		return -EFAULT;
-	if (arg.ts == 0)
-		return 0;
-	if (space_read(space, &time, arg.ts, sizeof(time)))
+	if (space_read(space, &time, arg->ts, sizeof(time)))
 		return -EFAULT;
 	ns = ns_of(&time);
-	*deadline = flags & IORING_ENTER_ABS_TIMER ? ns : now_ns() + ns;
+	limits->deadline = flags & IORING_ENTER_ABS_TIMER ? ns : now_ns() + ns;
 	return 0;
+}
+
+/* How the call says that it waits. 0 or -errno. */
+static int read_limits(const struct kernel *kernel, uint32_t flags, struct wait_limits *limits)
+{
+	const struct call *call = kernel->call;
+	struct space *space = kernel->task->space;
+	struct io_uring_getevents_arg arg = {.sigmask = call->args[4]};
+	int error;
+
+	arg.sigmask_sz = (uint32_t)call->args[5];
+	if (flags & IORING_ENTER_EXT_ARG) {
+		if (call->args[5] != sizeof(arg))
+			return -EINVAL;
+		if (space_read(space, &arg, call->args[4], sizeof(arg)))
+			return -EFAULT;
+	}
+	error = read_time(space, &arg, flags, limits);
+	if (error || arg.sigmask == 0)
+		return error;
+	if (arg.sigmask_sz != sizeof(limits->blocked))
+		return -EINVAL;
+	return space_read(space, &limits->blocked, arg.sigmask, sizeof(limits->blocked));
 }
 
 /* May this thread submit, or work on what was deferred? */
@@ -77,16 +93,15 @@ static int check(const struct ring *ring, uint32_t flags, uint32_t to_submit)
 static void wait_for_events(struct ring *ring, uint32_t submitted, uint32_t flags)
 {
 	struct kernel *kernel = ring->kernel;
-	uint32_t least = (uint32_t)kernel->call->args[2];
-	uint64_t deadline;
-	int error = read_deadline(kernel, flags, &deadline);
+	struct wait_limits limits = {.least = (uint32_t)kernel->call->args[2], .deadline = NEVER};
+	int error = read_limits(kernel, flags, &limits);
 
-	if (least > ring->params.cq_entries)
-		least = ring->params.cq_entries;
+	if (limits.least > ring->params.cq_entries)
+		limits.least = ring->params.cq_entries;
 	if (!error) {
 		zcrx_emu_step(ring->emu); /* completions that waited for room */
 		requests_run(ring);
-		error = wait_start(ring, least, deadline, submitted);
+		error = wait_start(ring, &limits, submitted);
 	}
 	if (error)
 		notify_answer(kernel->listener, kernel->call, submitted ? (int)submitted : error);
@@ -108,8 +123,10 @@ void call_enter(struct kernel *kernel)
 		return;
 	}
 	error = check(ring, flags, to_submit);
-	if (!error && to_submit)
+	if (!error && to_submit) {
 		submitted = submit(ring, to_submit);
+		settings_tell(ring, true);
+	}
 	if (!error && flags & IORING_ENTER_GETEVENTS && submitted == to_submit)
 		wait_for_events(ring, submitted, flags);
 	else

@@ -27,6 +27,7 @@
 #include "message.h"
 #include "watch.h"
 #include "request.h"
+#include "settings.h"
 #include "wait.h"
 
 #define LOOK_NS 2000000U /* how often it is looked whether a waiting thread has a signal */
@@ -53,6 +54,7 @@ static void end_ring(struct ring *ring)
 	files_free(ring);
 	groups_free(ring);
 	buffers_free(ring);
+	settings_free(ring->settings);
 	ring_free(ring);
 }
 
@@ -189,6 +191,7 @@ static void progress(struct ring *ring, uint64_t now)
 	if (ring->waits || !ring_defers(ring))
 		run_requests(ring);
 	ring_tell_work(ring, requests_wait_for_call(ring));
+	settings_tell(ring, false);
 	if (ring->waits)
 		waits_settle(ring, now);
 }
@@ -217,7 +220,7 @@ static uint64_t next_deadline(const struct gateway *gateway)
 {
 	uint64_t first = NEVER;
 
-	for (const struct ring *ring = gateway->kernel->rings; ring; ring = ring->next) {
+	for (struct ring *ring = gateway->kernel->rings; ring; ring = ring->next) {
 		first = earlier(first, requests_deadline(ring));
 		if (!ring->waits)
 			continue;

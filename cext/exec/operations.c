@@ -2,6 +2,7 @@
 #include "operations.h"
 
 #include "basic.h"
+#include "cancel.h"
 #include "fixed.h"
 #include "msg.h"
 #include "net.h"
@@ -9,10 +10,12 @@
 #include "provide.h"
 #include "recv_zc.h"
 #include "stream.h"
+#include "timeout.h"
 
 static const struct operation *const operations[OPERATIONS] = {
 	[IORING_OP_NOP] = &op_nop,
 	[IORING_OP_POLL_ADD] = &op_poll_add,
+	[IORING_OP_POLL_REMOVE] = &op_poll_remove,
 	[IORING_OP_SENDMSG] = &op_sendmsg,
 	[IORING_OP_RECVMSG] = &op_recvmsg,
 	[IORING_OP_TIMEOUT] = &op_timeout,

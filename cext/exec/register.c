@@ -3,10 +3,12 @@
 
 #include "buffers.h"
 #include "calls.h"
+#include "cancel.h"
 #include "files.h"
 #include "groups.h"
 #include "operations.h"
 #include "ring.h"
+#include "settings.h"
 #include "space.h"
 
 /* ---- what there is ---------------------------------------------------------------------------- */
@@ -108,6 +110,7 @@ static int64_t enable(struct ring *ring)
 	if (!ring->is_disabled)
 		return -EBADFD;
 	ring->is_disabled = false;
+	settings_restrict(ring);
 	if (ring->params.flags & IORING_SETUP_SINGLE_ISSUER)
 		ring->owner = ring->kernel->task->tid;
 	return 0;
@@ -153,6 +156,8 @@ static int64_t register_with_ring(struct ring *ring, uint32_t opcode)
 
 	if (ring->owner && ring->owner != kernel->task->tid)
 		return -EEXIST;
+	if (settings_check_call(ring, opcode))
+		return -EACCES;
 	switch (opcode) {
 	case IORING_REGISTER_PROBE:
 		return probe(kernel, at, nr_args);
@@ -169,6 +174,19 @@ static int64_t register_with_ring(struct ring *ring, uint32_t opcode)
 	case IORING_UNREGISTER_FILES:
 	case IORING_REGISTER_FILE_ALLOC_RANGE:
 		return files_register(ring, opcode, at, nr_args);
+	case IORING_REGISTER_SYNC_CANCEL:
+		return cancel_register(ring, at, nr_args);
+	case IORING_REGISTER_EVENTFD:
+	case IORING_UNREGISTER_EVENTFD:
+	case IORING_REGISTER_EVENTFD_ASYNC:
+	case IORING_REGISTER_RESTRICTIONS:
+	case IORING_REGISTER_IOWQ_AFF:
+	case IORING_UNREGISTER_IOWQ_AFF:
+	case IORING_REGISTER_IOWQ_MAX_WORKERS:
+	case IORING_REGISTER_NAPI:
+	case IORING_UNREGISTER_NAPI:
+	case IORING_REGISTER_CLOCK:
+		return settings_register(ring, opcode, at, nr_args);
 	case IORING_REGISTER_BUFFERS:
 	case IORING_UNREGISTER_BUFFERS:
 	case IORING_REGISTER_BUFFERS2:

@@ -182,6 +182,57 @@ void request_start(struct request *request)
 		attempt(request);
 }
 
+static bool drains(const struct request *chain)
+{
+	while (chain && !(chain->sqe.flags & IOSQE_IO_DRAIN))
+		chain = chain->linked;
+	return chain != NULL;
+}
+
+/* May it start now, if nothing is deferred before it? */
+static bool may_start(struct ring *ring, const struct request *chain)
+{
+	if (!ring->requests)
+		ring->drains = false;
+	return !ring->drains && (!ring->requests || !drains(chain));
+}
+
+static void start_chain(struct request *first)
+{
+	if (drains(first))
+		first->ring->drains = true;
+	request_start(first);
+}
+
+void request_queue(struct request *first)
+{
+	struct ring *ring = first->ring;
+	struct request **link = &ring->deferred;
+
+	if (!ring->deferred && may_start(ring, first)) {
+		start_chain(first);
+		return;
+	}
+	while (*link)
+		link = &(*link)->next;
+	*link = first;
+}
+
+static bool is_deferred_ready(struct ring *ring)
+{
+	return ring->deferred && may_start(ring, ring->deferred);
+}
+
+static void start_deferred(struct ring *ring)
+{
+	while (is_deferred_ready(ring)) {
+		struct request *first = ring->deferred;
+
+		ring->deferred = first->next;
+		start_chain(first);
+	}
+}
+
 void request_post_more(struct request *request, int32_t res, uint32_t flags)
 {
 	ring_post(request->ring, request->sqe.user_data, res, flags | IORING_CQE_F_MORE);
@@ -266,10 +317,12 @@ static struct request *next_ready(const struct ring *ring)
 	return request;
 }
 
-bool requests_are_ready(const struct ring *ring)
+bool requests_are_ready(struct ring *ring)
 {
 	struct request *request = ring->requests;
 
+	if (is_deferred_ready(ring))
+		return true;
 	while (request && !may_go_on(request))
 		request = request->next;
 	return request != NULL;
@@ -290,8 +343,11 @@ void requests_run(struct ring *ring)
 	struct request *request;
 
 	ring->turn++;
-	while ((request = next_ready(ring)))
+	start_deferred(ring);
+	while ((request = next_ready(ring))) {
 		attempt(request);
+		start_deferred(ring);
+	}
 }
 
 uint64_t requests_deadline(const struct ring *ring)
@@ -315,6 +371,12 @@ void requests_expire(struct ring *ring, uint64_t now)
 
 void requests_drop(struct ring *ring)
 {
+	while (ring->deferred) {
+		struct request *first = ring->deferred;
+
+		ring->deferred = first->next;
+		enlist(first);
+	}
 	while (ring->requests) {
 		struct request *request = ring->requests;
 		struct request *linked = request->linked;

@@ -61,6 +61,11 @@ struct request *request_new(struct ring *ring, const struct operation *operation
 			    const struct io_uring_sqe *sqe);
 /* It is in flight from now on: it is attempted at once. */
 void request_start(struct request *request);
+/*
+ * The same for a chain, as soon as all in flight before it are done, if it or one before it asks
+ * for that (IOSQE_IO_DRAIN): what comes later waits for it, too.
+ */
+void request_queue(struct request *first);
 /* Not the last completion of it. */
 void request_post_more(struct request *request, int32_t res, uint32_t flags);
 /* Done: completed by `res`, and what is linked starts or is cancelled. It is gone. */
@@ -71,7 +76,7 @@ void request_cancel(struct request *request, int32_t error);
 /* Attempt all of the ring's that may go on, once. */
 void requests_run(struct ring *ring);
 /* Is there one that may go on? */
-bool requests_are_ready(const struct ring *ring);
+bool requests_are_ready(struct ring *ring);
 /* Is there one that would, in a call of its process? */
 bool requests_wait_for_call(const struct ring *ring);
 /* When the first of the ring's deadlines is. */

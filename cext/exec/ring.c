@@ -9,14 +9,17 @@
 
 #include "abandoned.h"
 #include "descriptor.h"
+#include "settings.h"
 #include "space.h"
 #include "wire/shm.h"
 
 #define SQ_ENTRIES_MAX 32768U
-#define FEATURES                                                                    \
-	(IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | \
-	 IORING_FEAT_FAST_POLL | IORING_FEAT_POLL_32BITS | IORING_FEAT_EXT_ARG |    \
-	 IORING_FEAT_NATIVE_WORKERS | IORING_FEAT_CQE_SKIP | IORING_FEAT_REG_REG_RING)
+#define FEATURES                                                                        \
+	(IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |     \
+	 IORING_FEAT_FAST_POLL | IORING_FEAT_POLL_32BITS | IORING_FEAT_EXT_ARG |        \
+	 IORING_FEAT_NATIVE_WORKERS | IORING_FEAT_CQE_SKIP | IORING_FEAT_REG_REG_RING | \
+	 IORING_FEAT_RW_CUR_POS | IORING_FEAT_RSRC_TAGS | IORING_FEAT_LINKED_FILE |     \
+	 IORING_FEAT_RECVSEND_BUNDLE | IORING_FEAT_MIN_TIMEOUT)
 
 static shm_u32 *word(const struct ring *ring, uint32_t offset)
 {
@@ -194,11 +197,13 @@ int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ri
 	if (params->flags & IORING_SETUP_SINGLE_ISSUER && !ring->is_disabled)
 		ring->owner = kernel->task->tid;
 	params->features = FEATURES;
-	error = make(ring, params);
+	ring->settings = settings_create(params);
+	error = ring->settings ? make(ring, params) : -ENOMEM;
 	if (error) {
 		lifetime_stop(&kernel->lifetimes, &ring->lifetime);
 		zcrx_emu_destroy(ring->emu);
 		file_close(&ring->file);
+		settings_free(ring->settings);
 		free(ring);
 		return error;
 	}

@@ -15,6 +15,7 @@ struct group;
 struct buffers;
 struct abandoned;
 struct request;
+struct settings;
 struct wait;
 
 #define RING_QUEUES_MAX 64U
@@ -40,12 +41,15 @@ struct ring {
 	uint32_t sq_head;
 	struct request *requests; /* in flight, oldest first */
 	struct request **requests_end;
+	struct request *deferred; /* chains that start when those before are done, oldest first */
+	bool drains; /* one that others wait for is in flight */
 	struct wait *waits; /* calls that wait for completions */
 	struct ring_queue queues[RING_QUEUES_MAX]; /* its interface queues, by id */
 	struct group *groups; /* of buffers */
 	struct files *files; /* by numbers of its own; NULL: it has no table */
 	struct buffers *buffers; /* the same */
 	struct abandoned *abandoned; /* sockets whose last receive ended by an error that passes */
+	struct settings *settings;
 	uint64_t turn; /* of requests_run() */
 	uint64_t posted; /* completions that it was ever given */
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "operations.h"
+#include "settings.h"
 
 #define LINKS (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)
 
@@ -14,15 +15,19 @@ struct chain {
 };
 
 /* What no request of any operation may have here, and what only some may. */
-static int check_sqe(const struct io_uring_sqe *sqe, const struct operation *operation)
+static int check_sqe(const struct ring *ring, const struct io_uring_sqe *sqe,
+		     const struct operation *operation)
 {
-	const uint8_t known = IOSQE_FIXED_FILE | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC |
-			      IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+	const uint8_t known = IOSQE_FIXED_FILE | IOSQE_IO_DRAIN | IOSQE_IO_LINK |
+			      IOSQE_IO_HARDLINK | IOSQE_ASYNC | IOSQE_BUFFER_SELECT |
+			      IOSQE_CQE_SKIP_SUCCESS;
 
 	if (sqe->flags & ~known)
 		return -EINVAL;
 	if (sqe->flags & IOSQE_BUFFER_SELECT && !operation->selects)
 		return -EOPNOTSUPP;
+	if (settings_check_sqe(ring, sqe))
+		return -EACCES;
 	return (sqe->ioprio && !operation->has_priority) || sqe->personality ? -EINVAL : 0;
 }
 
@@ -37,7 +42,7 @@ static struct request *prepare(struct ring *ring, const struct io_uring_sqe *sqe
 		*error = -ENOMEM;
 		return NULL;
 	}
-	*error = operation ? check_sqe(sqe, operation) : -EINVAL;
+	*error = operation ? check_sqe(ring, sqe, operation) : -EINVAL;
 	if (!*error && operation->prepare)
 		*error = operation->prepare(request);
 	return request;
@@ -62,7 +67,7 @@ static void start(struct chain *chain, const struct request *wrong)
 
 	*chain = (struct chain){0};
 	if (!error) {
-		request_start(request);
+		request_queue(request);
 		return;
 	}
 	while (request) {

@@ -29,12 +29,17 @@ enum {
 	IORING_FEAT_SINGLE_MMAP = 1 << 0,
 	IORING_FEAT_NODROP = 1 << 1,
 	IORING_FEAT_SUBMIT_STABLE = 1 << 2,
+	IORING_FEAT_RW_CUR_POS = 1 << 3,
 	IORING_FEAT_FAST_POLL = 1 << 5,
 	IORING_FEAT_POLL_32BITS = 1 << 6,
 	IORING_FEAT_EXT_ARG = 1 << 8,
 	IORING_FEAT_NATIVE_WORKERS = 1 << 9,
+	IORING_FEAT_RSRC_TAGS = 1 << 10,
 	IORING_FEAT_CQE_SKIP = 1 << 11,
+	IORING_FEAT_LINKED_FILE = 1 << 12,
 	IORING_FEAT_REG_REG_RING = 1 << 13,
+	IORING_FEAT_RECVSEND_BUNDLE = 1 << 14,
+	IORING_FEAT_MIN_TIMEOUT = 1 << 15,
 };
 
 #define IORING_OFF_SQES 0x10000000U
@@ -170,8 +175,15 @@ _Static_assert(IORING_OP_RECV_ZC == 58, "numbers of operations");
 #define IORING_ACCEPT_DONTWAIT (1U << 1)
 #define IORING_ACCEPT_POLL_FIRST (1U << 2)
 #define IORING_POLL_ADD_MULTI (1U << 0)
+#define IORING_POLL_UPDATE_EVENTS (1U << 1)
+#define IORING_POLL_UPDATE_USER_DATA (1U << 2)
 #define IORING_TIMEOUT_ABS (1U << 0)
+#define IORING_TIMEOUT_UPDATE (1U << 1)
+#define IORING_TIMEOUT_BOOTTIME (1U << 2)
+#define IORING_TIMEOUT_REALTIME (1U << 3)
+#define IORING_LINK_TIMEOUT_UPDATE (1U << 4)
 #define IORING_TIMEOUT_ETIME_SUCCESS (1U << 5)
+#define IORING_TIMEOUT_MULTISHOT (1U << 6)
 #define IORING_ASYNC_CANCEL_ALL (1U << 0)
 #define IORING_ASYNC_CANCEL_FD (1U << 1)
 #define IORING_ASYNC_CANCEL_ANY (1U << 2)
@@ -216,19 +228,30 @@ enum {
 	IORING_UNREGISTER_BUFFERS = 1,
 	IORING_REGISTER_FILES = 2,
 	IORING_UNREGISTER_FILES = 3,
+	IORING_REGISTER_EVENTFD = 4,
+	IORING_UNREGISTER_EVENTFD = 5,
 	IORING_REGISTER_FILES_UPDATE = 6,
+	IORING_REGISTER_EVENTFD_ASYNC = 7,
 	IORING_REGISTER_PROBE = 8,
+	IORING_REGISTER_RESTRICTIONS = 11,
 	IORING_REGISTER_ENABLE_RINGS = 12,
 	IORING_REGISTER_FILES2 = 13,
 	IORING_REGISTER_FILES_UPDATE2 = 14,
 	IORING_REGISTER_BUFFERS2 = 15,
 	IORING_REGISTER_BUFFERS_UPDATE = 16,
+	IORING_REGISTER_IOWQ_AFF = 17,
+	IORING_UNREGISTER_IOWQ_AFF = 18,
+	IORING_REGISTER_IOWQ_MAX_WORKERS = 19,
 	IORING_REGISTER_RING_FDS = 20,
 	IORING_UNREGISTER_RING_FDS = 21,
 	IORING_REGISTER_PBUF_RING = 22,
 	IORING_UNREGISTER_PBUF_RING = 23,
+	IORING_REGISTER_SYNC_CANCEL = 24,
 	IORING_REGISTER_FILE_ALLOC_RANGE = 25,
 	IORING_REGISTER_PBUF_STATUS = 26,
+	IORING_REGISTER_NAPI = 27,
+	IORING_UNREGISTER_NAPI = 28,
+	IORING_REGISTER_CLOCK = 29,
 	IORING_REGISTER_ZCRX_IFQ = 32,
 	IORING_REGISTER_QUERY = 35,
 	IORING_REGISTER_ZCRX_CTRL = 36,
@@ -272,6 +295,40 @@ struct io_uring_file_index_range {
 	uint32_t off, len;
 	uint64_t resv;
 };
+
+struct io_uring_sync_cancel_reg {
+	uint64_t addr;
+	int32_t fd;
+	uint32_t flags;
+	struct io_uring_timespec timeout;
+	uint8_t opcode, pad[7];
+	uint64_t pad2[3];
+};
+
+struct io_uring_napi {
+	uint32_t busy_poll_to;
+	uint8_t prefer_busy_poll, opcode, pad[2];
+	uint32_t op_param, resv;
+};
+
+struct io_uring_restriction {
+	uint16_t opcode;
+	uint8_t what, resv;
+	uint32_t resv2[3];
+};
+
+enum {
+	IORING_RESTRICTION_REGISTER_OP,
+	IORING_RESTRICTION_SQE_OP,
+	IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+	IORING_RESTRICTION_SQE_FLAGS_REQUIRED,
+};
+#define IORING_CQ_EVENTFD_DISABLED (1U << 0)
+
+_Static_assert(sizeof(struct io_uring_sync_cancel_reg) == 64 &&
+		       sizeof(struct io_uring_napi) == 16 &&
+		       sizeof(struct io_uring_restriction) == 16,
+	       "arguments of calls");
 
 /* A ring of buffers: the tail stands in what is reserved of the first entry. */
 struct io_uring_buf {

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int wait_start(struct ring *ring, uint32_t least, uint64_t deadline, uint32_t submitted)
+#include "settings.h"
+
+int wait_start(struct ring *ring, const struct wait_limits *limits, uint32_t submitted)
 {
 	struct wait *wait = malloc(sizeof(*wait)), **end = &ring->waits;
 
@@ -18,8 +20,7 @@ int wait_start(struct ring *ring, uint32_t least, uint64_t deadline, uint32_t su
 		return -ENOMEM;
 	*wait = (struct wait){
 		.call = *ring->kernel->call,
-		.least = least,
-		.deadline = deadline,
+		.limits = *limits,
 		.submitted = submitted,
 	};
 	while (*end)
@@ -43,8 +44,16 @@ static void answer(struct ring *ring, struct wait **link, int error)
 
 	if (result == 0 && ring_ready(ring) == 0)
 		result = error;
+	settings_tell(ring, false);
 	notify_answer(ring->kernel->listener, &wait->call, result);
 	drop(link);
+}
+
+static bool is_enough(const struct ring *ring, const struct wait_limits *limits, uint64_t now)
+{
+	uint32_t ready = ring_ready(ring);
+
+	return ready >= limits->least || (ready > 0 && limits->patience && now >= limits->patience);
 }
 
 void waits_settle(struct ring *ring, uint64_t now)
@@ -55,17 +64,17 @@ void waits_settle(struct ring *ring, uint64_t now)
 	if (ring->waits && ring_overflows(ring))
 		zcrx_emu_step(ring->emu);
 	while (*link) {
-		if (ring_ready(ring) >= (*link)->least)
+		if (is_enough(ring, &(*link)->limits, now))
 			answer(ring, link, 0);
-		else if ((*link)->deadline <= now)
+		else if ((*link)->limits.deadline <= now)
 			answer(ring, link, -ETIME);
 		else
 			link = &(*link)->next;
 	}
 }
 
-/* Is there a signal for the thread that it does not block? */
-static bool has_signal(pid_t tid)
+/* Is there a signal for the thread that neither it blocks nor its call? */
+static bool has_signal(pid_t tid, uint64_t masked)
 {
 	unsigned long long own = 0, shared = 0, blocked = 0;
 	char path[32], line[128];
@@ -81,7 +90,7 @@ static bool has_signal(pid_t tid)
 		sscanf(line, "SigBlk: %llx", &blocked);
 	}
 	fclose(status);
-	return ((own | shared) & ~blocked) != 0;
+	return ((own | shared) & ~blocked & ~masked) != 0;
 }
 
 void waits_interrupt(struct ring *ring)
@@ -91,7 +100,7 @@ void waits_interrupt(struct ring *ring)
 	while (*link) {
 		if (!notify_is_valid(ring->kernel->listener, &(*link)->call))
 			drop(link);
-		else if (has_signal((*link)->call.tid))
+		else if (has_signal((*link)->call.tid, (*link)->limits.blocked))
 			answer(ring, link, -EINTR);
 		else
 			link = &(*link)->next;
@@ -109,13 +118,23 @@ void waits_begin(struct ring *ring)
 		answer(ring, link, -EINTR);
 }
 
+/* A patience that has passed is nothing to wake up for any more. */
+static uint64_t next_of(const struct ring *ring, const struct wait_limits *limits)
+{
+	bool matters = limits->patience && ring_ready(ring) > 0;
+
+	return matters && limits->patience < limits->deadline ? limits->patience : limits->deadline;
+}
+
 uint64_t waits_deadline(const struct ring *ring)
 {
 	uint64_t first = NEVER;
 
 	for (const struct wait *wait = ring->waits; wait; wait = wait->next) {
-		if (wait->deadline < first)
-			first = wait->deadline;
+		uint64_t next = next_of(ring, &wait->limits);
+
+		if (next < first)
+			first = next;
 	}
 	return first;
 }

@@ -9,16 +9,24 @@
 
 #include "ring.h"
 
+/* How a call waits. */
+struct wait_limits {
+	uint32_t least; /* completions */
+	uint64_t deadline;
+	uint64_t
+		patience; /* until then fewer are not enough; from then on any are. 0: they never are */
+	uint64_t blocked; /* signals that do not end it, besides those that its thread blocks */
+};
+
 struct wait {
 	struct wait *next;
 	struct call call;
-	uint32_t least; /* completions */
-	uint64_t deadline;
+	struct wait_limits limits;
 	uint32_t submitted;
 };
 
 /* The call that is worked on waits from now on. 0, or -ENOMEM. */
-int wait_start(struct ring *ring, uint32_t least, uint64_t deadline, uint32_t submitted);
+int wait_start(struct ring *ring, const struct wait_limits *limits, uint32_t submitted);
 /* The call that is worked on has started to wait: it is over already, or goes on, or the plan ends it. */
 void waits_begin(struct ring *ring);
 /* Answer those that are over. */

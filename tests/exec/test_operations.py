@@ -15,7 +15,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 #: They hold each result to what the kernel gave them without ``exec``.
 JUDGING = ["operations", "files"]
 #: They tell each result; beside them is what Linux 6.18 made them tell.
-TELLING = ["groups", "work", "messages"]
+TELLING = ["groups", "work", "messages", "settings"]
 
 
 def told_by_linux(name: str) -> list[str]:
