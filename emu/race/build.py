@@ -18,6 +18,7 @@ from emu.compile.ondemand import (
     compile_provider,
     core_sources,
     digest,
+    headers_digest,
     in_cache,
     sources_with,
 )
@@ -162,18 +163,21 @@ def build_simulation(bug: Bug | None = None, provider: Path | None = None) -> Pa
     # GCC warns of each stand-alone fence; our runtime knows them.
     hooks = [*_HOOKS] if compiler.is_clang else [*_HOOKS, "-Wno-tsan"]
     with sources_with(bug) as changed:
+        headers = {sources: headers_digest(sources) for sources in {core_sources(), changed}}
 
         def make(name: str) -> Path:
             is_engine = name in _ENGINE
             is_same = (is_engine or name in _BYSTANDERS) and bug and name not in bug.files
             sources = core_sources() if is_same else changed
             flags = [*_COMMON] if is_engine else [*_COMMON, *hooks]
-            return compile_core(compiler, sources, sources / name, flags)
+            return compile_core(compiler, sources, sources / name, flags, headers=headers[sources])
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(make, (*_CORE, *_ENGINE)))
         first, last = (
-            compile_core(compiler, changed, changed / name, [*_COMMON, *flags])
+            compile_core(
+                compiler, changed, changed / name, [*_COMMON, *flags], headers=headers[changed]
+            )
             for name, flags in _BOUNDS
         )
         objects.append(first)

@@ -27,6 +27,7 @@ from emu.compile.ondemand import (
     core_files,
     core_sources,
     digest,
+    headers_digest,
     headers_of,
     in_cache,
     sources_with,
@@ -87,6 +88,7 @@ def build_delayed_core(bug: Bug | None = None) -> Path:
             "build: Python.h is missing; the core is built on demand, so install Python's headers"
         )
     with sources_with(bug) as sources:
+        headers = headers_digest(sources)
         core = [*core_files(sources), sources / "delays" / "delays.c"]
         flags: tuple[str, ...] = (*_FLAGS, *_DELAYS)
         wanted = [(path, flags) for path in core]
@@ -94,7 +96,9 @@ def build_delayed_core(bug: Bug | None = None) -> Path:
         wanted.append((_module_source(sources), module))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(
-                pool.map(lambda item: compile_core(compiler, sources, item[0], item[1]), wanted)
+                pool.map(
+                    lambda item: compile_core(compiler, sources, *item, headers=headers), wanted
+                )
             )
     key = digest([path.name.encode() for path in objects])
     command = [compiler.path, "-shared", *map(str, objects), "-ldl", "-lm", "-lpthread", "-o"]
