@@ -4,6 +4,7 @@
 #endif
 #include "space.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,14 +16,14 @@
 
 #define MOMENT_NS 20000U
 
-struct space *space_open(pid_t pid)
+struct space *space_open(pid_t pid, pid_t tid)
 {
 	struct space *space = calloc(1, sizeof(*space));
 	char path[32];
 
 	if (!space)
 		return NULL;
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
 	space->pid = pid;
 	space->memory = open(path, O_RDONLY | O_CLOEXEC);
 	if (space->memory < 0) {
@@ -71,13 +72,51 @@ bool space_was_alive(struct space *space)
 	return true;
 }
 
+/* Any thread but the first. Without one there is no such process. */
+static pid_t other_thread(pid_t pid)
+{
+	const struct dirent *entry;
+	pid_t found = pid;
+	char path[32];
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	threads = opendir(path);
+	while (threads && found == pid && (entry = readdir(threads))) {
+		pid_t tid = (pid_t)atoi(entry->d_name);
+
+		if (tid)
+			found = tid;
+	}
+	if (threads)
+		closedir(threads);
+	return found;
+}
+
+/* process_vm_readv() or process_vm_writev() */
+typedef ssize_t vm_call(pid_t pid, const struct iovec *ours, unsigned long our_count,
+			const struct iovec *theirs, unsigned long their_count, unsigned long flags);
+
+/* A process whose first thread has ended is reached by another one: those have the same memory. */
+static bool move(struct space *space, vm_call *call, const struct iovec *ours, uint32_t our_count,
+		 const struct iovec *theirs, uint32_t their_count, size_t size)
+{
+	ssize_t moved;
+
+	if (!space_was_alive(space))
+		return false;
+	moved = call(space->pid, ours, our_count, theirs, their_count, 0);
+	if (moved < 0 && errno == ESRCH)
+		moved = call(other_thread(space->pid), ours, our_count, theirs, their_count, 0);
+	return moved == (ssize_t)size;
+}
+
 int space_read(void *context, void *to, uint64_t from, size_t size)
 {
 	struct space *space = context;
 	struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)from, size};
 
-	if (!space_was_alive(space) ||
-	    process_vm_readv(space->pid, &ours, 1, &theirs, 1, 0) != (ssize_t)size)
+	if (!move(space, process_vm_readv, &ours, 1, &theirs, 1, size))
 		return -EFAULT;
 	space->landmark = from;
 	return 0;
@@ -128,14 +167,13 @@ static void gather(struct vectors *vectors, const struct zcrx_emu_piece *pieces,
 
 int space_read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
 {
-	struct space *space = context;
 	struct vectors all;
 
 	gather(&all, pieces, count);
-	if (!space_was_alive(space) || process_vm_readv(space->pid, all.ours, all.count, all.theirs,
-							all.merged, 0) != (ssize_t)all.size)
-		return -EFAULT;
-	return 0;
+	return move(context, process_vm_readv, all.ours, all.count, all.theirs, all.merged,
+		    all.size) ?
+		       0 :
+		       -EFAULT;
 }
 
 int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count)
@@ -144,9 +182,8 @@ int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint3
 	struct vectors all;
 
 	gather(&all, pieces, count);
-	if (space->is_frozen || !space_was_alive(space) ||
-	    process_vm_writev(space->pid, all.ours, all.count, all.theirs, all.merged, 0) !=
-		    (ssize_t)all.size)
+	if (space->is_frozen ||
+	    !move(space, process_vm_writev, all.ours, all.count, all.theirs, all.merged, all.size))
 		return -EFAULT;
 	return 0;
 }
@@ -167,17 +204,32 @@ static bool is_covered(FILE *maps, uint64_t from, uint64_t end)
 	return from >= end;
 }
 
+static FILE *open_maps(pid_t tid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", tid);
+	return fopen(path, "re");
+}
+
 int space_pin(void *context, uint64_t address, uint64_t size)
 {
 	const struct space *space = context;
-	char path[32];
-	FILE *maps;
+	FILE *maps = open_maps(space->pid);
 	bool is_there;
+	int first;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", space->pid);
-	maps = fopen(path, "re");
 	if (!maps)
 		return -EFAULT;
+	first = fgetc(maps);
+	if (first == EOF) { /* of a first thread that has ended */
+		fclose(maps);
+		maps = open_maps(other_thread(space->pid));
+		if (!maps)
+			return -EFAULT;
+	} else {
+		ungetc(first, maps);
+	}
 	is_there = is_covered(maps, address, address + size);
 	fclose(maps);
 	return is_there ? 0 : -EFAULT;

@@ -23,8 +23,8 @@ struct space {
 	int memory; /* its /proc/PID/mem: this one's only */
 };
 
-/* NULL, and errno says why. */
-struct space *space_open(pid_t pid);
+/* Of the process that the thread belongs to. NULL, and errno says why. */
+struct space *space_open(pid_t pid, pid_t tid);
 void space_close(struct space *space);
 /* It is known to be dead: what is left is an address that nothing is written to. */
 void space_bury(struct space *space);

@@ -57,7 +57,7 @@ static bool has_ended(const struct task *task)
 	return syscall(SYS_pidfd_send_signal, task->pidfd, 0, NULL, 0U) && errno == ESRCH;
 }
 
-static struct space *space_of(struct tasks *tasks, pid_t pid)
+static struct space *space_of(struct tasks *tasks, pid_t pid, pid_t tid)
 {
 	struct space *space = tasks->spaces;
 
@@ -65,7 +65,7 @@ static struct space *space_of(struct tasks *tasks, pid_t pid)
 		space = space->next;
 	if (space)
 		return space;
-	space = space_open(pid);
+	space = space_open(pid, tid);
 	if (space) {
 		space->next = tasks->spaces;
 		tasks->spaces = space;
@@ -162,7 +162,7 @@ struct task *tasks_find(struct tasks *tasks, pid_t tid)
 	if (task) {
 		/* What exec() made of it has no rings of its own any more. */
 		memset(task->registered, 0, sizeof(task->registered));
-		task->space = space_of(tasks, task->tgid);
+		task->space = space_of(tasks, task->tgid, task->tid);
 	}
 	return task && task->space ? task : NULL;
 }

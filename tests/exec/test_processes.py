@@ -24,6 +24,11 @@ def test_calls_that_wait_end_as_the_kernels_do(script: Any, program: Program) ->
     assert (ended.code, ended.stderr) == (0, "")
 
 
+def test_process_goes_on_without_its_first_thread(script: Any, program: Program) -> None:
+    ended = script.run("exec", program("leaderless"))
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "went on\n", "")
+
+
 def test_rings_are_inherited_and_handed_over(script: Any, program: Program) -> None:
     ended = script.run("exec", program("shared"))
     assert (ended.code, ended.stdout, ended.stderr) == (0, "handed over\n", "")
