@@ -37,7 +37,7 @@ def test_each_result_is_what_linux_says(script: Any, program: Program, name: str
 
 @pytest.mark.long
 @pytest.mark.skipif(not os.uname().release.startswith("6.18."), reason="another kernel's results")
-@pytest.mark.parametrize("name", JUDGING + TELLING)
+@pytest.mark.parametrize("name", [*JUDGING, *TELLING, "waits", "leaderless"])
 def test_programs_are_right_about_linux(program: Program, tmp_path: Path, name: str) -> None:
     """By this machine's own io_uring, where it lets us use it."""
     ended = subprocess.run(
