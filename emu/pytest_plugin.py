@@ -25,6 +25,7 @@ _OPTIONS = [
     "late_head",
     "rx_descriptors",
     "mtu",
+    "mixed",
 ]
 _MARKER = (
     f"zcrx({', '.join(f'{name}=' for name in _OPTIONS)}): the ring that the fixture zcrx makes"
@@ -71,13 +72,21 @@ def _options_of(node: pytest.Item) -> dict[str, Any]:
     return options
 
 
+def _told(ring: Instance) -> str:
+    plan = f", plan {ring.plan}" if ring.plan else ""
+    return f"zcrx: kernel {ring.kernel}, seed {ring.seed}{plan}\n{ring.report_text()}"
+
+
 def _check(node: pytest.Item, instance: Instance) -> None:
     """A test that passed fails by what was found; one that failed tells it beside."""
-    if not instance.finish():
+    instance.finish()
+    rings = [ring for ring in instance.rings if ring is instance or not ring.is_finished]
+    for ring in rings[1:]:
+        ring.finish()
+    # Of a queue that several use the last to finish tells, to the one that registered it.
+    text = "\n".join(_told(ring) for ring in rings if ring.reports())
+    if not text:
         return
-    plan = f", plan {instance.plan}" if instance.plan else ""
-    ring = f"zcrx: kernel {instance.kernel}, seed {instance.seed}{plan}"
-    text = f"{ring}\n{instance.report_text()}"
     if node.stash.get(_has_passed, False):
         pytest.fail(text, pytrace=False)
     node.add_report_section("teardown", "zcrx", text)
@@ -97,10 +106,13 @@ def zcrx(request: pytest.FixtureRequest) -> Iterator[Instance]:
         instance = Instance(**_options_of(request.node))
     except EmuError as error:
         pytest.fail(f"zcrx: {error}", pytrace=False)
-    with instance:
+    try:
         yield instance
         if not instance.is_finished:
             try:
                 _check(request.node, instance)
             except EmuError as error:
                 pytest.fail(f"zcrx: {error}", pytrace=False)
+    finally:
+        for ring in (instance, *instance.rings):
+            ring.close()

@@ -23,7 +23,10 @@ from emu.errors import EnvironmentProblem
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "tests" / "cext" / "lib_fuzz.c"
-_LISTED = re.compile(r"^emu_sources = files\((.*?)^\)", re.MULTILINE | re.DOTALL)
+_LISTED = re.compile(
+    r"^emu_sources = files\((.*?)^\).*^emu_objects = core_lib.extract_objects\((.*?)^\)",
+    re.MULTILINE | re.DOTALL,
+)
 _DONE = re.compile(r"Done (\d+) runs")
 _INPUT_BYTES = 600
 
@@ -33,8 +36,9 @@ def _sources(cext: Path) -> list[Path]:
     library = cext / "lib"
     listed = _LISTED.search((library / "meson.build").read_text())
     if listed is None:
-        raise EnvironmentProblem("lib/meson.build: there is no emu_sources = files(…)")
-    return [TARGET, *(library / name for name in re.findall(r"'([^']+)'", listed[1]))]
+        raise EnvironmentProblem("lib/meson.build: emu_sources and emu_objects are not listed")
+    own, common = (re.findall(r"'([^']+)'", names) for names in listed.groups())
+    return [TARGET, *(library / name for name in own), *(cext / name for name in common)]
 
 
 def build(folder: Path, cext: Path = ROOT / "cext") -> Path:

@@ -25,8 +25,13 @@ _DIRECTIVE = re.compile(r"^#.*\n", re.MULTILINE)
 _CQ_HEAD, _CQ_TAIL, _CQ_FLAGS, _CQ_ENTRIES = 0, 64, 128, 256
 _CQE_SIZE = 32
 _WHY_MAX = 1024
-_REGISTER_IFQ = 32
+_REGISTER_IFQ, _REGISTER_CTRL = 32, 36
 _REGION_OF_USER = 1
+_IMPORT = 2**0  #: a registration's flag
+_EXPORT = 1  #: an operation of the control call
+_DEFER_TASKRUN, _CQE_MIXED = 1 << 13, 1 << 18  #: what a ring was made with
+#: Of a ring of mixed sizes: an entry that takes two places, and a place without an entry.
+_F_32, _F_SKIP = 1 << 15, 1 << 5
 
 
 class CompletionEntry(NamedTuple):
@@ -81,14 +86,34 @@ def _open(library: Path, headers: Path) -> tuple[Any, Any]:
         raise EnvironmentProblem(f"library: {error}") from None
 
 
-def _destroyer(lib: Any, memory: list[Any]) -> Any:
-    """The memory that an instance was given lives as long as the instance."""
+class Machine:
+    """What rings have in common that may share queues; gone with the last of them.
 
-    def destroy(ptr: Any) -> None:
-        lib.zcrx_emu_destroy(ptr)
-        memory.clear()
+    The memory that they were given lives as long: a queue may outlive the ring that registered it.
+    """
 
-    return destroy
+    def __init__(self, library: Path, headers: Path) -> None:
+        ffi, self._lib = _open(library, headers)
+        result = ffi.new("struct zcrx_emu_machine **")
+        error = self._lib.zcrx_emu_machine_create(result)
+        if error:
+            raise KernelRefused(-error, f"machine: {os.strerror(-error)}")
+        self.ptr = result[0]
+        self.memory: list[Any] = []
+        self._rings = 0
+
+    def destroyer(self) -> Any:
+        """What a ring of it calls when it is closed, or forgotten."""
+        self._rings += 1
+
+        def destroy(ptr: Any) -> None:
+            self._lib.zcrx_emu_destroy(ptr)
+            self._rings -= 1
+            if self._rings == 0:
+                self._lib.zcrx_emu_machine_destroy(self.ptr)
+                self.memory.clear()
+
+        return destroy
 
 
 class Emulator:
@@ -99,23 +124,37 @@ class Emulator:
         headers: The folder of the headers that it was made with.
         kernel: The level that is played; one of :meth:`levels`.
         cq_entries: Of the completion queue: a power of two.
+        mixed: Its entries have 16 bytes, those of data take two.
+        machine: Whose ring it is; None: of one of its own.
         options: The other members of ``struct zcrx_emu_options`` that are numbers.
     """
 
     def __init__(
-        self, library: Path, headers: Path, *, kernel: str, cq_entries: int, **options: int
+        self,
+        library: Path,
+        headers: Path,
+        *,
+        kernel: str,
+        cq_entries: int,
+        mixed: bool = False,
+        machine: Machine | None = None,
+        **options: int,
     ) -> None:
         self._ffi, self._lib = _open(library, headers)
         name = self._ffi.new("char[]", kernel.encode())
         size = self._ffi.sizeof("struct zcrx_emu_options")
-        asked = {"size": size, "kernel": name, **options}
+        #: Whose ring it is.
+        self.machine = Machine(library, headers) if machine is None else machine
+        asked = {"size": size, "kernel": name, "machine": self.machine.ptr, **options}
+        if mixed:
+            asked["ring_flags"] = _DEFER_TASKRUN | _CQE_MIXED
         result = self._ffi.new("struct zcrx_emu **")
         error = self._lib.zcrx_emu_create(self._ffi.new("struct zcrx_emu_options *", asked), result)
         if error:
             raise KernelRefused(-error, f"create: {os.strerror(-error)}")
-        self._memory: list[Any] = []
-        self._ptr = self._ffi.gc(result[0], _destroyer(self._lib, self._memory))
-        self._is_open = True
+        self._ptr = self._ffi.gc(result[0], self.machine.destroyer())
+        self.is_open = True
+        self._is_mixed = mixed
         self._set_cq(cq_entries)
 
     @staticmethod
@@ -127,7 +166,7 @@ class Emulator:
         return tuple(ffi.string(name).decode() for name in known)
 
     def _raw(self) -> Any:
-        if not self._is_open:
+        if not self.is_open:
             raise StateError("instance: it is closed")
         return self._ptr
 
@@ -137,9 +176,9 @@ class Emulator:
         raise KernelRefused(-result, self.why)
 
     def _address(self, memory: Any) -> int:
-        """Of memory that may be written and does not move until the instance is gone."""
+        """Of memory that may be written and does not move until the machine is gone."""
         view = self._ffi.from_buffer(memory, require_writable=True)
-        self._memory.append(view)
+        self.machine.memory.append(view)
         return int(self._ffi.cast("uintptr_t", view))
 
     @property
@@ -164,7 +203,8 @@ class Emulator:
     # ---- the completion queue -------------------------------------------------------------------
 
     def _set_cq(self, entries: int) -> None:
-        memory = mmap.mmap(-1, _CQ_ENTRIES + entries * _CQE_SIZE)
+        self._cqe_size = _CQE_SIZE // 2 if self._is_mixed else _CQE_SIZE
+        memory = mmap.mmap(-1, _CQ_ENTRIES + entries * self._cqe_size)
         address = self._address(memory)
         words = self._ffi.cast("uint32_t *", address)
         cq = self._ffi.new("struct zcrx_emu_cq *")
@@ -174,7 +214,7 @@ class Emulator:
         cq.entries = entries
         self._checked(self._lib.zcrx_emu_set_cq(self._ptr, cq))
         self._words, self._cq_entries = words, entries
-        self._cqes = self._ffi.cast("struct zcrx_emu_cqe *", cq.cqes)
+        self._cqes = self._ffi.cast("uint8_t *", cq.cqes)
 
     def _fence(self) -> None:
         """Python has no ordered accesses: the instance's lock, which completions are posted under.
@@ -188,14 +228,19 @@ class Emulator:
         """Those that wait; each has left the queue when the next is asked for."""
         self._raw()
         head = self._words[_CQ_HEAD // 4]
-        while self._is_open and head != self._words[_CQ_TAIL // 4]:
+        while self.is_open and head != self._words[_CQ_TAIL // 4]:
             self._fence()
-            raw = self._cqes[head & (self._cq_entries - 1)]
-            entry = CompletionEntry(raw.user_data, raw.res, raw.flags, raw.off)
+            at = self._cqes + (head & (self._cq_entries - 1)) * self._cqe_size
+            raw = self._ffi.cast("struct zcrx_emu_cqe *", at)
+            is_large = not self._is_mixed or bool(raw.flags & _F_32)
+            is_none = self._is_mixed and bool(raw.flags & _F_SKIP)
+            # What is behind a small one is another one's, or nobody's.
+            entry = CompletionEntry(raw.user_data, raw.res, raw.flags, raw.off if is_large else 0)
             self._fence()
-            head = (head + 1) & 0xFFFFFFFF
+            head = (head + (2 if self._is_mixed and is_large else 1)) & 0xFFFFFFFF
             self._words[_CQ_HEAD // 4] = head
-            yield entry
+            if not is_none:
+                yield entry
 
     # ---- registering ----------------------------------------------------------------------------
 
@@ -239,6 +284,27 @@ class Emulator:
             offsets.tail,
             offsets.rqes,
         )
+
+    def export(self, zcrx_id: int) -> int:
+        """A descriptor that stands for a queue of this ring.
+
+        Raises:
+            KernelRefused: The kernel of that level has no such thing.
+        """
+        ctrl = self._ffi.new("struct zcrx_ctrl *", {"zcrx_id": zcrx_id, "op": _EXPORT})
+        self._checked(self._lib.zcrx_emu_register(self._raw(), _REGISTER_CTRL, ctrl, 0))
+        return int(self._ffi.cast("uint32_t *", ctrl.payload)[0])
+
+    def import_queue(self, descriptor: int) -> int:
+        """Use a queue of another ring, too; its number here.
+
+        Raises:
+            KernelRefused: The descriptor stands for none.
+        """
+        reg = self._ffi.new("struct io_uring_zcrx_ifq_reg *")
+        reg.if_idx, reg.flags = descriptor, _IMPORT
+        self._checked(self._lib.zcrx_emu_register(self._raw(), _REGISTER_IFQ, reg, 1))
+        return int(reg.zcrx_id)
 
     # ---- receiving ------------------------------------------------------------------------------
 
@@ -306,6 +372,6 @@ class Emulator:
 
     def close(self) -> None:
         """The ring is closed."""
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._ffi.release(self._ptr)

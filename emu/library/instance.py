@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from emu.core import Emulator, LibraryReport
 from emu.errors import ConfigError
@@ -46,6 +47,8 @@ class Instance:
         late_head: Their heads are published late: who never reads them overruns.
         rx_descriptors: Of the NIC, in each of which buffers stand; 0: none stand.
         mtu: Bytes of a packet; 0: no packet is cut.
+        mixed: The completion queue has entries of 16 bytes, of which those of data take two
+            (IORING_SETUP_CQE_MIXED, from 6.18 on).
 
     Raises:
         ConfigError: A value is not allowed.
@@ -64,6 +67,8 @@ class Instance:
         late_head: bool = False,
         rx_descriptors: int = 0,
         mtu: int = 0,
+        mixed: bool = False,
+        _beside: Instance | None = None,
     ) -> None:
         levels = self.levels()
         if kernel is not None and kernel not in levels:
@@ -84,7 +89,7 @@ class Instance:
         self.plan = plan
         #: True once :meth:`finish` was called.
         self.is_finished = False
-        self._emulator = Emulator(
+        self._emulator: Emulator = Emulator(
             library_folder() / LIBRARY,
             header_folder(),
             kernel=self.kernel,
@@ -93,7 +98,14 @@ class Instance:
             cq_entries=cq_entries,
             rx_descriptors=rx_descriptors,
             mtu=mtu,
+            mixed=mixed,
+            machine=None if _beside is None else _beside._emulator.machine,
         )
+        #: The first of its machine keeps the others; so one that is alone is in no circle.
+        self._first: Instance | None = None if _beside is None else _beside._first or _beside
+        self._made: list[Instance] = []
+        if self._first is not None:
+            self._first._made.append(self)
         if plan:
             self._emulator.plan(plan)
 
@@ -117,6 +129,25 @@ class Instance:
         """Close the ring: all references are taken back. Nothing is reported any more."""
         self._emulator.close()
 
+    def another(self, **options: Any) -> Instance:
+        """One ring more of the same kernel, which may import queues of this one.
+
+        Args:
+            options: As of :class:`Instance`, but for the level, which is this one's.
+        """
+        return Instance(kernel=self.kernel, _beside=self, **options)
+
+    @property
+    def rings(self) -> tuple[Instance, ...]:
+        """All that are open of this kernel, the first made first."""
+        first = self._first or self
+        return tuple(ring for ring in (first, *first._made) if ring.is_open)
+
+    @property
+    def is_open(self) -> bool:
+        """Has :meth:`close` not been called?"""
+        return self._emulator.is_open
+
     # ---- registering ----------------------------------------------------------------------------
 
     def register(
@@ -134,9 +165,21 @@ class Instance:
             ConfigError: A value is not allowed at any level.
             KernelRefused: The level that is played refuses it.
         """
-        return Queue(
+        return Queue.registered(
             self._emulator, buffers=buffers, rq_entries=rq_entries, rx_buf_len=rx_buf_len, rxq=rxq
         )
+
+    def import_queue(self, queue: Queue) -> Queue:
+        """Use a queue of another ring of this kernel, too: it is exported and imported.
+
+        There is one refill ring; who writes into it is for the two programs to arrange. What one
+        ring was given another one may return.
+
+        Raises:
+            KernelRefused: The level that is played has no such thing (before 7.1), or the queue
+                is another kernel's.
+        """
+        return queue.imported(self._emulator)
 
     def register_raw(self, opcode: int, argument: bytearray | memoryview, nr_args: int) -> int:
         """io_uring_register(2) of this ring, for programs that fill the kernel's structs.

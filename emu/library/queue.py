@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import mmap
+import os
 from dataclasses import asdict, dataclass
 
 from emu.core import Emulator
@@ -42,11 +44,34 @@ def _memory(what: str, size: int) -> memoryview:
 
 
 class Queue:
-    """One interface queue; made by :meth:`emu.library.Instance.register`."""
+    """One interface queue, as a ring has it that registered or imported it.
 
-    def __init__(
-        self, emulator: Emulator, *, buffers: int, rq_entries: int, rx_buf_len: int, rxq: int
-    ) -> None:
+    Made by :meth:`emu.library.Instance.register` and :meth:`emu.library.Instance.import_queue`.
+    """
+
+    _emulator: Emulator
+    #: Its number in its ring: what a receive names.
+    zcrx_id: int
+    #: The area's number, in the upper 16 bits of each offset in it.
+    area_token: int
+    #: Entries of the refill ring, as the kernel rounded them.
+    rq_entries: int
+    #: Bytes of a buffer.
+    buffer_size: int
+    #: Where head, tail and entries of the refill ring are in :attr:`region`.
+    head_at: int
+    tail_at: int
+    rqes_at: int
+    #: The buffers. The NIC writes into them.
+    area: memoryview
+    #: The refill ring's memory: 32-bit words are written whole, as by ``cast("I")``.
+    region: memoryview
+
+    @classmethod
+    def registered(
+        cls, emulator: Emulator, *, buffers: int, rq_entries: int, rx_buf_len: int, rxq: int
+    ) -> Queue:
+        """One with memory made for it."""
         if not 1 <= buffers <= BUFFERS_MAX:
             raise ConfigError.of("buffers", buffers, f"must be 1 to {BUFFERS_MAX}")
         if not 1 <= rq_entries <= RQ_ENTRIES_MAX:
@@ -60,21 +85,32 @@ class Queue:
         # The kernel makes a power of two of the entries: less than twice as many.
         region = _memory("refill ring", _HEADER_MAX + 2 * rq_entries * _RQE_SIZE)
         told = emulator.register_queue(area, region, rq_entries, rx_buf_len, rxq)
-        self._emulator = emulator
-        #: Its number: what a receive names.
-        self.zcrx_id = told.zcrx_id
-        #: The area's number, in the upper 16 bits of each offset in it.
-        self.area_token = told.area_token
-        #: Entries of the refill ring, as the kernel rounded them.
-        self.rq_entries = told.rq_entries
-        #: Bytes of a buffer.
-        self.buffer_size = told.rx_buf_len or PAGE
-        #: Where head, tail and entries of the refill ring are in :attr:`region`.
-        self.head_at, self.tail_at, self.rqes_at = told.head, told.tail, told.rqes
-        #: The buffers. The NIC writes into them.
-        self.area = area
-        #: The refill ring's memory: 32-bit words are written whole, as by ``cast("I")``.
-        self.region = region
+        queue = cls()
+        queue._emulator = emulator
+        queue.zcrx_id, queue.area_token = told.zcrx_id, told.area_token
+        queue.rq_entries, queue.buffer_size = told.rq_entries, told.rx_buf_len or PAGE
+        queue.head_at, queue.tail_at, queue.rqes_at = told.head, told.tail, told.rqes
+        queue.area, queue.region = area, region
+        return queue
+
+    def imported(self, emulator: Emulator) -> Queue:
+        """The same queue, used by another ring."""
+        descriptor = self.export()
+        try:
+            zcrx_id = emulator.import_queue(descriptor)
+        finally:
+            os.close(descriptor)
+        queue = copy.copy(self)
+        queue._emulator, queue.zcrx_id = emulator, zcrx_id
+        return queue
+
+    def export(self) -> int:
+        """A descriptor that stands for the queue, as the kernel gives one; to be closed by you.
+
+        Raises:
+            KernelRefused: The level that is played has no such thing.
+        """
+        return self._emulator.export(self.zcrx_id)
 
     def arm(self, *, flow: int = 1, user_data: int = 0, limit: int = 0) -> None:
         """Submit a multishot receive.

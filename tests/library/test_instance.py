@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import os
 import struct
 import weakref
 from collections.abc import Iterator
@@ -73,6 +74,94 @@ def test_what_arrives_is_completed_at_each_level(kernel: str) -> None:
         assert (last.res, last.more) == (0, False)
         assert ring.finish() == ()
         assert ring.report_text() == "nothing found\n"
+
+
+@pytest.mark.parametrize("kernel", LEVELS[2:])
+def test_completions_of_two_sizes_are_told_apart(kernel: str) -> None:
+    """Three places: of the two that a payload needs the second is sometimes where the first is."""
+    with Instance(kernel=kernel, mixed=True, cq_entries=4) as ring:
+        queue = ring.register(buffers=8)
+        returns = Returns(queue)
+        for number in range(20):
+            queue.arm(user_data=number, limit=10)
+            (one,) = _receive(ring, queue, b"x" * 10)[:1]
+            assert (one.user_data, one.res) == (number, 10)
+            assert queue.area[one.off : one.off + 10] == b"x" * 10
+            returns.give_back(one)
+            ring.step()
+            rest = [*ring.completions()]
+            assert [(last.user_data, last.res, last.more, last.off) for last in rest] in (
+                [],
+                [(number, 0, False, 0)],
+            )
+        assert ring.finish() == ()
+
+
+def test_ring_of_two_sizes_is_of_later_kernels() -> None:
+    with (
+        Instance(kernel="6.15", mixed=True) as ring,
+        pytest.raises(KernelRefused, match=r"EINVAL: .*CQE32"),
+    ):
+        ring.register()
+
+
+@pytest.mark.parametrize("kernel", LEVELS[3:])
+def test_queue_is_used_by_two_rings(kernel: str) -> None:
+    """Each receives what comes by it; what one was given the other one returns."""
+    with Instance(kernel=kernel) as first:
+        queue = first.register(buffers=4, rq_entries=4)
+        returns = Returns(queue)
+        payload = b"abc"
+        with first.another(mixed=True, seed=3) as second:
+            same = second.import_queue(queue)
+            assert (same.zcrx_id, second.kernel) == (0, kernel)
+            for _ in range(10):
+                for ring, its in ((first, queue), (second, same)):
+                    its.arm(flow=2, limit=3)
+                    assert its.deliver(payload, flow=2) == 3
+                    ring.step()
+                    for one in ring.completions():
+                        if one.res:
+                            assert same.area[one.off : one.off + one.res] == payload
+                            returns.give_back(one)
+            assert [*first.rings] == [*second.rings] == [first, second]
+            assert second.finish() == ()
+        assert [*first.rings] == [first]
+        assert first.finish() == ()
+
+
+def test_queue_outlives_the_ring_that_registered_it() -> None:
+    first = Instance(kernel="7.3")
+    queue = first.register(buffers=4)
+    second = first.another()
+    same = second.import_queue(queue)
+    first.close()
+    del first, queue
+    gc.collect()
+    same.arm()
+    (one,) = _receive(second, same, b"x" * 100)
+    assert same.area[one.off] == ord("x")
+    assert _kinds(second.finish()) == ["not-returned"]
+    second.close()
+
+
+def test_export_that_stays_open_is_told() -> None:
+    with Instance(kernel="7.2") as ring:
+        descriptor = ring.register().export()
+        try:
+            assert _kinds(ring.finish()) == ["export-open"]
+        finally:
+            os.close(descriptor)
+
+
+def test_queues_are_shared_by_rings_of_one_kernel_of_late() -> None:
+    with Instance() as old, pytest.raises(KernelRefused, match=r"op: 1|opcode: 36"):
+        old.register().export()
+    with Instance(kernel="7.3") as one, Instance(kernel="7.3") as stranger:
+        with pytest.raises(KernelRefused, match=r"^EBADF: if_idx: .* no descriptor that an export"):
+            stranger.import_queue(one.register())
+        with pytest.raises(TypeError):
+            one.another(kernel="7.2")
 
 
 def test_report_has_all_that_the_text_says(ring: Instance) -> None:

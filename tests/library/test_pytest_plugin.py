@@ -148,6 +148,37 @@ def test_test_that_fails_itself_has_it_told_beside(tests: pytest.Pytester) -> No
     ended.stdout.fnmatch_lines(["*of its own*", "*zcrx*teardown*", "1 found: not-returned 1"])
 
 
+def test_other_rings_of_the_test_are_checked_too(tests: pytest.Pytester) -> None:
+    ended = _run(
+        tests,
+        """
+    @pytest.mark.zcrx(kernel="7.3", mixed=True)
+    def test_two(zcrx):
+        queue = zcrx.register(buffers=4, rq_entries=4)
+        other = zcrx.another(seed=4)
+        same = other.import_queue(queue)
+        same.arm()
+        same.deliver(b"hello")
+        other.step()
+        assert len(list(other.completions())) == 1
+
+    @pytest.mark.zcrx(kernel="7.3")
+    def test_two_right(zcrx):
+        zcrx.another().import_queue(zcrx.register())
+
+    @pytest.mark.zcrx(kernel="7.3")
+    def test_other_forgets(zcrx):
+        other = zcrx.another(seed=4)
+        program(other, forgets=True)
+""",
+    )
+    ended.assert_outcomes(passed=3, errors=2)
+    ended.stdout.fnmatch_lines(
+        ["zcrx: kernel 7.3, seed 0", "not-returned: queue 0: *", "1 found: not-returned 1"]
+    )
+    ended.stdout.fnmatch_lines(["zcrx: kernel 7.3, seed 4", "not-returned: queue 0: *"])
+
+
 def test_markers_of_class_and_test_add_up(tests: pytest.Pytester) -> None:
     ended = _run(
         tests,
