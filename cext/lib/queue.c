@@ -198,18 +198,40 @@ static bool read_ring(const struct zcrx_lib_ifq *queue, uint64_t at, void *to, u
 	return zcrx_lib_window_read(&queue->region, at, to, (uint32_t)(size / sizeof(uint64_t)));
 }
 
+/* What was given, and not returned, stands in its buffer. New memory has nothing there. */
+static bool holds_bytes(const struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_lib_ledger *ledger = &queue->ledger;
+	uint32_t size = (uint32_t)1 << queue->area.niov_shift, niov = 0;
+	const struct zcrx_lib_window *bytes;
+	struct zcrx_lib_window far;
+	uint64_t begin;
+	uint8_t found;
+
+	while (niov < ledger->account_count && ledger->accounts[niov].out == 0)
+		niov++;
+	if (niov == ledger->account_count)
+		return false;
+	begin = zcrx_lib_area_at(queue, niov, &bytes);
+	far = *bytes;
+	far.here = NULL; /* it may be unmapped */
+	return zcrx_lib_window_find_other(&far, begin, 0, size, &found) < size;
+}
+
 /*
  * Is it the header that we left, but for the tail? One that is all zero could be any memory's:
- * then nothing is known, but of a ring that is in memory of ours.
+ * then it is a ring that nobody has written to if its area is what it was, too.
  */
 static bool is_header(const struct zcrx_lib_ifq *queue, const uint8_t *header)
 {
 	uint32_t tail_at = queue->level->tail_at, rqes_at = queue->level->rqes_at;
 	uint32_t tail_end = tail_at + (uint32_t)sizeof(uint32_t);
 
-	return memcmp(header, queue->header, tail_at) == 0 &&
-	       memcmp(header + tail_end, queue->header + tail_end, rqes_at - tail_end) == 0 &&
-	       (queue->made || !zcrx_lib_is_zero(header, rqes_at));
+	if (memcmp(header, queue->header, tail_at) != 0 ||
+	    memcmp(header + tail_end, queue->header + tail_end, rqes_at - tail_end) != 0)
+		return false;
+	return queue->made || !zcrx_lib_is_zero(header, rqes_at) ||
+	       (queue->last_tail == 0 && holds_bytes(queue));
 }
 
 /* The header is read before and after: had it been another one's in between, it would be no more. */

@@ -362,8 +362,9 @@ ZCRX_EMU_API int zcrx_emu_stop(struct zcrx_emu *emu);
 ZCRX_EMU_API int zcrx_emu_finish(struct zcrx_emu *emu);
 /*
  * The same of a program that has closed its ring already, and may use the memory for something
- * else: a refill ring is believed if its header is as it was, and not all zero as any new
- * memory's; buffers are not looked at. Its memory functions should not write any more.
+ * else: a refill ring is believed if its header is as it was; where that is all zero, as any
+ * new memory's, buffers that are out must hold something. Others are not looked at. Its memory
+ * functions should not write any more.
  */
 ZCRX_EMU_API int zcrx_emu_finish_late(struct zcrx_emu *emu);
 /* Reports so far: of a kind, or of all (ZCRX_EMU_KINDS). */

@@ -194,15 +194,18 @@ static void ring_that_may_not_be_written_is_judged_all_the_same(const char *leve
 	program_end(&program);
 }
 
-/* A ring from which nothing was taken yet has the header of new memory. */
-static void empty_ring_is_not_told_from_new_memory(const char *level)
+/* A ring that nobody has written to has the header of new memory: the area tells them apart. */
+static void empty_ring_is_told_from_new_memory(const char *level)
 {
-	program_start(&program, level, 8, 8);
-	arm(&program, 1);
-	CHECK_EQ(receive(&program, 1, 100, NULL, cqes), 1);
-	memset(program.region, 0, program.region_reg.size);
-	CHECK_EQ(zcrx_emu_finish_late(program.emu), 0);
-	program_end(&program);
+	for (int is_new = 0; is_new <= 1; is_new++) {
+		program_start(&program, level, 8, 8);
+		memset(program.region, 0, program.region_reg.size);
+		arm(&program, 1);
+		CHECK_EQ(receive(&program, 1, 100, NULL, cqes), 1);
+		memset(program.area, is_new ? 0 : 0x33, (size_t)program.buffers * PAGE);
+		CHECK_EQ(zcrx_emu_finish_late(program.emu), is_new ? 0 : 1);
+		program_end(&program);
+	}
 }
 
 AT_EACH_LEVEL(others_completions_stand_in_the_same_queue)
@@ -211,7 +214,7 @@ AT_EACH_LEVEL(receive_ends_by_its_sockets_error)
 AT_EACH_LEVEL(region_of_the_kernel_is_where_its_owner_says)
 AT_EACH_LEVEL(ring_that_is_still_there_is_believed_at_a_late_end)
 AT_EACH_LEVEL(memory_that_is_no_ring_any_more_is_not_judged)
-AT_EACH_LEVEL(empty_ring_is_not_told_from_new_memory)
+AT_EACH_LEVEL(empty_ring_is_told_from_new_memory)
 AT_EACH_LEVEL(ring_that_may_not_be_written_is_judged_all_the_same)
 
 CHECK_MAIN(LEVELS(others_completions_stand_in_the_same_queue), LEVELS(what_finds_no_room_goes_back),
@@ -219,5 +222,5 @@ CHECK_MAIN(LEVELS(others_completions_stand_in_the_same_queue), LEVELS(what_finds
 	   LEVELS(region_of_the_kernel_is_where_its_owner_says),
 	   LEVELS(ring_that_is_still_there_is_believed_at_a_late_end),
 	   LEVELS(memory_that_is_no_ring_any_more_is_not_judged),
-	   LEVELS(empty_ring_is_not_told_from_new_memory),
+	   LEVELS(empty_ring_is_told_from_new_memory),
 	   LEVELS(ring_that_may_not_be_written_is_judged_all_the_same))
