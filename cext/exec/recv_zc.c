@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "abandoned.h"
+#include "pinned.h"
 #include "space.h"
 
 #define PIECE 262144U
@@ -117,13 +118,19 @@ static bool is_gone(const struct request *request)
 
 	if (!space_is_alive(space))
 		return true;
-	return queue && queue->area_size && space_pin(space, queue->area_at, queue->area_size) != 0;
+	if (!queue)
+		return false;
+	return (queue->area_size && !pinned_is_there(space, queue->area_at)) ||
+	       (queue->region_at && !pinned_is_there(space, queue->region_at));
 }
 
 /* There is no buffer. Nothing tells when one is returned: it is looked for now and then. */
 static int64_t starve(struct request *request)
 {
 	if (is_gone(request)) {
+		/* A program that is on its way out may take it away: one that waits for more may not. */
+		if (request->ring->kernel->call)
+			zcrx_emu_gone(request->ring->emu, request->sqe.file_index, request->flow);
 		zcrx_emu_fail(request->ring->emu, request->flow, -EFAULT);
 		return REQUEST_OVER;
 	}

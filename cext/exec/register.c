@@ -121,6 +121,7 @@ static void note_queue(struct ring *ring, uint64_t at)
 {
 	struct io_uring_zcrx_ifq_reg reg;
 	struct io_uring_zcrx_area_reg area = {0};
+	struct io_uring_region_desc region = {0};
 	struct ring_queue *queue;
 
 	if (space_read(ring->space, &reg, at, sizeof(reg)) || reg.zcrx_id >= RING_QUEUES_MAX)
@@ -130,6 +131,8 @@ static void note_queue(struct ring *ring, uint64_t at)
 		queue->area_at = area.addr;
 		queue->area_size = area.len;
 	}
+	if (reg.region_ptr && space_read(ring->space, &region, reg.region_ptr, sizeof(region)) == 0)
+		queue->region_at = region.user_addr;
 }
 
 /* The structs are read and written where the ring's memory is: nowhere else can they be. */

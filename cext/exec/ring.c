@@ -9,6 +9,7 @@
 
 #include "abandoned.h"
 #include "descriptor.h"
+#include "pinned.h"
 #include "settings.h"
 #include "space.h"
 #include "wire/shm.h"
@@ -64,11 +65,11 @@ static int make_instance(struct ring *ring)
 	struct kernel *kernel = ring->kernel;
 	const struct zcrx_emu_memory memory = {
 		.context = ring->space,
-		.read = space_read,
-		.write = space_write,
-		.pin = space_pin,
-		.read_pieces = space_read_pieces,
-		.write_pieces = space_write_pieces,
+		.read = pinned_read,
+		.write = pinned_write,
+		.pin = pinned_pin,
+		.read_pieces = pinned_read_pieces,
+		.write_pieces = pinned_write_pieces,
 	};
 	const struct zcrx_emu_descriptors descriptors = {
 		.context = kernel,

@@ -23,6 +23,7 @@ struct wait;
 /* What its registration said of an interface queue. */
 struct ring_queue {
 	uint64_t area_at, area_size; /* in the space; 0: imported, or there is none */
+	uint64_t region_at; /* the refill ring; 0: ours */
 };
 
 struct ring {

@@ -25,6 +25,7 @@ struct space *space_open(pid_t pid, pid_t tid)
 		return NULL;
 	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
 	space->pid = pid;
+	space->pages = -1;
 	space->memory = open(path, O_RDONLY | O_CLOEXEC);
 	if (space->memory < 0) {
 		free(space);
@@ -37,7 +38,9 @@ void space_bury(struct space *space)
 {
 	if (space->memory >= 0)
 		close(space->memory);
-	space->memory = -1;
+	if (space->pages >= 0)
+		close(space->pages);
+	space->memory = space->pages = -1;
 	space->seen_alive = 0;
 }
 

@@ -14,6 +14,8 @@
 
 #include "lib/zcrx_emu.h"
 
+struct pinned;
+
 struct space {
 	struct space *next;
 	pid_t pid; /* of the process (not of a thread) */
@@ -21,6 +23,8 @@ struct space {
 	uint64_t landmark; /* something was read there: a look that finds memory is a short one */
 	uint64_t seen_alive; /* when, by now_ns() */
 	int memory; /* its /proc/PID/mem: this one's only */
+	int pages; /* its /proc/PID/pagemap; -1: not needed yet */
+	struct pinned *pinned; /* what was registered, youngest first: see pinned.h */
 };
 
 /* Of the process that the thread belongs to. NULL, and errno says why. */

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pinned.h"
 #include "space.h"
 
 #define PIDFD_THREAD ((unsigned int)O_EXCL) /* Linux 6.9 */
@@ -114,6 +115,7 @@ void tasks_free(struct tasks *tasks)
 		struct space *space = tasks->spaces;
 
 		tasks->spaces = space->next;
+		pinned_free(space);
 		space_close(space);
 	}
 }

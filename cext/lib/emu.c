@@ -336,6 +336,26 @@ int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow)
 	return result;
 }
 
+int zcrx_emu_gone(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow)
+{
+	const struct zcrx_emu_report report = {
+		.kind = ZCRX_EMU_MEMORY_GONE,
+		.zcrx_id = zcrx_id,
+		.flow = flow,
+	};
+	int result = enter(emu);
+
+	if (result)
+		return result;
+	if (zcrx_lib_checks(emu))
+		zcrx_lib_report(&emu->reports, &report,
+				"area or refill ring were unmapped, or other memory was mapped in "
+				"their place, and the receive of flow %u is armed: the kernel goes "
+				"on with the old pages, which nobody sees",
+				flow);
+	return leave(emu, 0);
+}
+
 int zcrx_emu_left(struct zcrx_emu *emu, uint32_t flow, uint64_t bytes)
 {
 	struct zcrx_lib_flow *found;

@@ -44,6 +44,8 @@ static const struct {
 			       "what a packet of the MTU needs must stand, and more circulates"},
 	[ZCRX_EMU_EXPORT_OPEN] = {"export-open",
 				  "close what an export gave when the other ring has imported it"},
+	[ZCRX_EMU_MEMORY_GONE] = {"memory-gone",
+				  "keep area and refill ring as they are until the ring is closed"},
 	[ZCRX_EMU_NOT_RETURNED] = {"not-returned", "return each fragment when it is read"},
 };
 

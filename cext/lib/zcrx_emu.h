@@ -80,6 +80,7 @@ enum zcrx_emu_kind {
 	ZCRX_EMU_WRITTEN, /* a buffer was written that had been returned */
 	ZCRX_EMU_STANDING, /* the NIC's descriptors want more buffers than the area has */
 	ZCRX_EMU_EXPORT_OPEN, /* a descriptor that an export gave was left open */
+	ZCRX_EMU_MEMORY_GONE, /* area or ring unmapped, or others mapped there, while it is in use */
 	ZCRX_EMU_KINDS
 };
 
@@ -304,6 +305,11 @@ ZCRX_EMU_API int zcrx_emu_fail(struct zcrx_emu *emu, uint32_t flow, int error);
  * whose socket is a real one, which keeps what finds no room.
  */
 ZCRX_EMU_API int64_t zcrx_emu_withdraw(struct zcrx_emu *emu, uint32_t flow);
+/*
+ * The memory of the area or of the refill ring is not there any more, or is another one, while the
+ * flow's receive is armed: whoever holds the memory functions knows, and has it said.
+ */
+ZCRX_EMU_API int zcrx_emu_gone(struct zcrx_emu *emu, uint32_t zcrx_id, uint32_t flow);
 /* So many bytes stand in its real socket: they count as what has arrived, when no receive takes them. */
 ZCRX_EMU_API int zcrx_emu_left(struct zcrx_emu *emu, uint32_t flow, uint64_t bytes);
 /* You close the flow's socket: what waits in it is gone, and so are its receives. */
