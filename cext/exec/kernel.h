@@ -20,6 +20,8 @@ struct kernel {
 	uint64_t seed;
 	uint32_t emu_flags; /* ZCRX_EMU_… */
 	struct zcrx_emu_shape shape; /* how the NIC cuts what arrives */
+	uint32_t buffers_max, rq_entries_max, cq_entries_max; /* of what programs ask for; 0: all */
+	uint32_t burst; /* bytes that a receive waits for, for a while */
 	uint32_t rx_descriptors, mtu; /* of the NIC: see struct zcrx_emu_options */
 	bool explains; /* why each call is refused */
 	const char *faults; /* the plan of each ring */

@@ -4,7 +4,7 @@
  *
  *	zcrx-gateway CONTROL LEVEL SEED FLAGS SHAPE EXPLAIN FAULTS PROGRAM [ARGUMENT...]
  *
- * SHAPE is ten numbers with commas between them: those of emu/exec/shape.py, in its order.
+ * SHAPE is fourteen numbers with commas between them: those of emu/exec/shape.py, in its order.
  * CONTROL is a socket of its starter: signals for the program come from there, messages go there.
  */
 #include <fcntl.h>
@@ -20,10 +20,12 @@ static bool read_shape(struct kernel *kernel, const char *text)
 {
 	struct zcrx_emu_shape *shape = &kernel->shape;
 
-	return sscanf(text, "%u,%u,%u,%u,%u,%u,%u,%u,%u,%u", &shape->fragment_min,
+	return sscanf(text, "%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u,%u", &shape->fragment_min,
 		      &shape->fragment_max, &shape->offset_min, &shape->offset_max,
 		      &shape->per_buffer, &shape->copy_percent, &shape->linear_min,
-		      &shape->linear_max, &kernel->rx_descriptors, &kernel->mtu) == 10;
+		      &shape->linear_max, &kernel->rx_descriptors, &kernel->mtu,
+		      &kernel->buffers_max, &kernel->rq_entries_max, &kernel->cq_entries_max,
+		      &kernel->burst) == 14;
 }
 
 int main(int argc, char **argv)

@@ -10,8 +10,10 @@
 #include "recv_zc.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "abandoned.h"
@@ -20,6 +22,7 @@
 
 #define PIECE 262144U
 #define PIECES_MAX 8 /* of one turn: then it is others' */
+#define GATHERED_NS 5000000U
 #define STARVED_NS 1000000U /* until the refill ring is looked at again */
 
 static int prepare(struct request *request)
@@ -128,8 +131,8 @@ static bool is_gone(const struct request *request)
 static int64_t starve(struct request *request)
 {
 	if (is_gone(request)) {
-		/* A program that is on its way out may take it away: one that waits for more may not. */
-		if (request->ring->kernel->call)
+		/* Who is on his way out, or another program by now, may do so: not who waits for more. */
+		if (request->ring->kernel->call && space_is_alive(request->ring->space))
 			zcrx_emu_gone(request->ring->emu, request->sqe.file_index, request->flow);
 		zcrx_emu_fail(request->ring->emu, request->flow, -EFAULT);
 		return REQUEST_OVER;
@@ -155,6 +158,27 @@ static int64_t hand_over(struct request *request, const void *bytes, size_t size
 	if (delivered == -EPIPE)
 		return 0;
 	return delivered < 0 ? delivered : delivered - zcrx_emu_withdraw(emu, request->flow);
+}
+
+/*
+ * A NIC that is faster than the program brings much at once: until so much stands there nothing
+ * is handed over, but not for longer than a moment. `count` is when that is over.
+ */
+static bool gathers(struct request *request)
+{
+	uint32_t burst = request->ring->kernel->burst;
+	int bytes = 0;
+
+	if (burst == 0 || ioctl(request->watch.fd, SIOCINQ, &bytes) || (uint32_t)bytes >= burst ||
+	    (request->count && request->count <= now_ns())) {
+		request->count = 0;
+		return false;
+	}
+	if (request->count == 0)
+		request->count = now_ns() + GATHERED_NS;
+	request->deadline = request->count;
+	request->events = 0;
+	return true;
 }
 
 static int ended_by(const struct request *request)
@@ -183,6 +207,8 @@ static int64_t attempt(struct request *request)
 		ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 		int64_t taken;
 
+		if (size > 0 && gathers(request))
+			return REQUEST_WAITS;
 		if (size <= 0)
 			return conclude(request, size);
 		taken = hand_over(request, bytes, (size_t)size);

@@ -91,6 +91,8 @@ static int make_instance(struct ring *ring)
 		.on_report = report,
 		.rx_descriptors = kernel->rx_descriptors,
 		.mtu = kernel->mtu,
+		.buffers_max = kernel->buffers_max,
+		.rq_entries_max = kernel->rq_entries_max,
 		.share = share,
 	};
 	const struct zcrx_emu_cq cq = {
@@ -145,7 +147,7 @@ static uint32_t size_of(uint32_t entries, uint32_t most, bool clamps)
 	return entries == 0 ? 0 : round_up(entries > most ? most : entries);
 }
 
-static int choose_sizes(struct io_uring_params *params)
+static int choose_sizes(struct io_uring_params *params, uint32_t most)
 {
 	bool clamps = (params->flags & IORING_SETUP_CLAMP) != 0;
 	bool asks = (params->flags & IORING_SETUP_CQSIZE) != 0;
@@ -155,6 +157,9 @@ static int choose_sizes(struct io_uring_params *params)
 				    2 * params->sq_entries;
 	if (params->sq_entries == 0 || params->cq_entries < params->sq_entries)
 		return -EINVAL;
+	/* By the shape: fewer than asked for, which the program is told. */
+	if (most && params->cq_entries > most)
+		params->cq_entries = most > params->sq_entries ? most : params->sq_entries;
 	return 0;
 }
 
@@ -185,7 +190,7 @@ int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ri
 	int error = check_params(params);
 
 	if (!error)
-		error = choose_sizes(params);
+		error = choose_sizes(params, kernel->cq_entries_max);
 	if (error)
 		return error;
 	ring = calloc(1, sizeof(*ring));

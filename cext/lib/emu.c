@@ -66,7 +66,8 @@ static int read_options(struct zcrx_emu *emu, const struct zcrx_emu_options *opt
 	emu->options.descriptors = NULL;
 	emu->level = zcrx_lib_level_of(emu->options.kernel, &emu->contract.level);
 	if (!emu->level || emu->options.flags & ~flags || !emu->memory.read || !emu->memory.write ||
-	    !emu->descriptors.install || !emu->descriptors.fetch)
+	    !emu->descriptors.install || !emu->descriptors.fetch ||
+	    emu->options.rq_entries_max & (emu->options.rq_entries_max - 1))
 		return -EINVAL;
 	emu->options.kernel = emu->level->name;
 	return 0;

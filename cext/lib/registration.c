@@ -114,6 +114,8 @@ static int check_reg(struct zcrx_emu *emu, struct io_uring_zcrx_ifq_reg *reg)
 		reg->rq_entries = IO_RQ_MAX_ENTRIES;
 	}
 	reg->rq_entries = round_up(reg->rq_entries);
+	if (emu->options.rq_entries_max && reg->rq_entries > emu->options.rq_entries_max)
+		reg->rq_entries = emu->options.rq_entries_max;
 	return 0;
 }
 
@@ -554,6 +556,8 @@ static int make_queue(struct zcrx_emu *emu, struct request *request)
 		error = make_device(emu, queue, request);
 	if (!error)
 		error = take_step(emu, "the page pool");
+	if (!error && emu->options.buffers_max)
+		zcrx_lib_trouble_shrink(queue, emu->options.buffers_max);
 	if (!error && zcrx_lib_trouble_start(emu, queue))
 		error = REFUSE(ENOMEM, "no memory for the plan");
 	if (!error)

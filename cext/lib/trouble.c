@@ -134,7 +134,7 @@ void zcrx_lib_trouble_stop(struct zcrx_lib_ifq *queue)
 }
 
 /* A queue with fewer buffers than its area: the others stay where nobody takes them. */
-static void shrink(struct zcrx_lib_ifq *queue, uint32_t buffers)
+void zcrx_lib_trouble_shrink(struct zcrx_lib_ifq *queue, uint32_t buffers)
 {
 	struct zcrx_area *area = &queue->area;
 	uint32_t niov;
@@ -151,7 +151,7 @@ static int ask_once(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue)
 	uint32_t rule;
 
 	while (!error && (lane = take(once, 0, NO_FLOW, &rule))) {
-		shrink(queue, lane->rule.params[0]);
+		zcrx_lib_trouble_shrink(queue, lane->rule.params[0]);
 		zcrx_lib_journal_note(&emu->trouble->journal, rule, queue->trouble.id, 0);
 	}
 	free(once);

@@ -32,6 +32,8 @@ void zcrx_lib_trouble_free(struct zcrx_emu *emu);
 
 /* A queue of the ring's has been made, its number is the next one's: its part of the plan. 0 or -ENOMEM. */
 int zcrx_lib_trouble_start(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue);
+/* So few of its buffers are ever used. */
+void zcrx_lib_trouble_shrink(struct zcrx_lib_ifq *queue, uint32_t buffers);
 /* It is gone. */
 void zcrx_lib_trouble_stop(struct zcrx_lib_ifq *queue);
 

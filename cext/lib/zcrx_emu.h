@@ -203,6 +203,12 @@ struct zcrx_emu_options {
 	 * `offset` of its ring. NULL: this process's own, see zcrx_emu_mmap().
 	 */
 	void *(*share)(void *context, uint64_t size, uint64_t *offset);
+	/*
+	 * For programs that should meet little of everything: buffers of a queue's first area that
+	 * are ever used, entries of a refill ring (a power of two: fewer than asked for is what the
+	 * registration answers then). 0: as the program has them.
+	 */
+	uint32_t buffers_max, rq_entries_max;
 };
 
 /* The levels that this build plays, from 0 on; NULL behind the last. */

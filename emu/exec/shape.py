@@ -19,8 +19,14 @@ _BOUNDS = {
     "linear": (0, _PAGE),
     "descriptors": (0, 32768),
     "mtu": (68, 65535),
+    "area": (1, 2**20),
+    "ring": (1, 32768),
+    "cq": (1, 65536),
+    "burst": (1, 2**24),
 }
-_OF_ONE_NUMBER = frozenset({"per-buffer", "copy", "descriptors", "mtu"})
+_OF_ONE_NUMBER = _BOUNDS.keys() - {"fragment", "offset", "linear"}
+#: Sizes of rings, which are powers of two.
+_ROUNDED = frozenset({"ring", "cq"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,10 @@ class Shape:
     linear: Range = (0, 0)  #: bytes at a packet's head that are in no fragment
     descriptors: int = 0  #: of the NIC, in which buffers stand
     mtu: int = 0  #: bytes of a packet
+    area: int = 0  #: buffers of an area that are used, at most
+    ring: int = 0  #: entries of a refill ring, at most
+    cq: int = 0  #: entries of a completion queue, at most
+    burst: int = 0  #: bytes that wait before any is handed over, for a while
 
     def words(self) -> str:
         """As the gateway reads it."""
@@ -60,6 +70,8 @@ def shape_of(text: str) -> Shape:
                 "--shape", part, f"one of {', '.join(_BOUNDS)}, then ':' and a number"
             )
         numbers = _range_of(name, value)
+        if name in _ROUNDED:
+            numbers = (1 << (numbers[0] - 1).bit_length(),) * 2
         fields[name.replace("-", "_")] = numbers[0] if name in _OF_ONE_NUMBER else numbers
     return Shape(**fields)  # type: ignore[arg-type]
 

@@ -99,6 +99,8 @@ _LIVES = [
     ("", "", "setup-fail:at=1,register-fail:at=0:errno=16"),
     ("", "", "setup-fail:1"),
     ("area=128", "", "tiny-area:1:buffers=5"),
+    ("area=256", "area:3,ring:2,cq:8,burst:100000", ""),
+    ("kernel", "ring:4,burst:1000000,copy:50", ""),
 ]
 
 

@@ -179,9 +179,10 @@ static void give_back(struct user *user, uint32_t at)
 /* Some of them, any of them, as far as there is room. */
 static void give_back_some(struct user *user)
 {
-	uint32_t most = user->area_pages / 4 + 1;
+	uint32_t most = user->area_pages / 4 + 1, often = user->bytes % 7 ? 3 : 50;
 
-	while (user->held_count && (user->held_count > most || below(user, 3)) && has_room(user))
+	while (user->held_count && (user->held_count > most || below(user, often)) &&
+	       has_room(user))
 		give_back(user, below(user, user->held_count));
 }
 
@@ -499,8 +500,7 @@ static void take(struct user *user, const struct io_uring_cqe *cqe)
 static void receive(struct user *user)
 {
 	while (!user->is_over) {
-		struct __kernel_timespec time = {.tv_sec = !user->has_erred,
-						 .tv_nsec = user->has_erred * 300000000};
+		struct __kernel_timespec time = {.tv_nsec = 300000000};
 		struct io_uring_cqe *cqe;
 		int result = ring_enter_for(&user->ring, 1, &time);
 
@@ -508,6 +508,9 @@ static void receive(struct user *user)
 		/* What is wrong with the rings may end all: nothing comes any more. */
 		if (result == -ETIME && user->has_erred)
 			return;
+		/* What it holds may be all that there is. */
+		if (result == -ETIME)
+			give_back_all(user);
 		while ((cqe = ring_cqe(&user->ring)) && !user->is_over) {
 			take(user, cqe);
 			ring_seen(&user->ring);
