@@ -70,15 +70,17 @@ static void touch(struct space *space, uint64_t at, uint64_t size)
 	}
 }
 
-/* Of a process that lets nobody look, or a kernel without pagemap, all is taken to be there. */
+/*
+ * Of a process that is another program by now there is an end. Where nobody may look, or a kernel
+ * has no pagemap, all is taken to be there.
+ */
 static bool has_page(const struct space *space, uint64_t address)
 {
 	uint64_t entry;
+	ssize_t size =
+		pread(space->pages, &entry, sizeof(entry), (off_t)(address / PAGE * sizeof(entry)));
 
-	if (pread(space->pages, &entry, sizeof(entry), (off_t)(address / PAGE * sizeof(entry))) !=
-	    sizeof(entry))
-		return true;
-	return (entry & HERE) != 0;
+	return size == sizeof(entry) ? (entry & HERE) != 0 : size != 0;
 }
 
 /* ---- what was pinned -------------------------------------------------------------------------- */
