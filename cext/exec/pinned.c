@@ -173,20 +173,22 @@ static bool is_there(const struct space *space, struct pinned *pinned, uint64_t 
 	return !pinned->is_gone;
 }
 
-/* The pieces of an access, as many as are worth a look: all of a few, and some of many. */
+/* The pieces of an access: the first of each stretch that was pinned, and some of many. */
 static bool are_there(const struct space *space, const struct zcrx_emu_piece *pieces,
 		      uint32_t count)
 {
 	uint32_t stride = count > LOOKS_MAX ? count / LOOKS_MAX : 1;
+	const struct pinned *before = NULL;
 
-	for (uint32_t i = 0; i < count; i += stride) {
+	for (uint32_t i = 0; i < count; i++) {
 		struct pinned *pinned = find(space, pieces[i].there);
-
-		if (pinned && !is_there(space, pinned, pieces[i].there, pieces[i].size))
-			return false;
 		/* Of a file all was looked at. */
-		if (pinned && pinned->file)
-			return true;
+		bool is_looked_at = pinned && pinned == before && (pinned->file || i % stride);
+
+		before = pinned;
+		if (pinned && !is_looked_at &&
+		    !is_there(space, pinned, pieces[i].there, pieces[i].size))
+			return false;
 	}
 	return true;
 }
@@ -215,7 +217,7 @@ int pinned_read(void *context, void *to, uint64_t from, size_t size)
 {
 	const struct zcrx_emu_piece piece = {to, from, size};
 
-	return are_there(context, &piece, 1) ? space_read(context, to, from, size) : -EFAULT;
+	return are_there(context, &piece, 1) ? space_peek(context, to, from, size) : -EFAULT;
 }
 
 int pinned_write(void *context, uint64_t to, const void *from, size_t size)

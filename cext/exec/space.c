@@ -114,15 +114,23 @@ static bool move(struct space *space, vm_call *call, const struct iovec *ours, u
 	return moved == (ssize_t)size;
 }
 
-int space_read(void *context, void *to, uint64_t from, size_t size)
+int space_peek(struct space *space, void *to, uint64_t from, size_t size)
 {
-	struct space *space = context;
 	struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)from, size};
 
 	if (!move(space, process_vm_readv, &ours, 1, &theirs, 1, size))
 		return -EFAULT;
-	space->landmark = from;
 	return 0;
+}
+
+int space_read(void *context, void *to, uint64_t from, size_t size)
+{
+	struct space *space = context;
+	int error = space_peek(space, to, from, size);
+
+	if (!error)
+		space->landmark = from;
+	return error;
 }
 
 int space_write(void *context, uint64_t to, const void *from, size_t size)

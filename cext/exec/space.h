@@ -45,6 +45,8 @@ bool space_was_alive(struct space *space);
 /* These are functions of struct zcrx_emu_memory: the context is the space. 0 or -EFAULT. */
 int space_read(void *context, void *to, uint64_t from, size_t size);
 int space_write(void *context, uint64_t to, const void *from, size_t size);
+/* The same of pinned memory: nobody looks there to see whether the space is alive. */
+int space_peek(struct space *space, void *to, uint64_t from, size_t size);
 /* Up to ZCRX_EMU_PIECES_MAX. */
 int space_read_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);
 int space_write_pieces(void *context, const struct zcrx_emu_piece *pieces, uint32_t count);

@@ -497,6 +497,15 @@ static void take(struct user *user, const struct io_uring_cqe *cqe)
 	}
 }
 
+/* Some mistakes need many fragments; and nothing is written where the refill ring was. */
+static bool holds_on(const struct user *user)
+{
+	if (does(user, "remap-ring"))
+		return user->has_erred;
+	return (does(user, "stale") || does(user, "early")) && !user->has_erred &&
+	       user->held_count <= user->area_pages / 2;
+}
+
 static void receive(struct user *user)
 {
 	while (!user->is_over) {
@@ -516,11 +525,10 @@ static void receive(struct user *user)
 			ring_seen(&user->ring);
 		}
 		err(user);
-		if (!(does(user, "stale") || does(user, "early")) || user->has_erred ||
-		    user->held_count > user->area_pages / 2)
+		if (!holds_on(user))
 			give_back_some(user);
 	}
-	while (user->held_count)
+	while (user->held_count && !holds_on(user))
 		give_back_all(user);
 }
 
