@@ -104,10 +104,13 @@ PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal
 AGAIN = { [ $$? -eq 1 ] && echo 'make $@: once more, alone: what failed' && \
   pytest --last-failed --last-failed-no-failures none
 
+# What was edited since the set-up would be compiled by each of a thousand interpreters.
 test-python: $(READY)
+	python -m compileall -q emu faults
 	$(PYTEST) -m 'not long' || $(AGAIN) -m 'not long'; }
 
 test-python-long: $(READY)
+	python -m compileall -q emu faults
 	$(PYTEST) -m long || $(AGAIN) -m long; }
 
 # The core under AddressSanitizer and UndefinedBehaviorSanitizer, driven by the

@@ -119,7 +119,7 @@ def test_process_faults_are_noted_with_their_millisecond_and_queue(tmp_path: Pat
     plan = parse_plan(
         "stop-consumer:every=60:ms=5,kill-consumer:at=150:queue=1,stop-nic:at=90:ms=5"
     )
-    report = run_in(tmp_path / "a", plan, packets=0, duration_s=1.0, queues=2)
+    report = run_in(tmp_path / "a", plan, packets=0, duration_s=0.5, queues=2)
     again = load_plan(str(tmp_path / "a" / "journal.toml"))
     injected = counts(report)
     for name in injected:

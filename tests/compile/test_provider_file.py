@@ -59,7 +59,10 @@ def test_recv_takes_it(script: Any, mine: str) -> None:
 
 
 def test_fuzz_takes_it(call: Call, mine: str) -> None:
-    ended = call("fuzz", "--provider", mine, "--time", "1", "--engine", "generate", "--fast")
+    ended = call(
+        *("fuzz", "--provider", mine, "--engine", "generate", "--fast"),
+        *("--jobs", "1", "--time", "0.3"),
+    )
     assert ended.code == 0
     assert f"provider {mine}" in ended.stdout
 

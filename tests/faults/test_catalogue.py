@@ -174,6 +174,22 @@ def test_parameter_is_compiled_and_typed_back(fault: Fault, param: Param) -> Non
     assert not re.search(r"[:,=\s]", "".join(param.choices))
 
 
+def test_least_value_of_a_parameter_still_does_something() -> None:
+    """A packet that none overtakes, a stall of no time: such a fault would fire and be none."""
+    least = {
+        f"{fault.name}:{param.name}": param.low
+        for fault, param in PARAMS
+        if not param.choices and param.name not in ("value", "nice")
+    }
+    others = {name: low for name, low in least.items() if low != 1}
+    assert others == {
+        "index-wrap:distance": 0,  # rings begin at the wrap itself
+        "nic-burst:packets": 2,
+        "nic-tiny:fragments": 2,
+        "tail-early:us": 0,  # the tail is ahead all the same
+    }
+
+
 @each_param
 def test_parameter_out_of_range_is_refused(fault: Fault, param: Param) -> None:
     wrong: list[object] = [None, True, 1.5, "", "x", [], 2**64, -1, "random "]

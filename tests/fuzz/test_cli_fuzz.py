@@ -236,7 +236,7 @@ def test_without_clang_programs_are_made_up_and_it_says_so(
     programs: Any, call: Callable[..., Any], tmp_path: Path
 ) -> None:
     programs("gcc", "as", "ld")
-    answer = call("fuzz", "--fast", "--time", "0.5", "--seed", "1")
+    answer = call("fuzz", "--fast", "--jobs", "1", "--time", "0.2", "--seed", "1")
     assert answer.code == 0, answer
     assert answer.stderr == ""
     assert "clang with libFuzzer is not installed: programs are made up" in answer.stdout
@@ -276,7 +276,7 @@ def test_corpus_is_made_and_is_one_per_target(
 ) -> None:
     """What was kept for one provider would mislead the search in another one."""
     programs("gcc", "as", "ld")
-    campaign = ("fuzz", "--fast", "--time", "0.5", "--seed", "1")
+    campaign = ("fuzz", "--fast", "--jobs", "1", "--time", "0.2", "--seed", "1")
     assert call(*campaign, "--corpus", "new/corpus").code == 0
     assert (tmp_path / "new" / "corpus").is_dir()
     source = provider()

@@ -168,7 +168,7 @@ def test_mistake_at_a_level_is_found_by_both_readers(fast_harness: Harness, name
 @pytest.mark.parametrize("level", ["6.18", "7.1", "7.3"])
 def test_campaign_at_a_level_is_clean(level: str, call: Call, tmp_path: Path) -> None:
     ended = call(
-        "fuzz", "--fast", "--time", "2", "--engine", "generate", "--kernel", level,
+        "fuzz", "--fast", "--jobs", "1", "--time", "0.5", "--engine", "generate", "--kernel", level,
         "--corpus", str(tmp_path), "--findings", str(tmp_path / "found"),
     )  # fmt: skip
     assert ended.code == 0

@@ -180,7 +180,7 @@ def test_search_that_is_cut_short_says_so(call: Call, endless: Path) -> None:
 
 
 def test_what_takes_too_long_is_searched_by_chance_as_well(call: Call, endless: Path) -> None:
-    ended = call("race", "--scenario", str(endless), "--time", "6")
+    ended = call("race", "--scenario", str(endless), "--time", "4")
     assert ended.code == 0
     assert "endless: exhaustive, " in ended.stdout  # the first estimate
     assert "not complete" in ended.stdout

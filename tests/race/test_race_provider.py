@@ -229,7 +229,7 @@ def test_scenario_that_does_not_fit_a_provider_hides_no_finding(script: Any) -> 
     """Its refill takes buffers in the other order, which the set-up of the first counts on."""
     source = Path(__file__).parents[1] / "broken" / "provider.c"
     (script.folder / "provider.c").write_text(f'#define MISTAKE 52\n#include "{source}"\n')
-    ended = script.start("race", "--provider", "provider.c", "--time", "5").finish()
+    ended = script.start("race", "--provider", "provider.c", "--time", "1").finish()
     assert "rewrite-bound: not tried: scenario rewrite-bound: setup: " in ended.stdout
     assert "FINDINGS: " in ended.stdout
     assert ended.code == 1

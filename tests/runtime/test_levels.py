@@ -49,7 +49,7 @@ def test_duplicate_takes_the_good_return_beside_it_along(run_small: RunIt) -> No
 
 def test_restart_warns_of_nothing_since_6_18(run_small: RunIt) -> None:
     report = run_small(
-        kernel="6.18", packets=0, duration_s=1.0, plan=parse_plan("queue-restart:every=20")
+        kernel="6.18", packets=0, duration_s=0.5, plan=parse_plan("queue-restart:every=20")
     )
     assert report.ok, report.problems
     assert report.total("provider", "restarts") > 0

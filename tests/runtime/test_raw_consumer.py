@@ -126,7 +126,7 @@ def test_right_consumer_is_not_blamed_for_what_is_done_to_it(
 ) -> None:
     """References are taken from it, or it is killed at any instruction: nothing is its mistake."""
     plan = parse_plan(f"{fault}:0.2")
-    report = run_raw(plan=plan, packets=0, duration_s=1.0, kernel=kernel)
+    report = run_raw(plan=plan, packets=0, duration_s=0.4, kernel=kernel)
     assert report.problems == ()
     assert counts(report) == {}
     assert report.reconciliation.rows[1].injected
@@ -186,7 +186,7 @@ def test_fragments_that_are_kept_are_a_note(run_raw: RunRaw) -> None:
     ],
 )
 def test_mistake_is_named(run_raw: RunRaw, mistake: str, kinds: set[str]) -> None:
-    report = run_raw(mistake, packets=0, duration_s=0.5, area_buffers=4096)
+    report = run_raw(mistake, packets=0, duration_s=0.3, area_buffers=4096)
     assert not report.ok
     assert kinds <= counts(report).keys()
     assert statement(report, "consumer") is False
@@ -256,7 +256,7 @@ def test_killed_consumer_is_replaced(
     source_of: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZCRX_EMU_TEST_CRASHED", str(tmp_path / "crashed"))
-    config = RunConfig(seed=1, duration_s=1.0, consumer=source_of("crashes_once"), respawn=True)
+    config = RunConfig(seed=1, duration_s=0.5, consumer=source_of("crashes_once"), respawn=True)
     report = run(config)
     assert report.problems == ()
     assert sum("killed by SIGSEGV" in note for note in report.notes) == 1

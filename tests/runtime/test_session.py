@@ -388,7 +388,7 @@ def test_exception_of_a_watcher_ends_the_processes() -> None:
 def test_consumer_may_be_replaced_while_the_run_goes_on() -> None:
     """What the first user held is scrubbed; what it left in the rings does not reach the second."""
     taken_back: list[int] = []
-    with Session(RunConfig(seed=1, duration_s=1.0, queues=2, plan=EACH_FIFTH)) as running:
+    with Session(RunConfig(seed=1, duration_s=0.5, queues=2, plan=EACH_FIFTH)) as running:
 
         def replace(sample: Sample) -> None:
             if not taken_back and sample.queues[1].nic["packets_delivered"]:
@@ -624,7 +624,7 @@ def test_progress_is_watched_by_the_session(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_packets_that_a_plan_drops_are_no_stall() -> None:
-    config = RunConfig(seed=1, duration_s=1.0, plan=parse_plan("nic-drop:1.0"))
+    config = RunConfig(seed=1, duration_s=0.5, plan=parse_plan("nic-drop:1.0"))
     with Session(config, stall_s=0.2) as running:
         report = running.run()
     assert report.ended == "duration"

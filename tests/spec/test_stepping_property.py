@@ -389,10 +389,6 @@ class Agreement(RuleBasedStateMachine):
         assert sum(self.state.verdicts.values()) == consumed
 
 
-TestAgreement = Agreement.TestCase
-TestAgreement.settings = LIMITS
-
-
 def agree(machine: type[Agreement], examples: int) -> None:
     run_state_machine_as_test(machine, settings=settings(LIMITS, max_examples=examples))
 
@@ -405,6 +401,18 @@ by_examples = pytest.mark.parametrize(
         pytest.param(LIMITS.max_examples, id="many", marks=pytest.mark.long),
     ],
 )
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        # Both parts of `make test` ask: of the core as it is, and of the sanitized one.
+        pytest.param(100, id="few"),
+        pytest.param(LIMITS.max_examples, id="many", marks=pytest.mark.long),
+    ],
+)
+def test_core_agrees(examples: int) -> None:
+    agree(Agreement, examples)
 
 
 @by_examples

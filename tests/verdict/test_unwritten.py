@@ -33,7 +33,7 @@ def call(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[
     [
         "race --scenario refill-vs-scrub --bug cve-2026-43121 --memory sc",
         "fuzz --fast --engine generate --jobs 1 --seed 1 --time 60 --stop-at 1"
-        " --bug bound-off-by-one",
+        " --bug user-ref-ignored",
         "fuzz --fast --minimize twice.program --bug user-ref-ignored",
     ],
 )
