@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from emu.spec.stepping import StepProvider
     from emu.verdict.report import Report, Statement
 
+    __version__: str
+
 __all__ = [
     "Completion",
     "ConfigError",
@@ -87,6 +89,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("zcrx-emu")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(importlib.import_module(_HOME[name]), name)

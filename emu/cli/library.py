@@ -17,14 +17,20 @@ def command(
     cflags: Annotated[bool, typer.Option("--cflags", help="Where the headers are.")] = False,
     libs: Annotated[bool, typer.Option("--libs", help="What to link.")] = False,
     static: Annotated[bool, typer.Option("--static", help="Link the archive instead.")] = False,
+    include: Annotated[
+        bool, typer.Option("--include", help="The folders of the headers, one a line.")
+    ] = False,
 ) -> None:
     """Say what a C compiler needs to build on libzcrx_emu."""
-    if not (cflags or libs):
-        print("zcrx-emu: error: config: --cflags, --libs or both", file=sys.stderr)
+    if not (cflags or libs or include):
+        print("zcrx-emu: error: config: --cflags, --libs, or --include", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE)
     try:
+        headers = [header_folder(), core_sources()]
+        if include:
+            print(*headers, sep="\n")
         folder = library_folder()
-        words = [f"-I{header_folder()}", f"-I{core_sources()}"] if cflags else []
+        words = [f"-I{path}" for path in headers] if cflags else []
     except EmuError as error:
         print(f"zcrx-emu: error: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE) from None
@@ -32,4 +38,5 @@ def command(
         words += [str(folder / "libzcrx_emu.a"), "-pthread", "-lm"]
     elif libs:
         words += [f"-L{folder}", f"-Wl,-rpath,{folder}", "-lzcrx_emu"]
-    print(*words)
+    if words:
+        print(*words)

@@ -52,6 +52,10 @@ COMMANDS = {
         "emu.cli.library:command",
         "Say what a C compiler needs to build on libzcrx_emu.",
     ),
+    "examples": (
+        "emu.cli.examples:command",
+        "Write the documents' example programs into a folder, to try and to start from.",
+    ),
     "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
 }
 
