@@ -36,6 +36,7 @@ from emu.runtime.processes import Processes, Worker, place
 from emu.runtime.role import consumer_setup, nic_setup, provider_setup
 from emu.runtime.sample import QueueSample, Sample
 from emu.runtime.segment import sweep
+from emu.runtime.series import Series
 from emu.runtime.setup_faults import SetupFaults
 from emu.traffic import PcapSource, SyntheticSource, TcpSource, listen, parse_source
 from emu.verdict.flight import EventKind, FlightRecorder
@@ -133,6 +134,7 @@ class Session:
         self._movement = Movement()
         self._dead_since: dict[int, float] = {}  # pid: seconds of traffic
         self._process_faults = ProcessFaults(config.plan, config.seed, config.queues)
+        self._series = Series([rule.fault.name for rule in config.plan.rules])
         self._users = [1] * config.queues  # how many users each queue has had
         self._consumers: list[Worker | None] = [None] * config.queues  # None: it was detached
         self._is_over = False  # the traffic, or the session before there was any
@@ -515,11 +517,13 @@ class Session:
             if ended is not None and not (ended in _MAY_WAIT and progress.is_undecided()):
                 break
             now = time.monotonic()
+            self._series.look(now - self._started_at, self._queues)
             if now >= next_sample:
                 next_sample = now + sample_every_s
                 show(self.sample())
         self._movement = progress.movement()
         self._shut_down()
+        self._series.look(time.monotonic() - self._started_at, self._queues, is_last=True)
         show(self.sample())
         return self._judged(ended)
 
@@ -932,6 +936,7 @@ class Session:
             replaced=frozenset(self._replaced),
             scrubs=tuple((references, buffers) for references, buffers in self._scrubs),
             process_faults=self._process_faults,
+            series=self._series.as_dict(),
             setup=self._setup,
             watch=self._watch if was_set_up else None,
             netlink=self._netlink,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from emu.verdict.flight import FlightLog
 from emu.verdict.progress import Movement, QueueMovement
 from emu.verdict.received import STATEMENT, Output, Reception, check
 from emu.verdict.report import (
+    MARKS_MAX,
     Explanation,
+    Mark,
     Process,
     QueueReport,
     Report,
@@ -71,6 +73,7 @@ class FinishedRun:
     netlink: Mapping[str, Any]
     notes: Sequence[str]
     capture: Mapping[str, Any] | None = None  #: what became of the frames of its traffic
+    series: Mapping[str, Any] = field(default_factory=dict)  #: how it went
     output: Output | None = None  #: of a reception; None: it was no such run
     connections: int = 0  #: that it waited for
 
@@ -135,10 +138,20 @@ def unjudged(run: FinishedRun, error: Exception, what: str) -> Report:
         notes=tuple(run.notes),
         run_dir=None if run.run_dir is None else str(run.run_dir),
         capture=run.capture,
+        series=run.series,
+        marks=_marks(run),
         versions=versions(),
     )
     own = f"control process:\n{''.join(traceback.format_exception(error))}"
     return _written(run, report, tracebacks=[own, *_tracebacks(run)])
+
+
+def _marks(run: FinishedRun) -> tuple[Mark, ...]:
+    """What was done to whole processes, and which ended, in the order in which it was noticed."""
+    names = [rule.fault.name for rule in run.config.plan.rules]
+    done = [Mark(ms / 1000, names[rule], queue) for rule, queue, ms in run.process_faults.journal]
+    died = [Mark(death.at_s, death.text, death.queue) for death in run.deaths]
+    return tuple(sorted(done + died, key=lambda mark: mark.t_s)[:MARKS_MAX])
 
 
 def _written(
@@ -233,6 +246,8 @@ def _judge(run: FinishedRun) -> Report:
         flight_lines=() if log is None else tuple(log.around(8, 4)),
         run_dir=None if run.run_dir is None else str(run.run_dir),
         capture=run.capture,
+        series=run.series,
+        marks=_marks(run),
         versions=versions(),
     )
     return _written(

@@ -67,6 +67,19 @@ class Process:
         return self.role if self.queue is None else f"{self.role} of queue {self.queue}"
 
 
+#: Marks of a run at most.
+MARKS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that befell a process."""
+
+    t_s: float  #: seconds of traffic
+    what: str  #: a fault's name, or how the process died
+    queue: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class QueueReport:
     """Counters of one queue, by who wrote them."""
@@ -102,6 +115,8 @@ class Report:
     flight_lines: tuple[str, ...] = ()  #: those events of it that are nearest to the finding
     run_dir: str | None = None
     capture: Mapping[str, Any] | None = None  #: what became of its frames; None: no such traffic
+    series: Mapping[str, Any] = field(default_factory=dict)  #: how it went, in some points of time
+    marks: tuple[Mark, ...] = ()  #: what befell processes meanwhile
     unwritten: str | None = None  #: what could not be written into the run's folder, and why
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -189,6 +204,8 @@ class Report:
             "queues": [asdict(queue) for queue in self.queues],
             "netlink": dict(self.netlink),
             "processes": [asdict(process) for process in self.processes],
+            "series": dict(self.series),
+            "marks": [asdict(mark) for mark in self.marks],
         }
 
 
