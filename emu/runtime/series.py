@@ -55,7 +55,8 @@ class Series:
             return
         if len(self._rows) >= POINTS_MAX:
             self._times, self._rows = self._times[::2], self._rows[::2]
-            self._interval_s *= 2
+            # As far apart as those that are left, were they looked for as often as wanted or not.
+            self._interval_s = max(2 * self._interval_s, self._times[-1] / (len(self._times) - 1))
         self._next_s = elapsed_s + self._interval_s
         counters = [0] * len(_COUNTERS)
         places = [0] * len(_PLACES)
