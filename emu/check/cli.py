@@ -19,6 +19,7 @@ from emu.check.subject import Kind, Subject, subject_of
 from emu.check.tools import Frame, Tool, tools_for
 from emu.cli.output import EXIT_FINDING, EXIT_USAGE, JsonOption, check_target, conclude, console_for
 from emu.cli.render import compiling_shown
+from emu.cli.report_option import ReportOption, check_report, written
 from emu.contract import LEVELS, SEED, check_level
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import fresh_seed
@@ -52,6 +53,7 @@ def command(
         Path | None, typer.Option("--dir", help="For findings and logs; runs/check-… if not given.")
     ] = None,
     json_target: JsonOption = None,
+    report: ReportOption = None,
 ) -> None:
     """Put a provider or a consumer in C to every tool that can find a mistake in it."""
     if not (time_ > 0 and math.isfinite(time_)):
@@ -60,6 +62,7 @@ def command(
         raise ConfigError.of("seed", seed, f"0 to {_SEED_MAX}")
     check_level(kernel)
     check_target("json", json_target)
+    check_report(report)
     console = console_for(json_target)
     with compiling_shown(console):
         subject = subject_of(file, as_)
@@ -73,6 +76,10 @@ def command(
         write_json(where / REPORT, summary)
     except EmuError as error:
         unwritten = str(error)
+    if report is not None:
+        from emu.page.check_page import check_page  # here: few want a page
+
+        unwritten = unwritten or written(report, lambda: check_page(summary))
     conclude(json_target, summary, code, unwritten)
 
 

@@ -25,6 +25,7 @@ from emu.cli.output import (
 )
 from emu.cli.plan import plan_of
 from emu.cli.render import LiveView, compiling_shown
+from emu.cli.report_option import ReportOption, check_report, written
 from emu.config import (
     AREA_BUFFERS,
     COPY_AREA_BUFFERS,
@@ -106,14 +107,22 @@ def _has_our_consumer(report: Report) -> bool:
     return bool(report.config["consumer"] == "builtin")
 
 
-def finish(console: Console, report: Report, json_target: str | None) -> None:
+def finish(
+    console: Console, report: Report, json_target: str | None, page: Path | None = None
+) -> None:
     print_report(console, report)
     code = 0 if report.ok else EXIT_FINDING
     # Somebody's code in a consumer may end it with any code.
     ours = [p for p in report.processes if p.role != "consumer" or _has_our_consumer(report)]
     if any(process.exit_code == _WORKER_ENVIRONMENT for process in ours):
         code = EXIT_USAGE
-    conclude(json_target, report.as_dict(), code, report.unwritten)
+    value, unwritten = report.as_dict(), report.unwritten
+    if page is not None:
+        from emu.page.run_page import run_page  # here: few runs want a page
+
+        folder = None if report.run_dir is None else Path(report.run_dir)
+        unwritten = unwritten or written(page, lambda: run_page(value, folder))
+    conclude(json_target, value, code, unwritten)
 
 
 def stress(
@@ -204,11 +213,13 @@ def stress(
     pin: PinOption = True,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
+    report: ReportOption = None,
 ) -> None:
     """Move traffic at full speed with faults injected, and account for everything."""
     if duration is None and not packets and not laps:
         duration = 10.0
     check_target("json", json_target)
+    check_report(report)
     config = RunConfig(
         seed=_seed(seed),
         traffic=traffic,
@@ -242,7 +253,7 @@ def stress(
         respawn=respawn,
     )
     console = console_for(json_target)
-    finish(console, run_stress(console, config, run_dir), json_target)
+    finish(console, run_stress(console, config, run_dir), json_target, report)
 
 
 def run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Report:
@@ -313,11 +324,13 @@ def recv(
     pin: PinOption = True,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
+    report: ReportOption = None,
 ) -> None:
     """Receive one TCP connection through NIC, provider and consumer into a file."""
     if output == "-" and json_target == "-":
         raise ConfigError("json: '-' is taken by --output; name a file")
     check_target("json", json_target)
+    check_report(report)
     plan = plan_of(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
@@ -348,8 +361,8 @@ def recv(
         _print_start(console, config)
         if session.listener_address is not None:
             console.print(f"listening on {session.listener_address}", highlight=False)
-        report = session.run(_Quiet().update)
-    finish(console, report, json_target)
+        received = session.run(_Quiet().update)
+    finish(console, received, json_target, report)
 
 
 class _Quiet:

@@ -36,6 +36,10 @@ COMMANDS = {
         "emu.cli.replay:command",
         "Run an earlier run's configuration and seed again, or a finding of fuzz or race.",
     ),
+    "report": (
+        "emu.page.cli:command",
+        "Write a page of an earlier run, check or finding, or of two runs, that a browser opens.",
+    ),
     "fuzz": (
         "emu.fuzz.cli:command",
         "Hunt for programs of operations in which a memory provider goes wrong.",

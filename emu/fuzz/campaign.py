@@ -24,6 +24,7 @@ from emu.fuzz.finding import Finding
 from emu.fuzz.harness import Execution, Harness, Target, trial_of_end, unpacked
 from emu.host.descriptors import OF_BUILD, OF_JOB, need
 from emu.host.scratch import scratch
+from emu.verdict.points import Points
 
 #: A worker whose program makes no progress for so long is taken to hang.
 HANG_S = 10.0
@@ -108,6 +109,15 @@ class CampaignProgress:
     workers: int = 0
     unwritten: str | None = None  #: the first finding whose file could not be written, and why
     interrupted: bool = False  #: somebody asked it to end before its time
+    points: Points[tuple[int, int, int, int]] = field(  #: executions, edges, programs, findings
+        default_factory=lambda: Points(0.25)
+    )
+
+    def note(self) -> None:
+        """Keep where it stands, if there is room for it now."""
+        if self.points.is_due(self.seconds):
+            row = (self.executions, self.edges, self.corpus, self.found)
+            self.points.add(self.seconds, row)
 
     @property
     def found(self) -> int:
@@ -437,6 +447,7 @@ class Campaign:
         progress.edge_age_s = now - self._edge_at
         progress.corpus = sum(1 for path in self.plan.corpus.iterdir() if path.is_file())
         progress.workers = len(self._workers)
+        progress.note()
 
     def _is_over(self) -> bool:
         plan, progress = self.plan, self.progress

@@ -17,6 +17,7 @@ from rich.progress import track
 from emu.bugs import CONTENT_BUGS, find_bug, level_for
 from emu.cli.output import check_target, conclude, console_for
 from emu.cli.render import compiling_shown
+from emu.cli.report_option import ReportOption, check_report, written
 from emu.contract import LEVELS
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
@@ -119,6 +120,13 @@ def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
         "killed": progress.killed,
         "findings": [_finding_as_dict(*item) for item in progress.findings],
         "interrupted": progress.interrupted,
+        "series": {
+            "t_s": list(progress.points.times),
+            **{
+                name: [row[at] for row in progress.points.rows]
+                for at, name in enumerate(("executions", "edges", "corpus", "findings"))
+            },
+        },
         "unwritten": progress.unwritten,
     }
 
@@ -331,6 +339,7 @@ def command(
     json_target: Annotated[
         str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
     ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
     if bug == "list":
@@ -339,9 +348,12 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
+    if report is not None and (minimize is not None or differential_):
+        raise ConfigError.of("report", str(report), "it is of a campaign: not with these options")
     seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
     level = level_for(seeded, kernel)
     check_target("json", json_target)
+    check_report(report)
     console = console_for(json_target)
     target = Target(bug=seeded, provider=provider, sanitize=not fast, kernel=level)
     if cover is not None and cover.exists() and not cover.is_dir():
@@ -366,4 +378,9 @@ def command(
                 tests=emit_test,
             )
     code = EXIT_FINDING if summary["findings"] else 0
-    conclude(json_target, summary, code, summary.get("unwritten"))
+    unwritten = summary.get("unwritten")
+    if report is not None:
+        from emu.page.made import campaign_text  # here: few campaigns want a page
+
+        unwritten = unwritten or written(report, lambda: campaign_text(summary))
+    conclude(json_target, summary, code, unwritten)

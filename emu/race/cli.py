@@ -13,6 +13,7 @@ from rich.console import Console
 from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
+from emu.cli.report_option import ReportOption, check_report, written
 from emu.contract import EXPERIMENTAL, LEVELS, SEED
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
@@ -390,6 +391,7 @@ def command(
     json_target: Annotated[
         str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
     ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
     if provider is not None and bug is not None:
@@ -397,6 +399,9 @@ def command(
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
     level = level_for(seeded, kernel, experimental=provider is None and not live)
     check_target("json", json_target)
+    if report is not None and (live or list_ or operations):
+        raise ConfigError.of("report", str(report), "it is of a search: not with these options")
+    check_report(report)
     console = console_for(json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
@@ -444,4 +449,9 @@ def command(
         perfetto=perfetto,
     )
     code = EXIT_FINDING if summary["findings"] else 0
-    conclude(json_target, summary, code, summary["unwritten"])
+    unwritten = summary["unwritten"]
+    if report is not None:
+        from emu.page.made import search_text  # here: few searches want a page
+
+        unwritten = unwritten or written(report, lambda: search_text(summary))
+    conclude(json_target, summary, code, unwritten)

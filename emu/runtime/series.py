@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from emu.core import CounterGroup, Queue
+from emu.verdict.points import Points
 
-#: Points at most. When they are all taken every second one goes, and the next ones are twice as
-#: far apart: counters only grow, so that nothing of their sums is lost by it.
-POINTS_MAX = 240
 _FIRST_INTERVAL_S = 0.02
 
 #: What is counted, and in which group: the sums over all queues.
@@ -44,20 +42,12 @@ class Series:
 
     def __init__(self, rules: Sequence[str]) -> None:
         self._rules = rules
-        self._interval_s = _FIRST_INTERVAL_S
-        self._next_s = 0.0
-        self._times: list[float] = []
-        self._rows: list[tuple[list[int], list[int], list[int]]] = []
+        self._points: Points[tuple[list[int], list[int], list[int]]] = Points(_FIRST_INTERVAL_S)
 
     def look(self, elapsed_s: float, queues: Sequence[Queue], *, is_last: bool = False) -> None:
         """Take a look, if one is due or it is the last one."""
-        if elapsed_s < self._next_s and not is_last:
+        if not self._points.is_due(elapsed_s) and not is_last:
             return
-        if len(self._rows) >= POINTS_MAX:
-            self._times, self._rows = self._times[::2], self._rows[::2]
-            # As far apart as those that are left, were they looked for as often as wanted or not.
-            self._interval_s = max(2 * self._interval_s, self._times[-1] / (len(self._times) - 1))
-        self._next_s = elapsed_s + self._interval_s
         counters = [0] * len(_COUNTERS)
         places = [0] * len(_PLACES)
         injected = [0] * len(self._rules)
@@ -72,14 +62,13 @@ class Series:
                 places[at] += getattr(where, name)
             for at, count in enumerate(queue.injected(len(self._rules))):
                 injected[at] += count
-        self._times.append(round(elapsed_s, 4))
-        self._rows.append((counters, places, injected))
+        self._points.add(elapsed_s, (counters, places, injected))
 
     def as_dict(self) -> dict[str, Any]:
         """Lists of the same length; counters are sums since the run began, places are buffers."""
 
         def column(part: int, at: int) -> list[int]:
-            return [row[part][at] for row in self._rows]
+            return [row[part][at] for row in self._points.rows]
 
         counters = {name: column(0, at) for at, name in enumerate(_COUNTERS)}
         faults: dict[str, list[int]] = {}
@@ -88,7 +77,7 @@ class Series:
             before = faults.get(name, [0] * len(mine))
             faults[name] = [a + b for a, b in zip(before, mine, strict=True)]
         return {
-            "t_s": list(self._times),
+            "t_s": list(self._points.times),
             **{name: counters[name] for name in _COUNTERS if name not in _VERDICTS},
             "verdicts": {name: counters[name] for name in _VERDICTS},
             "places": {name: column(1, at) for at, name in enumerate(_PLACES)},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, cast
 
 import pytest
 
 from emu.core import CounterGroup, Queue
-from emu.runtime.series import POINTS_MAX, Series
+from emu.runtime.series import Series
+from emu.verdict.points import POINTS_MAX
 
 
 class _Counting:
@@ -49,7 +51,7 @@ def test_points_are_bounded_and_spread_over_the_run(seconds: float) -> None:
     assert 2 <= len(times) <= POINTS_MAX + 1
     assert (times[0], times[-1]) == (0.0, seconds)
     assert times == sorted(set(times))
-    gaps = [b - a for a, b in zip(times, times[1:-1], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(times[:-1])]
     # What was dropped by halves leaves points twice as far apart as those to come, at most.
     assert max(gaps) <= 2.01 * min(gaps) + 2 * seconds / looks
     assert found["packets"][-1] == queue.looks
