@@ -112,11 +112,11 @@ static int make_instance(struct ring *ring)
 /* Of what a ring may have we have less than the kernel: it is refused as what a kernel lacks. */
 static int check_params(const struct io_uring_params *params)
 {
-	const uint32_t known = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED |
-			       IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |
-			       IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQE32 |
-			       IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			       IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQE_MIXED;
+	const uint32_t known =
+		IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_ATTACH_WQ |
+		IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQE32 | IORING_SETUP_SINGLE_ISSUER |
+		IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQE_MIXED;
 	const uint32_t flags = params->flags;
 	const uint32_t sizes = IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED;
 	const uint32_t lazy = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
@@ -128,6 +128,17 @@ static int check_params(const struct io_uring_params *params)
 	if (flags & IORING_SETUP_TASKRUN_FLAG && !(flags & lazy))
 		return -EINVAL;
 	return (flags & sizes) == sizes ? -EINVAL : 0;
+}
+
+/* The ring whose workers it would share: there are none, but it has to be one. */
+static int check_attached(struct kernel *kernel, const struct io_uring_params *params)
+{
+	struct stat status;
+
+	if (!(params->flags & IORING_SETUP_ATTACH_WQ) ||
+	    ring_of_fd(kernel, kernel->task, (int)params->wq_fd))
+		return 0;
+	return task_stat(kernel->task, (int)params->wq_fd, &status) ? -EINVAL : -ENXIO;
 }
 
 static uint32_t round_up(uint32_t entries)
@@ -189,6 +200,8 @@ int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ri
 	struct ring *ring;
 	int error = check_params(params);
 
+	if (!error)
+		error = check_attached(kernel, params);
 	if (!error)
 		error = choose_sizes(params, kernel->cq_entries_max);
 	if (error)

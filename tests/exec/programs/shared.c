@@ -224,6 +224,32 @@ static void test_any_number_of_it_will_do(void)
 	CHECK(syscall(__NR_io_uring_enter, 200, 0, 0, 0, NULL, 0) == -1 && errno == EBADF);
 }
 
+static int attach(struct ring *ring, int fd)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_ATTACH_WQ, .wq_fd = (uint32_t)fd};
+	int made = (int)syscall(__NR_io_uring_setup, 8, &params);
+
+	if (made < 0)
+		return -errno;
+	ring_map(ring, made, &params);
+	return 0;
+}
+
+static void test_workers_are_shared_by_rings_alone(void)
+{
+	struct ring first, second;
+	int null = open("/dev/null", O_RDONLY);
+
+	CHECK(ring_open(&first, 8, 0, 0) == 0);
+	CHECK(attach(&second, first.fd) == 0);
+	do_nothing(&second, 1);
+	ring_close(&second);
+	CHECK(attach(&second, null) == -EINVAL);
+	CHECK(attach(&second, 200) == -ENXIO);
+	ring_close(&first);
+	close(null);
+}
+
 /*
  * The new program has neither the ring nor the number by which its thread had registered it;
  * unless the descriptor is one that stays.
@@ -264,6 +290,7 @@ int main(int argc, char **argv)
 	test_ring_outlives_who_made_it();
 	test_ring_is_handed_over();
 	test_any_number_of_it_will_do();
+	test_workers_are_shared_by_rings_alone();
 	become_another(argv[0]);
 	return 1;
 }
