@@ -122,6 +122,7 @@ void call_enter(struct kernel *kernel)
 		notify_pass(kernel->listener, call);
 		return;
 	}
+	ring_enter(ring);
 	error = check(ring, flags, to_submit);
 	if (!error && to_submit) {
 		submitted = submit(ring, to_submit);

@@ -100,7 +100,8 @@ static int open_file(struct file *file)
 	return file->given < 0 ? -errno : 0;
 }
 
-static void write_constants(const struct file *file, const struct io_uring_params *params)
+/* Of the completion queue at its other place, too: they are read before anything is asked for. */
+static bool write_constants(const struct file *file, const struct io_uring_params *params)
 {
 	uint32_t *words = (uint32_t *)(void *)file->rings;
 
@@ -108,6 +109,7 @@ static void write_constants(const struct file *file, const struct io_uring_param
 	words[CQ_MASK / sizeof(*words)] = params->cq_entries - 1;
 	words[SQ_ENTRIES / sizeof(*words)] = params->sq_entries;
 	words[CQ_ENTRIES / sizeof(*words)] = params->cq_entries;
+	return pwrite(file->fd, words, CQES, IORING_OFF_CQ_RING) == CQES;
 }
 
 int file_create(struct file *file, struct io_uring_params *params)
@@ -120,14 +122,44 @@ int file_create(struct file *file, struct io_uring_params *params)
 		lay_out(file, params);
 		file->rings = map(file, file->rings_size, 0);
 		file->sqes = map(file, file->sqes_size, IORING_OFF_SQES);
-		if (!file->rings || !file->sqes)
+		file->cq = file->rings;
+		if (!file->rings || !file->sqes || !write_constants(file, params))
 			error = -ENOMEM;
 	}
 	if (error)
 		file_close(file);
-	else
-		write_constants(file, params);
 	return error;
+}
+
+static bool is_cq_mapped(const struct file *file, FILE *maps)
+{
+	char line[512];
+	unsigned long long offset, inode;
+
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%*s %*s %llx %*s %llu", &offset, &inode) == 2 &&
+		    offset == IORING_OFF_CQ_RING && inode == file->inode)
+			return true;
+	}
+	return false;
+}
+
+bool file_part_cq(struct file *file, pid_t pid)
+{
+	uint8_t *mapped = NULL;
+	char path[32];
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	if (is_cq_mapped(file, maps))
+		mapped = map(file, file->rings_size, IORING_OFF_CQ_RING);
+	fclose(maps);
+	if (mapped)
+		file->cq = mapped;
+	return mapped != NULL;
 }
 
 void file_give(struct file *file)
@@ -139,6 +171,8 @@ void file_give(struct file *file)
 
 void file_close(struct file *file)
 {
+	if (file->cq != file->rings)
+		munmap(file->cq, file->rings_size);
 	if (file->rings)
 		munmap(file->rings, file->rings_size);
 	if (file->sqes)

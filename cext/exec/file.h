@@ -17,6 +17,7 @@ struct file {
 	dev_t device; /* these two say which file it is, whatever its number is where it is used */
 	ino_t inode;
 	uint8_t *rings; /* the words and entries of both rings */
+	uint8_t *cq; /* where those of the completion queue are: the same, or mapped apart */
 	size_t rings_size;
 	struct io_uring_sqe *sqes;
 	size_t sqes_size;
@@ -27,6 +28,12 @@ struct file {
 int file_create(struct file *file, struct io_uring_params *params);
 /* The program has its own: ours is closed. */
 void file_give(struct file *file);
+/*
+ * A program that maps the completion queue apart, as it had to before Linux 5.4, looks for it at
+ * another offset: other pages of the file. Has the process done so? Then it is there from now
+ * on, and empty. False: it has not.
+ */
+bool file_part_cq(struct file *file, pid_t pid);
 /* Not mapped here any more, and not open. */
 void file_close(struct file *file);
 /* A ring of buffers for the group, all zero, where the program's mmap() looks for it. NULL: no room. */

@@ -27,6 +27,11 @@ static shm_u32 *word(const struct ring *ring, uint32_t offset)
 	return (shm_u32 *)(void *)(ring->file.rings + offset);
 }
 
+static shm_u32 *cq_word(const struct ring *ring, uint32_t offset)
+{
+	return (shm_u32 *)(void *)(ring->file.cq + offset);
+}
+
 /* ---- making one --------------------------------------------------------------------------- */
 
 static void *share(void *context, uint64_t size, uint64_t *offset)
@@ -58,6 +63,20 @@ static int fetch(void *context, int fd)
 static void report(void *context, const struct zcrx_emu_report *report)
 {
 	tally_report(context, report);
+}
+
+static int set_cq(struct ring *ring)
+{
+	const struct file *file = &ring->file;
+	const struct zcrx_emu_cq cq = {
+		.head = (uint32_t *)(void *)(file->cq + ring->params.cq_off.head),
+		.tail = (uint32_t *)(void *)(file->cq + ring->params.cq_off.tail),
+		.cqes = file->cq + ring->params.cq_off.cqes,
+		.entries = ring->params.cq_entries,
+		.sq_flags = (uint32_t *)(void *)(file->rings + ring->params.sq_off.flags),
+	};
+
+	return zcrx_emu_set_cq(ring->emu, &cq);
 }
 
 static int make_instance(struct ring *ring)
@@ -95,18 +114,11 @@ static int make_instance(struct ring *ring)
 		.rq_entries_max = kernel->rq_entries_max,
 		.share = share,
 	};
-	const struct zcrx_emu_cq cq = {
-		.head = (uint32_t *)(void *)(ring->file.rings + ring->params.cq_off.head),
-		.tail = (uint32_t *)(void *)(ring->file.rings + ring->params.cq_off.tail),
-		.cqes = ring->file.rings + ring->params.cq_off.cqes,
-		.entries = ring->params.cq_entries,
-		.sq_flags = (uint32_t *)(void *)(ring->file.rings + ring->params.sq_off.flags),
-	};
 	int error = zcrx_emu_create(&options, &ring->emu);
 
 	if (!error)
 		error = zcrx_emu_plan(ring->emu, kernel->faults, NULL, 0);
-	return error ? error : zcrx_emu_set_cq(ring->emu, &cq);
+	return error ? error : set_cq(ring);
 }
 
 /* Of what a ring may have we have less than the kernel: it is refused as what a kernel lacks. */
@@ -292,6 +304,16 @@ struct ring *ring_of_fd(struct kernel *kernel, const struct task *task, int fd)
 	return task_stat(task, fd, &status) ? find(kernel, &status) : NULL;
 }
 
+void ring_enter(struct ring *ring)
+{
+	if (ring->was_entered)
+		return;
+	ring->was_entered = true;
+	/* What another ring's message left there already has been read where it is. */
+	if (ring->posted == 0 && file_part_cq(&ring->file, ring->kernel->task->tgid))
+		set_cq(ring);
+}
+
 /* ---- completions ----------------------------------------------------------------------------- */
 
 void ring_post(struct ring *ring, uint64_t user_data, int32_t res, uint32_t flags)
@@ -306,9 +328,9 @@ void ring_post(struct ring *ring, uint64_t user_data, int32_t res, uint32_t flag
 uint32_t ring_ready(const struct ring *ring)
 {
 	uint32_t tail =
-		shm_load_relaxed_u32(word(ring, ring->params.cq_off.tail), POINT_CQ_TAIL_LOAD);
+		shm_load_relaxed_u32(cq_word(ring, ring->params.cq_off.tail), POINT_CQ_TAIL_LOAD);
 	uint32_t head =
-		shm_load_acquire_u32(word(ring, ring->params.cq_off.head), POINT_CQ_HEAD_LOAD);
+		shm_load_acquire_u32(cq_word(ring, ring->params.cq_off.head), POINT_CQ_HEAD_LOAD);
 	uint32_t ready = tail - head;
 
 	return ready < ring->params.cq_entries ? ready : ring->params.cq_entries;

@@ -37,6 +37,7 @@ struct ring {
 	uint32_t number; /* for people: the first one is 0 */
 	pid_t owner; /* the one thread that may submit (SINGLE_ISSUER); 0: any */
 	bool is_disabled;
+	bool was_entered; /* by a call, ever */
 	bool is_finished; /* its checker has said all */
 	bool is_closed; /* nobody has it: to be ended */
 	uint32_t sq_head;
@@ -57,6 +58,8 @@ struct ring {
 
 /* A ring of the calling task; flags and sizes are checked, offsets are filled in. 0 or -errno. */
 int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ring **ring);
+/* A call is about to submit to it, or to wait: the first one shows how the program has mapped it. */
+void ring_enter(struct ring *ring);
 /* Its process ends: what it still holds is reported. */
 void ring_finish(struct ring *ring);
 /* It is closed: without requests, which are the caller's to end before. */

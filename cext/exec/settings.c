@@ -45,7 +45,7 @@ void settings_free(struct settings *settings)
 void settings_tell(struct ring *ring, bool at_once)
 {
 	struct settings *settings = ring->settings;
-	shm_u32 *flags = (shm_u32 *)(void *)(ring->file.rings + ring->params.cq_off.flags);
+	shm_u32 *flags = (shm_u32 *)(void *)(ring->file.cq + ring->params.cq_off.flags);
 	const uint64_t one = 1;
 	bool is_news = settings->told != ring->posted;
 

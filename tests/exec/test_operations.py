@@ -13,7 +13,7 @@ import pytest
 Program = Callable[[str], Path]
 PROGRAMS = Path(__file__).with_name("programs")
 #: They hold each result to what the kernel gave them without ``exec``.
-JUDGING = ["operations", "files"]
+JUDGING = ["operations", "files", "apart"]
 #: They tell each result; beside them is what Linux 6.18 made them tell.
 TELLING = ["groups", "work", "messages", "settings"]
 
