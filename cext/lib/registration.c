@@ -150,7 +150,7 @@ static int read_request(struct zcrx_emu *emu, struct request *request)
 		error = check_reserved(emu, reg);
 	if (!error && is_later)
 		error = check_flags(emu, reg);
-	if (!error && reg->flags & ZCRX_REG_IMPORT)
+	if (!error && is_later && reg->flags & ZCRX_REG_IMPORT)
 		return 0;
 	if (!error && is_later)
 		error = read_region(emu, request);

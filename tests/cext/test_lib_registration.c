@@ -131,6 +131,10 @@ static void each_field_is_refused_with_its_code_and_a_reason(const char *level)
 	REFUSED(level, ENODEV, "if_idx", program.reg.if_idx = 0);
 	if (!has_len) {
 		REFUSED(level, EINVAL, "rx_buf_len", program.reg.rx_buf_len = 4096);
+		/* Of an import nothing is known yet, whatever else such a struct has. */
+		REFUSED(level, EINVAL, "flags: 0x1", program.reg.flags = 1);
+		REFUSED(level, EINVAL, "rq_entries", program.reg.flags = 1;
+			program.reg.rq_entries = 0; program.reg.area_ptr = 0);
 		return;
 	}
 	REFUSED(level, EINVAL, "rx_buf_len", program.reg.rx_buf_len = 2048);
