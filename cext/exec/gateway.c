@@ -85,7 +85,7 @@ static void answer(struct kernel *kernel, const struct call *call)
 	kernel->task = tasks_find(&kernel->tasks, call->tid);
 	if (!kernel->task) {
 		/* A process that may not be looked at (it is not dumpable) has no address for us. */
-		notify_answer(kernel->listener, call, -EFAULT);
+		notify_answer(kernel->listener, call, errno == EMFILE ? -ENFILE : -EFAULT);
 		kernel->call = NULL;
 		return;
 	}

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 /* Until no number is free: the first of those that were taken for it. */
@@ -95,10 +96,22 @@ static int poll_often(struct ring *ring, int fd)
 	return refused;
 }
 
+/* A thread that was not heard of before costs the gateway a descriptor, too. */
+static void *open_as_another(void *argument)
+{
+	struct ring ring;
+	int error = ring_open(&ring, 8, 0, 0);
+
+	(void)argument;
+	CHECK(error == -EMFILE || error == -ENFILE);
+	return NULL;
+}
+
 static void all(void)
 {
 	static struct ring rings[1024];
 	struct ring polls;
+	pthread_t thread;
 	struct zc zc;
 	int ends[2], count = 0, refused, error;
 
@@ -112,6 +125,8 @@ static void all(void)
 	while ((error = ring_open(&rings[count], 8, 0, 0)) == 0)
 		CHECK(++count < 1024);
 	CHECK(error == -EMFILE || error == -ENFILE);
+	CHECK(pthread_create(&thread, NULL, open_as_another, NULL) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
 	zc_receive(&zc, ends[1], "still");
 	for (int i = 0; i < count; i++) {
 		ring_sqe(&rings[i], IORING_OP_NOP, -1, 1);
