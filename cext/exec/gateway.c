@@ -301,9 +301,9 @@ static int check_plan(const struct kernel *kernel)
 
 static int start(struct gateway *gateway, char *const *command)
 {
-	static const char *const steps[] = {"fork", "filter", "look", "call", "exec"};
+	static const char *const steps[] = {"open", "fork", "filter", "look", "call", "exec"};
 	struct kernel *kernel = gateway->kernel;
-	struct launch launched = {.step = LAUNCH_FORK};
+	struct launch launched = {.step = LAUNCH_OPEN};
 	sigset_t before;
 	int error = check_plan(kernel);
 

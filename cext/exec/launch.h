@@ -6,8 +6,15 @@
 #include <signal.h>
 #include <sys/types.h>
 
-/* FILTER: it is installed. LOOK, CALL: see trial.h. */
-enum launch_step { LAUNCH_FORK, LAUNCH_FILTER, LAUNCH_LOOK, LAUNCH_CALL, LAUNCH_EXEC };
+/* OPEN: what the gateway itself needs. LOOK, CALL: see trial.h. */
+enum launch_step {
+	LAUNCH_OPEN,
+	LAUNCH_FORK,
+	LAUNCH_FILTER,
+	LAUNCH_LOOK,
+	LAUNCH_CALL,
+	LAUNCH_EXEC,
+};
 
 struct launch {
 	pid_t pid;

@@ -13,8 +13,8 @@ int trial_call(void);
 /* And who answers them, until `child` has something to say, or closes by itself. */
 void trial_answer(int listener, int child);
 /*
- * May we look at a child that was forked and nothing else, at its memory and its descriptors
- * (`fd` is one)? 0 or -errno.
+ * May we look at a child that was forked and nothing else, by /proc, at its memory and at its
+ * descriptors (`fd` is one)? 0 or -errno.
  */
 int trial_look(pid_t pid, int fd);
 

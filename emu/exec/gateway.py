@@ -214,13 +214,18 @@ class _Gateway:
             return ConfigError.of("PROGRAM", self._command[0], f"it cannot be started ({said})")
         if refusal["step"] == "faults":
             return ConfigError(f"--faults: {refusal['why']}")
+        if refusal["step"] == "open":
+            return EnvironmentProblem(
+                f"exec: the gateway cannot be set up ({said}): are there files, memory and "
+                "inotify instances (fs.inotify.max_user_instances) left?"
+            )
         if refusal["step"] == "fork":
             return EnvironmentProblem(f"exec: no process can be made ({said})")
         if refusal["step"] == "look":
             return EnvironmentProblem(
                 f"exec: a process may not look at its own child here ({said}): "
-                "kernel.yama.ptrace_scope is 2 or 3, or a sandbox forbids process_vm_readv, "
-                "process_vm_writev, pidfd_open or pidfd_getfd"
+                "/proc is not mounted, kernel.yama.ptrace_scope is 2 or 3, or a sandbox forbids "
+                "process_vm_readv, process_vm_writev, pidfd_open or pidfd_getfd"
             )
         if refusal["step"] == "call":
             return EnvironmentProblem(

@@ -100,3 +100,19 @@ def test_what_a_sandbox_forbids_is_one_line(program: Program, number: int, said:
     assert ended.returncode == 2
     assert said in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("echo 0 >/proc/sys/user/max_inotify_instances", "the gateway cannot be set up"),
+        ("mount -t tmpfs none /proc", "(No such file or directory): /proc is not mounted"),
+    ],
+)
+def test_what_a_container_lacks_is_one_line(change: str, said: str) -> None:
+    own = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*own, change], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are forbidden here")
+    ended = run_in([*own, f'{change}; exec "$@"', "sh"], ["true"])
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert said in ended.stderr
