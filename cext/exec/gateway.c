@@ -58,12 +58,10 @@ static void end_ring(struct ring *ring)
 	ring_free(ring);
 }
 
-/* A ring that is closed has given back what it had before the next call can ask for that. */
 static void end_closed(struct kernel *kernel)
 {
 	struct ring *ring, *next;
 
-	lifetimes_look(&kernel->lifetimes);
 	for (ring = kernel->rings; ring; ring = next) {
 		next = ring->next;
 		if (ring->is_closed)
@@ -75,6 +73,8 @@ static void end_closed(struct kernel *kernel)
 
 static void answer(struct kernel *kernel, const struct call *call)
 {
+	/* A ring that is closed has given back what it had before the next call can ask for that. */
+	lifetimes_look(&kernel->lifetimes);
 	end_closed(kernel);
 	kernel->call = call;
 	if (call->nr == SYS_exit_group) {

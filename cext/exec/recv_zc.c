@@ -88,29 +88,43 @@ static void step(struct request *request)
 		request->ring->posted += (uint64_t)count;
 }
 
-/* The socket has nothing, or an end of its own. */
-static int64_t conclude(struct request *request, ssize_t size)
-{
-	struct zcrx_emu *emu = request->ring->emu;
-
-	if (size == 0) {
-		zcrx_emu_end(emu, request->flow);
-		step(request);
-		return REQUEST_OVER;
-	}
-	if (errno == EAGAIN) {
-		request->events = EPOLLIN | EPOLLRDHUP;
-		return REQUEST_WAITS;
-	}
-	zcrx_emu_fail(emu, request->flow, -errno);
-	return REQUEST_OVER;
-}
-
 static struct ring_queue *queue_of(const struct request *request)
 {
 	uint32_t zcrx_id = request->sqe.file_index;
 
 	return zcrx_id < RING_QUEUES_MAX ? &request->ring->queues[zcrx_id] : NULL;
+}
+
+/*
+ * There is time for it: what the program has done wrong is told soon. Nobody but the program
+ * has the refill ring of a queue without a device looked at.
+ */
+static void judge_returned(const struct request *request)
+{
+	const struct ring_queue *queue = queue_of(request);
+
+	if (!(queue && queue->has_no_device) && !request->ring->kernel->is_lazy)
+		zcrx_emu_drain(request->ring->emu, request->sqe.file_index);
+}
+
+/* The socket has nothing, or an end of its own. */
+static int64_t conclude(struct request *request, ssize_t size)
+{
+	struct zcrx_emu *emu = request->ring->emu;
+	int error = errno;
+
+	judge_returned(request);
+	if (size == 0) {
+		zcrx_emu_end(emu, request->flow);
+		step(request);
+		return REQUEST_OVER;
+	}
+	if (error == EAGAIN) {
+		request->events = EPOLLIN | EPOLLRDHUP;
+		return REQUEST_WAITS;
+	}
+	zcrx_emu_fail(emu, request->flow, -error);
+	return REQUEST_OVER;
 }
 
 /* The program has taken its area away, or is another one by now. */

@@ -127,6 +127,7 @@ static void note_queue(struct ring *ring, uint64_t at)
 	if (space_read(ring->space, &reg, at, sizeof(reg)) || reg.zcrx_id >= RING_QUEUES_MAX)
 		return;
 	queue = &ring->queues[reg.zcrx_id];
+	queue->has_no_device = (reg.flags & ZCRX_REG_NODEV) != 0;
 	if (reg.area_ptr && space_read(ring->space, &area, reg.area_ptr, sizeof(area)) == 0) {
 		queue->area_at = area.addr;
 		queue->area_size = area.len;

@@ -23,6 +23,7 @@ struct wait;
 /* What its registration said of an interface queue. */
 struct ring_queue {
 	uint64_t area_at, area_size; /* in the space; 0: imported, or there is none */
+	bool has_no_device; /* all is copied, and its refill ring is looked at when asked for */
 	uint64_t region_at; /* the refill ring; 0: ours */
 };
 

@@ -201,21 +201,29 @@ static size_t arrive_as(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue,
 	return taken;
 }
 
-/*
- * Buffers that come back are to be filled while they are in the processor's caches. Where more
- * are wanted than the pool has at hand, those in the refill ring come first; else all of them
- * are judged.
- */
-static void take_hot(struct zcrx_lib_ifq *queue)
-{
-	struct zcrx_page_pool *pool = zcrx_ifq_pool(&queue->ifq);
+#define A_FEW 4U /* buffers: not worth it */
 
-	if (queue->nic.wanted_now > zcrx_pp_cache_count(pool)) {
-		zcrx_pp_empty_cache(pool);
-	} else {
+/*
+ * Buffers that come back are to be filled while they are in the processor's caches: those that
+ * wait in the refill ring come before those that the pool has at hand. Where fragments share
+ * buffers, an entry is not one: all are judged.
+ */
+static void take_hot(struct zcrx_lib_ifq *queue, const struct zcrx_emu_shape *shape)
+{
+	if (shape->per_buffer > 1) {
 		zcrx_lib_queue_drain_now(queue);
-		queue->was_drained = true;
+	} else if (queue->nic.wanted_now > A_FEW) {
+		zcrx_pp_empty_cache(zcrx_ifq_pool(&queue->ifq));
+		queue->nic.takes_hot = true;
 	}
+}
+
+/* What waits in the refill ring, as last seen, leaves little room there. */
+static bool is_crowded(const struct zcrx_lib_ifq *queue)
+{
+	const struct zcrx_rq *rq = &queue->ifq.rq;
+
+	return queue->last_tail - rq->cached_head > rq->entries - rq->entries / 4;
 }
 
 static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t size,
@@ -232,7 +240,7 @@ static void begin(struct zcrx_lib_ifq *queue, struct zcrx_lib_flow *flow, size_t
 	queue->filling.is_torn = false;
 	zcrx_lib_watch_delivery(queue);
 	if (queue->flags & ZCRX_EMU_HOT && !queue->is_nodev)
-		take_hot(queue);
+		take_hot(queue, shape);
 }
 
 /* How many bytes have not arrived after all. */
@@ -241,6 +249,9 @@ static int64_t finish(struct zcrx_emu *emu, struct zcrx_lib_ifq *queue, struct z
 	int error = finish_filling(queue, flow);
 
 	queue->nic.wanted_now = 0;
+	if (queue->nic.takes_hot && is_crowded(queue))
+		zcrx_lib_queue_drain_now(queue);
+	queue->nic.takes_hot = false;
 	zcrx_lib_watch_delivered(queue);
 	return error ? zcrx_lib_flow_cut(emu, flow, queue->filling.sure) : 0;
 }

@@ -44,6 +44,7 @@ struct zcrx_lib_nic {
 	uint64_t wanted; /* buffers that would stand in the descriptors */
 	uint32_t *standing; /* a ring of `capacity`; the oldest at `first` */
 	uint32_t first, count, capacity;
+	bool takes_hot; /* what is being delivered: see arrival.c */
 	uint32_t wanted_now; /* what is being delivered may take so many buffers more; a guess */
 	struct zcrx_lib_open open;
 	uint32_t *held; /* by a fault: buffers that it fills none of, for so many packets yet */
@@ -135,7 +136,6 @@ struct zcrx_lib_ifq {
 	uint32_t last_available;
 	uint32_t round_tail; /* see zcrx_lib_queue_tail_of_round() */
 	bool has_round_tail;
-	bool was_drained; /* a moment ago: the next buffer is taken without a look */
 	_Alignas(uint64_t)
 		uint8_t header[ZCRX_LIB_HEADER_MAX]; /* as it should be, but for the tail */
 	shm_u32 copy_head, copy_tail;

@@ -91,7 +91,7 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 	struct zcrx_rq *rq = &queue->ifq.rq;
 	uint32_t tail = look_at_header(queue);
 	uint32_t available = tail - rq->cached_head;
-	uint32_t count;
+	uint32_t count, shown = tail;
 
 	if (available > rq->entries)
 		available = rq->entries;
@@ -102,11 +102,15 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 	count = available > queue->last_available ? available : queue->last_available;
 	if (count > most)
 		count = most;
-	queue->last_available = available;
 	copy_entries(queue, rq->cached_head, count);
 	if (count >= available)
 		remember(queue, tail);
-	shm_store_relaxed_u32(&queue->copy_tail, tail, POINT_RQ_TAIL_STORE);
+	if (most < ZCRX_LIB_LOOK_MAX && count < tail - rq->cached_head) {
+		shown = rq->cached_head + count;
+		available = count;
+	}
+	queue->last_available = available;
+	shm_store_relaxed_u32(&queue->copy_tail, shown, POINT_RQ_TAIL_STORE);
 	/* A value that the provider does not leave there if it publishes anything. */
 	shm_store_relaxed_u32(&queue->copy_head, ~rq->cached_head, POINT_RQ_HEAD_STORE);
 }
@@ -114,6 +118,21 @@ static void look_for(struct zcrx_lib_ifq *queue, uint32_t most)
 static void look(struct zcrx_lib_ifq *queue)
 {
 	look_for(queue, ZCRX_LIB_LOOK_MAX);
+}
+
+/*
+ * For a delivery that takes what comes back no more is judged than it fills, or was shown to the
+ * provider before: all else would be poisoned, and compared when it is filled a moment later.
+ */
+static uint32_t wanted_of(const struct zcrx_lib_ifq *queue)
+{
+	uint32_t wanted = queue->nic.wanted_now;
+
+	if (!queue->nic.takes_hot || wanted == 0)
+		return ZCRX_LIB_LOOK_MAX;
+	if (wanted < queue->last_available)
+		wanted = queue->last_available;
+	return wanted < ZCRX_LIB_LOOK_MAX ? wanted : ZCRX_LIB_LOOK_MAX;
 }
 
 /* What the provider made of what it was shown; its head is published, or is due to be. */
@@ -276,9 +295,8 @@ int64_t zcrx_lib_queue_alloc(struct zcrx_lib_ifq *queue)
 		zcrx_lib_event(queue, ZCRX_EVENT_ALLOC_FAIL);
 		return -ENOMEM;
 	}
-	if (may_refill && !queue->was_drained && zcrx_lib_trouble_looks(queue))
-		look(queue);
-	queue->was_drained = false;
+	if (may_refill && zcrx_lib_trouble_looks(queue))
+		look_for(queue, wanted_of(queue));
 	niov = zcrx_pp_alloc(pool);
 	if (may_refill)
 		settle(queue);

@@ -45,7 +45,7 @@ def read_steps() -> list[Step]:
 
 def without_numbers(line: str) -> str:
     """Threads, counts and times are other ones each time."""
-    return re.sub(r" \(\d+ m?s ago\)|0x[0-9a-f]+|\d+", "", line)
+    return re.sub(r" \(given [^)]+ ago\)|0x[0-9a-f]+|\d+", "", line)
 
 
 @pytest.fixture(scope="module")

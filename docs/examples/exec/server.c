@@ -188,6 +188,9 @@ static void arm(struct queue *queue, int fd)
 {
 	struct io_uring_sqe *sqe = next_sqe(&queue->ring, 58 /* RECV_ZC */, fd);
 
+#if MISTAKES & 4
+	queue->last_page = UINT64_MAX; /* the next one may begin where the last one ended */
+#endif
 	sqe->ioprio = IORING_RECV_MULTISHOT;
 	sqe->file_index = queue->id; /* zcrx_ifq_idx */
 	submit(&queue->ring);
