@@ -353,6 +353,21 @@ static bool shows_the_same(struct search *search, const struct fuzz_program *can
 }
 
 /*
+ * What comes after the finding has no part in it, unless it adds an area: the first one has
+ * another layout where more may come.
+ */
+static uint32_t needed_operations(const struct fuzz_program *program,
+				  const struct fuzz_trial *trial)
+{
+	struct fuzz_program cut = *program;
+
+	if (fuzz_trial_step(trial) + 1 >= program->count)
+		return program->count;
+	cut.count = fuzz_trial_step(trial) + 1;
+	return fuzz_added_max(&cut) == fuzz_added_max(program) ? cut.count : program->count;
+}
+
+/*
  * Keep the candidate if it does the same, and in fewer operations if it must be
  * shorter: its numbers may be less plain then.
  */
@@ -366,9 +381,8 @@ static bool consider_if(struct search *search, const struct fuzz_program *candid
 		return false;
 	if (!shows_the_same(search, candidate, &trial))
 		return false;
-	/* What comes after the finding has no part in it. */
-	if (search->best == search->last && fuzz_trial_step(&trial) + 1 < count)
-		count = fuzz_trial_step(&trial) + 1;
+	if (search->best == search->last)
+		count = needed_operations(candidate, &trial);
 	if (must_be_shorter && count >= search->best->count)
 		return false;
 	*search->best = *candidate;

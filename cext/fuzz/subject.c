@@ -188,6 +188,8 @@ static void clear(struct fuzz_subject *subject, const struct fuzz_shape *shape, 
 	memset(area->shared, 0, sizeof(*area->shared));
 	memset(subject->flight.shared, 0, sizeof(*subject->flight.shared));
 	subject->flight.last_kind = 0;
+	/* No verdict: one that the last program left would pass for a missing one, or the other way. */
+	memset(ifq->verdict_log, 0xff, JUDGE_LOG);
 	for (uint32_t slot = 0; slot < ZCRX_POOLS_MAX; slot++) {
 		struct zcrx_page_pool *pool = &ifq->pools[slot];
 

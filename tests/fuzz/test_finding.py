@@ -109,6 +109,28 @@ def test_any_finding_comes_back(
     assert (back.trial.signature, back.trial.what) == (trial.signature, trial.what)
 
 
+#: By themselves they show it; cut down among others, or behind the last step, they did not.
+CUT_DOWN = {
+    # Index 63: two entries that are rejected, and one that is not.
+    "log-by-ring-index": bytes([3, 2, 7, 0, 63, 0, 0, 0, 5, 1])
+    + bytes(16)
+    + bytes([0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 11]),
+    # An entry that names area 1, and later there is such an area.
+    "area-behind-the-last": bytes([3, 2 + 9 * 5, 7, 0, 0, 0, 0, 0, 5, 0])
+    + (1 << 48).to_bytes(8, "little")
+    + bytes(8)
+    + bytes([11, 26, 0]),
+}
+
+
+@pytest.mark.parametrize("bug", CUT_DOWN)
+def test_program_that_was_cut_down_shows_the_same_by_itself(bug: str) -> None:
+    harness = Harness(Target(bug=CONTENT_BUGS[bug], sanitize=False))
+    short, _, trial = harness.minimise(CUT_DOWN[bug])
+    assert trial.signature == harness.run(CUT_DOWN[bug]).signature != ""
+    assert trial.signature == harness.run(short).signature
+
+
 def test_minimised_finding_is_short(finding: Finding) -> None:
     assert finding.trial.outcome == "finding"
     assert finding.trial.operations == 2
