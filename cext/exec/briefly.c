@@ -83,3 +83,15 @@ void briefly_close(int fd)
 	if (waits)
 		set_alarm(0);
 }
+
+int64_t briefly_move(briefly_call call, int fd, const struct iovec *piece, off_t at, int flags)
+{
+	int64_t result;
+
+	set_alarm(MOMENT_US);
+	result = call(fd, piece, 1, at, flags);
+	if (result < 0)
+		result = errno == EINTR ? -EAGAIN : -errno;
+	set_alarm(0);
+	return result;
+}

@@ -77,11 +77,7 @@ static int check_owner(const struct ring *ring)
 
 static int check(const struct ring *ring, uint32_t flags, uint32_t to_submit)
 {
-	const uint32_t known = IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP |
-			       IORING_ENTER_SQ_WAIT | IORING_ENTER_EXT_ARG |
-			       IORING_ENTER_REGISTERED_RING | IORING_ENTER_ABS_TIMER;
-
-	if (flags & ~known)
+	if (flags & ~ENTER_FLAGS)
 		return -EINVAL;
 	if (ring->is_disabled)
 		return -EBADFD;

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "briefly.h"
 #include "backing.h"
 #include "buffers.h"
 #include "files.h"
@@ -19,6 +20,7 @@
 #include "operations.h"
 #include "path.h"
 #include "space.h"
+#include "transfer.h"
 
 #define BYTES_MAX (64U << 20) /* of one request: more is moved by the next one */
 #define VECTOR_MAX 1024U
@@ -76,7 +78,7 @@ static void free_work(struct work *work)
 	for (int i = 0; i < PARTS; i++) {
 		free(work->blocks[i]);
 		if (work->fds[i] >= 0)
-			close(work->fds[i]);
+			briefly_close(work->fds[i]);
 	}
 	free(work->vector);
 	free(work);
@@ -387,8 +389,11 @@ static int64_t finish(struct request *request)
 
 static int64_t attempt(struct request *request)
 {
-	int error = request->work ? 0 : begin(request);
+	int error;
 
+	if (request->sqe.flags & IOSQE_BUFFER_SELECT)
+		return transfer_read(request);
+	error = request->work ? 0 : begin(request);
 	if (error)
 		return error;
 	if (request->work->is_done)
@@ -444,7 +449,7 @@ static int prepare_open(struct request *request)
 	.operation = {COMMON(name_), .gives_fd = true, .prepare = prepare_open}, .is_at = true
 
 static const struct form forms[OPERATIONS] = {
-	[IORING_OP_READ] = {ON_DATA("READ"), .addr = BYTES_OUT},
+	[IORING_OP_READ] = {ON_DATA("READ"), .operation.selects = true, .addr = BYTES_OUT},
 	[IORING_OP_WRITE] = {ON_DATA("WRITE"), .addr = BYTES_IN},
 	[IORING_OP_READV] = {ON_DATA("READV"), IORING_OP_READ, .addr = VECTOR_OUT},
 	[IORING_OP_WRITEV] = {ON_DATA("WRITEV"), IORING_OP_WRITE, .addr = VECTOR_IN},

@@ -5,9 +5,6 @@
 
 #include "request.h"
 
-/* How many numbers the kernel of the newest level knows. */
-#define OPERATIONS 65U
-
 /* NULL: neither we nor this machine has it. */
 const struct operation *operation_of(const struct kernel *kernel, uint8_t opcode);
 

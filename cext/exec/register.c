@@ -222,6 +222,7 @@ static int64_t query(struct kernel *kernel)
 		.size = sizeof(options),
 		.kernel = kernel->level,
 		.memory = &memory,
+		.opcodes = &ring_opcodes,
 	};
 	struct zcrx_emu *emu;
 	int result = zcrx_emu_create(&options, &emu);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "briefly.h"
 #include "descriptor.h"
 
 /* How many descriptors; 0: something else. */
@@ -60,7 +61,7 @@ int rights_fetch(struct rights *rights, const struct task *task, struct msghdr *
 void rights_drop(struct rights *rights)
 {
 	while (rights->count)
-		close(rights->fds[--rights->count]);
+		briefly_close(rights->fds[--rights->count]);
 }
 
 /* As many as it has room for: the others are closed, as they are of a message that was cut. */

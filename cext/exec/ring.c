@@ -22,6 +22,15 @@
 	 IORING_FEAT_RW_CUR_POS | IORING_FEAT_RSRC_TAGS | IORING_FEAT_LINKED_FILE |     \
 	 IORING_FEAT_RECVSEND_BUNDLE | IORING_FEAT_MIN_TIMEOUT)
 
+const struct io_uring_query_opcode ring_opcodes = {
+	.nr_request_opcodes = OPERATIONS,
+	.nr_register_opcodes = REGISTER_OPCODES,
+	.feature_flags = FEATURES,
+	.ring_setup_flags = SETUP_FLAGS,
+	.enter_flags = ENTER_FLAGS,
+	.sqe_flags = SQE_FLAGS,
+};
+
 static shm_u32 *word(const struct ring *ring, uint32_t offset)
 {
 	return (shm_u32 *)(void *)(ring->file.rings + offset);
@@ -113,6 +122,7 @@ static int make_instance(struct ring *ring)
 		.buffers_max = kernel->buffers_max,
 		.rq_entries_max = kernel->rq_entries_max,
 		.share = share,
+		.opcodes = &ring_opcodes,
 	};
 	int error = zcrx_emu_create(&options, &ring->emu);
 
@@ -124,16 +134,11 @@ static int make_instance(struct ring *ring)
 /* Of what a ring may have we have less than the kernel: it is refused as what a kernel lacks. */
 static int check_params(const struct io_uring_params *params)
 {
-	const uint32_t known =
-		IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_ATTACH_WQ |
-		IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |
-		IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQE32 | IORING_SETUP_SINGLE_ISSUER |
-		IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQE_MIXED;
 	const uint32_t flags = params->flags;
 	const uint32_t sizes = IORING_SETUP_CQE32 | IORING_SETUP_CQE_MIXED;
 	const uint32_t lazy = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
 
-	if (flags & ~known || params->resv[0] || params->resv[1] || params->resv[2])
+	if (flags & ~SETUP_FLAGS || params->resv[0] || params->resv[1] || params->resv[2])
 		return -EINVAL;
 	if (flags & IORING_SETUP_DEFER_TASKRUN && !(flags & IORING_SETUP_SINGLE_ISSUER))
 		return -EINVAL;

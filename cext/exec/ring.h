@@ -57,6 +57,9 @@ struct ring {
 	uint64_t posted; /* completions that it was ever given */
 };
 
+/* What rings have, for whoever asks. */
+extern const struct io_uring_query_opcode ring_opcodes;
+
 /* A ring of the calling task; flags and sizes are checked, offsets are filled in. 0 or -errno. */
 int ring_create(struct kernel *kernel, struct io_uring_params *params, struct ring **ring);
 /* A call is about to submit to it, or to wait: the first one shows how the program has mapped it. */

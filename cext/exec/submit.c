@@ -18,11 +18,7 @@ struct chain {
 static int check_sqe(const struct ring *ring, const struct io_uring_sqe *sqe,
 		     const struct operation *operation)
 {
-	const uint8_t known = IOSQE_FIXED_FILE | IOSQE_IO_DRAIN | IOSQE_IO_LINK |
-			      IOSQE_IO_HARDLINK | IOSQE_ASYNC | IOSQE_BUFFER_SELECT |
-			      IOSQE_CQE_SKIP_SUCCESS;
-
-	if (sqe->flags & ~known)
+	if (sqe->flags & ~SQE_FLAGS)
 		return -EINVAL;
 	if (sqe->flags & IOSQE_BUFFER_SELECT && !operation->selects)
 		return -EOPNOTSUPP;

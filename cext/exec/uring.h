@@ -43,6 +43,13 @@ enum {
 	IORING_FEAT_MIN_TIMEOUT = 1 << 15,
 };
 
+/* Those that we take of all there are. */
+#define SETUP_FLAGS                                                                      \
+	(IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_ATTACH_WQ |             \
+	 IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | \
+	 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQE32 | IORING_SETUP_SINGLE_ISSUER |   \
+	 IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY | IORING_SETUP_CQE_MIXED)
+
 #define IORING_OFF_CQ_RING 0x8000000U
 #define IORING_OFF_SQES 0x10000000U
 #define IORING_OFF_PBUF_RING 0x80000000U
@@ -98,6 +105,10 @@ enum {
 	IOSQE_BUFFER_SELECT = 1 << 5,
 	IOSQE_CQE_SKIP_SUCCESS = 1 << 6,
 };
+
+#define SQE_FLAGS                                                                              \
+	(IOSQE_FIXED_FILE | IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC | \
+	 IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS)
 
 enum {
 	IORING_OP_NOP = 0,
@@ -165,6 +176,7 @@ enum {
 	IORING_OP_PIPE,
 };
 _Static_assert(IORING_OP_RECV_ZC == 58, "numbers of operations");
+#define OPERATIONS 65U /* numbers that the kernel of the newest level knows */
 
 #define IORING_NOP_INJECT_RESULT (1U << 0)
 #define IORING_NOP_TW (1U << 4)
@@ -196,6 +208,10 @@ _Static_assert(IORING_OP_RECV_ZC == 58, "numbers of operations");
 #define IORING_MSG_RING_FLAGS_PASS (1U << 1)
 #define IORING_MSG_DATA 0U
 #define IORING_MSG_SEND_FD 1U
+#define SOCKET_URING_OP_SIOCINQ 0U
+#define SOCKET_URING_OP_SIOCOUTQ 1U
+#define SOCKET_URING_OP_GETSOCKOPT 2U
+#define SOCKET_URING_OP_SETSOCKOPT 3U
 #define IORING_FIXED_FD_NO_CLOEXEC (1U << 0)
 /* Of a file_index: any slot that is free. */
 #define IORING_FILE_INDEX_ALLOC UINT32_MAX
@@ -210,6 +226,10 @@ enum {
 	IORING_ENTER_REGISTERED_RING = 1 << 4,
 	IORING_ENTER_ABS_TIMER = 1 << 5,
 };
+
+#define ENTER_FLAGS                                                               \
+	(IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP | IORING_ENTER_SQ_WAIT | \
+	 IORING_ENTER_EXT_ARG | IORING_ENTER_REGISTERED_RING | IORING_ENTER_ABS_TIMER)
 
 struct io_uring_getevents_arg {
 	uint64_t sigmask;
@@ -257,6 +277,7 @@ enum {
 	IORING_REGISTER_ZCRX_IFQ = 32,
 	IORING_REGISTER_QUERY = 35,
 	IORING_REGISTER_ZCRX_CTRL = 36,
+	REGISTER_OPCODES, /* how many numbers there are */
 };
 #define ZCRX_REG_NODEV (1U << 1)
 #define IORING_REGISTER_USE_REGISTERED_RING (1U << 31)

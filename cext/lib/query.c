@@ -14,10 +14,18 @@
 #define HEADER_ALIGNMENT 64U
 
 union answer {
+	struct io_uring_query_opcode opcodes;
 	struct io_uring_query_zcrx zcrx;
 	struct io_uring_query_zcrx_event event;
 	uint8_t bytes[ZCRX_LIB_PAGE];
 };
+
+static uint32_t answer_opcodes(const struct zcrx_emu *emu, struct io_uring_query_opcode *answer)
+{
+	*answer = *emu->options.opcodes;
+	answer->nr_query_opcodes = emu->level->query_ops;
+	return sizeof(*answer);
+}
 
 static uint32_t answer_zcrx(const struct zcrx_lib_level *level, struct io_uring_query_zcrx *answer)
 {
@@ -54,6 +62,8 @@ static int answer_to(struct zcrx_emu *emu, const struct io_uring_query_hdr *hdr,
 			      emu->level->name, emu->level->query_ops - 1);
 	if (!zcrx_lib_is_zero(hdr->__resv, sizeof(hdr->__resv)) || hdr->result || hdr->size == 0)
 		return REFUSE(EINVAL, "query: __resv and result must be 0, and size not");
+	if (hdr->query_op == IO_URING_QUERY_OPCODES && emu->options.opcodes)
+		return (int)answer_opcodes(emu, &answer->opcodes);
 	if (hdr->query_op == IO_URING_QUERY_ZCRX)
 		return (int)answer_zcrx(emu->level, &answer->zcrx);
 	if (hdr->query_op == IO_URING_QUERY_ZCRX_EVENT)

@@ -174,6 +174,8 @@ ZCRX_EMU_API int zcrx_emu_machine_destroy(struct zcrx_emu_machine *machine);
  */
 #define ZCRX_EMU_HOT 16U
 
+struct io_uring_query_opcode;
+
 struct zcrx_emu_options {
 	size_t size; /* sizeof(struct zcrx_emu_options): what is behind it is 0 */
 	const char *kernel; /* the level that is played; NULL: "seed" */
@@ -209,6 +211,11 @@ struct zcrx_emu_options {
 	 * registration answers then). 0: as the program has them.
 	 */
 	uint32_t buffers_max, rq_entries_max;
+	/*
+	 * What a query says that your ring has besides zcrx (IO_URING_QUERY_OPCODES), but for how
+	 * many queries there are; it stays where it is. NULL: that cannot be asked.
+	 */
+	const struct io_uring_query_opcode *opcodes;
 };
 
 /* The levels that this build plays, from 0 on; NULL behind the last. */

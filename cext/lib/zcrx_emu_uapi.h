@@ -109,10 +109,21 @@ struct zcrx_stats {
 struct io_uring_query_hdr {
 	uint64_t next_entry;
 	uint64_t query_data;
-	uint32_t query_op; /* 1: what zcrx can do; 3: its events */
+	uint32_t query_op; /* 0: what a ring can do; 1: what zcrx can; 3: its events */
 	uint32_t size;
 	int32_t result;
 	uint32_t __resv[3];
+};
+
+struct io_uring_query_opcode {
+	uint32_t nr_request_opcodes;
+	uint32_t nr_register_opcodes;
+	uint64_t feature_flags;
+	uint64_t ring_setup_flags;
+	uint64_t enter_flags;
+	uint64_t sqe_flags;
+	uint32_t nr_query_opcodes;
+	uint32_t __pad;
 };
 
 struct io_uring_query_zcrx {

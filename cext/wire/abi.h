@@ -139,6 +139,18 @@ struct io_uring_query_hdr {
 	uint32_t __resv[3];
 };
 
+/* What a kernel has besides zcrx; flags and numbers of operations are io_uring's. */
+struct io_uring_query_opcode {
+	uint32_t nr_request_opcodes;
+	uint32_t nr_register_opcodes;
+	uint64_t feature_flags;
+	uint64_t ring_setup_flags;
+	uint64_t enter_flags;
+	uint64_t sqe_flags;
+	uint32_t nr_query_opcodes;
+	uint32_t __pad;
+};
+
 #define ZCRX_FEATURE_RX_PAGE_SIZE 1U
 #define ZCRX_FEATURE_EVENT 2U
 
@@ -203,6 +215,7 @@ _Static_assert(sizeof(struct zcrx_stats) == 16, "stats");
 _Static_assert(sizeof(struct io_uring_query_hdr) == 40, "query_hdr");
 ZCRX_ABI_AT(io_uring_query_hdr, query_op, 16);
 ZCRX_ABI_AT(io_uring_query_hdr, result, 24);
+_Static_assert(sizeof(struct io_uring_query_opcode) == 48, "query_opcode");
 _Static_assert(sizeof(struct io_uring_query_zcrx) == 40, "query_zcrx");
 ZCRX_ABI_AT(io_uring_query_zcrx, rq_hdr_size, 24);
 _Static_assert(sizeof(struct io_uring_query_zcrx_event) == 48, "query_zcrx_event");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from emu.compile.toolchain import any_compiler
+
 Program = Callable[[str], Path]
 PROGRAMS = Path(__file__).with_name("programs")
+ROOT = Path(__file__).parents[2]
 #: They hold each result to what the kernel gave them without ``exec``.
 JUDGING = ["operations", "files", "apart"]
 #: They tell each result; beside them is what Linux 6.18 made them tell.
-TELLING = ["groups", "work", "messages", "settings"]
+TELLING = ["groups", "work", "messages", "settings", "sockets", "bytes"]
 
 
 def told_by_linux(name: str) -> list[str]:
@@ -35,6 +39,18 @@ def test_each_result_is_what_linux_says(script: Any, program: Program, name: str
     assert ended.stdout.splitlines() == told_by_linux(name)
 
 
+def test_bytes_are_moved_where_the_machine_forbids_its_io_uring(
+    script: Any, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = script.folder / "forbidden.so"
+    words = ["-O2", "-shared", "-fPIC", "-o", library, PROGRAMS / "forbidden.c"]
+    subprocess.run([any_compiler().path, *words], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    ended = script.run("exec", program("bytes"))
+    assert (ended.code, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == told_by_linux("bytes")
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not os.uname().release.startswith("6.18."), reason="another kernel's results")
 @pytest.mark.parametrize("name", [*JUDGING, *TELLING, "waits", "leaderless"])
@@ -48,3 +64,16 @@ def test_programs_are_right_about_linux(program: Program, tmp_path: Path, name: 
     assert (ended.returncode, ended.stderr) == (0, "")
     if name in TELLING:
         assert ended.stdout.splitlines() == told_by_linux(name)
+
+
+def test_probe_says_what_the_documents_say(script: Any, program: Program) -> None:
+    """And what it does not say is refused, which the program looks at itself."""
+    names = re.findall(
+        r"^\tIORING_OP_(\w+)", (ROOT / "cext/exec/uring.h").read_text(), re.MULTILINE
+    )
+    text = (ROOT / "docs/exec.md").read_text()
+    paragraphs = text.partition("\nOperations: ")[2].partition("\n## ")[0]
+    documented = [name for name in names if f"`{name}`" in paragraphs]
+    ended = script.run("exec", program("probe"))
+    assert (ended.code, ended.stderr) == (0, "")
+    assert [names[int(line)] for line in ended.stdout.split()] == documented

@@ -75,8 +75,9 @@ static void *keep_scribbling(void *argument)
 
 static void fill_sqe(struct io_uring_sqe *sqe, int socket)
 {
-	static const uint8_t opcodes[] = {0,  6,  7,  9,  10, 11, 12, 13, 14, 15, 16, 19, 20,
-					  22, 23, 26, 27, 31, 32, 34, 40, 45, 47, 48, 54, 58};
+	static const uint8_t opcodes[] = {0,  6,  7,  9,  10, 11, 12, 13, 14, 15, 16,
+					  19, 20, 22, 23, 26, 27, 29, 31, 32, 34, 40,
+					  45, 46, 47, 48, 49, 54, 56, 57, 58, 62};
 
 	sqe->opcode = opcodes[below(&state, sizeof(opcodes))];
 	sqe->fd = below(&state, 2) ? socket : ring.fd;
