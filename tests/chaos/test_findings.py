@@ -104,7 +104,9 @@ def judge() -> Callable[[Callable[[Consumer], None], Plan], Report]:
         (scribbles_over_a_neighbour, {"integrity"}),
     ],
 )
-@pytest.mark.parametrize("plan", ["none", "bad-pad:0.01,mid-buffer:0.01"])
+@pytest.mark.parametrize(
+    "plan", ["none", pytest.param("bad-pad:0.01,mid-buffer:0.01", marks=pytest.mark.long)]
+)
 def test_consumer_that_breaks_the_rules_is_found_out(
     judge: Callable[[Callable[[Consumer], None], Plan], Report],
     consumer: Callable[[Consumer], None],

@@ -60,7 +60,14 @@ def verdict(folder: Path) -> tuple[bool, str]:
     return report["ok"], report["ended"]
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        pytest.param(">&-", marks=pytest.mark.long),
+        pytest.param("2>&-", marks=pytest.mark.long),
+        "<&- >&- 2>&-",
+    ],
+)
 def test_closed_stream_changes_no_exit_code(closed: str, tmp_path: Path) -> None:
     assert shell(f"{several(*SHORT)} {closed}", tmp_path).returncode == 0
     assert shell(f"zcrx-emu {QUICK} {closed}", tmp_path).returncode == 0
@@ -147,7 +154,13 @@ def test_json_on_a_closed_stdout_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["PYTHONIOENCODING=ascii", "LC_ALL=C PYTHONUTF8=0", "PYTHONIOENCODING=latin-1"]
+    "setting",
+    [
+        "LC_ALL=C PYTHONUTF8=0",
+        # The first is ASCII, too; these ask for it by name.
+        pytest.param("PYTHONIOENCODING=ascii", marks=pytest.mark.long),
+        pytest.param("PYTHONIOENCODING=latin-1", marks=pytest.mark.long),
+    ],
 )
 def test_narrow_encoding_is_enough(setting: str, tmp_path: Path) -> None:
     of_all = [f"{name} --help" for name in ("stress", "recv", "replay", "fuzz", "race", "doctor")]

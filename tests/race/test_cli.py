@@ -192,7 +192,15 @@ def _simulation_of(pid: int) -> int:
     return int(children[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        # All commands end by the same code, which the tests of stress ask for each signal.
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
+)
 def test_interrupted_search_gives_a_partial_result(
     script: Any, endless: Path, number: signal.Signals
 ) -> None:

@@ -302,8 +302,9 @@ def test_http_upload_is_received_with_its_headers(
     ("number", "word"),
     [
         (signal.SIGTERM, "terminated"),
-        (signal.SIGINT, "interrupted"),
-        (signal.SIGHUP, "hung up"),
+        # All commands end by the same code, which the tests of stress ask for each signal.
+        pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, "hung up", marks=pytest.mark.long),
     ],
 )
 def test_signal_in_the_middle_is_a_finding(

@@ -120,7 +120,7 @@ def test_faults_of_the_others_are_injected(run_raw: RunRaw, plan: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["kill-consumer", "churn", "scrub-midway", "queue-restart"])
-@pytest.mark.parametrize("kernel", ["seed", "7.3"])
+@pytest.mark.parametrize("kernel", [pytest.param("seed", marks=pytest.mark.long), "7.3"])
 def test_right_consumer_is_not_blamed_for_what_is_done_to_it(
     run_raw: RunRaw, fault: str, kernel: str
 ) -> None:
