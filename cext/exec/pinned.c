@@ -10,16 +10,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "watch.h"
+
 #define PAGE 4096U
 #define HERE (3ULL << 62) /* of an entry of pagemap: the page is present, or swapped out */
 
-#define LOOKS_MAX 8U /* pages that are looked at before an access */
+#define LOOKS_MAX 4U /* pages that are looked at before an access */
+#define SEEN_NS 1000000U /* how long what was seen of a file is believed */
 #define KEPT_MAX 256U /* of a space: the oldest one is forgotten */
 
 struct pinned {
 	struct pinned *next;
 	uint64_t at, size;
 	uint64_t file; /* which stands behind it, in which order; 0: it is private */
+	uint64_t seen; /* when its file was looked at last */
 	bool is_gone; /* once, and for good */
 };
 
@@ -148,8 +152,14 @@ int pinned_pin(void *context, uint64_t address, uint64_t size)
 	return 0;
 }
 
+/* To ask for it takes as long as to copy a dozen pages: not each time. */
 static bool has_file(const struct space *space, struct pinned *pinned)
 {
+	uint64_t now = now_ns();
+
+	if (now - pinned->seen < SEEN_NS)
+		return true;
+	pinned->seen = now;
 	if (pinned->file != files_of(space, pinned->at, pinned->at + pinned->size))
 		pinned->is_gone = true;
 	return !pinned->is_gone;
@@ -197,6 +207,8 @@ bool pinned_is_there(struct space *space, uint64_t address)
 {
 	struct pinned *pinned = find(space, address);
 
+	if (pinned)
+		pinned->seen = 0;
 	return !pinned || (space_pin(space, pinned->at, pinned->size) == 0 &&
 			   is_there(space, pinned, pinned->at, pinned->size));
 }

@@ -47,7 +47,7 @@ class Findings:
         self._counts[kind] += 1
         if self._counts[kind] > SHOWN_MAX:
             return []
-        age = f" (given {_duration(about['age_ms'])} ago)" if about["age_ms"] else ""
+        age = f" (given {_duration(about['age_ms'])} ago)" if about["completion"] else ""
         lines = [f"{_where(about, about['call'])}: {kind}: {about['text']}{age}"]
         if self._counts[kind] == 1:
             lines.append(f"    do: {about['advice']}")

@@ -52,6 +52,20 @@ def test_wrong_plan_is_one_line_and_nothing_is_run(script: Any, plan: str, said:
     assert ended.stderr.count("\n") == 1
 
 
+def test_wait_is_interrupted_as_by_a_signal(script: Any, program: Program) -> None:
+    ended = script.run("exec", "--faults", "eintr:at=0", program("wait_for_ever"))
+    assert (ended.code, ended.stdout) == (0, "waits\nInterrupted system call\n")
+    assert ended.stderr == "zcrx-emu: by the plan (--seed 0): eintr 1\n"
+
+
+def test_connection_breaks_where_the_plan_says(script: Any, program: Program) -> None:
+    """After two packets: the program is told, and so is the other side, which would block else."""
+    plan = ("--shape", "mtu:1500", "--faults", "conn-reset:at=2")
+    ended = script.run("exec", *plan, program("mistakes"), 100 * BYTES, 1, "right")
+    assert (ended.code, ended.stdout.split(",")[0]) == (0, f"3000 of {100 * BYTES} bytes")
+    assert ended.stderr == "zcrx-emu: by the plan (--seed 0): conn-reset 1\n"
+
+
 def test_registration_fails_as_the_plan_says(script: Any, program: Program) -> None:
     words = ("exec", "--explain", "--faults", "register-fail:at=0:errno=16", program("receiver"))
     ended = script.run(*words, BYTES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +80,16 @@ def test_what_was_kept_is_told_oldest_first_with_its_completion(
     assert ages == sorted(ages, reverse=True)
 
 
+def test_server_that_went_deaf_is_told_so_when_it_is_killed(script: Any, program: Program) -> None:
+    running = script.start("exec", program("mistakes"), BYTES, 1, "deaf", "cq=8")
+    running.expect("deaf")
+    os.kill(running.pid, signal.SIGTERM)
+    ended = running.finish()
+    assert ended.code == 99
+    assert "at its close: not-armed: the receive of flow" in ended.stderr
+    assert ended.stderr.endswith("1 found: not-armed 1\n")
+
+
 def test_million_mistakes_make_a_bounded_report(script: Any, program: Program) -> None:
     words = (program("mistakes"), 12 * BYTES, 1, "million", "rq=32768")
     ended = script.run("exec", "--json", "found.json", *words)
@@ -98,7 +111,7 @@ _LIVES = [
     ("shared", "mtu:9000,descriptors:4", "cq-overflow:50%,eintr:every=3,conn-reset:at=50"),
     ("", "", "setup-fail:at=1,register-fail:at=0:errno=16"),
     ("", "", "setup-fail:1"),
-    ("area=128", "", "tiny-area:1:buffers=5"),
+    ("area=128", "mtu:1500", "tiny-area:1:buffers=5,queue-restart:every=20,nic-hold:5%:count=8"),
     ("area=256", "area:3,ring:2,cq:8,burst:100000", ""),
     ("kernel", "ring:4,burst:1000000,copy:50", ""),
 ]
@@ -130,3 +143,35 @@ def live(
     if "conn-reset" not in plan and "no queue" not in ended.stdout:
         assert ended.stdout.startswith(f"{size} of {size} bytes"), ended.stdout
     return told
+
+
+#: Of each registration of programs/refused.c: the error, and its cause in words.
+_REFUSALS = [
+    ("EINVAL", "rq_entries: 0; must be 1 to 32768"),
+    ("EINVAL", "rq_entries: 40000; must be 1 to 32768 in a ring without IORING_SETUP_CLAMP"),
+    ("EINVAL", "if_rxq: 4294967295 is no queue"),
+    ("EINVAL", "flags: 0x80; level 7.3 has 0x3"),
+    ("EINVAL", "__resv: must be 0"),
+    ("ENODEV", "if_idx: 0 is no interface"),
+    ("EFAULT", "area_ptr (0x8): 48 bytes cannot be read there"),
+    ("EINVAL", "rx_buf_len: 5000; a power of two from 4096 on, or 0"),
+    ("EINVAL", "region size: 4096; 512 entries behind a header of 128 need 8320 bytes"),
+    ("EINVAL", "region flags: 0x2; IORING_MEM_REGION_TYPE_USER (1) or 0"),
+    ("EINVAL", "region mmap_offset, id: the kernel's to choose, must be 0"),
+    ("EINVAL", "region user_addr 0x"),
+    ("EFAULT", "region user_addr 0x1000: 8192 bytes from there are not all memory"),
+    ("EINVAL", "area addr 0x"),
+    ("EINVAL", "area flags: 0x4; level 7.3 has 0x1"),
+    ("EINVAL", "area rq_area_token: 0x1; the kernel's to choose, must be 0"),
+    ("EFAULT", "area addr 0x1000: 262144 bytes from there are not all memory"),
+]
+
+
+def test_each_refusal_names_its_cause(script: Any, program: Program) -> None:
+    ended = script.run("exec", "--explain", "--kernel", "7.3", program("refused"))
+    codes = [errno.errorcode.get(-int(line), line) for line in ended.stdout.splitlines()]
+    assert codes == [*(name for name, _ in _REFUSALS), "0"]
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(_REFUSALS)
+    for line, (name, cause) in zip(lines, _REFUSALS, strict=True):
+        assert f" in io_uring_register: {name}: {cause}" in line
