@@ -95,18 +95,17 @@ def test_library_alone_is_installed_with_what_pkg_config_says(tmp_path: Path) ->
     assert {"include/zcrx_emu.h", "lib/libzcrx_emu.a", "lib/pkgconfig/zcrx_emu.pc"} <= installed
     assert not [name for name in installed if "python" in name]
     environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
-    words = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", "zcrx_emu"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
     program = tmp_path / "receiver"
-    subprocess.run(
-        ["cc", EXAMPLE, *words, f"-Wl,-rpath,{prefix / 'lib'}", "-o", program], check=True
-    )
-    subprocess.run([program], check=True)
+    for asked, more in ([], [f"-Wl,-rpath,{prefix / 'lib'}"]), (["--static"], ["-static"]):
+        words = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", *asked, "zcrx_emu"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        subprocess.run(["cc", EXAMPLE, *words, *more, "-o", program], check=True)
+        subprocess.run([program], check=True)
     exported = subprocess.run(
         ["nm", "-D", "--defined-only", "--format=posix", prefix / "lib" / "libzcrx_emu.so"],
         capture_output=True,
