@@ -1,4 +1,9 @@
-"""The pytest plugin ``zcrx_emu``: the fixture ``zcrx``, whose ledger is checked at tear-down.
+"""The pytest plugin ``zcrx_emu``.
+
+- ``zcrx``: a ring for the test's own program, whose ledger is checked at tear-down
+- ``zcrx_run``: whole runs of real processes, with a consumer or a provider of the test's
+- ``zcrx_step``: a provider and the specification, step by step beside each other
+- ``zcrx_rqe``: refill ring entries, malformed ones too, from Faker
 
 It is loaded with every session of pytest where this package is installed: what takes time is
 imported by the tests that use it.
@@ -6,13 +11,18 @@ imported by the tests that use it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from faker import Faker
+
     from emu.library import Instance
+    from emu.testing.beside import Beside
+    from emu.testing.runs import Runs
 
 #: What the marker may say, as of :class:`emu.library.Instance`.
 _OPTIONS = [
@@ -30,6 +40,7 @@ _OPTIONS = [
 _MARKER = (
     f"zcrx({', '.join(f'{name}=' for name in _OPTIONS)}): the ring that the fixture zcrx makes"
 )
+_RUN_MARKER = "zcrx_run(faults=, packets=, …): options of all runs of the fixture zcrx_run"
 _has_passed = pytest.StashKey[bool]()
 
 
@@ -39,12 +50,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="seed of the fixture zcrx, where a test's marker says none (default: 0)",
+        help="seed of the fixtures zcrx…, where a test says none (default: 0)",
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("zcrx_seed")
+    return f"zcrx-emu: --zcrx-seed {seed}" if seed else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", _RUN_MARKER)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,3 +133,47 @@ def zcrx(request: pytest.FixtureRequest) -> Iterator[Instance]:
     finally:
         for ring in (instance, *instance.rings):
             ring.close()
+
+
+@pytest.fixture
+def zcrx_run(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+    """Makes runs: ``zcrx_run(packets=…, faults="hostile", consumer=a_function)``.
+
+    What it takes are the fields of :class:`emu.RunConfig`; ``@pytest.mark.zcrx_run(…)`` says some
+    for all runs of a test. It returns the :class:`emu.Report`; a finding fails the test with the
+    report as its message, unless ``check=False``. Each run's folder is in ``tmp_path``.
+    """
+    from emu.testing.runs import Runs
+
+    options: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("zcrx_run"))):
+        options |= marker.kwargs
+    return Runs(tmp_path, request.config.getoption("zcrx_seed"), options)
+
+
+@pytest.fixture
+def zcrx_step() -> Callable[..., Beside]:
+    """Makes a provider to be stepped beside the specification.
+
+    ``both = zcrx_step(num_niovs=4, rq_entries=8, provider="mine.c")``: each step is taken with
+    both, and one that they answer, judge or end differently fails with all steps up to it.
+    """
+    from emu.testing.beside import beside
+
+    return beside
+
+
+@pytest.fixture
+def zcrx_rqe(request: pytest.FixtureRequest) -> Faker:
+    """A Faker that makes entries: ``zcrx_rqe.malformed_rqe("bad-area").rqe.pack()``.
+
+    Each test has others, by the option ``--zcrx-seed`` and its own name.
+    """
+    from faker import Faker
+
+    from faults.faker_provider import ZcrxProvider
+
+    fake = Faker()
+    fake.add_provider(ZcrxProvider)
+    fake.seed_instance(f"{request.config.getoption('zcrx_seed')}/{request.node.nodeid}")
+    return fake
