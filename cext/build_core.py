@@ -16,7 +16,7 @@ import cffi
 #: What Python can reach: a header in whole, or names of it. Whoever holds another is below it.
 HEADERS: dict[str, str | None] = {
     "zcrx_provider.h": "zcrx_provider_ops",
-    "wire/abi.h": "io_uring_zcrx_rqe",
+    "wire/abi.h": "IORING_ZCRX_AREA_SHIFT io_uring_zcrx_rqe",
     "wire/crc32c.h": None,
     "wire/flight.h": (
         "ZCRX_FLIGHT_ENTRIES zcrx_flight_has_counter zcrx_flight_read_clocks zcrx_writer"
@@ -33,10 +33,11 @@ HEADERS: dict[str, str | None] = {
     ),
     "kernel/plugin.h": "zcrx_caller zcrx_plugin_call zcrx_plugin_open",
     "run/layout.h": (
-        "ZCRX_LAYOUT_VERSION ZCRX_QUEUES_MAX ZCRX_RULES_MAX zcrx_consequence zcrx_layout_sizes"
-        " zcrx_mapping zcrx_queue_attach zcrx_queue_create_pool zcrx_queue_format_objects"
-        " zcrx_shape zcrx_sizes"
+        "ZCRX_AREA_SIZES ZCRX_LAYOUT_VERSION ZCRX_QUEUES_MAX ZCRX_RULES_MAX zcrx_consequence"
+        " zcrx_layout_sizes zcrx_mapping zcrx_queue_attach zcrx_queue_create_pool"
+        " zcrx_queue_format_objects zcrx_shape zcrx_sizes"
     ),
+    "run/areas.h": "zcrx_areas_first",
     "run/control.h": None,
     "run/step.h": None,
     "faults/fault.h": (

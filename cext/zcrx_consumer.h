@@ -51,6 +51,15 @@ struct zcrx_consumer_offsets {
 	uint32_t head, tail, entries;
 };
 
+/* An area: buffers of 1 << niov_shift bytes. */
+struct zcrx_consumer_area {
+	uint8_t *bytes;
+	uint64_t size;
+	uint64_t token; /* of an entry's off, above the offset: id << 48 */
+	uint32_t num_niovs;
+	uint32_t reserved;
+};
+
 struct zcrx_consumer_queue;
 
 /* What the kernel does for an application. */
@@ -93,7 +102,19 @@ struct zcrx_consumer_queue {
 	uint64_t rq_area_token; /* of an entry's off, above the offset */
 	uint32_t num_niovs;
 	uint32_t niov_shift;
+	/*
+	 * All areas by their ids; the first is the one above. More may be added while run() is on:
+	 * so many are there, or about to be. No completion names one beyond.
+	 */
+	const struct zcrx_consumer_area *areas;
+	const uint32_t *area_count; /* the kernel's: load it by acquire */
 };
+
+/* Where the bytes of a completion are. */
+static inline uint8_t *zcrx_consumer_bytes(const struct zcrx_consumer_queue *queue, uint64_t off)
+{
+	return queue->areas[off >> 48].bytes + (off & (((uint64_t)1 << 48) - 1));
+}
 
 struct zcrx_consumer_ops {
 	uint32_t abi; /* ZCRX_CONSUMER_ABI */

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
-from emu.contract import HAS_RX_BUF_LEN, SEED, Contract, check_level
+from emu.areas import Areas, parse_areas
+from emu.contract import HAS_AREAS, HAS_RX_BUF_LEN, SEED, Contract, check_level
 from emu.core import FLIGHT_ENTRIES, QUEUES_MAX, Shape
 from emu.errors import ConfigError
 from emu.host.places import absolute
@@ -31,6 +32,8 @@ class Default(int):
 
 
 AREA_BUFFERS = Default(1024)
+ONE_AREA = "1"
+ADD_AREA_MS = 100  #: between two areas that are added, if no rule says when
 COPY_AREA_BUFFERS = 8192  #: so many that the freelist, where copies go, does not run empty
 HOLD = Default(32)  #: fragments
 GRANT_ENTRIES = Default(128)
@@ -93,6 +96,16 @@ def _check_duration(value: float | None) -> None:
         )
 
 
+def _check_buffers(text: str, areas: Areas) -> None:
+    if areas.niovs(areas.start) <= FRAGMENTS_MAX or areas.niovs(areas.count) > AREA_BUFFERS_MAX:
+        raise ConfigError.of(
+            "areas",
+            text,
+            f"those that it begins with must have {FRAGMENTS_MAX + 1} buffers together, and all "
+            f"of them {AREA_BUFFERS_MAX} at most",
+        )
+
+
 _CONSUMERS = (
     "'builtin', MODULE:FUNCTION, or the C source (*.c) or shared library (*.so) of a consumer"
 )
@@ -127,6 +140,10 @@ class RunConfig:
     queues: int = 1  #: receive queues, each with a consumer process; 1 to 64
     #: buffers (niovs) of each queue's area; left alone, more where packets are copied
     area_buffers: int = AREA_BUFFERS
+    #: areas of each queue, N[+MORE][:BUFFERS,...]: N to begin with, and MORE that are added while
+    #: the run is on; more than one since 7.3. Those whose buffers are not named have
+    #: ``area_buffers``
+    areas: str = ONE_AREA
     rq_entries: int = 4096  #: refill ring, power of two, 1 to 32768
     cq_entries: int = 4096  #: completion queue, power of two, 16 to 32768
     ptr_ring_size: int = 1024  #: slots of a page pool's ptr ring, 1 to 32768
@@ -164,6 +181,7 @@ class RunConfig:
     roundings: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
+        check_level(self.kernel)
         self._adapt()
         self._round("rq_entries", 1, RQ_ENTRIES_MAX)
         self._round("cq_entries", FRAGMENTS_MAX, RQ_ENTRIES_MAX)
@@ -189,7 +207,6 @@ class RunConfig:
         self._choose("verify", Verify)
         self._choose("return_order", ReturnOrder)
         self._choose("grant_order", GrantOrder)
-        check_level(self.kernel)
         _check("rx_buf_len", self.rx_buf_len, NIOV_SIZE, RX_BUF_LEN_MAX)
         if self.rx_buf_len & (self.rx_buf_len - 1):
             raise ConfigError.of("rx_buf_len", self.rx_buf_len, "it must be a power of two")
@@ -210,6 +227,7 @@ class RunConfig:
                 self.initial_index,
                 "the plan's index-wrap decides where the indices start; leave it at 0",
             )
+        self._check_areas()
         self._check_provider()
         self._check_consumer()
         self._name_places()
@@ -223,11 +241,12 @@ class RunConfig:
         if self.copy_every and isinstance(self.area_buffers, Default):
             why = "packets are copied into buffers that are free"
             self._replace_default("area_buffers", AREA_BUFFERS, COPY_AREA_BUFFERS, why)
+        _check_buffers(self.areas, self.area_plan)
         if not isinstance(self.hold, Default):
             return
-        spare = self.area_buffers - FRAGMENTS_MAX - 1
+        spare = self.buffers - FRAGMENTS_MAX - 1
         if spare < HOLD:
-            why = f"of {self.area_buffers} buffers a large packet needs {FRAGMENTS_MAX}"
+            why = f"of {self.buffers} buffers a large packet needs {FRAGMENTS_MAX}"
             self._replace_default("hold", HOLD, spare, why)
         if 0 < self.packets <= self.hold * self.queues:
             why = f"of {self.packets} packets on {self.queues} queues some are to come back"
@@ -235,9 +254,9 @@ class RunConfig:
 
     def _fit_grants(self) -> None:
         """A grant ring that the whole area cannot fill is never full: no better than a smaller."""
-        fitting = 1 << self.area_buffers.bit_length() - 1
+        fitting = 1 << self.buffers.bit_length() - 1
         if self.grant_entries > fitting:
-            why = f"the area has {self.area_buffers} buffers"
+            why = f"the area has {self.buffers} buffers"
             self._replace_default("grant_entries", self.grant_entries, fitting, why)
 
     def _replace_default(self, name: str, default: int, value: int, why: str) -> None:
@@ -269,12 +288,12 @@ class RunConfig:
             ConfigError: The consumer would keep more than such a packet leaves, or all that ever
                 comes.
         """
-        spare = self.area_buffers - buffers_max - 1
+        spare = self.buffers - buffers_max - 1
         if self.hold > spare:
             raise ConfigError.of(
                 "hold",
                 self.hold,
-                f"of {self.area_buffers} buffers the largest packet of {self.traffic} needs "
+                f"of {self.buffers} buffers the largest packet of {self.traffic} needs "
                 f"{buffers_max}, and one is being filled, so it must be 0 to {spare}",
             )
         most = self._fragments_max(buffers_max, packets)
@@ -311,6 +330,23 @@ class RunConfig:
         if not (isinstance(value, str) and value in names):
             raise ConfigError.of(name, value, f"it must be one of {', '.join(map(repr, names))}")
         object.__setattr__(self, name, kind(value))
+
+    def _check_areas(self) -> None:
+        """Can there be so many at this level, and is it said when those to come are added?"""
+        areas = self.area_plan
+        if areas.count > 1 and self.kernel not in HAS_AREAS:
+            raise ConfigError.of("areas", self.areas, f"with the kernel {self.kernel} there is 1")
+        if areas.count > 1 and self.provider is not None:
+            raise ConfigError.of("areas", self.areas, "a provider of somebody else's has 1")
+        adds = any(rule.fault.name == "add-area" for rule in self.plan.rules)
+        if adds and not areas.more:
+            allowed = "the plan's add-area needs areas to add, so it must be 1+1, say"
+            raise ConfigError.of("areas", self.areas, allowed)
+        if areas.more and not adds:
+            rule = f"add-area:every={ADD_AREA_MS}:limit={areas.more * self.queues}"
+            plan = Plan((*self.plan.rules, *parse_plan(rule).rules))
+            object.__setattr__(self, "plan", plan)
+            self._note(f"plan: {rule} added: {areas.more} areas of each queue are to be added")
 
     def _check_provider(self) -> None:
         if self.provider is None:
@@ -364,6 +400,21 @@ class RunConfig:
         object.__setattr__(self, "modules_from", None if folder is None else absolute(folder))
 
     @property
+    def area_plan(self) -> Areas:
+        """The areas of each queue."""
+        return parse_areas(self.areas, self.area_buffers)
+
+    @property
+    def buffers(self) -> int:
+        """Buffers of the areas that each queue begins with."""
+        return self.area_plan.niovs(self.area_plan.start)
+
+    @property
+    def buffers_max(self) -> int:
+        """Buffers of each queue when all areas are there."""
+        return self.area_plan.niovs(self.area_plan.count)
+
+    @property
     def niov_shift(self) -> int:
         """log2 of a buffer's size."""
         return self.rx_buf_len.bit_length() - 1
@@ -376,7 +427,10 @@ class RunConfig:
     def shape(self, flows_max: int) -> Shape:
         """Each queue's sizes, for traffic of ``flows_max`` flows a queue, and its contract."""
         return Shape(
-            num_niovs=self.area_buffers,
+            num_niovs=self.buffers_max,
+            areas_max=self.area_plan.count,
+            areas=self.area_plan.start,
+            area_niovs=self.area_plan.sizes,
             niov_shift=self.niov_shift,
             rq_entries=self.rq_entries,
             cq_entries=self.cq_entries,

@@ -63,11 +63,13 @@ class Consumer:
         queue: int,
         niov_shift: int = 12,
         tell: Callable[[str], None] = lambda _text: None,
+        byte_of: Callable[[int], int] = int,
     ) -> None:
         self.queue = queue  #: number of the queue served
         self._loop = loop
         self._area = memoryview(area)
-        self._custody = Custody(niov_shift, tell)
+        self._byte_of = byte_of  # where the byte is that an offset names: int, with one area
+        self._custody = Custody(niov_shift, tell, byte_of)
 
     def __iter__(self) -> Iterator[Completion]:
         while True:
@@ -95,7 +97,8 @@ class Consumer:
         if not raw.flags & _CQE_F_MORE:
             data = self._area[0:0]
             return Completion(data, raw.user_data, raw.off, raw.res, raw.seq, raw)
-        data = self._area[raw.off : raw.off + raw.res]
+        at = self._byte_of(raw.off)
+        data = self._area[at : at + raw.res]
         ordinal = self._custody.hand_out(raw, site)
         return Completion(data, raw.user_data, raw.off, raw.res, raw.seq, raw, ordinal)
 

@@ -41,7 +41,7 @@ _MALFORMED = (
 _HOSTILE = (
     f"{_MALFORMED},"
     "double-return:0.1%,stale-return:0.1%,early-return:0.1%,neighbour-return:0.1%,"
-    "never-given:0.1%,hoard:0.01%,wrong-ring:0.01%,"
+    "never-given:0.1%,wrong-area:0.1%,hoard:0.01%,wrong-ring:0.01%,"
     "tail-ahead:0.001%,head-scribble:0.1%,cq-head-scribble:0.01%,tail-back:0.01%,"
     "tail-random:0.001%,tail-early:0.01%:limit=64,tail-stall:0.001%,"
     "rqe-rewrite:0.01%:limit=64,rq-overrun:0.01%:limit=4,drop-when-full:0.01%:limit=4,"

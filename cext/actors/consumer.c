@@ -110,19 +110,41 @@ struct tally {
 	uint64_t fragments, bytes, ends, gaps, closed;
 };
 
+/*
+ * The areas that a completion may name. Pairs with the release in zcrx_queue_add_area(): it
+ * is before the area itself, and so before what is delivered in it.
+ */
+static uint32_t areas_of(const struct zcrx_consumer *consumer)
+{
+	uint32_t max = zcrx_areas_max(&consumer->queue.shape), areas;
+
+	if (max == 1)
+		return 1;
+	areas = shm_load_acquire_u32(&consumer->queue.rings->areas_begun, POINT_USER);
+	return areas < max ? areas : max;
+}
+
 static bool lies_in_area(const struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
 {
-	uint64_t size = (uint64_t)1 << consumer->queue.shape.niov_shift;
-	uint64_t area_size = size * consumer->queue.shape.num_niovs;
+	const struct zcrx_shape *shape = &consumer->queue.shape;
+	uint64_t size = (uint64_t)1 << shape->niov_shift;
 	uint64_t in_niov = fragment->off & (size - 1);
+	uint64_t id = fragment->off >> IORING_ZCRX_AREA_SHIFT;
+	uint64_t index = (fragment->off & ~IORING_ZCRX_AREA_MASK) >> shape->niov_shift;
 
-	return fragment->res > 0 && fragment->off < area_size &&
+	return fragment->res > 0 && id < areas_of(consumer) &&
+	       index < zcrx_areas_size(shape, (uint32_t)id) &&
 	       in_niov + (uint64_t)fragment->res <= size;
 }
 
 static uint32_t niov_of(const struct zcrx_consumer *consumer, uint64_t off)
 {
-	return (uint32_t)(off >> consumer->queue.shape.niov_shift);
+	return zcrx_areas_niov(&consumer->queue.shape, off);
+}
+
+static uint8_t *bytes_of(const struct zcrx_consumer *consumer, uint64_t off)
+{
+	return consumer->queue.area.bytes + zcrx_areas_byte(&consumer->queue.shape, off);
 }
 
 static void count_outside(struct zcrx_consumer *consumer, const struct zcrx_fragment *fragment)
@@ -261,7 +283,7 @@ static inline struct zcrx_held held_of(const struct zcrx_fragment *fragment)
 static void hold(struct zcrx_consumer *consumer, const struct zcrx_held *held, uint32_t index)
 {
 	if (consumer->params.verify == ZCRX_VERIFY_TOUCH)
-		consumer->sink += consumer->queue.area.bytes[held->off];
+		consumer->sink += *bytes_of(consumer, held->off);
 	zcrx_findings_received(&consumer->returns.findings, held, index);
 }
 
@@ -336,7 +358,7 @@ uint32_t zcrx_consumer_take(struct zcrx_consumer *consumer, struct zcrx_fragment
 	for (uint32_t i = 0; i < available; i++) {
 		fragments[i] = take_one(consumer);
 		if (lies_in_area(consumer, &fragments[i]))
-			shm_expect_read(consumer->queue.area.bytes + fragments[i].off);
+			shm_expect_read(bytes_of(consumer, fragments[i].off));
 	}
 	for (uint32_t i = 0; i < available; i++) {
 		struct zcrx_fragment *fragment = &fragments[i];
@@ -494,7 +516,7 @@ static int write_out(struct zcrx_consumer *consumer, const struct zcrx_fragment 
 	for (uint32_t i = 0; i < count; i++) {
 		if (fragments[i].flags & IORING_CQE_F_MORE)
 			iov[used++] = (struct iovec){
-				.iov_base = consumer->queue.area.bytes + fragments[i].off,
+				.iov_base = bytes_of(consumer, fragments[i].off),
 				.iov_len = (size_t)fragments[i].res,
 			};
 	}

@@ -145,7 +145,10 @@ void zcrx_findings_tell(struct zcrx_findings *findings, const struct zcrx_held *
 
 static bool bytes_match(const struct zcrx_findings *findings, const struct zcrx_held *held)
 {
-	return zcrx_crc32c(findings->writer->queue->area.bytes + held->off, held->len) == held->crc;
+	const struct zcrx_queue *queue = findings->writer->queue;
+	const uint8_t *bytes = queue->area.bytes + zcrx_areas_byte(&queue->shape, held->off);
+
+	return zcrx_crc32c(bytes, held->len) == held->crc;
 }
 
 /* Bytes that must be what was sent. */
@@ -275,8 +278,21 @@ static void follow_scrub(struct zcrx_findings *findings)
 	shm_store_release_u32(&notes->scrubs_seen, done, POINT_USER);
 }
 
+/* The areas that are there. Pairs with the release in zcrx_queue_area_added(). */
+static void look_at_areas(struct zcrx_findings *findings)
+{
+	uint32_t areas = shm_load_acquire_u32(&findings->writer->queue->rings->areas_done, POINT_USER);
+
+	/* The user can write the word. */
+	if (areas > findings->holdings->areas &&
+	    areas <= zcrx_areas_max(&findings->holdings->shape))
+		findings->holdings->areas = areas;
+}
+
 void zcrx_findings_look(struct zcrx_findings *findings)
 {
+	if (findings->holdings->areas != zcrx_areas_max(&findings->holdings->shape))
+		look_at_areas(findings);
 	/* Relaxed: only whether there is something to follow. */
 	if (shm_load_relaxed_u32(&findings->notes->scrubs_done, POINT_USER) !=
 	    findings->scrubs_seen)

@@ -21,10 +21,9 @@
 
 int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_shape *shape)
 {
-	*holdings = (struct zcrx_holdings){
-		.area = {shape->num_niovs, shape->niov_shift},
-		.contract = shape->contract,
-	};
+	*holdings = (struct zcrx_holdings){.shape = *shape, .areas = 1};
+	if (shape->areas_max > 1 && zcrx_areas_first(shape, shape->areas_max) != shape->num_niovs)
+		return -EINVAL;
 	holdings->known = calloc(shape->num_niovs, sizeof(*holdings->known));
 	return holdings->known ? 0 : -ENOMEM;
 }
@@ -50,7 +49,7 @@ void zcrx_holdings_suspect(struct zcrx_holdings *holdings, uint32_t niov, uint32
 {
 	struct zcrx_known *known = &holdings->known[niov];
 
-	assert(niov < holdings->area.num_niovs);
+	assert(niov < holdings->shape.num_niovs);
 	known->suspect = rule;
 	known->suspect_age = 0;
 	known->suspect_position = position;
@@ -85,7 +84,7 @@ void zcrx_holdings_expect_either(struct zcrx_holdings *holdings, uint32_t niov, 
 
 void zcrx_holdings_scrubbed(struct zcrx_holdings *holdings, uint32_t rule, uint64_t position)
 {
-	for (uint32_t niov = 0; niov < holdings->area.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < holdings->shape.num_niovs; niov++) {
 		struct zcrx_known *known = &holdings->known[niov];
 
 		if (known->balance > 0 || known->held)
@@ -97,7 +96,7 @@ void zcrx_holdings_scrubbed(struct zcrx_holdings *holdings, uint32_t rule, uint6
 void zcrx_holdings_expect_again(struct zcrx_holdings *holdings, uint32_t rule, uint64_t position,
 				uint64_t consumed)
 {
-	for (uint32_t niov = 0; niov < holdings->area.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < holdings->shape.num_niovs; niov++) {
 		struct zcrx_known *known = &holdings->known[niov];
 
 		for (uint32_t i = 0; known->either_end > consumed && i < known->either_count; i++)

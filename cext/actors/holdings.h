@@ -41,18 +41,19 @@ struct zcrx_known {
 };
 
 struct zcrx_holdings {
-	struct zcrx_known *known; /* [area.num_niovs] */
-	struct zcrx_fault_area area;
-	struct zcrx_contract contract; /* the provider's: see zcrx_legal_of() */
+	struct zcrx_known *known; /* [shape.num_niovs] */
+	struct zcrx_shape shape; /* with the provider's contract: see zcrx_legal_of() */
+	uint32_t areas; /* that are there for certain, as far as we have taken note */
 };
 
-/* 0 or -ENOMEM. */
+/* 0, -ENOMEM, or -EINVAL where the areas are not all the buffers. */
 int zcrx_holdings_init(struct zcrx_holdings *holdings, const struct zcrx_shape *shape);
 void zcrx_holdings_destroy(struct zcrx_holdings *holdings);
 
+/* Of a fragment that was delivered. */
 static inline uint32_t zcrx_holdings_niov(const struct zcrx_holdings *holdings, uint64_t off)
 {
-	return (uint32_t)((off & ~IORING_ZCRX_AREA_MASK) >> holdings->area.niov_shift);
+	return zcrx_areas_niov(&holdings->shape, off);
 }
 
 static inline struct zcrx_known *zcrx_holdings_of(const struct zcrx_holdings *holdings,
@@ -81,8 +82,7 @@ static inline void zcrx_holdings_let_go(struct zcrx_holdings *holdings,
 static inline struct zcrx_legal zcrx_holdings_legal(const struct zcrx_holdings *holdings,
 						    const struct io_uring_zcrx_rqe *rqe)
 {
-	return zcrx_legal_of(rqe, holdings->area.num_niovs, holdings->area.niov_shift,
-			     holdings->contract);
+	return zcrx_legal_of(rqe, &holdings->shape, holdings->areas);
 }
 
 /* The verdicts that an entry may earn that is written now: by what is known, too. */

@@ -336,8 +336,10 @@ static uint32_t traffic_round(struct zcrx_nic *nic)
 {
 	uint32_t done = 0;
 
-	for (uint32_t i = 0; i < nic->queue_count; i++)
+	for (uint32_t i = 0; i < nic->queue_count; i++) {
 		nic->queues[i].blocked_on = 0;
+		zcrx_nic_queue_add_area(&nic->queues[i]);
+	}
 	nic->next_due_ns = INT64_MAX;
 	if (nic->tcp)
 		return zcrx_tcp_source_poll(nic->tcp, nic->queues, nic->queue_count);

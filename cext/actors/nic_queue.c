@@ -10,6 +10,7 @@
  * and dropped in the same burst is passed on instead.
  */
 #include "nic_queue.h"
+#include "run/areas.h"
 
 #include <errno.h>
 
@@ -34,6 +35,7 @@ static void open_buffer(struct zcrx_nic_queue *nq, uint32_t niov)
 	nq->has_open = true;
 	nq->open_fresh = true;
 	nq->open_niov = niov;
+	nq->open_at = zcrx_area_offset(&nq->queue.area, niov);
 	nq->open_off = 0;
 	nq->open_fragments = 0;
 	nq->generation[niov]++;
@@ -179,7 +181,7 @@ static inline void put_fragment(struct zcrx_nic_queue *nq, uint32_t flow, uint32
 				uint32_t len, uint32_t crc)
 {
 	uint32_t shift = nq->queue.shape.niov_shift;
-	uint64_t off = ((uint64_t)nq->open_niov << shift) + nq->open_off;
+	uint64_t off = nq->open_at + nq->open_off;
 	struct zcrx_flow_sent *sent = &nq->queue.flows_sent[flow];
 
 	assert(nq->has_open);
@@ -453,6 +455,27 @@ bool zcrx_nic_queue_follow_user(struct zcrx_nic_queue *nq,
 	shm_store_release_u32(&user->nic, wanted, POINT_USER);
 	zcrx_bell_ring(&nq->queue.bells->control, ZCRX_BELL_WORK);
 	return wanted != 0;
+}
+
+void zcrx_nic_queue_add_area(struct zcrx_nic_queue *nq)
+{
+	struct zcrx_adding_shared *adding = nq->queue.adding;
+	uint32_t niovs, wanted;
+	int id;
+
+	if (!nq->queue.area.extents)
+		return;
+	/* Pairs with the release in zcrx_queue_add_area(). */
+	wanted = shm_load_acquire_u32(&adding->wanted, POINT_USER);
+	if (wanted == shm_load_relaxed_u32(&adding->done, POINT_USER))
+		return;
+	niovs = zcrx_areas_size(&nq->queue.shape, zcrx_area_count(&nq->queue.area));
+	id = zcrx_ifq_add_area(&nq->queue.ifq, niovs);
+	zcrx_flight_record(flight_of(nq), ZCRX_EVENT_AREA_ADDED, id < 0 ? 0 : niovs,
+			   id < 0 ? 0 : (uint64_t)id, 0);
+	/* Pairs with the acquire in zcrx_queue_area_added(). */
+	shm_store_release_u32(&adding->done, wanted, POINT_USER);
+	zcrx_bell_ring(&nq->queue.bells->control, ZCRX_BELL_WORK);
 }
 
 void zcrx_nic_queue_return_grants(struct zcrx_nic_queue *nq)

@@ -33,6 +33,7 @@ struct zcrx_nic_queue {
 	bool has_open;
 	bool open_fresh;
 	uint32_t open_niov, open_off, open_fragments;
+	uint64_t open_at; /* what a CQE says of its first byte */
 	/* the burst */
 	struct zcrx_touched touched[ZCRX_TOUCHED_MAX];
 	uint32_t touched_count;
@@ -102,6 +103,8 @@ bool zcrx_nic_queue_may_proceed(struct zcrx_nic_queue *nq);
  */
 bool zcrx_nic_queue_follow_user(struct zcrx_nic_queue *nq,
 				void (*forget)(struct zcrx_nic_queue *nq));
+/* Add an area, if the control process wants one: the NIC stands in for the system call. */
+void zcrx_nic_queue_add_area(struct zcrx_nic_queue *nq);
 /* Give back all granted buffers. */
 void zcrx_nic_queue_return_grants(struct zcrx_nic_queue *nq);
 

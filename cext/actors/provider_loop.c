@@ -47,7 +47,8 @@ struct zcrx_provider_loop *zcrx_provider_loop_new(const struct zcrx_shape *shape
 						  uint32_t rule_count, uint64_t seed,
 						  uint32_t window)
 {
-	const struct zcrx_fault_area area = {shape->num_niovs, shape->niov_shift};
+	const struct zcrx_fault_area area = {.num_niovs = shape->num_niovs,
+					     .niov_shift = shape->niov_shift};
 	struct zcrx_provider_loop *loop =
 		calloc(1, sizeof(*loop) + queues * sizeof(loop->queues[0]));
 

@@ -55,7 +55,8 @@ int zcrx_returns_init(struct zcrx_returns *returns, struct zcrx_queue *queue,
 		      const struct zcrx_consumer_params *params,
 		      const struct zcrx_fault_rule *rules, uint32_t rule_count)
 {
-	const struct zcrx_fault_area area = {queue->shape.num_niovs, queue->shape.niov_shift};
+	const struct zcrx_fault_area area = {.num_niovs = queue->shape.num_niovs,
+					     .niov_shift = queue->shape.niov_shift};
 	int error;
 
 	memset(returns, 0, sizeof(*returns));

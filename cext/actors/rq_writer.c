@@ -130,15 +130,15 @@ static void intend(struct zcrx_rq_writer *writer, const struct zcrx_entry *entry
 void zcrx_rq_writer_put(struct zcrx_rq_writer *writer, const struct zcrx_entry *entry)
 {
 	const struct io_uring_zcrx_rqe *rqe = &entry->rqe;
-	uint32_t niov = zcrx_holdings_niov(writer->holdings, rqe->off);
+	struct zcrx_legal legal = zcrx_holdings_legal(writer->holdings, rqe);
 	bool spoiled = false;
 
-	if (!(rqe->off & IORING_ZCRX_AREA_MASK) && niov < writer->holdings->area.num_niovs) {
-		const struct zcrx_known *known = &writer->holdings->known[niov];
+	if (legal.names) {
+		const struct zcrx_known *known = &writer->holdings->known[legal.niov];
 
 		spoiled = known->strayed && known->balance <= 0;
 		if (entry->strays)
-			zcrx_holdings_stray(writer->holdings, niov, entry->strays,
+			zcrx_holdings_stray(writer->holdings, legal.niov, entry->strays,
 					    writer->position);
 	}
 	intend(writer, entry, spoiled);

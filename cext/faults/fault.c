@@ -249,7 +249,7 @@ int zcrx_fault_take_of(struct zcrx_fault_plan *plan, uint64_t ordinal, uint32_t 
 struct zcrx_fault_plan *zcrx_fault_new(const struct zcrx_fault_rule *rules, uint32_t count,
 				       uint64_t seed)
 {
-	const struct zcrx_fault_area none = {0, 0}; /* these rules make no entries */
+	const struct zcrx_fault_area none = {0}; /* these rules make no entries */
 	struct zcrx_fault_plan *plan = malloc(sizeof(*plan));
 
 	if (!plan)
@@ -330,15 +330,18 @@ static uint64_t bad_offset(uint32_t value, struct zcrx_rng *rng)
 	}
 }
 
-static uint64_t bad_area(uint32_t value, struct zcrx_rng *rng)
+/* An id that no area will ever have. */
+static uint64_t bad_area(uint32_t value, struct zcrx_rng *rng, const struct zcrx_fault_area *area)
 {
+	uint32_t first = area->areas_max > 1 ? area->areas_max : 1;
+
 	switch (value) {
 	case 1:
-		return 1;
+		return first;
 	case 2:
 		return 0xffff;
 	default:
-		return 1 + zcrx_rng_below(rng, 0xffff);
+		return first + zcrx_rng_below(rng, 0x10000 - first);
 	}
 }
 
@@ -396,10 +399,11 @@ struct io_uring_zcrx_rqe zcrx_fault_mutate(enum zcrx_fault_kind kind, uint32_t v
 		break;
 	case ZCRX_FAULT_BAD_AREA:
 		rqe.off &= ~IORING_ZCRX_AREA_MASK;
-		rqe.off |= bad_area(value, rng) << IORING_ZCRX_AREA_SHIFT;
+		rqe.off |= bad_area(value, rng, area) << IORING_ZCRX_AREA_SHIFT;
 		break;
 	case ZCRX_FAULT_BAD_INDEX:
-		rqe.off = bad_index(value, rng, area) << area->niov_shift | (rqe.off & in_niov);
+		rqe.off = (rqe.off & (IORING_ZCRX_AREA_MASK | in_niov)) |
+			  bad_index(value, rng, area) << area->niov_shift;
 		break;
 	case ZCRX_FAULT_BAD_OFFSET:
 		rqe.off = bad_offset(value, rng);

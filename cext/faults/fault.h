@@ -39,6 +39,7 @@ enum zcrx_fault_kind {
 	ZCRX_FAULT_HOARD = 15,
 	ZCRX_FAULT_WRONG_RING = 16,
 	ZCRX_FAULT_DROP_WHEN_FULL = 17,
+	ZCRX_FAULT_WRONG_AREA = 18,
 	/* ring words, and entries that change under the reader */
 	ZCRX_FAULT_TAIL_AHEAD = 20,
 	ZCRX_FAULT_HEAD_SCRIBBLE = 21,
@@ -118,8 +119,9 @@ struct zcrx_fault_plan {
 
 /* What an entry must be compared with when it is made. */
 struct zcrx_fault_area {
-	uint32_t num_niovs;
+	uint32_t num_niovs; /* of the area that it names */
 	uint32_t niov_shift;
+	uint32_t areas_max; /* from this id on no area can ever be; 0: there is one */
 };
 
 /*

@@ -79,7 +79,7 @@ static bool is_stray(enum zcrx_fault_kind kind)
 {
 	return kind == ZCRX_FAULT_DOUBLE_RETURN || kind == ZCRX_FAULT_STALE_RETURN ||
 	       kind == ZCRX_FAULT_NEIGHBOUR_RETURN || kind == ZCRX_FAULT_NEVER_GIVEN ||
-	       kind == ZCRX_FAULT_BAD_OFFSET;
+	       kind == ZCRX_FAULT_WRONG_AREA || kind == ZCRX_FAULT_BAD_OFFSET;
 }
 
 static struct zcrx_staged *stage(struct zcrx_injection *injection, struct io_uring_zcrx_rqe rqe,
@@ -107,18 +107,35 @@ static struct zcrx_staged *stage(struct zcrx_injection *injection, struct io_uri
 static struct io_uring_zcrx_rqe mutated(const struct zcrx_injection *injection,
 					const struct making *making, uint32_t value)
 {
+	const struct zcrx_shape *shape = &injection->holdings->shape;
+	const struct zcrx_fault_area area = {
+		.num_niovs = zcrx_areas_size(shape, zcrx_areas_id(shape, making->own)),
+		.niov_shift = shape->niov_shift,
+		.areas_max = shape->areas_max,
+	};
+
 	return zcrx_fault_mutate((enum zcrx_fault_kind)making->lane->rule.kind, value,
-				 &making->lane->rng, &making->valid, &injection->holdings->area);
+				 &making->lane->rng, &making->valid, &area);
 }
 
 static struct io_uring_zcrx_rqe return_of(const struct zcrx_injection *injection, uint32_t niov)
 {
-	const struct zcrx_fault_area *area = &injection->holdings->area;
+	const struct zcrx_shape *shape = &injection->holdings->shape;
 
 	return (struct io_uring_zcrx_rqe){
-		.off = (uint64_t)niov << area->niov_shift,
-		.len = 1U << area->niov_shift,
+		.off = zcrx_areas_offset(shape, niov),
+		.len = 1U << shape->niov_shift,
 	};
+}
+
+/* The buffers of the areas that are there. */
+static uint32_t niovs_there(const struct zcrx_injection *injection)
+{
+	const struct zcrx_holdings *holdings = injection->holdings;
+
+	return holdings->areas == zcrx_areas_max(&holdings->shape) ?
+		       holdings->shape.num_niovs :
+		       zcrx_areas_first(&holdings->shape, holdings->areas);
 }
 
 /* A buffer of which nothing is held, or the return's own if none was met by chance. */
@@ -127,7 +144,7 @@ static uint32_t foreign_niov(const struct zcrx_injection *injection, const struc
 	const struct zcrx_holdings *holdings = injection->holdings;
 
 	for (int tries = 0; tries < 16; tries++) {
-		uint32_t niov = zcrx_rng_below(&making->lane->rng, holdings->area.num_niovs);
+		uint32_t niov = zcrx_rng_below(&making->lane->rng, niovs_there(injection));
 
 		if (holdings->known[niov].held == 0)
 			return niov;
@@ -144,7 +161,8 @@ static void write_content(struct zcrx_injection *injection, struct making *makin
 	struct io_uring_zcrx_rqe rqe = mutated(injection, making, making->params[0]);
 
 	if (zcrx_fault_content(kind) == ZCRX_CONTENT_BESIDE ||
-	    (kind == ZCRX_FAULT_ALIAS && zcrx_contract_is_strict(injection->holdings->contract))) {
+	    (kind == ZCRX_FAULT_ALIAS &&
+	     zcrx_contract_is_strict(injection->holdings->shape.contract))) {
 		stage(injection, rqe, making->rule);
 	} else {
 		making->valid = rqe;
@@ -187,14 +205,70 @@ static void return_early(struct zcrx_injection *injection, struct making *making
 
 static void return_neighbour(struct zcrx_injection *injection, struct making *making)
 {
-	uint32_t niov = (making->own + making->params[0]) % injection->holdings->area.num_niovs;
+	uint32_t niov = (making->own + making->params[0]) % niovs_there(injection);
 
 	stage(injection, return_of(injection, niov), making->rule);
 }
 
+/* A buffer of the area that comes next, if one does: it may be there before this is judged. */
+static struct io_uring_zcrx_rqe return_of_next(const struct zcrx_injection *injection,
+					       const struct making *making)
+{
+	const struct zcrx_holdings *holdings = injection->holdings;
+	uint32_t id = holdings->areas;
+	bool comes = id < zcrx_areas_max(&holdings->shape);
+	uint32_t size = comes ? zcrx_areas_size(&holdings->shape, id) : 1;
+	uint64_t index = zcrx_rng_below(&making->lane->rng, size);
+
+	return (struct io_uring_zcrx_rqe){
+		.off = (uint64_t)id << IORING_ZCRX_AREA_SHIFT | index << holdings->shape.niov_shift,
+		.len = 1U << holdings->shape.niov_shift,
+	};
+}
+
+/* A buffer of the area that came last. */
+static struct io_uring_zcrx_rqe return_of_newest(const struct zcrx_injection *injection,
+						 const struct making *making)
+{
+	const struct zcrx_holdings *holdings = injection->holdings;
+	uint32_t id = holdings->areas - 1;
+	uint32_t size = zcrx_areas_size(&holdings->shape, id);
+
+	return return_of(injection, zcrx_areas_first(&holdings->shape, id) +
+					    zcrx_rng_below(&making->lane->rng, size));
+}
+
 static void return_foreign(struct zcrx_injection *injection, struct making *making)
 {
-	stage(injection, return_of(injection, foreign_niov(injection, making)), making->rule);
+	struct io_uring_zcrx_rqe rqe;
+
+	switch (making->params[0]) {
+	case 1:
+		rqe = return_of_newest(injection, making);
+		break;
+	case 2:
+		rqe = return_of_next(injection, making);
+		break;
+	default:
+		rqe = return_of(injection, foreign_niov(injection, making));
+		break;
+	}
+	stage(injection, rqe, making->rule);
+}
+
+/* The token of another area; of the first that cannot be where there is one only. */
+static void return_in_other_area(struct zcrx_injection *injection, struct making *making)
+{
+	uint32_t areas = injection->holdings->areas;
+	uint32_t id = (uint32_t)(making->held->off >> IORING_ZCRX_AREA_SHIFT) + making->params[0];
+	struct io_uring_zcrx_rqe rqe = making->valid;
+
+	if (areas > 1)
+		id = id % areas;
+	if (id == making->held->off >> IORING_ZCRX_AREA_SHIFT)
+		return;
+	rqe.off = (rqe.off & ~IORING_ZCRX_AREA_MASK) | (uint64_t)id << IORING_ZCRX_AREA_SHIFT;
+	stage(injection, rqe, making->rule);
 }
 
 static void withdraw(struct zcrx_injection *injection, struct making *making)
@@ -305,7 +379,7 @@ static void take_a_break(struct zcrx_injection *injection, struct making *making
 static void write_foreign(struct zcrx_injection *injection, struct making *making)
 {
 	struct zcrx_holdings *holdings = injection->holdings;
-	uint32_t size = 1U << holdings->area.niov_shift;
+	uint32_t size = 1U << holdings->shape.niov_shift;
 	uint32_t niov = foreign_niov(injection, making);
 	uint32_t bytes = making->params[0];
 	uint32_t at;
@@ -333,9 +407,9 @@ void zcrx_injection_custom_wrote(struct zcrx_injection *injection, const uint8_t
 				 const uint8_t *after)
 {
 	struct zcrx_holdings *holdings = injection->holdings;
-	uint64_t size = (uint64_t)1 << holdings->area.niov_shift;
+	uint64_t size = (uint64_t)1 << holdings->shape.niov_shift;
 
-	for (uint32_t niov = 0; niov < holdings->area.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < holdings->shape.num_niovs; niov++) {
 		uint64_t at = niov * size;
 
 		if (memcmp(before + at, after + at, size) == 0)
@@ -440,6 +514,7 @@ static carry_out *const kinds[] = {
 	[ZCRX_FAULT_NEVER_GIVEN] = return_foreign,
 	[ZCRX_FAULT_HOARD] = hoard,
 	[ZCRX_FAULT_WRONG_RING] = misdirect,
+	[ZCRX_FAULT_WRONG_AREA] = return_in_other_area,
 	[ZCRX_FAULT_DROP_WHEN_FULL] = forget,
 	[ZCRX_FAULT_TAIL_AHEAD] = run_ahead,
 	[ZCRX_FAULT_HEAD_SCRIBBLE] = scribble_head,

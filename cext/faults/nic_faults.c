@@ -30,7 +30,8 @@ static void find_due(struct zcrx_nic_faults *faults)
 int zcrx_nic_faults_init(struct zcrx_nic_queue *nq, const struct zcrx_fault_rule *rules,
 			 uint32_t rule_count, uint64_t seed)
 {
-	const struct zcrx_fault_area area = {nq->queue.shape.num_niovs, nq->queue.shape.niov_shift};
+	const struct zcrx_fault_area area = {.num_niovs = nq->queue.shape.num_niovs,
+					     .niov_shift = nq->queue.shape.niov_shift};
 	int error = zcrx_fault_compile(&nq->faults.plan, rules, rule_count, seed, nq->queue.index,
 				       &area);
 

@@ -132,7 +132,7 @@ static uint32_t reach_of(const struct zcrx_ring_faults *faults)
 {
 	uint32_t entries = faults->writer->rq.entries;
 
-	if (zcrx_contract_goes_by_runs(faults->holdings->contract))
+	if (zcrx_contract_goes_by_runs(faults->holdings->shape.contract))
 		return entries + ZCRX_REFILL_ENTRIES_MAX / 2;
 	return entries < ZCRX_PP_REFILL ? entries : ZCRX_PP_REFILL;
 }
@@ -313,7 +313,7 @@ static struct io_uring_zcrx_rqe spoiled(const struct zcrx_ring_faults *faults,
 		break;
 	default: /* an index far outside, but one that an offset of this area can carry */
 		bad.off |= ~IORING_ZCRX_AREA_MASK &
-			   ~(((uint64_t)1 << faults->holdings->area.niov_shift) - 1);
+			   ~(((uint64_t)1 << faults->holdings->shape.niov_shift) - 1);
 		break;
 	}
 	return bad;
@@ -438,7 +438,7 @@ void zcrx_ring_faults_overran(struct zcrx_ring_faults *faults)
 
 /* ---- by the wrong ring ------------------------------------------------------------- */
 
-#define OFFSET_MASK (((uint64_t)1 << IORING_ZCRX_AREA_SHIFT) - 1)
+#define LETTER_MASK (((uint64_t)1 << 56) - 1)
 
 bool zcrx_ring_faults_misdirect(struct zcrx_ring_faults *faults, uint64_t off, uint32_t by,
 				uint32_t rule)
@@ -452,15 +452,17 @@ bool zcrx_ring_faults_misdirect(struct zcrx_ring_faults *faults, uint64_t off, u
 		return false;
 	/* Pairs with the exchange in zcrx_ring_faults_put_misdirected(); one at a time is on its way. */
 	return shm_cas_u64(&queue->bells->misdirected[to], &none,
-			   (uint64_t)rule << 56 | (off & OFFSET_MASK), POINT_BELL_SEQ);
+			   (uint64_t)rule << 56 | zcrx_areas_byte(&queue->shape, off),
+			   POINT_BELL_SEQ);
 }
 
 uint32_t zcrx_ring_faults_put_misdirected(struct zcrx_ring_faults *faults)
 {
 	const struct zcrx_queue *queue = faults->writer->queue;
 	shm_u64 *mailbox = &queue->bells->misdirected[queue->index];
+	const struct zcrx_shape *shape = &queue->shape;
 	struct io_uring_zcrx_rqe rqe;
-	uint64_t letter;
+	uint64_t letter, byte;
 	uint32_t rule;
 
 	if (shm_load_relaxed_u64(mailbox, POINT_BELL_SEQ) == 0)
@@ -471,9 +473,11 @@ uint32_t zcrx_ring_faults_put_misdirected(struct zcrx_ring_faults *faults)
 	/* The word lies where every user can write: believe nothing that is no rule of ours. */
 	if (rule == 0 || rule > faults->rule_count || !faults->misdirecting[rule - 1])
 		return 0;
+	byte = letter & LETTER_MASK;
 	rqe = (struct io_uring_zcrx_rqe){
-		.off = letter & OFFSET_MASK,
-		.len = 1U << faults->holdings->area.niov_shift,
+		.off = zcrx_areas_offset(shape, (uint32_t)(byte >> shape->niov_shift)) |
+		       (byte & (((uint64_t)1 << shape->niov_shift) - 1)),
+		.len = 1U << shape->niov_shift,
 	};
 	write_slot(zcrx_rq_writer_next_slot(faults->writer), &rqe);
 	zcrx_rq_writer_claim(faults->writer, rule, false);

@@ -202,14 +202,19 @@ void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx
 	const struct zcrx_rq *rq = &queue->ifq.rq;
 	/* The provider is long past it, and what its writer does now is what we report. */
 	struct io_uring_zcrx_rqe rqe = zcrx_slot_read(&rq->rqes[index & rq->mask]);
+	struct zcrx_legal legal;
 
 	memset(peek, 0, sizeof(*peek));
 	peek->off = rqe.off;
 	peek->len = rqe.len;
 	peek->pad = rqe.__pad;
 	peek->tail = shm_load_relaxed_u32(rq->tail, POINT_RQ_TAIL_LOAD);
-	peek->niov = (uint32_t)((rqe.off & ~IORING_ZCRX_AREA_MASK) >> queue->area.niov_shift);
-	if (peek->niov >= queue->area.num_niovs)
+	peek->areas = zcrx_area_count(&queue->area);
+	/* By the bytes alone: what they name if they are as they should be. */
+	rqe.__pad = 0;
+	legal = zcrx_legal_of(&rqe, &queue->shape, peek->areas);
+	peek->niov = legal.niov;
+	if (!legal.names)
 		return;
 	peek->user_refs =
 		shm_load_relaxed_u32(&queue->area.niovs[peek->niov].user_refs, POINT_USER_REF_LOAD);
@@ -249,7 +254,7 @@ static uint32_t held_by_nic(const struct zcrx_queue *queue)
 
 void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places)
 {
-	uint32_t elsewhere;
+	uint32_t elsewhere, niovs = zcrx_area_niovs(&queue->area);
 
 	memset(places, 0, sizeof(*places));
 	places->freelist = zcrx_area_free_count(&queue->area);
@@ -266,7 +271,7 @@ void zcrx_places_read(struct zcrx_queue *queue, struct zcrx_places *places)
 	places->in_flight = distance(queue->cq.tail, queue->cq.head, queue->cq.entries);
 	elsewhere = places->freelist + places->cache + places->ptr_ring + places->grant_ring +
 		    places->nic;
-	places->user = elsewhere < queue->area.num_niovs ? queue->area.num_niovs - elsewhere : 0;
+	places->user = elsewhere < niovs ? niovs - elsewhere : 0;
 }
 
 /* ---- the audit ------------------------------------------------------------------- */
@@ -302,10 +307,10 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 	uint32_t head = shm_load_relaxed_u32(&grants->head, POINT_GRANT_HEAD_LOAD);
 	uint32_t granted = distance(&grants->tail, &grants->head, queue->grants.entries);
 	uint32_t open = shm_load_relaxed_u32(&queue->nic->open_niov, POINT_COUNTER);
+	uint32_t free = zcrx_area_free_snapshot(&queue->area, niovs, queue->area.num_niovs);
 
-	for (uint32_t i = 0; i < zcrx_area_free_count(&queue->area); i++)
-		seen(audit, places, shm_load_relaxed_u32(&queue->area.freelist[i], POINT_FREELIST),
-		     &audit->places.freelist);
+	for (uint32_t i = 0; i < free; i++)
+		seen(audit, places, niovs[i], &audit->places.freelist);
 	find_in_pools(queue, audit, places, niovs);
 	for (uint32_t i = 0; i < granted; i++)
 		seen(audit, places,
@@ -317,7 +322,7 @@ static void find_buffers(struct zcrx_queue *queue, struct zcrx_audit *audit, uin
 	for (uint32_t i = 0; i < held_by_nic(queue); i++)
 		seen(audit, places, shm_load_relaxed_u32(&queue->nic_held[i], POINT_COUNTER),
 		     &audit->places.nic);
-	for (uint32_t niov = 0; niov < queue->area.num_niovs; niov++) {
+	for (uint32_t niov = 0; niov < zcrx_area_niovs(&queue->area); niov++) {
 		uint32_t refs = shm_load_relaxed_u32(&queue->area.niovs[niov].user_refs,
 						     POINT_USER_REF_LOAD);
 
@@ -375,7 +380,10 @@ void zcrx_own_mistakes_read(const struct zcrx_queue *queue, uint64_t values[2])
 int zcrx_audit_run(struct zcrx_queue *queue, struct zcrx_audit *audit)
 {
 	uint8_t *places = calloc(queue->area.num_niovs, 1);
-	uint32_t *niovs = calloc(queue->shape.ptr_ring_size, sizeof(*niovs));
+	uint32_t most = queue->shape.ptr_ring_size > queue->area.num_niovs ?
+				queue->shape.ptr_ring_size :
+				queue->area.num_niovs;
+	uint32_t *niovs = calloc(most, sizeof(*niovs));
 	int error = -ENOMEM;
 
 	memset(audit, 0, sizeof(*audit));

@@ -83,7 +83,8 @@ struct zcrx_peek {
 	uint64_t off;
 	uint32_t len, pad;
 	uint32_t tail; /* of the refill ring, as published now */
-	uint32_t niov; /* as the kernel truncates it */
+	uint32_t niov; /* that it names, through all areas; else as the kernel truncates it */
+	uint32_t areas; /* that there are now */
 	uint32_t user_refs, pp_refs; /* 0 if it names no buffer */
 };
 void zcrx_queue_peek(const struct zcrx_queue *queue, uint32_t index, struct zcrx_peek *peek);

@@ -6,7 +6,7 @@
 #ifndef ZCRX_LEGAL_H
 #define ZCRX_LEGAL_H
 
-#include "run/layout.h"
+#include "run/areas.h"
 
 #define ZCRX_VERDICT_BIT(verdict) (1U << (verdict))
 #define ZCRX_LEGAL_SUCCEEDS                                                          \
@@ -20,23 +20,34 @@ struct zcrx_legal {
 	uint32_t niov;
 };
 
-/* By the order of the contract's tests: __pad, area id, niov index, user reference. */
+/*
+ * By the order of the contract's tests: __pad, area id, niov index, user reference. `areas`:
+ * so many were there for certain when it was judged. Of one that may have been added since,
+ * either is legal.
+ */
 static inline struct zcrx_legal zcrx_legal_of(const struct io_uring_zcrx_rqe *rqe,
-					      uint32_t num_niovs, uint32_t niov_shift,
-					      struct zcrx_contract contract)
+					      const struct zcrx_shape *shape, uint32_t areas)
 {
-	uint64_t index = (rqe->off & ~IORING_ZCRX_AREA_MASK) >> niov_shift;
-	struct zcrx_legal legal = {.niov = (uint32_t)index};
+	uint64_t index = (rqe->off & ~IORING_ZCRX_AREA_MASK) >> shape->niov_shift;
+	uint32_t id = (uint32_t)(rqe->off >> IORING_ZCRX_AREA_SHIFT), low = (uint32_t)index;
+	struct zcrx_legal legal = {.niov = low};
 
-	if (rqe->__pad)
+	if (rqe->__pad) {
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_PAD);
-	else if (rqe->off & IORING_ZCRX_AREA_MASK)
+		return legal;
+	}
+	if (id >= zcrx_areas_max(shape)) {
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_AREA);
-	else if (legal.niov >= num_niovs ||
-		 (index != legal.niov && zcrx_contract_is_strict(contract)))
+		return legal;
+	}
+	if (low >= zcrx_areas_size(shape, id) ||
+	    (index != low && zcrx_contract_is_strict(shape->contract)))
 		legal.verdicts = ZCRX_VERDICT_BIT(ZCRX_BAD_INDEX);
 	else
-		legal = (struct zcrx_legal){ZCRX_LEGAL_OF_NIOV, true, legal.niov};
+		legal = (struct zcrx_legal){ZCRX_LEGAL_OF_NIOV, true,
+					    zcrx_areas_first(shape, id) + low};
+	if (id >= areas)
+		legal.verdicts |= ZCRX_VERDICT_BIT(ZCRX_BAD_AREA);
 	return legal;
 }
 

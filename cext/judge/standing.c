@@ -35,12 +35,14 @@ static void read_words(struct zcrx_queue *queue, struct zcrx_standing *standing)
 	standing->rqes_unread = zcrx_queue_rq_available(queue);
 }
 
-static void mark(const struct zcrx_queue *queue, uint8_t *places, uint64_t off, enum place place)
+/* What an entry or a completion names, by its bytes: if nothing, it is nobody's. */
+static void mark(const struct zcrx_queue *queue, uint8_t *places,
+		 const struct io_uring_zcrx_rqe *rqe, enum place place)
 {
-	uint64_t niov = (off & ~IORING_ZCRX_AREA_MASK) >> queue->area.niov_shift;
+	struct zcrx_legal legal = zcrx_legal_of(rqe, &queue->shape, zcrx_queue_areas(queue));
 
-	if (niov < queue->area.num_niovs)
-		places[niov] = (uint8_t)place;
+	if (legal.names)
+		places[legal.niov] = (uint8_t)place;
 }
 
 /* What completions name that the user has not read. Pairs with the release in zcrx_cq_publish(). */
@@ -55,8 +57,10 @@ static void mark_unread(struct zcrx_queue *queue, uint8_t *places, uint32_t coun
 	for (uint32_t i = 0; i < count; i++) {
 		struct zcrx_cqe32 cqe = zcrx_cq_user_take(&cq);
 
+		const struct io_uring_zcrx_rqe named = {.off = cqe.zcrx.off};
+
 		if (cqe.cqe.flags & IORING_CQE_F_MORE)
-			mark(queue, places, cqe.zcrx.off, UNREAD);
+			mark(queue, places, &named, UNREAD);
 	}
 }
 
@@ -70,8 +74,7 @@ static void mark_returned(struct zcrx_queue *queue, uint8_t *places, uint32_t co
 	for (uint32_t i = 0; i < count; i++) {
 		struct io_uring_zcrx_rqe rqe = zcrx_slot_read(&rq->rqes[(head + i) & rq->mask]);
 
-		if (rqe.__pad == 0 && (rqe.off & IORING_ZCRX_AREA_MASK) == 0)
-			mark(queue, places, rqe.off, RETURNED);
+		mark(queue, places, &rqe, RETURNED);
 	}
 }
 

@@ -4,9 +4,12 @@
  * something that the kernel does not do.
  */
 #include "consumer.h"
+#include "run/areas.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 _Static_assert(sizeof(struct zcrx_consumer_rqe) == sizeof(struct io_uring_zcrx_rqe) &&
 		       offsetof(struct zcrx_consumer_rqe, len) ==
@@ -108,7 +111,8 @@ static struct zcrx_consumer_offsets offsets_of(const struct io_uring_zcrx_offset
 }
 
 /* What a consumer is told of its queue: everything is found through the offsets. */
-static struct zcrx_consumer_queue given(struct zcrx_queue *queue, const struct zcrx_sizes *sizes)
+static struct zcrx_consumer_queue given(struct zcrx_queue *queue, const struct zcrx_sizes *sizes,
+					const struct zcrx_consumer_area *areas)
 {
 	struct zcrx_rings_header *rings = queue->rings;
 	uint8_t *region = (uint8_t *)rings;
@@ -130,16 +134,38 @@ static struct zcrx_consumer_queue given(struct zcrx_queue *queue, const struct z
 		.cq_head = (uint32_t *)(void *)(region + rings->cq.head),
 		.cq_tail = (const uint32_t *)(void *)(region + rings->cq.tail),
 		.cqes = (const struct zcrx_consumer_cqe *)(void *)(region + rings->cq.rqes),
-		.area = queue->area.bytes,
-		.area_size = sizes->area,
-		.num_niovs = queue->shape.num_niovs,
+		.area = areas[0].bytes,
+		.area_size = areas[0].size,
+		.num_niovs = areas[0].num_niovs,
 		.niov_shift = queue->shape.niov_shift,
+		.areas = areas,
+		.area_count = (const uint32_t *)(const void *)&rings->areas_begun,
 	};
+}
+
+/* Those that are to come, too: their memory is the application's own. */
+static struct zcrx_consumer_area *areas_of(const struct zcrx_queue *queue)
+{
+	const struct zcrx_shape *shape = &queue->shape;
+	struct zcrx_consumer_area *areas = calloc(zcrx_areas_max(shape), sizeof(*areas));
+
+	for (uint32_t id = 0; areas && id < zcrx_areas_max(shape); id++) {
+		uint32_t niovs = zcrx_areas_size(shape, id);
+
+		areas[id] = (struct zcrx_consumer_area){
+			.bytes = zcrx_area_niov(&queue->area, zcrx_areas_first(shape, id)),
+			.size = (uint64_t)niovs << shape->niov_shift,
+			.token = (uint64_t)id << IORING_ZCRX_AREA_SHIFT,
+			.num_niovs = niovs,
+		};
+	}
+	return areas;
 }
 
 int zcrx_raw_run(const struct zcrx_consumer_ops *ops, const struct zcrx_shape *shape,
 		 uint32_t index, const struct zcrx_mapping *mapping)
 {
+	struct zcrx_consumer_area *areas;
 	struct zcrx_consumer_queue user;
 	struct zcrx_queue queue;
 	struct zcrx_sizes sizes;
@@ -149,6 +175,11 @@ int zcrx_raw_run(const struct zcrx_consumer_ops *ops, const struct zcrx_shape *s
 		error = zcrx_queue_attach(&queue, shape, index, mapping);
 	if (error)
 		return error;
-	user = given(&queue, &sizes);
-	return ops->run(&user);
+	areas = areas_of(&queue);
+	if (!areas)
+		return -ENOMEM;
+	user = given(&queue, &sizes, areas);
+	error = ops->run(&user);
+	free(areas);
+	return error;
 }

@@ -128,8 +128,7 @@ static struct judged read_entry(const struct zcrx_observer *observer, uint64_t p
 	struct judged entry;
 
 	entry.rqe = zcrx_witness_entry(witness_of(observer), position, &entry.delivered);
-	entry.legal =
-		zcrx_legal_of(&entry.rqe, shape->num_niovs, shape->niov_shift, shape->contract);
+	entry.legal = zcrx_legal_of(&entry.rqe, shape, zcrx_areas_at_start(shape));
 	entry.judgement = (struct zcrx_judgement){
 		.index = shape->initial_index + (uint32_t)position,
 		.niov = entry.legal.niov,
@@ -255,8 +254,11 @@ static void judge(struct zcrx_observer *observer, uint64_t position)
 		if (took(&entry)) {
 			is_return = take(observer, &entry);
 			observer->row = 0;
-		} else if (entry.legal.names) {
+		} else if (entry.judgement.verdict == ZCRX_NO_USER_REF) {
 			legal = fail(observer, &entry);
+		} else if (entry.legal.names &&
+			   out_of(observer, entry.legal.niov, entry.delivered) > 0) {
+			legal = ZCRX_LEGAL_SUCCEEDS; /* its area was there before it was read */
 		} else {
 			zcrx_lib_ledger_judged(&observer->ledger, &entry.judgement, &entry.rqe);
 		}

@@ -108,6 +108,43 @@ int zcrx_queue_restarted(const struct zcrx_queue *queue)
 	return pool ? (int)pool - 1 : -ENOSPC;
 }
 
+void zcrx_queue_add_area(struct zcrx_queue *queue)
+{
+	uint32_t areas = zcrx_area_count(&queue->area) + 1;
+
+	assert(areas <= zcrx_areas_max(&queue->shape));
+	/* Pairs with the acquire in the consumer's areas_of(): before anything is delivered there. */
+	shm_store_release_u32(&queue->rings->areas_begun, areas, POINT_USER);
+	/* Pairs with the acquire in zcrx_nic_queue_add_area(). */
+	shm_store_release_u32(&queue->adding->wanted, areas, POINT_USER);
+	zcrx_bell_force(&queue->bells->nic);
+}
+
+bool zcrx_queue_area_added(struct zcrx_queue *queue)
+{
+	uint32_t wanted = shm_load_relaxed_u32(&queue->adding->wanted, POINT_USER);
+
+	/* Pairs with the release in zcrx_nic_queue_add_area(): the area is there. */
+	if (shm_load_acquire_u32(&queue->adding->done, POINT_USER) != wanted ||
+	    zcrx_area_count(&queue->area) != wanted)
+		return false;
+	/* Pairs with the acquire in the consumer's look_at_areas(): who asks finds it added. */
+	shm_store_release_u32(&queue->rings->areas_done, wanted, POINT_USER);
+	/* A provider that starves has buffers now. */
+	zcrx_bell_force(&queue->bells->provider);
+	return true;
+}
+
+uint32_t zcrx_queue_areas(const struct zcrx_queue *queue)
+{
+	return zcrx_area_count(&queue->area);
+}
+
+uint32_t zcrx_queue_niovs(const struct zcrx_queue *queue)
+{
+	return zcrx_area_niovs(&queue->area);
+}
+
 uint32_t zcrx_queue_rq_available(const struct zcrx_queue *queue)
 {
 	/* A view whose private head is the copy that the provider leaves for inspection. */
@@ -197,9 +234,8 @@ uint64_t zcrx_queue_claim(struct zcrx_queue *queue)
 		uint32_t index = queue->shape.initial_index + (uint32_t)at;
 		struct io_uring_zcrx_rqe rqe =
 			zcrx_slot_read(&queue->ifq.rq.rqes[index & queue->ifq.rq.mask]);
-		struct zcrx_legal legal = zcrx_legal_of(&rqe, queue->shape.num_niovs,
-							queue->shape.niov_shift,
-							queue->shape.contract);
+		struct zcrx_legal legal =
+			zcrx_legal_of(&rqe, &queue->shape, zcrx_areas_at_start(&queue->shape));
 
 		shm_store_relaxed_u16(&queue->dues[at & mask], ZCRX_DUE_NONE, POINT_LOG);
 		shm_store_relaxed_u16(&queue->intents[at & mask],

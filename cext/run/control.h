@@ -37,6 +37,17 @@ void zcrx_queue_restart(struct zcrx_queue *queue);
 int zcrx_queue_restarted(const struct zcrx_queue *queue);
 
 /*
+ * Have the next of the planned areas added, while the provider works; one at a time, and no
+ * more than there may be. It is there when zcrx_queue_area_added() says so, which the user
+ * learns by that call.
+ */
+void zcrx_queue_add_area(struct zcrx_queue *queue);
+bool zcrx_queue_area_added(struct zcrx_queue *queue);
+/* How many areas there are, and the buffers of all of them. */
+uint32_t zcrx_queue_areas(const struct zcrx_queue *queue);
+uint32_t zcrx_queue_niovs(const struct zcrx_queue *queue);
+
+/*
  * RQEs that the provider could take now, as it sees them: the published tail
  * against its private head, at most one ring. 0 while the queue has no user.
  */

@@ -4,6 +4,7 @@
  * pointers, so that the two can never disagree.
  */
 #include "layout.h"
+#include "areas.h"
 #include "wire/rng.h"
 
 #include <errno.h>
@@ -31,22 +32,39 @@ static bool has_extents(const struct zcrx_shape *shape)
 
 static bool areas_are_possible(const struct zcrx_shape *shape)
 {
+	uint32_t niovs = 0;
+
 	if (!has_extents(shape))
 		return true;
-	return zcrx_level_of(shape->contract.level)->has_areas &&
-	       shape->areas_max <= ZCRX_AREAS_MAX && shape->areas > 0 &&
-	       shape->areas <= shape->areas_max && shape->area_niovs > 0 &&
-	       shape->area_niovs <= shape->num_niovs / shape->areas;
+	if (!zcrx_level_of(shape->contract.level)->has_areas || shape->areas_max > ZCRX_AREAS_MAX ||
+	    shape->areas == 0 || shape->areas > shape->areas_max || shape->area_niovs[0] == 0)
+		return false;
+	for (uint32_t id = 0; id < shape->areas; id++) {
+		if (zcrx_areas_size(shape, id) > shape->num_niovs - niovs)
+			return false;
+		niovs += zcrx_areas_size(shape, id);
+	}
+	return true;
+}
+
+/* An offset in the area has 48 bits; its id stands above them. */
+static bool fit_in_offsets(const struct zcrx_shape *shape)
+{
+	const uint64_t most = (uint64_t)1 << IORING_ZCRX_AREA_SHIFT >> shape->niov_shift;
+
+	if (!has_extents(shape))
+		return shape->num_niovs <= most;
+	for (uint32_t i = 0; i < ZCRX_AREA_SIZES; i++) {
+		if (shape->area_niovs[i] > most)
+			return false;
+	}
+	return true;
 }
 
 static bool shape_is_possible(const struct zcrx_shape *shape)
 {
 	return shape->num_niovs > 0 && shape->num_niovs <= NIOVS_MAX && shape->niov_shift >= 6 &&
-	       shape->niov_shift <= 30 &&
-	       /* An offset in the area has 48 bits; its id stands above them. */
-	       (uint64_t)(has_extents(shape) ? shape->area_niovs : shape->num_niovs)
-			       << shape->niov_shift <=
-		       (uint64_t)1 << IORING_ZCRX_AREA_SHIFT &&
+	       shape->niov_shift <= 30 && fit_in_offsets(shape) &&
 	       zcrx_is_power_of_two(shape->rq_entries) && shape->rq_entries <= IO_RQ_MAX_ENTRIES &&
 	       zcrx_is_power_of_two(shape->cq_entries) && shape->cq_entries <= (1U << 20) &&
 	       shape->ptr_ring_size > 0 && shape->ptr_ring_size <= (1U << 20) &&
@@ -100,6 +118,7 @@ static uint64_t carve_kern(struct zcrx_queue *queue, const struct zcrx_shape *sh
 	queue->nic = carve(&carver, sizeof(*queue->nic));
 	queue->user = carve(&carver, sizeof(*queue->user));
 	queue->restart = carve(&carver, sizeof(*queue->restart));
+	queue->adding = carve(&carver, sizeof(*queue->adding));
 	queue->provider = carve(&carver, sizeof(*queue->provider));
 	queue->calls = carve(&carver, sizeof(*queue->calls));
 	queue->grants.shared = carve(&carver, sizeof(*queue->grants.shared));
@@ -291,6 +310,15 @@ static uint32_t offset_in(const struct zcrx_rings_header *rings, const void *at)
 	return (uint32_t)((const uint8_t *)at - (const uint8_t *)rings);
 }
 
+/* Relaxed: whoever else has the words gets them from their creator afterwards. */
+static void format_area_counts(struct zcrx_queue *queue, uint32_t areas)
+{
+	shm_store_relaxed_u32(&queue->adding->wanted, areas, POINT_USER);
+	shm_store_relaxed_u32(&queue->adding->done, areas, POINT_USER);
+	shm_store_relaxed_u32(&queue->rings->areas_begun, areas, POINT_USER);
+	shm_store_relaxed_u32(&queue->rings->areas_done, areas, POINT_USER);
+}
+
 void zcrx_queue_format_objects(struct zcrx_queue *queue)
 {
 	struct zcrx_rings_header *rings = queue->rings;
@@ -298,7 +326,7 @@ void zcrx_queue_format_objects(struct zcrx_queue *queue)
 
 	zcrx_area_format(&queue->area);
 	for (uint32_t id = 0; has_extents(&queue->shape) && id < queue->shape.areas; id++)
-		zcrx_area_add(&queue->area, queue->shape.area_niovs);
+		zcrx_area_add(&queue->area, zcrx_areas_size(&queue->shape, id));
 	/* Cleared whatever the memory held before, head and tail too (Linux since 7.1). */
 	memset(rings, 0, sizeof(*rings));
 	rings->rq.head = offset_in(rings, queue->ifq.rq.head);
@@ -313,6 +341,7 @@ void zcrx_queue_format_objects(struct zcrx_queue *queue)
 	shm_store_relaxed_u32(queue->ifq.rq.tail, start, POINT_RQ_TAIL_STORE);
 	shm_store_relaxed_u32(queue->cq.head, start, POINT_CQ_HEAD_STORE);
 	shm_store_relaxed_u32(queue->cq.tail, start, POINT_CQ_TAIL_STORE);
+	format_area_counts(queue, zcrx_area_count(&queue->area));
 	shm_store_relaxed_u32(&queue->user->wanted, 1, POINT_USER);
 	shm_store_relaxed_u32(&queue->user->nic, 1, POINT_USER);
 	shm_store_relaxed_u32(&queue->user->provider, 1, POINT_USER);

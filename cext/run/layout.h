@@ -29,6 +29,7 @@
 #define ZCRX_LAYOUT_VERSION 1U
 #define ZCRX_QUEUES_MAX 64U
 #define ZCRX_RULES_MAX 254U
+#define ZCRX_AREA_SIZES 8U /* of areas that differ in size */
 #define ZCRX_NIC_HELD_MAX 4096U /* granted buffers that a fault may make the NIC hold back */
 
 /* One queue: its sizes, all powers of two but num_niovs and ptr_ring_size, and its contract. */
@@ -55,11 +56,12 @@ struct zcrx_shape {
 	uint32_t is_witnessed; /* bool: its user writes the rings itself: see wire/witness.h */
 	/*
 	 * How many areas there may be; up to 1: there is one, and it has all the buffers. More,
-	 * at a level that has them: it begins with `areas` of them, of `area_niovs` buffers each.
+	 * at a level that has them: it begins with `areas` of them. Their buffers, area by area;
+	 * those behind the last that is not 0 have as many: see areas.h.
 	 */
 	uint32_t areas_max;
 	uint32_t areas;
-	uint32_t area_niovs;
+	uint32_t area_niovs[ZCRX_AREA_SIZES];
 };
 
 struct zcrx_sizes {
@@ -98,8 +100,8 @@ struct zcrx_bells {
 	struct zcrx_bell control;
 	struct zcrx_bell consumers[ZCRX_QUEUES_MAX];
 	/*
-	 * A fragment's offset on its way to the wrong queue's user (an application
-	 * that mixes its rings up): rule + 1 << 56 | offset; 0 = none.
+	 * A fragment on its way to the wrong queue's user (an application that mixes its
+	 * rings up): rule + 1 << 56 | its place in the memory of all areas; 0 = none.
 	 */
 	shm_u64 misdirected[ZCRX_QUEUES_MAX];
 };
@@ -189,6 +191,15 @@ struct zcrx_restart_shared {
 	_Alignas(SHM_CACHE_LINE) shm_u32 wanted; /* written by the control process */
 	shm_u32 done; /* the provider: how many it has dealt with … */
 	shm_u32 pool; /* … and the new pool's slot + 1, 0 = there was no slot for it */
+};
+
+/*
+ * How many areas the queue is to have, and has: ADD_AREA. The NIC process carries it out, in
+ * the place of the system call: beside the provider, which may be refilling.
+ */
+struct zcrx_adding_shared {
+	_Alignas(SHM_CACHE_LINE) shm_u32 wanted; /* written by the control process */
+	shm_u32 done; /* the NIC: so many there are, or as many as were wanted in vain */
 };
 
 /* What the provider's faults did. */
@@ -305,7 +316,9 @@ struct zcrx_rings_header {
 	struct io_uring_zcrx_offsets cq; /* same shape: head, tail, first CQE */
 	uint32_t rq_entries;
 	uint32_t cq_entries;
+	/* The control process's words. */
 	_Alignas(SHM_CACHE_LINE) shm_u32 stop; /* the consumer is asked to finish */
+	shm_u32 areas_begun, areas_done; /* areas that there may be by now, and are */
 };
 
 /* ---- one process's view of a queue -------------------------------------------- */
@@ -323,6 +336,7 @@ struct zcrx_queue {
 	struct zcrx_nic_shared *nic;
 	struct zcrx_user_shared *user;
 	struct zcrx_restart_shared *restart;
+	struct zcrx_adding_shared *adding;
 	struct zcrx_provider_shared *provider;
 	struct zcrx_calls_shared *calls;
 	struct zcrx_witness witness;

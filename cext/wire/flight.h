@@ -30,6 +30,7 @@ enum zcrx_event_kind {
 	ZCRX_EVENT_DROPPED = 10, /* a: as above, b: flow, c: packets dropped before it */
 	ZCRX_EVENT_UNBLOCKED = 11, /* b: packets dropped so far */
 	ZCRX_EVENT_QUIESCED = 12, /* b: CQ tail */
+	ZCRX_EVENT_AREA_ADDED = 13, /* a: its buffers, 0 = there was no room; b: its id */
 	/* provider */
 	ZCRX_EVENT_REFILL =
 		16, /* a: RQEs, b: position of the first, c: rejected | ring index << 32 */

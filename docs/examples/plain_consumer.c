@@ -81,12 +81,11 @@ static int consume(struct zcrx_consumer_queue *queue, struct returns *returns, u
 	for (uint32_t i = 0; i < count; i++) {
 		const struct zcrx_consumer_cqe *cqe =
 			&queue->cqes[(head + i) & (queue->cq_entries - 1)];
-		struct zcrx_consumer_rqe entry = {.off = cqe->off | queue->rq_area_token,
-						  .len = (uint32_t)cqe->res};
+		struct zcrx_consumer_rqe entry = {.off = cqe->off, .len = (uint32_t)cqe->res};
 
 		if (!(cqe->flags & ZCRX_CONSUMER_CQE_MORE))
 			continue; /* the end of a flow: it has no buffer */
-		*sum += sum_of(queue->area + cqe->off, (uint32_t)cqe->res);
+		*sum += sum_of(zcrx_consumer_bytes(queue, cqe->off), (uint32_t)cqe->res);
 		if (keep(returns, entry))
 			return -ENOMEM;
 	}

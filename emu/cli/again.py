@@ -13,7 +13,9 @@ from faults import PROFILES
 #: How an option is called where it is not the field's name.
 _CALLED = {"duration_s": "duration", "plan": "faults"}
 #: What a receiver's command decides by itself.
-_RECEIVERS = frozenset({"seed", "plan", "area_buffers", "rq_entries", "kernel", "pin", "provider"})
+_RECEIVERS = frozenset(
+    {"seed", "plan", "area_buffers", "areas", "rq_entries", "kernel", "pin", "provider"}
+)
 #: Fields that only Python can set: no command has an option for them.
 WITHOUT_OPTION = frozenset({"log_entries", "recheck_every", "connections", "modules_from"})
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from emu.areas import buffers_at_start
 from emu.cli.closing import print_report
 from emu.cli.output import (
     EXIT_FINDING,
@@ -32,6 +33,7 @@ from emu.config import (
     GRANT_ENTRIES,
     HOLD,
     NIOV_SIZE,
+    ONE_AREA,
     GrantOrder,
     Overload,
     Pace,
@@ -67,6 +69,14 @@ RunDirOption = Annotated[
     Path | None, typer.Option(help="Folder for run.json; runs/TIME-PID if not given.")
 ]
 AreaOption = Annotated[int, typer.Option(help="Buffers (niovs) of 4096 bytes in each area.")]
+AreasOption = Annotated[
+    str,
+    typer.Option(
+        metavar="N[+MORE][:BUFFERS,...]",
+        help="Areas of each queue: N to begin with, MORE that are added while the run is on, and "
+        "their buffers, the last for all behind it; more than 1 from kernel 7.3 on.",
+    ),
+]
 RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
 ProviderOption = Annotated[
     str | None,
@@ -140,6 +150,7 @@ def stress(
             f"({AREA_BUFFERS}; {COPY_AREA_BUFFERS} with --copy-every)."
         ),
     ] = None,
+    areas: AreasOption = ONE_AREA,
     rq_entries: RqOption = _DEFAULTS.rq_entries,
     cq_entries: Annotated[int, typer.Option(help="Completion queue entries.")] = (
         _DEFAULTS.cq_entries
@@ -228,6 +239,7 @@ def stress(
         laps=laps,
         queues=queues,
         area_buffers=AREA_BUFFERS if area_buffers is None else area_buffers,
+        areas=areas,
         rq_entries=rq_entries,
         cq_entries=cq_entries,
         grant_entries=GRANT_ENTRIES if grant_entries is None else grant_entries,
@@ -279,10 +291,19 @@ def run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Rep
             return session.run(look)
 
 
+def _areas_in_words(config: RunConfig) -> str:
+    areas = config.area_plan
+    if areas.count == 1:
+        return f"{config.buffers} buffers"
+    more = f" and {areas.more} more to come" if areas.more else ""
+    many = "area" if areas.start == 1 else "areas"
+    return f"{areas.start} {many} of {config.buffers} buffers{more}"
+
+
 def _print_start(console: Console, config: RunConfig) -> None:
     console.print(f"seed {config.seed}", highlight=False)
     console.print(
-        f"{config.queues} queue(s) of {config.area_buffers} buffers, refill ring of "
+        f"{config.queues} queue(s) of {_areas_in_words(config)}, refill ring of "
         f"{config.rq_entries}, traffic {config.traffic}, faults {plan_name(config.plan)}"
         + (f", buffers of {config.rx_buf_len}" if config.rx_buf_len != NIOV_SIZE else "")
         + (f", kernel {config.kernel}" if config.kernel != SEED else "")
@@ -319,6 +340,7 @@ def recv(
     provider: ProviderOption = None,
     seed: SeedOption = None,
     area_buffers: AreaOption = _DEFAULTS.area_buffers,
+    areas: AreasOption = ONE_AREA,
     rq_entries: RqOption = _DEFAULTS.rq_entries,
     kernel: KernelOption = SEED,
     pin: PinOption = True,
@@ -338,9 +360,10 @@ def recv(
         seed=_seed(seed),
         traffic=f"tcp:{listen_at}",
         area_buffers=area_buffers,
+        areas=areas,
         rq_entries=rq_entries,
         # A user that kept a small area to itself would wait for ever: TCP drops nothing.
-        hold=min(_DEFAULTS.hold, area_buffers // 2),
+        hold=min(_DEFAULTS.hold, buffers_at_start(areas, area_buffers) // 2),
         kernel=kernel,
         pin=pin,
         plan=plan,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from emu.core.emulator import Emulator, LibraryReport
     from emu.core.faults import Balance, Mismatch, MismatchWhy, Reconciler, Rule, Trigger, mutate
     from emu.core.layout import (
+        AREA_SIZES,
         FLIGHT_ENTRIES,
         JOURNAL_MAX,
         LAYOUT_VERSION,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from emu.core.step import Stepper
 
 __all__ = [
+    "AREA_SIZES",
     "CONSEQUENCES_MAX",
     "COUNTER_NAMES",
     "FLIGHT_ENTRIES",
@@ -160,8 +162,8 @@ _HOME = {
         "emulator": "Emulator LibraryReport",
         "faults": "Balance Mismatch MismatchWhy Reconciler Rule Trigger mutate",
         "layout": (
-            "FLIGHT_ENTRIES JOURNAL_MAX LAYOUT_VERSION LEVELS PACKET_MAX QUEUES_MAX RULES_MAX "
-            "Caller Mapping Shape Sizes bells_size layout_sizes run_size"
+            "AREA_SIZES FLIGHT_ENTRIES JOURNAL_MAX LAYOUT_VERSION LEVELS PACKET_MAX QUEUES_MAX "
+            "RULES_MAX Caller Mapping Shape Sizes bells_size layout_sizes run_size"
         ),
         "library": "ProviderLibrary",
         "loops": (

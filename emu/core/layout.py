@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -14,12 +14,14 @@ from emu.core.library import ProviderLibrary
 from emu.errors import ConfigError
 from emu.spec.state import AREAS_MAX, POOLS_MAX, Verdict
 
+AREA_SIZES: int = lib.ZCRX_AREA_SIZES  #: of areas that differ in size
 QUEUES_MAX: int = lib.ZCRX_QUEUES_MAX
 RULES_MAX: int = lib.ZCRX_RULES_MAX
 JOURNAL_MAX: int = lib.ZCRX_JOURNAL_MAX
 PACKET_MAX: int = lib.ZCRX_PACKET_MAX
 LAYOUT_VERSION: int = lib.ZCRX_LAYOUT_VERSION
 FLIGHT_ENTRIES: int = lib.ZCRX_FLIGHT_ENTRIES
+_AREA_SHIFT: int = lib.IORING_ZCRX_AREA_SHIFT
 
 #: Kernel levels that the core knows, oldest first.
 LEVELS: tuple[str, ...] = tuple(
@@ -59,7 +61,20 @@ class Shape:
     is_witnessed: bool = False  #: NIC and provider note what its user is given and gives back
     areas_max: int = 1  #: areas that there may be; 1: it has all the buffers
     areas: int = 1  #: areas to begin with, if there may be more than one …
-    area_niovs: int = 0  #: … and how many buffers each of these has
+    #: … and how many buffers each has; those behind the last are as the last
+    area_niovs: tuple[int, ...] = ()
+
+    @property
+    def byte_of(self) -> Callable[[int], int]:
+        """What says where the byte is, in the memory of all areas, that an offset names."""
+        if self.areas_max == 1:
+            return int
+        raw, below = raw_shape(self), (1 << _AREA_SHIFT) - 1
+        firsts = [
+            int(lib.zcrx_areas_first(raw, area)) << self.niov_shift
+            for area in range(self.areas_max)
+        ]
+        return lambda off: firsts[off >> _AREA_SHIFT] + (off & below)
 
 
 def raw_shape(shape: Shape) -> Any:

@@ -236,9 +236,10 @@ class SlotView:
     len: int
     pad: int
     tail: int  #: of the ring, as published then, u32
-    niov: int  #: as the kernel truncates it, u32
+    niov: int  #: that it names, through all areas; else as the kernel truncates it, u32
     user_refs: int  #: of that buffer, at that moment; 0 if there is none
     pp_refs: int
+    areas: int = 1  #: that there were
 
     @property
     def raw(self) -> bytes:
@@ -313,6 +314,24 @@ class Queue:
         """
         slot = int(lib.zcrx_queue_restarted(self._ptr))
         return None if slot == -errno.EAGAIN else slot >= 0
+
+    def add_area(self) -> None:
+        """Ask for the next of the planned areas; :meth:`area_added` says when it is there."""
+        lib.zcrx_queue_add_area(self._ptr)
+
+    def area_added(self) -> bool:
+        """Is the area there that was asked for last? From then on its user knows."""
+        return bool(lib.zcrx_queue_area_added(self._ptr))
+
+    @property
+    def areas(self) -> int:
+        """How many areas there are."""
+        return int(lib.zcrx_queue_areas(self._ptr))
+
+    @property
+    def buffers(self) -> int:
+        """The buffers of the areas that are there."""
+        return int(lib.zcrx_queue_niovs(self._ptr))
 
     def rq_available(self) -> int:
         """RQEs that the provider could take now: published tail less its private head.

@@ -36,6 +36,7 @@ _CORE = (
     "faults/fault.c",
     "wire/flight.c",
     "kernel/plugin.c",
+    "run/areas.c",
     "run/layout.c",
     "faults/nic_faults.c",
     "actors/nic_offer.c",

@@ -60,13 +60,6 @@ def _shown(site: Site | None) -> str:
     return f"{path.removeprefix(here)}:{line}"
 
 
-def _named(ordinal: int, raw: RawFragment, niov_shift: int) -> str:
-    return (
-        f"completion {ordinal} (flow {raw.user_data}, fragment {raw.seq}, "
-        f"buffer {raw.off >> niov_shift})"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Kept:
     """Completions that were never given back."""
@@ -81,10 +74,17 @@ class Custody:
     Args:
         niov_shift: Of the area: log2 of a buffer's size.
         tell: Called with each of the first mistakes, in a line.
+        byte_of: Where the byte is, in the memory of all areas, that a completion's offset names.
     """
 
-    def __init__(self, niov_shift: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        niov_shift: int,
+        tell: Callable[[str], None],
+        byte_of: Callable[[int], int] = int,
+    ) -> None:
         self._niov_shift = niov_shift
+        self._byte_of = byte_of
         self._tell = tell
         self._told: set[Site | None] = set()
         self._next = 0
@@ -108,6 +108,15 @@ class Custody:
         self._mistake(site, lambda: self._not_out(ordinal, raw, site))
         return False
 
+    def _niov(self, raw: RawFragment) -> int:
+        return self._byte_of(raw.off) >> self._niov_shift
+
+    def _named(self, ordinal: int, raw: RawFragment) -> str:
+        return (
+            f"completion {ordinal} (flow {raw.user_data}, fragment {raw.seq}, "
+            f"buffer {self._niov(raw)})"
+        )
+
     def _mistake(self, site: Site | None, words: Callable[[], str]) -> None:
         """Tell of it, once for each line that makes it, and of the first few lines alone."""
         if site not in self._told and len(self._told) < NAMED_MAX:
@@ -118,7 +127,7 @@ class Custody:
         now = f"given back at {_shown(site)}"
         back = self._back[ordinal & _MASK] if isinstance(ordinal, int) else None
         if back is not None and back[0] == ordinal and back[1] == raw:
-            which = _named(ordinal, back[1], self._niov_shift)
+            which = self._named(ordinal, back[1])
             return f"{which} was {now}, after it had been given back at {_shown(back[2])}"
         if isinstance(ordinal, int) and 0 <= ordinal < self._next and ordinal not in self._out:
             return (
@@ -151,14 +160,14 @@ class Custody:
             niov = touch.off >> self._niov_shift
             return f"buffer {niov} was {how} {where} and none of its fragments was out"
         ordinal, raw, before = back
-        which = _named(ordinal, raw, self._niov_shift)
+        which = self._named(ordinal, raw)
         return f"{which} was {how} {where} after it had been given back at {_shown(before)}"
 
     def _last_of(self, off: int) -> tuple[int, RawFragment, Site] | None:
         """What was given back last of those that held that byte; else of its buffer."""
         niov = off >> self._niov_shift
-        found = [b for b in self._back if b is not None and b[1].off >> self._niov_shift == niov]
-        exact = [b for b in found if b[1].off <= off < b[1].off + b[1].res]
+        found = [b for b in self._back if b is not None and self._niov(b[1]) == niov]
+        exact = [b for b in found if 0 <= off - self._byte_of(b[1].off) < b[1].res]
         return max(exact or found, key=lambda back: back[0], default=None)
 
     # ---- the end -----------------------------------------------------------------------------
@@ -168,7 +177,7 @@ class Custody:
         if not self._out:
             return None
         ordinal, (raw, site) = next(iter(self._out.items()))
-        which = _named(ordinal, raw, self._niov_shift)
+        which = self._named(ordinal, raw)
         return Kept(len(self._out), f"{which}, handed out at {_shown(site)}")
 
 

@@ -49,6 +49,9 @@ class _Run(Protocol):
     def restart_queue(self, queue: int) -> bool:
         """Give a queue a new page pool; False if that is not possible now."""
 
+    def add_area(self, queue: int) -> bool:
+        """Give a queue one area more; False if that is not possible now, or none is left."""
+
 
 @dataclass(slots=True)
 class _Lane:
@@ -152,6 +155,15 @@ class ProcessFaults:
             return False
         return run.restart_queue(queue)
 
+    def _add_area(self, lane: _Lane, run: _Run) -> int | None:
+        """Add an area to a queue that has one to come; not while somebody is stopped at it."""
+        served = [*run.processes.live("nic"), *run.processes.live("provider")]
+        if any(worker.pid in self._stopped for worker in served):
+            return None
+        queues = list(range(self._queues)) if lane.rule.queue is None else [lane.rule.queue]
+        lane.rng.shuffle(queues)
+        return next((queue for queue in queues if run.add_area(queue)), None)
+
     def _fire(self, lane: _Lane, run: _Run, now_ms: float) -> bool:
         """Carry a rule out; False if that cannot be now."""
         if lane.name == "queue-restart":
@@ -159,6 +171,9 @@ class ProcessFaults:
             if queue is None:
                 queue = lane.rng.randrange(self._queues)
             done = self._restart(queue, run)
+        elif lane.name == "add-area":
+            queue = self._add_area(lane, run)
+            done = queue is not None
         else:
             worker = self._victim(lane, run)
             if worker is None:

@@ -777,6 +777,31 @@ class Session:
             and view.restarted() is True
         )
 
+    def add_area(self, queue: int) -> bool:
+        """Add the next of a queue's areas while the run goes on.
+
+        Returns:
+            False when all are there, a kernel-side process is gone, or the traffic is over.
+
+        Raises:
+            ConfigError: There is no such queue.
+            StateError: The run has not begun.
+        """
+        if not self._is_on("add_area", queue):
+            return False
+        view = self._queues[queue]
+        if view.areas == self.config.area_plan.count:
+            return False
+        view.add_area()
+        return (
+            self._wait_for(
+                f"area {view.areas} of queue {queue}",
+                lambda: view.area_added() or self._control.nic_ack >= RunState.QUIESCE,
+                ACK_TIMEOUT_S,
+            )
+            and view.area_added()
+        )
+
     def _change_user(self, queue: int, user: int) -> None:
         self._flight.note(EventKind.USER_CHANGE, f"wants user {user or 'nobody'}", queue)
         self._queues[queue].set_user(user)
@@ -864,7 +889,7 @@ class Session:
 
     def _drain(self) -> bool:
         inflight = [
-            self.config.area_buffers - queue.counters(CounterGroup.PROVIDER)["free_count"]
+            queue.buffers - queue.counters(CounterGroup.PROVIDER)["free_count"]
             for queue in self._queues
         ]
         self._netlink = dict(netlink.dumps(inflight, self.config.rx_buf_len))

@@ -257,7 +257,12 @@ def _run_consumer(setup: Assignment, channel: Channel) -> None:
             channel.say(Event.MISTAKE, text=text)
 
     consumer = Consumer(
-        loop, area, queue=setup.message["queue"], niov_shift=shape.niov_shift, tell=tell
+        loop,
+        area,
+        queue=setup.message["queue"],
+        niov_shift=shape.niov_shift,
+        tell=tell,
+        byte_of=shape.byte_of,
     )
     if setup.message["poison"] and consumer.poison(area, shape.num_niovs, shape.niov_shift):
         channel.say(Event.POISONED)

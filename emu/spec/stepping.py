@@ -135,7 +135,7 @@ class StepProvider:
                 has_no_device=not device,
                 areas_max=AREAS_MAX if has_areas else 1,
                 areas=areas,
-                area_niovs=num_niovs,
+                area_niovs=(num_niovs,),
             ),
             provider=None if provider is None else ProviderLibrary(str(library_of(Path(provider)))),
         )

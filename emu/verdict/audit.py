@@ -45,7 +45,7 @@ class Evidence:
 
     queues: Sequence[QueueReport]
     buffers: Sequence[AuditResult]
-    num_niovs: int
+    niovs: int  #: buffers of all queues
     reconciliation: Reconciliation
     stalled: bool  #: nothing moved any more, so the run was ended
     undrained: frozenset[int]  #: queues whose consumer left before it had read everything
@@ -84,8 +84,7 @@ def _conservation(evidence: Evidence) -> Statement:
     problems += _unbalanced(evidence)
     if problems:
         return Statement(name, False, "; ".join(problems))
-    total = evidence.num_niovs * len(evidence.buffers)
-    return Statement(name, True, f"each of {total} buffers is in exactly one place")
+    return Statement(name, True, f"each of {evidence.niovs} buffers is in exactly one place")
 
 
 def _unbalanced(evidence: Evidence) -> list[str]:
@@ -111,7 +110,7 @@ def _all_home(evidence: Evidence) -> Statement:
         return Statement(name, None, "not judged: the queue was not torn down")
     warnings = evidence.total("provider", "destroy_warnings")
     home = evidence.total("provider", "free_count")
-    total = evidence.num_niovs * len(evidence.queues)
+    total = evidence.niovs
     text = f"{home} of {total} buffers are on the freelist, {warnings} destroy warnings"
     restarts = evidence.total("provider", "restarts")
     if restarts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from emu.areas import Areas
 from emu.config import RunConfig
 from emu.contract import BY_RUNS, Contract
 from emu.core import Alarm, AuditResult, Balance, Mismatch, MismatchWhy, SlotView
@@ -119,7 +120,7 @@ def writer_words(plan: Plan, intent: int) -> str:
 
 
 def judge_bytes(
-    slot: SlotView, num_niovs: int, contract: Contract, niov_shift: int = 12
+    slot: SlotView, areas: Areas, contract: Contract, niov_shift: int = 12
 ) -> tuple[str, bool]:
     """What the bytes of an entry alone decide, by the contract's order of tests.
 
@@ -134,26 +135,30 @@ def judge_bytes(
             False,
         )
     area = slot.off >> _AREA_SHIFT
-    if area:
+    if area >= slot.areas:
+        there = f"are areas 0 to {slot.areas - 1} then" if slot.areas > 1 else "is only area 0"
         return (
-            f"__pad is 0; the area id, tested next, is {area}, and there is only area 0: bad_area",
+            f"__pad is 0; the area id, tested next, is {area}, and there {there}: bad_area",
             False,
         )
-    if slot.niov >= num_niovs:
+    before = f"__pad is 0 and the area id {area} is there" if area else "__pad and area id are 0"
+    low = index % 2**32
+    if low >= areas.size(area):
         return (
-            f"__pad and area id are 0; the niov index, tested next, is {slot.niov} in its low "
-            f"32 bits, and the area has buffers 0 to {num_niovs - 1}: bad_index",
+            f"{before}; the niov index, tested next, is {low} in its low "
+            f"32 bits, and the area has buffers 0 to {areas.size(area) - 1}: bad_index",
             False,
         )
-    if index != slot.niov and contract.strict_alias:
+    if index != low and contract.strict_alias:
         return (
-            f"the niov index is {index}, which names buffer {slot.niov} only once its upper bits "
+            f"the niov index is {index}, which names buffer {low} only once its upper bits "
             "are gone, and this run is strict about such aliases: bad_index",
             False,
         )
+    through = f", {slot.niov} through all areas" if areas.count > 1 else ""
     return (
-        f"__pad and area id are 0 and the niov index names buffer {slot.niov}"
-        f"{' (as an alias)' if index != slot.niov else ''}, so the references decide: the entry "
+        f"{before} and the niov index names buffer {low}{through}"
+        f"{' (as an alias)' if index != low else ''}, so the references decide: the entry "
         "is taken if the user holds a reference, else it is no_user_ref",
         True,
     )
@@ -169,16 +174,15 @@ def _entry_bytes(case: Case, mismatch: Mismatch, slot: SlotView) -> str:
             "further), so the entry's bytes are not known."
         )
     config = case.config
-    reasoning, well_formed = judge_bytes(
-        slot, config.area_buffers, config.contract, config.niov_shift
-    )
+    reasoning, well_formed = judge_bytes(slot, config.area_plan, config.contract, config.niov_shift)
     text = (
         f"{where} held {slot.raw.hex(' ')} (off 0x{slot.off:x}, len {slot.len}, "
         f"__pad 0x{slot.pad:x}) when the finding was noticed; no later entry had been published "
         f"in it. {reasoning[0].upper()}{reasoning[1:]}."
     )
     rejects = {Verdict.BAD_PAD, Verdict.BAD_AREA, Verdict.BAD_INDEX}
-    if well_formed != bool(mismatch.legal - rejects):
+    may_be_either = mismatch.legal & rejects and mismatch.legal - rejects
+    if not may_be_either and well_formed != bool(mismatch.legal - rejects):
         return (
             f"{text} That does not agree with what was written: the consumer has changed the "
             "bytes since."
@@ -389,10 +393,14 @@ def _where(result: AuditResult) -> str:
     return ", ".join(found) or "none was found anywhere"
 
 
+def _buffers_of(case: Case, queue: int) -> int:
+    return sum(case.queues[queue].areas) or case.config.buffers
+
+
 def _conservation(case: Case) -> str:
     parts = [_unbalanced(case, queue, b) for queue, b in enumerate(case.balances) if b.wrong]
     for queue, result in enumerate(case.buffers):
-        total = case.config.area_buffers
+        total = _buffers_of(case, queue)
         if result.lost:
             parts.append(
                 f"Queue {queue}: {result.lost} of {total} buffers are nowhere, the first is "
@@ -615,7 +623,7 @@ def _all_home(case: Case) -> str:
     parts = []
     for queue, (report, result) in enumerate(zip(case.queues, case.buffers, strict=True)):
         free, warnings = report.provider["free_count"], report.provider["destroy_warnings"]
-        total = case.config.area_buffers
+        total = _buffers_of(case, queue)
         if free == total and not warnings:
             continue
         parts.append(

@@ -43,6 +43,7 @@ class EventKind(enum.IntEnum):
     DROPPED = 10
     UNBLOCKED = 11
     QUIESCED = 12
+    AREA_ADDED = 13
     REFILL = 16
     GRANT = 17
     STARVED = 18
@@ -121,6 +122,7 @@ _WORDS = {
     EventKind.DROPPED: "drops a packet of flow {flow}: {words} ({dropped_before} dropped before)",
     EventKind.UNBLOCKED: "delivers again, {dropped} packets dropped so far",
     EventKind.QUIESCED: "offers nothing more, CQ tail {cq_tail}",
+    EventKind.AREA_ADDED: "{words}",
     EventKind.REFILL: (
         "judged {rqes} RQEs from {position} on (ring index {index}), {rejected} of them rejected"
     ),
@@ -163,6 +165,11 @@ _FIELDS: dict[EventKind, Callable[[int, int, int], dict[str, Any]]] = {
     EventKind.DROPPED: lambda a, b, c: {**_lack(a), "flow": b, "dropped_before": c},
     EventKind.UNBLOCKED: lambda a, b, c: {"dropped": b},
     EventKind.QUIESCED: lambda a, b, c: {"cq_tail": b},
+    EventKind.AREA_ADDED: lambda a, b, c: {
+        "area": b if a else None,
+        "niovs": a,
+        "words": f"added area {b} of {a} buffers" if a else "found no room for another area",
+    },
     EventKind.REFILL: lambda a, b, c: {
         "rqes": a,
         "position": b,

@@ -201,7 +201,7 @@ def _judge(run: FinishedRun) -> Report:
     evidence = Evidence(
         queues=queues,
         buffers=buffers,
-        num_niovs=run.config.area_buffers,
+        niovs=sum(queue.buffers for queue in run.queues),
         reconciliation=reconciliation,
         stalled=run.stalled,
         movement=run.movement,
@@ -411,6 +411,7 @@ def _queue_reports(run: FinishedRun) -> list[QueueReport]:
             places={name: getattr(queue.places(), name) for name in Places.__slots__},
             scrub=dict(zip(("references", "buffers"), run.scrubs[queue.index], strict=True)),
             movement=moved.as_dict(),
+            areas=tuple(run.config.area_plan.size(number) for number in range(queue.areas)),
             checker=_checker_of(run.observers[queue.index]) if run.observers else None,
         )
         for queue, moved in zip(

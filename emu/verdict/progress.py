@@ -540,7 +540,7 @@ class Progress:
         """Buffers that a consumer may keep by itself without starving its queue."""
         if self._config.consumer == "builtin":
             return self._config.hold + 1
-        return self._config.area_buffers // 2
+        return self._config.buffers // 2
 
     # ---- what follows from it -----------------------------------------------------
 
@@ -643,10 +643,10 @@ def slow(
         for rule, times in zip(config.plan.rules, fired, strict=True)
         if times and rule.fault.actor is Actor.CONSUMER and rule.fault.keeps
     ]
-    if view.kept * 2 <= config.area_buffers or not names:
+    if view.kept * 2 <= config.buffers or not names:
         return None
     return (
-        f"the user keeps {view.kept} of its {config.area_buffers} buffers "
+        f"the user keeps {view.kept} of its {config.buffers} buffers "
         f"({', '.join(dict.fromkeys(names))}), so it goes on slowly: "
         f"{nic['packets_delivered']} of {nic['packets_offered']} packets were delivered"
     )

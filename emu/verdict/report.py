@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ class QueueReport:
     scrub: Mapping[str, int]  #: references taken back, buffers that came home by it
     movement: Mapping[str, Any] = field(default_factory=dict)  #: how it moved
     checker: Mapping[str, Any] | None = None  #: what it says of a consumer in C; None: it is none
+    areas: Sequence[int] = ()  #: the buffers of each area that was there at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,13 +43,15 @@ FAULTS = (
         group=Group.CONTENT,
         summary="an RQE whose offset names an area that does not exist",
         explanation=(
-            "A valid return with an area id of 1 to 65535 in offset bits 48 to 63. An "
-            "instance of the first version has area 0 only, so the entry is rejected."
+            "A valid return with an area id in offset bits 48 to 63 that no area of the queue has "
+            "or will have. An instance of the first version has area 0 only; with --areas the ids "
+            "of those that are still to come are left out (never-given names them). The entry is "
+            "rejected."
         ),
         params=(
             Param(
                 name="value",
-                doc="the area id: random, 1, or 65535",
+                doc="the area id: random, one above the last (1, if there is one), or 65535",
                 default=0,
                 choices=("random", "one", "max"),
             ),
@@ -63,7 +65,7 @@ FAULTS = (
         group=Group.CONTENT,
         summary="an RQE whose niov index is not below the number of buffers",
         explanation=(
-            "The niov index (offset bits 12 to 47) is out of range in its low 32 bits, "
+            "The niov index (offset bits 12 to 47) is out of its area's range in its low 32 bits, "
             "so that it stays out of range when the kernel truncates it before the bound check. "
             "An index that is out of range only above bit 31 would be an alias, and accepted."
         ),

@@ -168,4 +168,18 @@ FAULTS = (
             "restart waits until one is gone."
         ),
     ),
+    Fault(
+        name="add-area",
+        number=70,
+        actor=Actor.PROCESS,
+        group=Group.PROCESS,
+        summary="the queue gets one area more in the middle of traffic",
+        explanation=(
+            "The NIC process adds the next area of --areas in the place of the system call "
+            "(ADD_AREA), under the refill ring's lock, which the provider takes for each refill. "
+            "Its buffers are granted once the areas before it are empty. An entry that names it "
+            "may be judged before it is there and after. From kernel 7.3 on; once all areas are "
+            "there nothing happens any more."
+        ),
+    ),
 )

@@ -107,9 +107,19 @@ FAULTS = (
         explanation=(
             "A random buffer that the consumer does not hold. Its user references are 0 and the "
             "entry is rejected, unless a delivery that the consumer has not read yet comes first: "
-            "then it takes the reference of that fragment."
+            "then it takes the reference of that fragment. With --areas it can be one of the area "
+            "that was added last, held or not, or of the next one: until that is there, and if "
+            "none comes, the entry earns bad_area."
         ),
-        verdicts=REFERENCE_VERDICTS,
+        params=(
+            Param(
+                name="where",
+                doc="the buffer: of any area, of the newest, or of the one that comes next",
+                default=0,
+                choices=("any", "newest", "next"),
+            ),
+        ),
+        verdicts=REFERENCE_VERDICTS | {"bad_area"},
         survives=NOT_THE_READERS,
         consequences=(
             "A fragment that waits in the completion queue may lose its reference before it is "
@@ -164,6 +174,26 @@ FAULTS = (
             "one a fragment that is being read may lose its reference."
         ),
         keeps=1,
+    ),
+    Fault(
+        name="wrong-area",
+        number=18,
+        actor=Actor.CONSUMER,
+        group=Group.STRAY,
+        summary="a return with the token of another area stands beside the valid one",
+        explanation=(
+            "An application with several areas mixes their tokens up: the return's own index, "
+            "with another area's id. There it names a buffer, and takes a reference of it or finds "
+            "none, or it lies beyond the end of a smaller area. With one area there is none of "
+            "that id."
+        ),
+        params=(Param(name="by", doc="areas further on", default=1, low=1, high=1023),),
+        verdicts=REFERENCE_VERDICTS | {"bad_area", "bad_index"},
+        survives=NOT_THE_READERS,
+        consequences=(
+            "A fragment of the other area that is still being read may lose its reference, and its "
+            "own return finds none."
+        ),
     ),
     Fault(
         name="drop-when-full",

@@ -45,7 +45,7 @@ static void judge_init(struct judge *judge, uint32_t num_niovs, uint32_t niov_sh
 	judge->area = judge->memory.queue.area;
 	judge->area.num_niovs = num_niovs;
 	judge->area.niov_shift = niov_shift;
-	judge->shape = (struct zcrx_fault_area){num_niovs, niov_shift};
+	judge->shape = (struct zcrx_fault_area){.num_niovs = num_niovs, .niov_shift = niov_shift};
 	/* Zeros for up to 2^24 buffers that cost nothing until they are looked at. */
 	judge->area.niovs = mmap(NULL, num_niovs * sizeof(struct zcrx_niov), PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -231,7 +231,7 @@ static void an_alias_keeps_the_low_32_bits_of_the_index_and_sets_one_above(void)
 	struct zcrx_rng rng = zcrx_rng_for(7, 0);
 
 	for (uint32_t shift = 6; shift <= 30; shift++) {
-		const struct zcrx_fault_area area = {1 << 10, shift};
+		const struct zcrx_fault_area area = {1 << 10, shift, 0};
 		uint64_t seen = 0;
 
 		for (uint32_t i = 0; i < 1000; i++) {
@@ -340,7 +340,7 @@ static void the_least_and_the_greatest_numbers_drawn_are_mutations_too(void)
 		rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_AREA, 0, &rng, &valid, &eight);
 		CHECK(rqe.off >> 48 != 0);
 		for (uint32_t shift = 6; shift <= 30; shift++) {
-			const struct zcrx_fault_area area = {8, shift};
+			const struct zcrx_fault_area area = {8, shift, 0};
 
 			rng.state = states[i];
 			rqe = zcrx_fault_mutate(ZCRX_FAULT_BAD_INDEX, 0, &rng, &valid, &area);
@@ -1098,10 +1098,10 @@ static void an_index_out_of_range_needs_an_index_that_is_out_of_range(void)
 		uint32_t count;
 		int result;
 	} expected[] = {
-		{{1 << 18, 30}, 2, -EINVAL},
-		{{(1 << 18) - 1, 30}, 2, 0},
-		{{1 << 18, 30}, 1, 0},
-		{{1 << 24, 12}, 2, 0},
+		{{1 << 18, 30, 0}, 2, -EINVAL},
+		{{(1 << 18) - 1, 30, 0}, 2, 0},
+		{{1 << 18, 30, 0}, 1, 0},
+		{{1 << 24, 12, 0}, 2, 0},
 	};
 	struct zcrx_fault_plan plan;
 
@@ -1114,7 +1114,7 @@ static void an_index_out_of_range_needs_an_index_that_is_out_of_range(void)
 static void an_alias_needs_an_index_of_more_than_32_bits(void)
 {
 	const struct zcrx_fault_rule rule = rule_likely(ZCRX_FAULT_ALIAS, 1.0);
-	const struct zcrx_fault_area narrow = {8, 16}, wide = {8, 15};
+	const struct zcrx_fault_area narrow = {8, 16, 0}, wide = {8, 15, 0};
 	struct zcrx_fault_plan plan;
 
 	CHECK_EQ(zcrx_fault_compile(&plan, &rule, 1, 1, 0, &narrow), -EINVAL);

@@ -84,9 +84,9 @@ static void an_area_beyond_48_bits_is_refused(void)
 	shape.contract.level = ZCRX_LEVEL_7_3;
 	shape.areas_max = 2;
 	shape.areas = 1;
-	shape.area_niovs = 1 << 18;
+	shape.area_niovs[0] = 1 << 18;
 	CHECK(!is_refused(&shape));
-	shape.area_niovs++;
+	shape.area_niovs[0]++;
 	CHECK(is_refused(&shape));
 }
 
@@ -112,7 +112,7 @@ static void impossible_areas_are_refused(void)
 		shape.contract.level = cases[i].level;
 		shape.areas_max = cases[i].areas_max;
 		shape.areas = cases[i].areas;
-		shape.area_niovs = cases[i].area_niovs;
+		shape.area_niovs[0] = cases[i].area_niovs;
 		CHECK_EQ(is_refused(&shape), !cases[i].is_possible);
 	}
 }
@@ -129,7 +129,7 @@ static void a_provider_of_somebody_elses_is_refused_with_areas(void)
 	CHECK_EQ(zcrx_queue_attach(&queue, &shape, 0, &mapping), 0);
 	shape.areas_max = 2;
 	shape.areas = 1;
-	shape.area_niovs = 4;
+	shape.area_niovs[0] = 4;
 	CHECK_EQ(zcrx_queue_attach(&queue, &shape, 0, &mapping), -EINVAL);
 }
 
@@ -256,9 +256,9 @@ static void check_objects(const struct zcrx_shape *shape)
 
 static void objects_of_a_queue_do_not_overlap(void)
 {
-	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0, 0, 0, 0, 0};
-	struct zcrx_shape odd = {17, 7,	 2,	 16, 3, 2, 2, 5, UINT32_MAX,
-				 0,  64, {0, 0}, 0,  0, 0, 0, 0};
+	struct zcrx_shape tiny = {1, 6, 1, 1, 1, 1, 1, 1, 0, 0, 1, {0, 0}, 0, 0, 0, 0, {0}};
+	struct zcrx_shape odd = {17, 7,	 2,	 16, 3, 2, 2, 5,  UINT32_MAX,
+				 0,  64, {0, 0}, 0,  0, 0, 0, {0}};
 	struct zcrx_shape small = small_shape();
 	struct zcrx_shape witnessed = small_shape();
 

@@ -1288,7 +1288,7 @@ static void rig_init_with_areas(struct rig *rig)
 	shape.num_niovs = 16;
 	shape.areas_max = 4;
 	shape.areas = 2;
-	shape.area_niovs = 4;
+	shape.area_niovs[0] = 4;
 	rig_init_with(rig, &shape);
 }
 
@@ -1464,7 +1464,7 @@ static void an_area_is_never_seen_by_half(void)
 
 	shape.contract.level = ZCRX_LEVEL_7_3;
 	shape.num_niovs = shape.areas_max = ZCRX_AREAS_MAX;
-	shape.areas = shape.area_niovs = 1;
+	shape.areas = shape.area_niovs[0] = 1;
 	rig_init_with(&adding.rig, &shape);
 	run_both(judge_entries_of_the_next_area, add_areas, &adding);
 	CHECK_EQ(verdicts(&adding.rig, ZCRX_BAD_AREA) + verdicts(&adding.rig, ZCRX_NO_USER_REF),

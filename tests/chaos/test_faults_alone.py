@@ -47,6 +47,9 @@ PLANS = (
     "early-return:0.01:delay=1024",
     "neighbour-return:0.002",
     "never-given:0.002",
+    "never-given:0.002:where=newest",
+    "never-given:0.002:where=next",
+    "wrong-area:0.002",
     "hoard:0.01:max=50",
     "tail-ahead:0.0005:jump=100",
     "tail-ahead:at=5000:jump=32768",
@@ -101,9 +104,12 @@ PLANS = (
     "starve-provider:every=100:ms=30:nice=5",
     "starve-nic:every=100:ms=30:nice=19",
     "queue-restart:every=50",
+    "add-area:every=50",
 )
 #: It is all that happens to a run: see test_set_up.py.
 NO_RUN = {"setup-fail"}
+#: They are about several areas.
+OF_AREAS = {"wrong-area", "add-area"}
 #: Faults of the content and of the ring: what they must earn is decided by their bytes alone.
 DECIDED_BY_BYTES = {"bad-pad": "bad_pad", "bad-area": "bad_area", "bad-index": "bad_index"}
 #: Above those rates something is certain to happen to the consumer itself.
@@ -122,6 +128,8 @@ def rule_of(report: Report) -> ReconciledRow:
 def alone(request: Any, survive: Callable[..., Report]) -> Report:
     plan: str = request.param
     (rule,) = parse_plan(plan).rules
+    if rule.fault.name in OF_AREAS:
+        return survive(plan, packets=0, duration_s=0.7, kernel="7.3", areas="2+2:64,100")
     if rule.fault.actor is Actor.PROCESS:
         return survive(plan, packets=0, duration_s=0.7)
     if rule.fault.name in ("rq-overrun", "drop-when-full"):

@@ -49,6 +49,7 @@ class FakeRun:
     stopped_consumers: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     restarts_possible: bool = True
+    areas_left: dict[int, int] = field(default_factory=dict)
 
     @property
     def processes(self) -> Any:
@@ -61,6 +62,11 @@ class FakeRun:
         if self.restarts_possible:
             self.restarts.append(queue)
         return self.restarts_possible
+
+    def add_area(self, queue: int) -> bool:
+        left = self.areas_left.get(queue, 0)
+        self.areas_left[queue] = max(0, left - 1)
+        return left > 0
 
     def has_joined(self, worker: FakeWorker) -> bool:
         return worker.process.pid not in self.joining
@@ -96,6 +102,28 @@ def firings(plan: str, until_ms: int, seed: int = 1) -> list[int]:
             found.append(now)
         before = made.fired[0]
     return found
+
+
+def test_areas_are_added_to_whatever_queue_has_one_to_come() -> None:
+    made, run = faults_of("add-area:every=1"), FakeRun(areas_left={0: 1, 1: 2})
+    for now in range(1, 9):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert made.fired == [3]  # then there is none left
+    assert sorted(queue for _, queue, _ in made.journal if queue is not None) == [0, 1, 1]
+    made, run = faults_of("add-area:every=1:queue=1"), FakeRun(areas_left={0: 9, 1: 1})
+    for now in range(1, 9):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert made.journal == [(0, 1, 1)]
+
+
+@pytest.mark.usefixtures("signals")
+def test_no_area_is_added_while_the_nic_is_stopped() -> None:
+    made, run = faults_of("stop-nic:at=1:ms=10,add-area:at=2"), FakeRun(areas_left={0: 1})
+    for now in (1, 2, 9):
+        made.act(run, now)  # type: ignore[arg-type]
+    assert made.fired == [1, 0]
+    made.act(run, 12)  # type: ignore[arg-type]
+    assert made.fired == [1, 1]
 
 
 @pytest.mark.usefixtures("signals")

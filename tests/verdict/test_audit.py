@@ -45,7 +45,8 @@ def queue_report(**changes: dict[str, int]) -> QueueReport:
     sound["consumer"] |= {"fragments": 100, "rqe_submitted": 100, "rqe_valid": 100}
     for group, counters in changes.items():
         sound[group] |= counters
-    return QueueReport(**sound, page_pool={}, places={}, scrub={"references": 0, "buffers": 0})
+    rest: Any = {**sound, "page_pool": {}, "places": {}}
+    return QueueReport(**rest, scrub={"references": 0, "buffers": 0})
 
 
 def reconciliation(**changes: Any) -> Reconciliation:
@@ -73,7 +74,7 @@ def evidence(
     sound = Evidence(
         queues=[queue_report(), queue_report(**(counters or {}))],
         buffers=[SOUND_RESULT, replace(SOUND_RESULT, **(buffers or {}))],
-        num_niovs=NUM_NIOVS,
+        niovs=NUM_NIOVS,
         reconciliation=reconciliation(),
         stalled=False,
         undrained=frozenset(),

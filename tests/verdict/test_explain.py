@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from emu.areas import Areas
 from emu.config import RunConfig
 from emu.contract import Contract
 from emu.core import (
@@ -46,7 +47,8 @@ def queue_report(**changes: dict[str, int]) -> QueueReport:
     counters["scrub"] = {"references": 0, "buffers": 0}
     for group, values in changes.items():
         counters[group] |= values
-    return QueueReport(**counters, page_pool={})
+    rest: Any = {**counters, "page_pool": {}}
+    return QueueReport(**rest)
 
 
 def reconciliation(config: RunConfig, **changes: Any) -> Any:
@@ -308,7 +310,9 @@ def test_entries_that_do_not_add_up_are_no_verdicts_that_came_too_late() -> None
 def test_bytes_are_judged_in_the_contracts_order(
     off: int, pad: int, strict: bool, label: str, by_references: bool
 ) -> None:
-    words, references = judge_bytes(slot(off, pad), NIOVS, Contract(strict_alias=strict))
+    words, references = judge_bytes(
+        slot(off, pad), Areas(1, 0, (NIOVS,)), Contract(strict_alias=strict)
+    )
     assert label in words
     assert references is by_references
 
