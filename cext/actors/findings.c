@@ -281,7 +281,8 @@ static void follow_scrub(struct zcrx_findings *findings)
 /* The areas that are there. Pairs with the release in zcrx_queue_area_added(). */
 static void look_at_areas(struct zcrx_findings *findings)
 {
-	uint32_t areas = shm_load_acquire_u32(&findings->writer->queue->rings->areas_done, POINT_USER);
+	uint32_t areas =
+		shm_load_acquire_u32(&findings->writer->queue->rings->areas_done, POINT_USER);
 
 	/* The user can write the word. */
 	if (areas > findings->holdings->areas &&
