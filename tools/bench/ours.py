@@ -27,6 +27,7 @@ REFILL_SOURCES = (
     "kernel/page_pool.c",
     "kernel/area.c",
     "kernel/handoff.c",
+    "run/areas.c",
     "run/layout.c",
     "wire/flight.c",
     "kernel/plugin.c",
