@@ -278,6 +278,10 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
         engine: max(power.median_s for row in powers.values() for power in row[at : at + 1])
         for at, engine in enumerate(engines)
     }
+    slowest = {
+        engine: f"{time:.2f} s" if time < math.inf else f"more than {seconds:g} s"
+        for engine, time in worst.items()
+    }
     counts = [count for row in powers.values() for power in row for count in power.operations]
     lost = [name for name, row in powers.items() if not any(power.found for power in row)]
     lines = [
@@ -292,7 +296,7 @@ def _document(powers: dict[str, list[Power]], command: str, runs: int, seconds: 
         "- **Time**: seconds to the first finding, median; the start of the process is in it.",
         "- **Operations**: of the programs that are left after minimising: median to maximum.",
         f"- **Found by no engine**: {', '.join(lost) if lost else 'none'}.",
-        *(f"- **Slowest with {engine.value}**: {worst[engine]:.2f} s." for engine in engines),
+        *(f"- **Slowest with {engine.value}**: {slowest[engine]}." for engine in engines),
         f"- **Longest program**: {max(counts, default=0)} operations; "
         f"{sum(count <= _SHORT for count in counts)} of {len(counts)} have at most {_SHORT}.",
         f"- **Machine**: {_machine()}; {compiler}. Other work shared it: times are upper bounds.",
