@@ -21,7 +21,8 @@ _MISTAKES: dict[str, tuple[str, str, dict[str, int | None]]] = {
     "bad-index": ("", "", {"bad-index": 1}),
     "bad-pad": ("", "", {"bad-pad": 1}),
     "alias": ("", "", {"alias": 1}),
-    "primed": ("", "", {"primed": 1}),
+    # Entries that are looked at only when something was given already are such that nobody gave.
+    "primed": ("", "", {"primed": 1, "never-given": None, "stale": None, "twice": None}),
     "never-given": ("area=256", "", {"never-given": 1}),
     "twice": ("", "", {"twice": 2, "not-returned": 1}),
     "early": ("", "--shape fragment:1000,per-buffer:4", {"early": 1, "twice": None}),
