@@ -87,9 +87,11 @@ $(READY): pyproject.toml meson.build meson.options cext/meson.build cext/lib/mes
 build/plain/build.ninja: $(READY)
 	meson setup --wipe build/plain -Dunit_tests=true -Dcore_only=true -Dwerror=true >/dev/null
 
+# A report names lines; variables and types would take a sixth of the build.
 $(ASAN)/build.ninja: $(READY)
 	meson setup --wipe $(ASAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
-	  -Ddebug=true -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
+	  -Ddebug=false -Dc_args=-g1 -Dcpp_args=-g1 \
+	  -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
 
 # Threads that wait for each other may be late beside the Python tests: what failed is asked again.
 define IN_C
