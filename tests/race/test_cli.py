@@ -18,6 +18,7 @@ from emu.race.operations import OPERATIONS
 Call = Callable[..., Any]
 
 
+@pytest.mark.usefixtures("good")  # what was compiled before is not said
 def test_first_command_is_conclusive(call: Call) -> None:
     ended = call("race", "--json", "-")
     summary = json.loads(ended.stdout)
