@@ -170,7 +170,7 @@ FAULTS = (
     ),
     Fault(
         name="add-area",
-        number=70,
+        number=74,
         actor=Actor.PROCESS,
         group=Group.PROCESS,
         summary="the queue gets one area more in the middle of traffic",

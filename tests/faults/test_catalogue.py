@@ -39,6 +39,7 @@ NUMBERS = {
     "hoard": 15,
     "wrong-ring": 16,
     "drop-when-full": 17,
+    "wrong-area": 18,
     "tail-ahead": 20,
     "head-scribble": 21,
     "cq-head-scribble": 22,
@@ -79,6 +80,7 @@ NUMBERS = {
     "header-layout": 71,
     "header-garbage": 72,
     "setup-fail": 73,
+    "add-area": 74,
 }
 
 

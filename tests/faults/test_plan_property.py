@@ -227,7 +227,9 @@ def table_of(plain: Mapping[str, Any]) -> Fields:
 
 def check_core(plan: Plan) -> None:
     """Assert that each process is given its rules without loss, and the others' not at all."""
-    config = RunConfig(queues=QUEUES_MAX, plan=plan)
+    adds = any(rule.fault.name == "add-area" for rule in plan.rules)
+    areas: Fields = {"areas": "1+1", "kernel": "7.3"} if adds else {}
+    config = RunConfig(queues=QUEUES_MAX, plan=plan, **areas)
     sent = {
         Actor.NIC: nic_setup(config)["rules"],
         Actor.PROVIDER: provider_setup(config, None)["rules"],

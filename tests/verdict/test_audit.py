@@ -74,7 +74,7 @@ def evidence(
     sound = Evidence(
         queues=[queue_report(), queue_report(**(counters or {}))],
         buffers=[SOUND_RESULT, replace(SOUND_RESULT, **(buffers or {}))],
-        niovs=NUM_NIOVS,
+        niovs=2 * NUM_NIOVS,
         reconciliation=reconciliation(),
         stalled=False,
         undrained=frozenset(),
@@ -204,7 +204,7 @@ def test_consumer_of_ones_own_is_judged_by_what_it_says_of_itself() -> None:
         ),
         ({"left_early": ["consumer of queue 1 left"]}, "substance", "consumer of queue 1 left"),
         (
-            {"queues": [queue_report(nic={"fragments_delivered": 0})]},
+            {"queues": [queue_report(nic={"fragments_delivered": 0})], "niovs": NUM_NIOVS},
             "substance",
             "0 packets were offered and none was delivered",
         ),
