@@ -28,7 +28,7 @@ def check_survived(report: Report) -> None:
     assert report.ok
     assert {statement.name for statement in report.statements if not statement.holds} == set()
     home = report.total("provider", "free_count")
-    assert home == report.config["area_buffers"] * len(report.queues)
+    assert home == sum(sum(queue.areas) for queue in report.queues)
     for queue in report.queues:
         assert queue.provider["instance_refs"] == 1 + queue.provider["destroy_warnings"]
         if not queue.nic["copied_packets"]:
@@ -43,7 +43,7 @@ def check_survived(report: Report) -> None:
     assert result.unconsumed >= 0
     for item in result.consequences:
         assert 0 <= item.queue < len(report.queues)
-        assert 0 <= item.niov < report.config["area_buffers"]
+        assert 0 <= item.niov < sum(report.queues[0].areas)
         assert item.generation_now >= item.generation_held
         assert str(item).startswith(f"queue {item.queue}: {item.fault}")
     told = {row.name: row.consequences for row in result.rows}
