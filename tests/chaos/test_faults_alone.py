@@ -129,7 +129,8 @@ def alone(request: Any, survive: Callable[..., Report]) -> Report:
     plan: str = request.param
     (rule,) = parse_plan(plan).rules
     if rule.fault.name in OF_AREAS:
-        return survive(plan, packets=0, duration_s=0.7, kernel="7.3", areas="2+2:64,100")
+        areas = "2+2:64,100" if rule.fault.actor is Actor.PROCESS else "4:64,100"
+        return survive(plan, packets=0, duration_s=0.7, kernel="7.3", areas=areas)
     if rule.fault.actor is Actor.PROCESS:
         return survive(plan, packets=0, duration_s=0.7)
     if rule.fault.name in ("rq-overrun", "drop-when-full"):
