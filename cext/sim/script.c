@@ -46,7 +46,7 @@ static bool set_areas(struct zcrx_shape *shape, uint32_t more)
 		return true;
 	shape->areas_max = 1 + more;
 	shape->areas = 1;
-	shape->area_niovs = shape->num_niovs;
+	shape->area_niovs[0] = shape->num_niovs;
 	shape->num_niovs += more;
 	return true;
 }
