@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "laps": 7,
     "queues": 3,
     "area_buffers": 4096,
+    "areas": "1:5000",
     "rq_entries": 64,
     "cq_entries": 128,
     "ptr_ring_size": 5,

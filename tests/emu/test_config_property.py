@@ -124,6 +124,7 @@ def good(name: str) -> st.SearchStrategy[Any]:
         return st.booleans()
     return {
         "kernel": st.sampled_from(LEVELS),
+        "areas": st.sampled_from(["1", "1", "1", "2"]),
         "rx_buf_len": st.sampled_from([4096, 4096, 4096, 4096, 8192, 32768]),
         "duration_s": st.none() | st.floats(1e-9, DURATION_MAX_S) | st.integers(1, DURATION_MAX_S),
         "traffic": st.sampled_from(["synthetic", "synthetic:size=64", "tcp:127.0.0.1:0"]),
@@ -150,6 +151,7 @@ def near(name: str) -> st.SearchStrategy[Any]:
         "consumer": st.sampled_from(["module:", ":function", ":", "module", "a/b:c", "x.py"]),
         "provider": st.sampled_from(["", "a\0b"]),
         "modules_from": st.sampled_from(["", "a\0b"]),
+        "areas": st.sampled_from(["0", "1025", "1+", "1:", "1:0", "2:64,x"]),
     }.get(name, st.nothing())
 
 
@@ -189,6 +191,8 @@ def takes(name: str, value: Any) -> bool:
         return value is None or (is_number and 0 < value <= DURATION_MAX_S)
     if name == "plan":
         return isinstance(value, Plan)
+    if name == "areas":
+        return value in ("1", "2")
     if name in ("provider", "modules_from"):
         return value is None or (isinstance(value, str) and value != "" and "\0" not in value)
     if name == "consumer" and value != "builtin":
@@ -218,6 +222,10 @@ def clashes(values: Mapping[str, Any]) -> set[str]:
     is_old = values.get("kernel", SEED) in (SEED, "6.15", "6.18")
     if is_old and values.get("rx_buf_len", 4096) != 4096:
         found.add("rx_buf_len")
+    has_two = values.get("areas", "1") == "2"
+    is_alone = is_old or values.get("kernel", SEED) != "7.3" or values.get("provider") is not None
+    if has_two and (is_alone or 2 * values.get("area_buffers", 1024) > 2**20):
+        found.add("areas")
     consumer = values.get("consumer", "builtin")
     is_c = consumer != "builtin" and not is_function(consumer)
     if is_c and any(rule.fault.actor is Actor.CONSUMER for rule in plan.rules):
@@ -240,10 +248,11 @@ def largest_power_in(value: int) -> int:
 def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
     """Assert that a configuration is what was asked for, and of use."""
     notes = []
+    buffers = int(config.areas) * config.area_buffers
     for name, value in values.items():
         made = getattr(config, name)
         if name == "grant_entries":
-            assert made == min(power_of_two(value), largest_power_in(config.area_buffers))
+            assert made == min(power_of_two(value), largest_power_in(buffers))
         elif name in ROUNDED:
             assert made == power_of_two(value)
         elif name == "provider" and value is not None:
@@ -273,7 +282,7 @@ def check_config(config: RunConfig, values: Mapping[str, Any]) -> None:
     for name in NAMES:
         assert getattr(again, name) == getattr(config, name)
     sizes = layout_sizes(config.shape(flows_max=1))
-    assert sizes.area == config.area_buffers * config.rx_buf_len
+    assert sizes.area == buffers * config.rx_buf_len
     assert min(sizes.kern, sizes.rings, sizes.notes) > 0
 
 
