@@ -127,13 +127,12 @@ def test_right_program_has_no_report_whatever_happens(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(2))
-def test_right_program_has_no_report_for_long(script: Any, program: Program, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_right_program_has_no_report_by_other_seeds(
+    script: Any, program: Program, seed: int
+) -> None:
     for words, shape, plan in _LIVES:
-        # Copies may find no buffer any more, for ever, once all have been the page pool's.
-        has_copies = "linear" in shape or "copy" in shape
-        size = BYTES // 3 if has_copies else 2 * BYTES
-        live(script, program, words, shape, plan, size, 2 + seed)
+        live(script, program, words, shape, plan, BYTES // 3, seed)
 
 
 def live(
