@@ -163,6 +163,7 @@ def _watch(child: int, fd: int, tell: int) -> NoReturn:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     _leave(child, channel)
     if is_signal:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # of the control process: it is too late
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_DFL)

@@ -107,7 +107,7 @@ _LIVES = [
     ("", "", ""),
     ("area=16 rq=8 cq=8", "fragment:1-1500,offset:0-700,per-buffer:5", ""),
     ("kernel cq=16", "copy:30", "copy-fail:2%,cq-full:5%,short-multishot:30%:completions=3"),
-    ("rq=32", "mtu:1500,linear:54", "nic-drop:1%,nic-truncate:2%,nic-tiny:1%,eintr:50%"),
+    ("rq=32 area=1024", "mtu:1500,linear:54", "nic-drop:1%,nic-truncate:2%,nic-tiny:1%,eintr:50%"),
     ("area=32", "mtu:3000", "alloc-fail:1%:count=8,freelist-empty:1%,rq-late:5%,recv-late:5%"),
     ("shared", "mtu:9000,descriptors:4", "cq-overflow:50%,eintr:every=3,conn-reset:at=50"),
     ("", "", "setup-fail:at=1,register-fail:at=0:errno=16"),

@@ -201,3 +201,29 @@ signal.pause()
             [sys.executable, "-c", code, moment], capture_output=True, text=True, check=False
         )
         assert (ended.returncode, ended.stderr) == (code_wanted, "")
+
+
+#: A reaper whose consumer was killed, and which is asked to end while it clears up behind it.
+ASKED_LATE = """
+import os, signal, socket
+from emu.runtime import reaper
+
+def leave(child, channel):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+reaper._leave = leave
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+signal.signal(signal.SIGTERM, reaper._end)
+child = os.fork()
+if child == 0:
+    os.kill(os.getpid(), signal.SIGKILL)
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+reaper._watch(child, one.detach(), os.open("/dev/null", os.O_RDONLY))
+"""
+
+
+def test_reaper_that_is_asked_to_end_while_it_ends_says_nothing() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ASKED_LATE], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGKILL, "")

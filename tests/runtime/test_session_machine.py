@@ -337,6 +337,8 @@ class Life(RuleBasedStateMachine):
 
     # ---- right and wrong calls about a queue ----
 
+    has_detached = False  #: a consumer, at some time
+
     @rule(pick=picks, may_end=chances)
     def detach(self, pick: int, may_end: bool) -> None:
         """The last consumer's detachment ends the run, so that is to be rare."""
@@ -352,6 +354,7 @@ class Life(RuleBasedStateMachine):
             return result, self.delivered(at), is_running(pid)
 
         outcome = self.do(step)
+        self.has_detached = True
         self.judge_detach(at, outcome)
 
     def delivered(self, at: int) -> int:
@@ -521,10 +524,17 @@ class Life(RuleBasedStateMachine):
             assert report.ended in {"interrupted", "packets", "finished"}
         else:
             assert {report.ended} == (self.ends or {"interrupted"})
-        assert set(report.problems) == killed
-        assert report.ok == (not killed)
+        # A NIC that drops may have offered all while nobody was there who would have taken it.
+        nobody = (
+            self.has_detached
+            and self.config.overload is Overload.DROP
+            and report.total("nic", "packets_delivered") == 0
+        )
+        empty = {text for text in report.problems if nobody and text.startswith("substance: ")}
+        assert set(report.problems) == killed | empty
+        assert report.ok == (not killed | empty)
         # Who was killed may have been the one who would have shown something.
-        unjudged = {"substance"} if killed else set()
+        unjudged = {"substance"} if killed | empty else set()
         assert {item.name for item in report.statements if not item.holds} <= unjudged
         self.check_counts(report)
         check_refusal(attempt(self.session.run), StateError)
