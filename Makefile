@@ -44,8 +44,8 @@ lane:
 beside:
 	@$(MAKE) --no-print-directory lane LANE='$(BESIDE)' TOOK=build/parts.beside >build/beside.log 2>&1
 
-TEST_TAKES := about five minutes on two cores
-LONG_TAKES := about ten minutes on two cores
+TEST_TAKES := about six minutes on two cores
+LONG_TAKES := about nine minutes on two cores
 
 test: $(READY)
 	@echo 'make test: Python, beside it C (plain, sanitized) and Python on a sanitized core; $(TEST_TAKES)'
@@ -60,7 +60,7 @@ help:
 	@echo 'make test     what must hold: C tests (plain and sanitized), Python tests, property tests sanitized'
 	@echo 'make test-long  what takes long for what it shows: campaigns, whole matrices, threads under TSan'
 	@echo 'make lint     ruff, mypy, clang-format'
-	@echo 'make bench    the benchmarks (four minutes); make bench-smoke: the short form'
+	@echo 'make bench    the benchmarks (three minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
 	@echo 'make fuzz     an hour of fuzzing, all seeded bugs, speed; fuzz-smoke: in short'
 	@echo 'make clean    remove everything that was built, and what runs, fuzz and race left here'
