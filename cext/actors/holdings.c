@@ -34,16 +34,6 @@ void zcrx_holdings_destroy(struct zcrx_holdings *holdings)
 	holdings->known = NULL;
 }
 
-struct zcrx_legal zcrx_holdings_legal_now(const struct zcrx_holdings *holdings,
-					  const struct io_uring_zcrx_rqe *rqe)
-{
-	struct zcrx_legal legal = zcrx_holdings_legal(holdings, rqe);
-
-	if (legal.names && holdings->known[legal.niov].balance > 0)
-		legal.verdicts = ZCRX_LEGAL_SUCCEEDS;
-	return legal;
-}
-
 void zcrx_holdings_suspect(struct zcrx_holdings *holdings, uint32_t niov, uint32_t rule,
 			   uint64_t position)
 {

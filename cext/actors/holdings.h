@@ -85,9 +85,14 @@ static inline struct zcrx_legal zcrx_holdings_legal(const struct zcrx_holdings *
 	return zcrx_legal_of(rqe, &holdings->shape, holdings->areas);
 }
 
-/* The verdicts that an entry may earn that is written now: by what is known, too. */
-struct zcrx_legal zcrx_holdings_legal_now(const struct zcrx_holdings *holdings,
-					  const struct io_uring_zcrx_rqe *rqe);
+/* Of those, what an entry may earn that is written now: by what is known, too. */
+static inline struct zcrx_legal zcrx_holdings_legal_now(const struct zcrx_holdings *holdings,
+							struct zcrx_legal by_bytes)
+{
+	if (by_bytes.names && holdings->known[by_bytes.niov].balance > 0)
+		by_bytes.verdicts = ZCRX_LEGAL_SUCCEEDS;
+	return by_bytes;
+}
 
 /*
  * From here on `position` is that of the entry that is written next.

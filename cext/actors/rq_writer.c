@@ -109,13 +109,13 @@ static uint32_t declared_verdicts(uint32_t declared, uint32_t legal, bool spoile
 }
 
 /*
- * Note what the entry means that is put at the private tail now. `spoiled`: the
- * buffer that it names was strayed to before this entry.
+ * Note what the entry means that is put at the private tail now. `legal`: by its
+ * bytes; `spoiled`: the buffer that it names was strayed to before this entry.
  */
-static void intend(struct zcrx_rq_writer *writer, const struct zcrx_entry *entry, bool spoiled)
+static void intend(struct zcrx_rq_writer *writer, const struct zcrx_entry *entry,
+		   struct zcrx_legal legal, bool spoiled)
 {
-	struct zcrx_legal legal = zcrx_holdings_legal_now(writer->holdings, &entry->rqe);
-
+	legal = zcrx_holdings_legal_now(writer->holdings, legal);
 	if (legal.names && must_succeed(writer, legal.niov, entry->rule))
 		legal.verdicts = ZCRX_LEGAL_SUCCEEDS;
 	if (entry->is_declared)
@@ -141,7 +141,7 @@ void zcrx_rq_writer_put(struct zcrx_rq_writer *writer, const struct zcrx_entry *
 			zcrx_holdings_stray(writer->holdings, legal.niov, entry->strays,
 					    writer->position);
 	}
-	intend(writer, entry, spoiled);
+	intend(writer, entry, legal, spoiled);
 	zcrx_rq_user_put(&writer->rq, rqe->off, rqe->len, rqe->__pad);
 }
 
@@ -153,9 +153,10 @@ void zcrx_rq_writer_claim(struct zcrx_rq_writer *writer, uint32_t rule, bool lat
 	 * Late: the provider may have taken it already, before what we know now. A
 	 * fragment received since then says nothing about the references of that time.
 	 */
-	struct zcrx_legal legal = late ? zcrx_holdings_legal(holdings, &rqe) :
-					 zcrx_holdings_legal_now(holdings, &rqe);
+	struct zcrx_legal legal = zcrx_holdings_legal(holdings, &rqe);
 
+	if (!late)
+		legal = zcrx_holdings_legal_now(holdings, legal);
 	if (legal.names)
 		zcrx_holdings_expect_take(holdings, legal.niov, rule, writer->position);
 	zcrx_rq_writer_note(writer, zcrx_rq_writer_log(writer), rule, legal.verdicts,

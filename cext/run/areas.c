@@ -11,19 +11,16 @@ static uint32_t sizes_given(const struct zcrx_shape *shape)
 	return count;
 }
 
-uint32_t zcrx_areas_size(const struct zcrx_shape *shape, uint32_t id)
+uint32_t zcrx_areas_planned_size(const struct zcrx_shape *shape, uint32_t id)
 {
 	uint32_t given = sizes_given(shape);
 
-	if (shape->areas_max <= 1)
-		return shape->num_niovs;
 	return shape->area_niovs[id < given ? id : given - 1];
 }
 
-uint32_t zcrx_areas_first(const struct zcrx_shape *shape, uint32_t id)
+uint32_t zcrx_areas_planned_first(const struct zcrx_shape *shape, uint32_t id)
 {
-	uint32_t given = shape->areas_max > 1 ? sizes_given(shape) : 0;
-	uint32_t first = 0;
+	uint32_t given = sizes_given(shape), first = 0;
 
 	for (uint32_t before = 0; before < id && before < given; before++)
 		first += shape->area_niovs[before];

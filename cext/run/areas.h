@@ -9,10 +9,22 @@
 
 #include "layout.h"
 
+/* The two below where there are several: one alone is no call in what is done for each fragment. */
+uint32_t zcrx_areas_planned_size(const struct zcrx_shape *shape, uint32_t id);
+uint32_t zcrx_areas_planned_first(const struct zcrx_shape *shape, uint32_t id);
+
 /* Buffers of one of them. */
-uint32_t zcrx_areas_size(const struct zcrx_shape *shape, uint32_t id);
+static inline uint32_t zcrx_areas_size(const struct zcrx_shape *shape, uint32_t id)
+{
+	return shape->areas_max > 1 ? zcrx_areas_planned_size(shape, id) : shape->num_niovs;
+}
+
 /* The number of its first buffer. */
-uint32_t zcrx_areas_first(const struct zcrx_shape *shape, uint32_t id);
+static inline uint32_t zcrx_areas_first(const struct zcrx_shape *shape, uint32_t id)
+{
+	return shape->areas_max > 1 ? zcrx_areas_planned_first(shape, id) : 0;
+}
+
 /* Which one a buffer is in. */
 uint32_t zcrx_areas_id(const struct zcrx_shape *shape, uint32_t niov);
 
