@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from emu.cli.helping import GuidedCommand, GuidedGroup
 from emu.cli.output import EXIT_USAGE, JsonOption, check_target, emit_json
 from emu.cli.plan import plan_errors, plan_of
 from faults import CATALOGUE, PROFILES, find
@@ -20,7 +21,7 @@ from faults.tables import (
     profile_table,
 )
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=GuidedGroup, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -31,7 +32,7 @@ def _root(context: typer.Context) -> None:
         raise typer.Exit(EXIT_USAGE)
 
 
-@app.command("list")
+@app.command("list", cls=GuidedCommand)
 def _list(json_target: JsonOption = None) -> None:
     """List every fault with what it does, installed ones, and the ready-made profiles."""
     check_target("json", json_target)
@@ -57,7 +58,7 @@ def _list(json_target: JsonOption = None) -> None:
         console.print(profile_table(PROFILES.values()))
 
 
-@app.command("show")
+@app.command("show", cls=GuidedCommand)
 def _show(
     name: Annotated[str, typer.Argument(help="A fault's name, or MODULE:CLASS.")],
     json_target: JsonOption = None,
@@ -71,7 +72,7 @@ def _show(
         Console().print(fault_table(fault))
 
 
-@app.command("check")
+@app.command("check", cls=GuidedCommand)
 def _check(
     plan_text: Annotated[str, typer.Argument(metavar="PLAN", help="What --faults takes.")],
     queues: Annotated[

@@ -7,9 +7,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from emu.cli import plain
+from emu.cli.helping import GuidedCommand, GuidedGroup
 from emu.cli.output import EXIT_USAGE
 from emu.cli.running import run_app
 from emu.host.ending import ended_by_signals, leave
@@ -72,7 +73,9 @@ class _Late(TyperCommand):
         return load(self.name).make_context(info_name, args, *rest, **more)
 
 
-class _Commands(TyperGroup):
+class _Commands(GuidedGroup):
+    is_whole = True  #: its name is no word of a command's
+
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         self.commands.update({name: _Late(name, help=text) for name, (_, text) in COMMANDS.items()})
@@ -92,7 +95,7 @@ def load(name: str) -> Any:
     if not isinstance(found, typer.Typer):
         function = found
         found = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        found.command(name)(function)
+        found.command(name, cls=GuidedCommand)(function)
     return typer.main.get_command(found)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from emu.cli.helping import GuidedCommand
 from emu.cli.output import EXIT_USAGE, JsonOption, check_target, conclude
 from emu.contract import LEVELS
 from emu.errors import ConfigError
@@ -20,7 +21,7 @@ _NO_CHECK, _NO_POISON = 1, 2  #: of the library
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@app.command(cls=GuidedCommand, context_settings={"allow_interspersed_args": False})
 def command(
     program: Annotated[
         list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="What is run, as it is.")
