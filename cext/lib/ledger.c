@@ -278,6 +278,18 @@ static void excuse(struct zcrx_lib_account *account)
 		account->excused--;
 }
 
+void zcrx_lib_ledger_alias(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
+			   const struct io_uring_zcrx_rqe *rqe)
+{
+	const struct entry entry = {.index = judgement->index, .niov = judgement->niov};
+
+	if (judgement->alias)
+		REPORT(ledger, ZCRX_EMU_ALIAS, &entry, NULL,
+		       "entry %u has off 0x%llx, far behind the area; the kernel keeps 32 bits of "
+		       "the index, and they name buffer %u",
+		       entry.index, (unsigned long long)rqe->off, entry.niov);
+}
+
 void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
 			    const struct io_uring_zcrx_rqe *rqe)
 {
@@ -312,11 +324,7 @@ void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_ju
 	case ZCRX_NO_USER_REF:
 		break;
 	}
-	if (judgement->alias)
-		REPORT(ledger, ZCRX_EMU_ALIAS, &entry, NULL,
-		       "entry %u has off 0x%llx, far behind the area; the kernel keeps 32 bits of "
-		       "the index, and they name buffer %u",
-		       entry.index, (unsigned long long)rqe->off, entry.niov);
+	zcrx_lib_ledger_alias(ledger, judgement, rqe);
 	if (judgement->verdict != ZCRX_NO_USER_REF)
 		take_back(ledger, &entry);
 	else if (ledger->accounts[entry.niov].is_shaken)

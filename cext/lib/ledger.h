@@ -75,6 +75,12 @@ void zcrx_lib_ledger_take_back(struct zcrx_lib_ledger *ledger, uint32_t niov);
 /* The provider has judged an entry. */
 void zcrx_lib_ledger_judged(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
 			    const struct io_uring_zcrx_rqe *rqe);
+/*
+ * An entry whose index is read as another one, if its judgement says that it is: its bytes alone
+ * prove that, whatever becomes of the reference. Is a part of zcrx_lib_ledger_judged().
+ */
+void zcrx_lib_ledger_alias(struct zcrx_lib_ledger *ledger, const struct zcrx_judgement *judgement,
+			   const struct io_uring_zcrx_rqe *rqe);
 /* All references that the program has were taken from it, and it does not know. */
 void zcrx_lib_ledger_scrubbed(struct zcrx_lib_ledger *ledger);
 /* The buffer is filled anew: what was returned of it is forgotten. */

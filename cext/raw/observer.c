@@ -120,6 +120,12 @@ static bool took(const struct judged *entry)
 	return ZCRX_LEGAL_SUCCEEDS >> entry->judgement.verdict & 1;
 }
 
+/* Bits of its index that the kernel does not keep, by its bytes and not by the provider's word. */
+static bool is_alias(const struct io_uring_zcrx_rqe *rqe, const struct zcrx_shape *shape)
+{
+	return (rqe->off & ~IORING_ZCRX_AREA_MASK) >> shape->niov_shift > UINT32_MAX;
+}
+
 static struct judged read_entry(const struct zcrx_observer *observer, uint64_t position)
 {
 	const struct zcrx_queue *queue = observer->queue;
@@ -133,7 +139,7 @@ static struct judged read_entry(const struct zcrx_observer *observer, uint64_t p
 		.index = shape->initial_index + (uint32_t)position,
 		.niov = entry.legal.niov,
 		.verdict = logged & 7U,
-		.alias = logged >> 7,
+		.alias = entry.legal.names && is_alias(&entry.rqe, shape),
 	};
 	return entry;
 }
@@ -243,14 +249,24 @@ static void note(struct zcrx_observer *observer, uint64_t position, uint32_t leg
 			      POINT_LOG);
 }
 
+/* What its bytes prove is said of an entry that a scrub excuses, too: here, and nowhere else. */
+static void judge_bytes(struct zcrx_observer *observer, struct judged *entry)
+{
+	if (entry->judgement.verdict == ZCRX_BAD_AREA)
+		return; /* its area may have come since: its index was not looked at */
+	zcrx_lib_ledger_alias(&observer->ledger, &entry->judgement, &entry->rqe);
+	entry->judgement.alias = 0;
+}
+
 static void judge(struct zcrx_observer *observer, uint64_t position)
 {
-	const struct judged entry = read_entry(observer, position);
+	struct judged entry = read_entry(observer, position);
 	uint32_t legal = entry.legal.verdicts;
 	bool is_return = took(&entry) && entry.legal.names;
 
 	/* A verdict that the bytes do not allow is the provider's: the reconciler says so. */
 	if (!observer->is_blind && legal >> entry.judgement.verdict & 1) {
+		judge_bytes(observer, &entry);
 		if (took(&entry)) {
 			is_return = take(observer, &entry);
 			observer->row = 0;

@@ -179,6 +179,54 @@ static void malformed_entries_are_reported_and_reconciled(void)
 	desk_free(&desk);
 }
 
+/* Its bytes prove it, whatever becomes of its reference. */
+static void alias_is_said_once_although_a_scrub_excuses_the_rest(void)
+{
+	const uint64_t far = UINT64_C(1) << 45;
+	struct desk desk;
+
+	desk_init(&desk, ZCRX_LEVEL_SEED);
+	for (uint32_t niov = 2; niov < 6; niov++)
+		delivery_seen(&desk, niov, 0, true);
+	entry(&desk, of(2, 0) | far, 0, ZCRX_ACCEPTED | ZCRX_LOG_ALIAS);
+	CHECK_EQ(look(&desk), 0);
+	CHECK_EQ(only(&desk, ZCRX_EMU_ALIAS), 1);
+	zcrx_observer_scrub_begin(desk.observer);
+	entry(&desk, of(3, 0) | far, 0, ZCRX_ACCEPTED | ZCRX_LOG_ALIAS);
+	entry(&desk, of(4, 0) | far, 0, ZCRX_NO_USER_REF | ZCRX_LOG_ALIAS);
+	zcrx_observer_scrub_end(desk.observer);
+	CHECK_EQ(only(&desk, ZCRX_EMU_ALIAS), 3);
+	entry(&desk, of(5, 0) | far, 0, ZCRX_NO_USER_REF | ZCRX_LOG_ALIAS);
+	CHECK_EQ(look(&desk), 0);
+	CHECK_EQ(only(&desk, ZCRX_EMU_ALIAS), 4);
+	desk_free(&desk);
+}
+
+static void alias_is_the_consumers_where_the_rejection_is_the_providers(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, ZCRX_LEVEL_SEED);
+	delivery_seen(&desk, 3, 0, true);
+	entry(&desk, of(3, 0) | UINT64_C(1) << 45, 0, ZCRX_NO_USER_REF | ZCRX_LOG_ALIAS);
+	CHECK_EQ(look(&desk), 1);
+	CHECK_EQ(only(&desk, ZCRX_EMU_ALIAS), 1);
+	desk_free(&desk);
+}
+
+/* A provider of somebody else's says so of an entry whose bytes do not. */
+static void alias_is_no_matter_of_the_providers_word(void)
+{
+	struct desk desk;
+
+	desk_init(&desk, ZCRX_LEVEL_SEED);
+	delivery_seen(&desk, 3, 0, true);
+	entry(&desk, of(3, 0), 0, ZCRX_ACCEPTED | ZCRX_LOG_ALIAS);
+	look(&desk);
+	CHECK_EQ(zcrx_observer_reports(desk.observer), 0);
+	desk_free(&desk);
+}
+
 static void entry_before_any_delivery_primes_the_ring(void)
 {
 	struct desk desk;
@@ -453,6 +501,9 @@ static void deliveries_that_were_overwritten_prove_nothing(void)
 CHECK_MAIN(CASE(right_returns_are_dues_and_nothing_is_said),
 	   CASE(both_logs_are_read_in_the_order_that_they_have),
 	   CASE(malformed_entries_are_reported_and_reconciled),
+	   CASE(alias_is_said_once_although_a_scrub_excuses_the_rest),
+	   CASE(alias_is_the_consumers_where_the_rejection_is_the_providers),
+	   CASE(alias_is_no_matter_of_the_providers_word),
 	   CASE(entry_before_any_delivery_primes_the_ring),
 	   CASE(return_of_what_was_not_given_is_the_consumers),
 	   CASE(second_return_is_the_consumers),

@@ -210,6 +210,12 @@ def test_each_malformed_entry_is_counted_once_and_nothing_else(
     assert counts(report)[kind] == verdict > 0
 
 
+def test_alias_is_counted_although_a_scrub_excuses_its_return(run_raw: RunRaw) -> None:
+    report = run_raw("alias", packets=20_000, plan=parse_plan("scrub-midway:0.2:limit=10"))
+    assert counts(report) == {"alias": report.total("provider", "aliases")}
+    assert counts(report)["alias"] > 0
+
+
 @pytest.mark.parametrize("mistake", ["twice", "keeps"])
 @pytest.mark.parametrize("kernel", ["seed", "7.3"])
 def test_return_too_many_is_the_consumers(run_raw: RunRaw, mistake: str, kernel: str) -> None:
