@@ -9,6 +9,7 @@
  *	state FILE [BEFORE]			the same with the whole state after each step
  *	minimise FILE OUT TRIALS TIMEOUT [BEFORE]	the shortest one that shows the same
  *	execute FILE…				run each here, silently (to measure coverage)
+ *	measure FILE FROM TIMEOUT		what each program of a file (as BEFORE) reaches
  *	draw SEED COUNT OPS FOLDER		write programs that were made up
  *
  * BEFORE holds programs that run first in the same process, each with its size (u32)
@@ -17,6 +18,7 @@
  * Code 0: nothing found; 1: a finding; 2: wrong use.
  */
 #include "ondemand/usage.h"
+#include "measure.h"
 #include "mutate.h"
 #include "reporter.h"
 #include "sandbox.h"
@@ -444,6 +446,14 @@ static int execute(int count, char **files)
 	return found != 0;
 }
 
+static int measure(int count, char **arguments)
+{
+	if (count != 3)
+		wrong_use("measure", "arguments", "FILE FROM TIMEOUT");
+	return fuzz_measure(&reporter.runner, arguments[0], number("from", arguments[1]),
+			    (uint32_t)number("timeout", arguments[2])) != 0;
+}
+
 static int draw(int count, char **arguments)
 {
 	struct fuzz_program program;
@@ -481,8 +491,10 @@ int main(int count, char **arguments)
 		return minimise(count - 2, arguments + 2);
 	if (strcmp(command, "execute") == 0)
 		return execute(count - 2, arguments + 2);
+	if (strcmp(command, "measure") == 0)
+		return measure(count - 2, arguments + 2);
 	if (strcmp(command, "draw") == 0)
 		return draw(count - 2, arguments + 2);
 	return wrong_use("command", command,
-			 "generate, run, state, minimise, execute or draw are known");
+			 "generate, run, state, minimise, execute, measure or draw are known");
 }

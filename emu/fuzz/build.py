@@ -45,7 +45,7 @@ _HARNESS = (
     "fuzz/subject.c",
     "ondemand/kept.c",
 )
-_MAIN = ("fuzz/main.c", "fuzz/sandbox.c", "fuzz/uncounted.c")
+_MAIN = ("fuzz/main.c", "fuzz/sandbox.c", "fuzz/counters.c", "fuzz/measure.c")
 _COMMON = ("-std=gnu11", "-DZCRX_POINT_HEADER=<fuzz/points.h>")
 _WARNINGS = ("-Wall", "-Wextra", "-Werror")
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -57,7 +57,12 @@ class Kind(enum.Enum):
     TOOL = "tool"  #: generate, run, minimise: any compiler
     LIBFUZZER = "libfuzzer"
     AFL = "afl"
+    METER = "meter"  #: the tool, with counters of what it reaches; any compiler
     COVERAGE = "coverage"  #: the tool, with clang's source coverage
+
+
+#: Those that are programs of our own; the others are an engine's.
+_WITH_MAIN = (Kind.TOOL, Kind.METER, Kind.COVERAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def compiler_of(kind: Kind) -> Compiler:
     Raises:
         EnvironmentProblem: It is not installed.
     """
-    if kind is Kind.TOOL:
+    if kind in (Kind.TOOL, Kind.METER):
         return libfuzzer_compiler() or any_compiler()
     found = afl_compiler() if kind is Kind.AFL else libfuzzer_compiler()
     if found is None:
@@ -94,11 +99,15 @@ def compiler_of(kind: Kind) -> Compiler:
 
 
 def _subject_flags(kind: Kind) -> tuple[str, ...]:
-    if kind is Kind.LIBFUZZER or (kind is Kind.TOOL and libfuzzer_compiler() is not None):
+    if kind is Kind.LIBFUZZER or (
+        kind in (Kind.TOOL, Kind.METER) and libfuzzer_compiler() is not None
+    ):
         # The tool does not count, but need not have them compiled again.
         # Without what libFuzzer would do with the operands of comparisons: our mutator knows
         # which numbers matter, and each comparison would cost a call.
         return ("-fsanitize-coverage=inline-8bit-counters,pc-table",)
+    if kind is Kind.METER:
+        return ("-fsanitize-coverage=trace-pc",)  # every compiler has this one
     if kind is Kind.COVERAGE:
         return ("-fprofile-instr-generate", "-fcoverage-mapping")
     return ()
@@ -142,7 +151,7 @@ class _Compilation:
 
     def link(self) -> Path:
         """Compile what is missing and link it."""
-        main = _MAIN if self._kind in (Kind.TOOL, Kind.COVERAGE) else ("fuzz/libfuzzer.c",)
+        main = _MAIN if self._kind in _WITH_MAIN else ("fuzz/libfuzzer.c",)
         wanted = [(name, _subject_flags(self._kind)) for name in SUBJECT]
         # What is inline in the core's headers is called by the harness too, and counted there.
         others = _subject_flags(self._kind) if self._kind is Kind.COVERAGE else ()

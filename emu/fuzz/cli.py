@@ -30,8 +30,15 @@ from emu.fuzz.campaign import (
 )
 from emu.fuzz.differential import compare_all
 from emu.fuzz.engine import EngineName, default_engine
-from emu.fuzz.finding import Finding, emitted_test, read_finding, read_program
+from emu.fuzz.finding import (
+    Finding,
+    emitted_test,
+    finding_as_dict,
+    read_finding,
+    read_program,
+)
 from emu.fuzz.harness import Harness, Target
+from emu.fuzz.merging import merge_folders
 from emu.fuzz.view import (
     CampaignView,
     print_before,
@@ -49,6 +56,7 @@ EXIT_FINDING = 1
 JOBS_MAX = 256
 #: Of libFuzzer and AFL++: their seeds are ints.
 SEED_MAX = 2**31 - 1
+_SECONDS = 60.0
 _CORPUS = Path("fuzz") / "corpus"
 _FINDINGS = Path("fuzz") / "findings"
 
@@ -96,16 +104,6 @@ def _interruptible(campaign: Campaign) -> contextlib.AbstractContextManager[None
     return ended_by_signals(handle)
 
 
-def _finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
-    return {
-        "signature": finding.trial.signature,
-        "operations": finding.trial.operations,
-        "programs_before": len(finding.before),
-        "is_shown": finding.is_shown,
-        "file": str(path),
-    }
-
-
 def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
     return {
         "engine": str(plan.engine),
@@ -118,7 +116,7 @@ def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
         "coverage": asdict(progress.coverage) if progress.coverage else None,
         "workers_replaced": progress.deaths,
         "killed": progress.killed,
-        "findings": [_finding_as_dict(*item) for item in progress.findings],
+        "findings": [finding_as_dict(*item) for item in progress.findings],
         "interrupted": progress.interrupted,
         "series": {
             "t_s": list(progress.points.times),
@@ -242,7 +240,7 @@ def minimise(
     console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
     print_finding(console, finding)
     _emit_tests(console, [finding], tests)
-    return {"findings": [_finding_as_dict(finding, where)], "unwritten": unwritten}
+    return {"findings": [finding_as_dict(finding, where)], "unwritten": unwritten}
 
 
 def differential(console: Console, corpus: Path | None, target: Target) -> dict[str, Any]:
@@ -291,7 +289,10 @@ def replay_finding(console: Console, path: Path) -> dict[str, Any]:
 
 
 def command(
-    time: Annotated[float, typer.Option("--time", help="Seconds; 0 = until Ctrl-C.")] = 60.0,
+    time: Annotated[
+        float | None,
+        typer.Option("--time", help="Seconds; 60, but as long as it takes to merge; 0 = no limit."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes.")] = 1,
     engine: Annotated[
         EngineName | None,
@@ -329,6 +330,14 @@ def command(
     emit_test: Annotated[
         Path | None, typer.Option(help="Write each finding as a pytest test into this folder.")
     ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Only merge the programs of this folder, and of others, into --corpus: few that "
+            "reach as much.",
+        ),
+    ] = None,
     cover: Annotated[
         Path | None, typer.Option(help="Write the annotated sources into this folder.")
     ] = None,
@@ -348,7 +357,7 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    if report is not None and (minimize is not None or differential_):
+    if report is not None and (minimize is not None or differential_ or merge):
         raise ConfigError.of("report", str(report), "it is of a campaign: not with these options")
     seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
     level = level_for(seeded, kernel)
@@ -361,12 +370,17 @@ def command(
     with compiling_shown(console):
         if minimize is not None:
             summary = minimise(console, minimize, target, findings, emit_test)
+        elif merge:
+            with _gone_if_unused(*([] if corpus is None else [corpus])):
+                summary = merge_folders(
+                    console, merge, corpus, target, findings or _FINDINGS, time or 0.0
+                )
         elif differential_:
             summary = differential(console, corpus, target)
         else:
             summary = fuzz(
                 console,
-                seconds=time,
+                seconds=_SECONDS if time is None else time,
                 jobs=jobs,
                 engine=engine,
                 corpus=corpus,

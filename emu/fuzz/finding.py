@@ -95,6 +95,17 @@ def _digest(program: bytes, before: Sequence[bytes]) -> str:
     return hashlib.sha256(program + packed(before)).hexdigest()
 
 
+def finding_as_dict(finding: Finding, path: Path) -> dict[str, Any]:
+    """What a command's summary says of a finding, and of its file."""
+    return {
+        "signature": finding.trial.signature,
+        "operations": finding.trial.operations,
+        "programs_before": len(finding.before),
+        "is_shown": finding.is_shown,
+        "file": str(path),
+    }
+
+
 def is_finding(path: Path) -> bool:
     """Whether a file claims to be a finding (which need not be a sound one)."""
     return claims_format(path, SUFFIX, FORMAT)

@@ -27,7 +27,7 @@ from emu.host.scratch import scratch
 CODEC = 1
 #: How many lines of a sanitizer's report are kept.
 _REPORT_LINES = 60
-_MINIMISE_TRIALS = 6000
+MINIMISE_TRIALS = 6000
 _TRIAL_TIMEOUT_S = 2
 _SIZE = struct.Struct("<I")
 #: For opening a library: a constructor of it may not return.
@@ -250,7 +250,7 @@ class Harness:
         program: bytes,
         before: Sequence[bytes] = (),
         *,
-        trials: int = _MINIMISE_TRIALS,
+        trials: int = MINIMISE_TRIALS,
         timeout_s: int = _TRIAL_TIMEOUT_S,
     ) -> tuple[bytes, tuple[bytes, ...], Execution]:
         """Find the shortest program that does the same.
