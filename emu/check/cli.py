@@ -17,6 +17,7 @@ from rich.table import Table
 from emu.check.outcome import Outcome
 from emu.check.subject import Kind, Subject, subject_of
 from emu.check.tools import Frame, Tool, tools_for
+from emu.cli import values
 from emu.cli.output import EXIT_FINDING, EXIT_USAGE, JsonOption, check_target, conclude, console_for
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
@@ -38,12 +39,20 @@ _WIDTH = 240
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="A provider or a consumer: FILE.c or LIB.so.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A provider or a consumer: FILE.c or LIB.so.", autocompletion=values.providers
+        ),
+    ],
     time_: Annotated[
         float, typer.Option("--time", help="Seconds for all tools together; building not counted.")
     ] = _SECONDS,
     kernel: Annotated[
-        str, typer.Option(help=f"The level that is played: {', '.join(LEVELS)}.")
+        str,
+        typer.Option(
+            help=f"The level that is played: {', '.join(LEVELS)}.", autocompletion=values.levels
+        ),
     ] = SEED,
     seed: Annotated[int | None, typer.Option(help="Of all tools; random if not given.")] = None,
     as_: Annotated[

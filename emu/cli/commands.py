@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from emu.areas import buffers_at_start
+from emu.cli import values
 from emu.cli.closing import print_report
 from emu.cli.output import (
     EXIT_FINDING,
@@ -62,7 +63,8 @@ FaultsOption = Annotated[
     str,
     typer.Option(
         help="A plan: a profile's name, a .toml file, NAME:PROBABILITY,… or none. "
-        "'zcrx-emu faults list' shows what there is."
+        "'zcrx-emu faults list' shows what there is.",
+        autocompletion=values.plans,
     ),
 ]
 RunDirOption = Annotated[
@@ -80,10 +82,17 @@ AreasOption = Annotated[
 RqOption = Annotated[int, typer.Option(help="Refill ring entries, 1 to 32768.")]
 ProviderOption = Annotated[
     str | None,
-    typer.Option(help="A provider of your own, its C source or a library: see docs/provider.md."),
+    typer.Option(
+        help="A provider of your own, its C source or a library: see docs/provider.md.",
+        autocompletion=values.providers,
+    ),
 ]
 KernelOption = Annotated[
-    str, typer.Option(help=f"Whose provider is played: {', '.join(LEVELS)}; see docs/levels.md.")
+    str,
+    typer.Option(
+        help=f"Whose provider is played: {', '.join(LEVELS)}; see docs/levels.md.",
+        autocompletion=values.levels,
+    ),
 ]
 PinOption = Annotated[bool, typer.Option(help="Bind NIC and consumers to cores.")]
 
@@ -176,7 +185,10 @@ def stress(
         _DEFAULTS.ptr_ring_size
     ),
     initial_index: Annotated[int, typer.Option(help="Where the rings' indices start, u32.")] = 0,
-    traffic: Annotated[str, typer.Option(help=f"Traffic source: {SOURCE_FORMS}.")] = "synthetic",
+    traffic: Annotated[
+        str,
+        typer.Option(help=f"Traffic source: {SOURCE_FORMS}.", autocompletion=values.traffic),
+    ] = "synthetic",
     pace: Annotated[Pace, typer.Option(help="As fast as possible, or at the packets' times.")] = (
         Pace.FAST
     ),
@@ -211,7 +223,8 @@ def stress(
         str,
         typer.Option(
             help="builtin, MODULE:FUNCTION called with an emu.Consumer, or a C source or library "
-            "that is given the raw rings: see docs/consumers.md."
+            "that is given the raw rings: see docs/consumers.md.",
+            autocompletion=values.consumers,
         ),
     ] = "builtin",
     poison: Annotated[

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from emu.cli.helping import GuidedCommand, GuidedGroup
+from emu.cli import values
+from emu.cli.guided import GuidedCommand, GuidedGroup
 from emu.cli.output import EXIT_USAGE, JsonOption, check_target, emit_json
 from emu.cli.plan import plan_errors, plan_of
 from faults import CATALOGUE, PROFILES, find
@@ -60,7 +61,10 @@ def _list(json_target: JsonOption = None) -> None:
 
 @app.command("show", cls=GuidedCommand)
 def _show(
-    name: Annotated[str, typer.Argument(help="A fault's name, or MODULE:CLASS.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A fault's name, or MODULE:CLASS.", autocompletion=values.faults),
+    ],
     json_target: JsonOption = None,
 ) -> None:
     """Explain one fault: what is done, what it must earn, and what holds despite it."""
@@ -74,7 +78,10 @@ def _show(
 
 @app.command("check", cls=GuidedCommand)
 def _check(
-    plan_text: Annotated[str, typer.Argument(metavar="PLAN", help="What --faults takes.")],
+    plan_text: Annotated[
+        str,
+        typer.Argument(metavar="PLAN", help="What --faults takes.", autocompletion=values.plans),
+    ],
     queues: Annotated[
         int | None, typer.Option(min=1, max=64, help="Check it for a run of that many queues.")
     ] = None,

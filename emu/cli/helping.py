@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
-
-from emu.cli.sheet import Row, Sheet, called, sheet_of
+from emu.cli.sheet import Row, Sheet, called
 
 #: Of an option and its value beside what is said of it; a longer one has a line of its own.
 _COLUMN = 28
 _BOLD, _NAME, _PLAIN = "\x1b[1m", "\x1b[36m", "\x1b[0m"
 #: A space at which no line is broken.
 _FIXED = "\N{NO-BREAK SPACE}"
-
-
-class GuidedCommand(TyperCommand):
-    """A command whose help has all that its guide says."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write it."""
-        formatter.write(help_text(sheet_of(ctx), formatter.width, is_coloured=_wants_colours()))
-
-
-class GuidedGroup(TyperGroup):
-    """The same, of several commands."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write it."""
-        formatter.write(help_text(sheet_of(ctx), formatter.width, is_coloured=_wants_colours()))
-
-
-def _wants_colours() -> bool:
-    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
-    return sys.stdout.isatty() and not is_dumb and not os.environ.get("NO_COLOR")
 
 
 def help_text(sheet: Sheet, width: int, *, is_coloured: bool = False) -> str:

@@ -25,7 +25,7 @@ _FLOAT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _TEXT = re.compile(r"[^-\s].*")
 #: Of an option's description: what is no demand on its value. (What stands first in ``Option(…)``
 #: is called its default, but beside ``Annotated`` it is a name.)
-_WORDS = ("help", "default", "param_decls", "metavar")
+_WORDS = ("help", "default", "param_decls", "metavar", "autocompletion")
 _UNDEMANDING = typer.Option(help="")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from emu.cli import values
 from emu.cli.commands import RunDirOption, finish, run_stress
 from emu.cli.output import EXIT_FINDING, JsonOption, check_target, conclude, console_for
 from emu.cli.plan import plan_of
@@ -76,7 +77,10 @@ def _read_journal(run: Path, config: RunConfig) -> Plan:
 def command(
     run: Annotated[
         Path,
-        typer.Argument(help="Folder of an earlier run, its run.json, or a fuzz or race finding."),
+        typer.Argument(
+            help="Folder of an earlier run, its run.json, or a fuzz or race finding.",
+            autocompletion=values.done_before,
+        ),
     ],
     journal: Annotated[
         bool,

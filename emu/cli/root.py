@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from emu.cli import plain
-from emu.cli.helping import GuidedCommand, GuidedGroup
+from emu.cli.guided import GuidedCommand, GuidedGroup
 from emu.cli.output import EXIT_USAGE
 from emu.cli.running import run_app
 from emu.host.ending import ended_by_signals, leave
@@ -60,6 +61,10 @@ COMMANDS = {
     "examples": (
         "emu.cli.examples:command",
         "Write the documents' example programs into a folder, to try and to start from.",
+    ),
+    "completion": (
+        "emu.cli.completion:command",
+        "Write what makes a shell complete this command's words by TAB.",
     ),
     "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
 }
@@ -132,8 +137,17 @@ def _root(
         raise typer.Exit(EXIT_USAGE)
 
 
+#: By this variable a shell asks what it may offer (see emu.cli.completing).
+COMPLETING = "_ZCRX_EMU_COMPLETE"
+
+
 def _command_line() -> object:
     """Run what the words say, without Typer where they are plain."""
+    if shell := os.environ.get(COMPLETING):
+        from emu.cli.completing import answer
+
+        print(answer(shell, typer.main.get_command(app)), end="")
+        return 0
     name, *words = sys.argv[1:] or [""]
     if name in COMMANDS and not isinstance(command := _import(name), typer.Typer):
         values = plain.values_in(command, words)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emu.cli.helping import GuidedCommand
+from emu.cli import values
+from emu.cli.guided import GuidedCommand
 from emu.cli.output import EXIT_USAGE, JsonOption, check_target, conclude
 from emu.contract import LEVELS
 from emu.errors import ConfigError
@@ -27,13 +28,20 @@ def command(
         list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="What is run, as it is.")
     ],
     kernel: Annotated[
-        str, typer.Option("--kernel", help=f"Level that is played: {', '.join(LEVELS)}.")
+        str,
+        typer.Option(
+            "--kernel",
+            help=f"Level that is played: {', '.join(LEVELS)}.",
+            autocompletion=values.levels,
+        ),
     ] = LEVELS[-1],
     seed: Annotated[int, typer.Option("--seed", help="Of all that is chosen at random.")] = 0,
     shape: Annotated[
         str,
         typer.Option(
-            "--shape", help="How the NIC cuts what arrives: fragment:100-1500,per-buffer:3"
+            "--shape",
+            help="How the NIC cuts what arrives: fragment:100-1500,per-buffer:3",
+            autocompletion=values.shapes,
         ),
     ] = "",
     faults: Annotated[

@@ -11,7 +11,7 @@ Range = tuple[int, int]
 
 _PAGE = 4096
 #: Of each word: the least and the most that it may say.
-_BOUNDS = {
+WORDS = {
     "fragment": (1, _PAGE),
     "offset": (0, _PAGE - 1),
     "per-buffer": (1, 64),
@@ -24,7 +24,7 @@ _BOUNDS = {
     "cq": (1, 65536),
     "burst": (1, 2**24),
 }
-_OF_ONE_NUMBER = _BOUNDS.keys() - {"fragment", "offset", "linear"}
+_OF_ONE_NUMBER = WORDS.keys() - {"fragment", "offset", "linear"}
 #: Sizes of rings, which are powers of two.
 _ROUNDED = frozenset({"ring", "cq"})
 
@@ -65,9 +65,9 @@ def shape_of(text: str) -> Shape:
     fields: dict[str, int | Range] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition(":")
-        if name not in _BOUNDS:
+        if name not in WORDS:
             raise ConfigError.of(
-                "--shape", part, f"one of {', '.join(_BOUNDS)}, then ':' and a number"
+                "--shape", part, f"one of {', '.join(WORDS)}, then ':' and a number"
             )
         numbers = _range_of(name, value)
         if name in _ROUNDED:
@@ -78,7 +78,7 @@ def shape_of(text: str) -> Shape:
 
 def _range_of(name: str, text: str) -> Range:
     """``5``, or ``5-9`` where there may be a range."""
-    low, high = _BOUNDS[name]
+    low, high = WORDS[name]
     first, dash, last = text.partition("-")
     is_number = first.isdecimal() and (last.isdecimal() if dash else True)
     if is_number and not (dash and name in _OF_ONE_NUMBER):

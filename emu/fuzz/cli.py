@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from emu.bugs import CONTENT_BUGS, find_bug, level_for
+from emu.cli import values
 from emu.cli.output import check_target, conclude, console_for
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
@@ -307,16 +308,24 @@ def command(
     ),
     provider: Annotated[
         Path | None,
-        typer.Option(help="Attack this one: its C source or a library: see docs/provider.md."),
+        typer.Option(
+            help="Attack this one: its C source or a library: see docs/provider.md.",
+            autocompletion=values.providers,
+        ),
     ] = None,
     bug: Annotated[
-        str | None, typer.Option(help="Put a seeded bug into our provider; 'list' shows them.")
+        str | None,
+        typer.Option(
+            help="Put a seeded bug into our provider; 'list' shows them.",
+            autocompletion=values.content_bugs,
+        ),
     ] = None,
     kernel: Annotated[
         str | None,
         typer.Option(
             help=f"Level that programs are made up for: {', '.join(LEVELS)}; seed, or one that "
-            "shows the bug."
+            "shows the bug.",
+            autocompletion=values.levels,
         ),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Without sanitizers.")] = False,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
+from emu.cli import values
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
@@ -331,28 +332,42 @@ def _live(
 def command(
     scenario: Annotated[
         str | None,
-        typer.Option(help="A ready scenario, or FILE.py that defines some; all ready ones."),
+        typer.Option(
+            help="A ready scenario, or FILE.py that defines some; all ready ones.",
+            autocompletion=values.scenarios,
+        ),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
             help="random, pct or exhaustive; exhaustive if half of the time is enough, and then "
-            "random."
+            "random.",
+            autocompletion=values.strategies,
         ),
     ] = None,
-    memory: Annotated[str, typer.Option(help="sc, tso or c11: what a load may see.")] = "c11",
+    memory: Annotated[
+        str,
+        typer.Option(help="sc, tso or c11: what a load may see.", autocompletion=values.memories),
+    ] = "c11",
     bug: Annotated[
-        str | None, typer.Option(help="Put a seeded bug in; 'race --list' shows them.")
+        str | None,
+        typer.Option(
+            help="Put a seeded bug in; 'race --list' shows them.", autocompletion=values.racing_bugs
+        ),
     ] = None,
     provider: Annotated[
         Path | None,
-        typer.Option(help="A provider of your own: its C source; a library only with --live."),
+        typer.Option(
+            help="A provider of your own: its C source; a library only with --live.",
+            autocompletion=values.providers,
+        ),
     ] = None,
     kernel: Annotated[
         str | None,
         typer.Option(
             help=f"Whose provider is played, where a scenario does not say: {', '.join(LEVELS)}; "
-            f"experimental: {', '.join(EXPERIMENTAL)}; seed, or one that shows the bug."
+            f"experimental: {', '.join(EXPERIMENTAL)}; seed, or one that shows the bug.",
+            autocompletion=values.all_levels,
         ),
     ] = None,
     seed: Annotated[

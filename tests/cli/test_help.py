@@ -117,7 +117,7 @@ def test_guide_that_is_none_is_refused(text: str) -> None:
 def _calls(run: str) -> list[list[str]]:
     """The words of each call of ours in a line for a shell."""
     inner = re.findall(r"\$\((zcrx-emu [^)]*)\)", run)
-    outer = re.split(r"&&|\|", re.sub(r"\$\([^)]*\)", "", run))
+    outer = re.split(r"&&|\||>", re.sub(r"\$\([^)]*\)", "", run))
     words = [shlex.split(part) for part in (*outer, *inner)]
     return [call[1:] for call in words if call and call[0] == "zcrx-emu"]
 
