@@ -39,6 +39,7 @@ HEADERS: dict[str, str | None] = {
     ),
     "run/areas.h": "zcrx_areas_first",
     "run/control.h": None,
+    "run/sibling.h": None,
     "run/step.h": None,
     "faults/fault.h": (
         "zcrx_fault_area zcrx_fault_fire zcrx_fault_free zcrx_fault_kind zcrx_fault_mutate"

@@ -135,8 +135,17 @@ def zcrx(request: pytest.FixtureRequest) -> Iterator[Instance]:
             ring.close()
 
 
+@pytest.fixture(scope="session")
+def _zcrx_processes() -> Iterator[None]:
+    """Processes of all runs of this process are forked from the same one: a run starts faster."""
+    from emu.runtime.fork_server import kept
+
+    with kept():
+        yield
+
+
 @pytest.fixture
-def zcrx_run(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+def zcrx_run(request: pytest.FixtureRequest, tmp_path: Path, _zcrx_processes: None) -> Runs:
     """Makes runs: ``zcrx_run(packets=…, faults="hostile", consumer=a_function)``.
 
     What it takes are the fields of :class:`emu.RunConfig`; ``@pytest.mark.zcrx_run(…)`` says some

@@ -25,7 +25,7 @@ from emu.cli import main
 from emu.compile.ondemand import core_sources
 from emu.config import RunConfig
 from emu.core import watched_objects
-from emu.runtime import session
+from emu.runtime import fork_server, session
 from emu.runtime.arena import Arena, make_arena
 from emu.runtime.session import run
 from emu.traffic import TrafficSource
@@ -81,6 +81,8 @@ def workers_of(pids: set[int]) -> dict[int, str]:
             continue
         # The command line ends in: emu.runtime.worker ROLE FD PARENT [queue=N]
         at = words.index("emu.runtime.worker") if "emu.runtime.worker" in words else None
+        if at is not None and words[at + 1 : at + 4 : 2] == [fork_server.ROLE, str(os.getpid())]:
+            continue  # this process keeps one for all runs
         if at is not None and len(words) > at + 3 and int(words[at + 3]) in pids:
             found[int(entry.name)] = words[at + 1]
         # A child that nobody waited for has lost its command line, but not its name.
@@ -102,6 +104,13 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert watched_objects() == 0
     assert wait_until(lambda: not workers_of(_control_pids)), workers_of(_control_pids)
     assert shared_memory_of(_control_pids) == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def python_is_started_once() -> Iterator[None]:
+    """Runs of this process fork their workers from the same fork server."""
+    with fork_server.kept():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

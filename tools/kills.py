@@ -131,7 +131,8 @@ def kill_once(kind: str, delay_s: float, folder: Path, queues: int) -> Outcome:
 
 # ---- while it starts ----------------------------------------------------------------------
 
-ROLES = ("control", "provider", "nic", "keeper", "consumer", "reaper")
+#: Of these, without the last a run goes on.
+ROLES = ("control", "provider", "nic", "keeper", "consumer", "reaper", "fork-server")
 INTERRUPTS = "Ctrl-C twice"
 STARTS = (*ROLES, INTERRUPTS)
 START_S = 1.0  #: a start takes about half of it
@@ -261,8 +262,9 @@ def _start_problem(control: int, kind: str, code: int, said: str) -> str | None:
         return f"a traceback: {lines[-1]} ({', '.join(where[:1] + where[-1:])})"
     if kind == "control" and code != -signal.SIGKILL:
         return f"exit code {code}"
-    if kind in ROLES[1:] and code not in (1, 2):
-        return f"exit code {code} instead of 1 or 2"
+    expected = (0,) if kind == ROLES[-1] else (1, 2)
+    if kind in ROLES[1:] and code not in expected:
+        return f"exit code {code} instead of {' or '.join(map(str, expected))}"
     deadline = time.monotonic() + LAST_WORD_S
     while True:
         left = [f"{role} {pid}" for pid, role in _workers(control).items()]

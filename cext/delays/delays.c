@@ -30,12 +30,14 @@ _Static_assert(sizeof(struct delays_file) == 40 + 4 * DELAYS_POINTS_MAX, "no pad
 struct zcrx_delays zcrx_delays = {.state = 1};
 static struct delays_file *file;
 static uint64_t seed;
+static pid_t sower; /* a process may have been forked from one that had sown */
 
 /* Processes of one run differ by their pid, runs of one process by the seed. */
 static void sow(void)
 {
 	seed = file->seed;
-	zcrx_delays.state = (seed ^ (uint64_t)getpid() << 32) * 0x9e3779b97f4a7c15ULL | 1;
+	sower = getpid();
+	zcrx_delays.state = (seed ^ (uint64_t)sower << 32) * 0x9e3779b97f4a7c15ULL | 1;
 }
 
 __attribute__((constructor)) static void map_settings(void)
@@ -66,7 +68,7 @@ void zcrx_delays_dawdle(void)
 	uint32_t kind = zcrx_delays_random();
 	uint32_t length = zcrx_delays_random();
 
-	if (file->seed != seed)
+	if (file->seed != seed || getpid() != sower)
 		sow();
 	if (kind < file->sleep_share) {
 		/* 50 to 200 us: others run, even on the same core. */

@@ -25,6 +25,7 @@ from emu.contract import LEVELS, SEED, check_level
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import fresh_seed
 from emu.host.places import absolute
+from emu.runtime.fork_server import kept
 from emu.verdict.report import write_json
 from emu.verdict.rundir import make_run_dir
 
@@ -108,12 +109,13 @@ def check(console: Console, frame: Frame, seconds: float) -> dict[str, Any]:
     level = f", kernel {frame.kernel}" if frame.kernel != SEED else ""
     _say(console, f"{frame.subject.kind} {frame.subject.path}{level}, {seconds:g} s of looking")
     asked: list[Outcome] = []
-    for tool in tools:
-        outcome = _ask(console, tool, frame, seconds * tool.share)
-        asked.append(outcome)
-        _tell(console, outcome)
-        if outcome.interrupted:
-            break
+    with kept():
+        for tool in tools:
+            outcome = _ask(console, tool, frame, seconds * tool.share)
+            asked.append(outcome)
+            _tell(console, outcome)
+            if outcome.interrupted:
+                break
     everything = [*asked, *outcomes]
     _print_table(console, everything)
     interrupted = any(outcome.interrupted for outcome in asked)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -141,14 +143,38 @@ def _root(
 COMPLETING = "_ZCRX_EMU_COMPLETE"
 
 
+#: Commands that begin with a run, which wants its processes as soon as it is understood.
+_RUNS = frozenset({"stress", "recv", "replay"})
+
+
+@contextlib.contextmanager
+def _loaded_ahead(name: str, words: Sequence[str]) -> Iterator[None]:
+    """Have what a run's processes load loaded while this one loads what reads its words."""
+    if name not in _RUNS or {"-h", "--help"} & set(words):
+        yield
+        return
+    with ended_by_signals(lambda number: leave(number, None)):
+        from emu.runtime.fork_server import kept, load_ahead
+        from emu.runtime.processes import worker_python
+
+    with kept():
+        load_ahead(*worker_python())
+        yield
+
+
 def _command_line() -> object:
-    """Run what the words say, without Typer where they are plain."""
     if shell := os.environ.get(COMPLETING):
         from emu.cli.completing import answer
 
         print(answer(shell, typer.main.get_command(app)), end="")
         return 0
     name, *words = sys.argv[1:] or [""]
+    with _loaded_ahead(name, words):
+        return _run(name, words)
+
+
+def _run(name: str, words: Sequence[str]) -> object:
+    """Run what the words say, without Typer where they are plain."""
     if name in COMMANDS and not isinstance(command := _import(name), typer.Typer):
         values = plain.values_in(command, words)
         if values is not None:

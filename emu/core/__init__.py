@@ -7,7 +7,7 @@
 ``loops``     what NIC, provider and consumer processes run
 ``raw``       a consumer of somebody else's in C, and the observer of one
 ``arena``     traffic to replay; ``checksum``, ``netlink``: what the core computes alone
-``sigbus``    memory that is taken away under a process
+``sigbus``    memory that is taken away under a process; ``sibling``: one that is forked beside it
 ``step``      the provider in this process; ``emulator``: libzcrx_emu in it
 
 Each class here owns one C object and what it needs to stay alive. Nothing of
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         StreamAccount,
     )
     from emu.core.raw import ConsumerLibrary, Observer
+    from emu.core.sibling import fork_sibling
     from emu.core.sigbus import MemoryGuard, watched_objects
     from emu.core.step import Stepper
 
@@ -143,6 +144,7 @@ __all__ = [
     "crc32c_kind",
     "crc32c_more",
     "crc32c_portable",
+    "fork_sibling",
     "layout_sizes",
     "mutate",
     "nl_fill",
@@ -178,6 +180,7 @@ _HOME = {
             "Places Queue SlotView StandingView StreamAccount"
         ),
         "raw": "ConsumerLibrary Observer",
+        "sibling": "fork_sibling",
         "sigbus": "MemoryGuard watched_objects",
         "step": "Stepper",
     }.items()

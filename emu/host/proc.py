@@ -6,6 +6,8 @@ from pathlib import Path
 
 #: Where in the words of :func:`stat_words` what stands: proc(5) counts from one, and two more.
 STATE, PARENT, USER_TICKS, SYSTEM_TICKS, START_TICKS = 0, 1, 11, 12, 19
+#: Addresses in the process's memory; 0 for whoever may not look into it.
+ARGUMENTS_START, ARGUMENTS_END = 45, 46
 
 
 def stat_words(pid: int) -> list[str]:

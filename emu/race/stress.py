@@ -21,6 +21,7 @@ from typing import Any
 from emu.errors import EmuError
 from emu.race.delays import DelayFile
 from emu.race.setups import SETUPS, LiveRun, draw
+from emu.runtime.fork_server import kept
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
 from emu.verdict.report import Report
@@ -151,7 +152,8 @@ def main() -> None:
         if os.getppid() != int(parent):  # it died before the call above
             return
         try:
-            stress.run()
+            with kept():
+                stress.run()
         except EmuError as error:
             _say(event="error", text=str(error))
 

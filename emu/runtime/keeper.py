@@ -11,16 +11,18 @@ else (:func:`look_at`), so that one that cannot be used is refused in a line. So
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from emu.errors import ConfigError
+from emu.runtime import fork_server
 from emu.runtime.channel import Channel, Event, NonsenseError, printable
+from emu.runtime.fork_server import Process
 
 CALL_TIMEOUT_S = 5.0  #: of one call; a scrub of the largest area takes milliseconds
 LOOK_TIMEOUT_S = 10.0  #: for a process to start and open the library, on a busy machine
@@ -51,33 +53,34 @@ def look_at(given: str, field: str = "provider") -> ForeignLibrary:
     from emu.runtime.processes import worker_python
 
     path = str(library_of(Path(given), field))
-    channel, theirs = Channel.pair()
-    try:
-        with theirs:
-            python, environment = worker_python()
-            command = [*python, "-m", "emu.runtime.worker", "look"]
-            process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,
+    python, environment = worker_python()
+    with contextlib.ExitStack() as undo:
+        said, saying = os.pipe()
+        output = undo.enter_context(open(said, "rb", buffering=0))
+        os.set_blocking(said, False)
+        server = fork_server.take(python, environment)
+        if server is not None:
+            undo.callback(fork_server.give_back, server)
+        with open(saying, "wb"), open(os.devnull, "wb") as nowhere:
+            process, channel = fork_server.start(
+                server,
+                python,
+                environment,
+                ["look", str(os.getpid())],
+                stdout=nowhere.fileno(),
+                stderr=saying,
+                leads_session=True,
             )
+        undo.callback(channel.close)
         with contextlib.suppress(OSError):
             channel.send({field: path})
-        return ForeignLibrary(path, given, _answer(field, given, path, channel, process))
-    finally:
-        channel.close()
+        return ForeignLibrary(path, given, _answer(field, given, path, channel, process, output))
 
 
 def _answer(
-    field: str, given: str, path: str, channel: Channel, process: subprocess.Popen[bytes]
+    field: str, given: str, path: str, channel: Channel, process: Process, output: io.FileIO
 ) -> str:
     """What the library calls itself."""
-    assert process.stderr is not None
-    os.set_blocking(process.stderr.fileno(), False)
     said = b""
     word = None
     deadline = time.monotonic() + LOOK_TIMEOUT_S
@@ -87,7 +90,7 @@ def _answer(
             poller.register(channel, select.POLLIN)
             poller.poll(20)
             # What it says is read on: a full pipe would look like a library that hangs.
-            said = (said + (process.stderr.read() or b""))[-_SAID_MAX:]
+            said = (said + (output.read() or b""))[-_SAID_MAX:]
             with contextlib.suppress(NonsenseError):
                 word = channel.hear() or word
             if process.poll() is not None:
@@ -96,8 +99,7 @@ def _answer(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started as well
         code = process.wait()
-        said += process.stderr.read() or b""
-        process.stderr.close()
+        said += output.read() or b""
     with contextlib.suppress(NonsenseError):
         word = channel.hear() or word
     if word is not None and word.event is Event.ERROR:

@@ -23,7 +23,9 @@ from typing import Any
 from emu.core import core_path
 from emu.errors import EnvironmentProblem
 from emu.host.proc import cpu_ticks
+from emu.runtime import fork_server
 from emu.runtime.channel import Channel, Event, NonsenseError, Word
+from emu.runtime.fork_server import ForkServer, Process
 from emu.runtime.memory import Handover
 from emu.runtime.reaper import parent_of
 from emu.runtime.setup_steps import SetupSteps
@@ -59,7 +61,7 @@ class Worker:
 
     role: str  #: nic, provider, keeper or consumer
     queue: int | None
-    process: subprocess.Popen[bytes] | Gone
+    process: Process | Gone
     channel: Channel
     pidfd: int  #: -1 once it has ended
     child: int | None = None  #: the consumer itself, where ``process`` is its reaper
@@ -191,12 +193,24 @@ class Processes:
         self._begun: dict[tuple[str, int | None], Worker] = {}  # and handed nothing as yet
         self._joining: list[Worker] = []
         self._ended: list[Worker] = []
+        self._forks: ForkServer | None = None
+        self._has_no_forks = False  # there was none to be had
         self._has_begun = False  # the others are hidden: a consumer's code may run
         self._waiting: list[Callable[[], None]] = []  # consumers' memory, to be handed over
 
     def begin(self, role: str, queue: int | None) -> None:
-        """Let the process of a worker that is started later load meanwhile what it needs."""
-        self._begun[role, queue] = self._spawn(role, queue)
+        """Have loaded meanwhile what a worker needs that is started later."""
+        if not self._is_forked(role):
+            self._begun[role, queue] = self._spawn(role, queue)
+
+    def _is_forked(self, role: str) -> bool:
+        """Whether a server forks it. One that imports a user's Python has a Python of its own."""
+        if role == "consumer" and self._brings_code:
+            return False
+        if self._forks is None and not self._has_no_forks:
+            self._forks = fork_server.take(*worker_python())
+            self._has_no_forks = self._forks is None
+        return self._forks is not None and self._forks.is_usable
 
     def start(
         self,
@@ -217,7 +231,12 @@ class Processes:
             extra: Other descriptors, by name.
             queues: Objects of each queue that it serves.
         """
-        worker = self._begun.pop((role, queue), None) or self._spawn(role, queue)
+        worker = self._begun.pop((role, queue), None)
+        if worker is None:
+            worker = self._spawn(role, queue)
+        else:  # in the order of their start, whoever was begun before
+            self.workers.remove(worker)
+            self.workers.append(worker)
         message = {
             **setup,
             "names": shared.names,
@@ -266,24 +285,16 @@ class Processes:
         label, step = _label(role, queue), self._setup.step
         with contextlib.ExitStack() as undo:
             step(f"open the channel of {label}")
-            channel, theirs = Channel.pair()
+            step(f"start {label}")
+            words = [role, str(os.getpid()), *(() if queue is None else (f"queue={queue}",))]
+            is_forked = self._is_forked(role)
+            python, environment = worker_python(
+                brings_code=self._brings_code and role == "consumer"
+            )
+            process, channel = fork_server.start(
+                self._forks if is_forked else None, python, environment, words
+            )
             undo.callback(channel.close)
-            with theirs:
-                step(f"start {label}")
-                python, environment = worker_python(
-                    brings_code=self._brings_code and role == "consumer"
-                )
-                process = subprocess.Popen(
-                    [
-                        *(*python, "-m", "emu.runtime.worker"),
-                        *(role, str(theirs.fileno()), str(os.getpid())),
-                        *(() if queue is None else (f"queue={queue}",)),
-                    ],
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    env=environment,
-                    process_group=0,
-                )
             undo.callback(process.wait)
             undo.callback(process.terminate if role == "consumer" else process.kill)
             step(f"watch {label}")
@@ -426,8 +437,8 @@ class Processes:
             worker.sample_cpu()
             self.listen(worker)
             process = worker.process
-            if isinstance(process, subprocess.Popen) and process.poll() is not None:
-                self._note_end(worker, process.returncode)
+            if not isinstance(process, Gone) and (code := process.poll()) is not None:
+                self._note_end(worker, code)
                 self._ended.append(worker)
                 is_early = worker.role != "consumer" and not self.may_leave
                 if worker.exit_code != 0 or is_early:
@@ -464,7 +475,7 @@ class Processes:
     def _end(worker: Worker) -> None:
         """Begin to end a process; a consumer's reaper takes along what the consumer started."""
         process = worker.process
-        if isinstance(process, subprocess.Popen):
+        if not isinstance(process, Gone):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM if worker.role == "consumer" else signal.SIGKILL)
                 process.send_signal(signal.SIGCONT)
@@ -493,3 +504,6 @@ class Processes:
         for worker in self.workers:
             worker.release()
         self.workers = []
+        if self._forks is not None:
+            fork_server.give_back(self._forks)
+            self._forks = None

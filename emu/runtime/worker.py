@@ -1,5 +1,7 @@
 """Entry point of the processes of a run: ``python -m emu.runtime.worker ROLE FD PARENT``.
 
+Most are forked from one that was started so (:mod:`emu.runtime.fork_server`), and go on here.
+
 A worker receives what it may map as descriptors over its control channel, maps
 it, says that it has attached, and runs its C loop until the run is over. It never
 outlives the control process: the kernel kills it when that dies. Only the
@@ -17,7 +19,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
@@ -39,6 +41,7 @@ from emu.core import (
 from emu.errors import ConfigError, EnvironmentProblem, FaultFailed
 from emu.host.descriptors import explained
 from emu.host.streams import hold_descriptors
+from emu.runtime import fork_server
 from emu.runtime.channel import Channel, Event
 from emu.runtime.guard import give_up_powers, hide
 from emu.runtime.reaper import fork_consumer
@@ -161,12 +164,12 @@ def _run_provider(setup: Assignment, channel: Channel, parent: int) -> None:
         window=setup.message["window"],
     )
     channel.say(Event.ATTACHED)
-    from emu.verdict import report  # here: nobody waits for it any more
-
     assert setup.guard is not None
     while not loop.run(_SLICE_MS):
         _check(setup.guard)
         if orphaned:
+            from emu.verdict import report  # here: hardly any provider has one to write
+
             report.write_last_word(setup.message["run_dir"], setup.message["config"])
             return
 
@@ -338,13 +341,12 @@ def _errors_to(channel: Channel, label: str) -> Iterator[None]:
         raise _failed(channel, label, error) from None
 
 
-def main() -> None:
-    """Run the role named on the command line."""
-    hold_descriptors()
-    role, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def _work(words: Sequence[str]) -> None:
+    """Do what a worker's command line says."""
+    role, fd, parent = words[0], int(words[1]), int(words[2])
     label = role
-    if len(sys.argv) > 4:  # queue=N
-        label += f" of queue {sys.argv[4].partition('=')[2]}"
+    if len(words) > 3:  # queue=N
+        label += f" of queue {words[3].partition('=')[2]}"
     if role == "consumer":  # its own code is yet to come
         give_up_powers()
         _tie_to_parent("reaper", parent)
@@ -370,6 +372,18 @@ def main() -> None:
             _run_keeper(setup, channel)
         else:
             _run_consumer(setup, channel)
+
+
+def main() -> None:
+    """Run the role named on the command line."""
+    hold_descriptors()
+    words = sys.argv[1:]
+    if words[0] == fork_server.ROLE:
+        hide()
+        _tie_to_parent(words[0], int(words[2]))
+        fork_server.serve(int(words[1]), _work)
+    else:
+        _work(words)
     # No interpreter teardown: mapped memory is still referenced by C objects.
     with contextlib.suppress(OSError, ValueError):  # who cannot be told has still done its work
         sys.stdout.flush()

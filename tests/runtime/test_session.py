@@ -23,8 +23,9 @@ from rich.console import Console
 from emu.cli.closing import print_report
 from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verify
 from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
-from emu.runtime import segment, session
+from emu.runtime import fork_server, segment, session
 from emu.runtime.arena import make_arena
+from emu.runtime.reaper import relatives_of
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
 from emu.traffic import PcapSource
@@ -33,6 +34,7 @@ from emu.verdict.report import Report
 from faults import parse_plan
 
 DATA = Path(__file__).parents[1] / "data"
+MODULES = Path(__file__).parents[1] / "emu"
 RunIt = Callable[..., Report]
 #: At most two fragments a buffer, so that all returns of an area find room in the refill ring.
 MTU_SIZED = "synthetic:kind=raw,size=1448,flows=8,packets=512"
@@ -473,12 +475,15 @@ def test_calls_in_the_last_sample_do_nothing() -> None:
 def test_death_noticed_after_a_detachment_is_not_the_new_consumers() -> None:
     """The run reaps a consumer while it waits for another queue, and only then deals with it."""
     config = RunConfig(seed=1, duration_s=60, queues=2, respawn=True)
-    replaced: list[dict[str, int]] = []
+    replaced: list[list[int]] = []
     with Session(config) as running:
+
+        def started() -> list[int]:  # of a consumer the reaper: the other pid comes by its word
+            return [worker.process.pid for worker in running.processes.workers]
 
         def replace_both(_sample: Sample) -> None:
             if replaced:
-                replaced.append(running.pids)
+                replaced.append(started())
                 running.interrupt()
                 return
             pid = running.pids["consumer of queue 1"]
@@ -490,7 +495,7 @@ def test_death_noticed_after_a_detachment_is_not_the_new_consumers() -> None:
                 running.detach_consumer(queue)
             for queue in (1, 0):
                 running.attach_consumer(queue)
-            replaced.append(running.pids)
+            replaced.append(started())
 
         report = running.run(replace_both, sample_every_s=0.0)
     assert replaced[1] == replaced[0]
@@ -519,6 +524,7 @@ def test_death_of_a_process_is_named_and_judged(victim: str) -> None:
     assert audit["exactness"] is True
 
 
+@pytest.mark.usefixtures("no_server_is_kept")
 def test_worker_that_cannot_start_is_an_environment_problem(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -542,41 +548,66 @@ def test_traffic_that_cannot_be_read_makes_nothing(
     assert own_objects() == before
 
 
+@pytest.fixture
+def no_server_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that makes its first run."""
+    monkeypatch.setattr(fork_server, "_kept", fork_server._Kept())
+
+
+@pytest.mark.usefixtures("no_server_is_kept")
 @pytest.mark.parametrize(
-    ("faults", "begun"), [("none", ["provider", "nic", "consumer"]), ("setup-fail:at=999", [])]
+    ("faults", "consumer", "begun"),
+    [
+        ("none", "builtin", [fork_server.ROLE]),
+        ("none", "hostile:honest", [fork_server.ROLE, "consumer"]),
+        ("setup-fail:at=999", "builtin", []),
+    ],
 )
 def test_workers_load_while_the_traffic_is_made_unless_a_step_may_fail(
-    monkeypatch: pytest.MonkeyPatch, faults: str, begun: list[str]
+    monkeypatch: pytest.MonkeyPatch, faults: str, consumer: str, begun: list[str]
 ) -> None:
     found: list[str] = []
+    known = {child.pid for child in relatives_of(os.getpid())}
 
     def look(*args: Any, **more: Any) -> Any:
-        found.extend(worker.role for worker in running.processes.workers)
+        for child in relatives_of(os.getpid()):
+            if child.pid not in known:
+                words = Path(f"/proc/{child.pid}/cmdline").read_text().split("\0")
+                found.append(words[words.index("emu.runtime.worker") + 1])
         return make_arena(*args, **more)
 
     monkeypatch.setattr(session, "make_arena", look)
-    running = Session(RunConfig(seed=1, packets=100, plan=parse_plan(faults)))
-    with running:
+    config = RunConfig(
+        seed=1,
+        packets=100,
+        plan=parse_plan(faults),
+        consumer=consumer,
+        modules_from=str(MODULES),
+    )
+    with Session(config) as running:
         report = running.run()
-    assert report.ok, report.problems
     assert found == begun
     assert [process.role for process in report.processes] == ["provider", "nic", "consumer"]
+    assert {child.pid for child in relatives_of(os.getpid())} <= known
 
 
+@pytest.mark.usefixtures("no_server_is_kept")
 def test_workers_that_were_begun_end_with_the_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    pids: list[int] = []
+    begun: set[int] = set()
+    known = {child.pid for child in relatives_of(os.getpid())}
 
     def fails(*_args: object, **_more: object) -> NoReturn:
-        pids.extend(running.processes.pids.values())
+        begun.update(child.pid for child in relatives_of(os.getpid()) if child.pid not in known)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session, "make_arena", fails)
     before = own_objects()
-    running = Session(RunConfig(seed=1))
+    config = RunConfig(seed=1, consumer="hostile:honest", modules_from=str(MODULES))
+    running = Session(config)
     with pytest.raises(KeyboardInterrupt), running:
         pytest.fail("it must not start")
-    assert len(pids) == 3
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert len(begun) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in begun)
     assert own_objects() == before
 
 
