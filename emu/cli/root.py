@@ -68,6 +68,7 @@ COMMANDS = {
         "emu.cli.completion:command",
         "Write what makes a shell complete this command's words by TAB.",
     ),
+    "man": ("emu.cli.man:command", "Write the manual's pages into a folder."),
     "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
 }
 

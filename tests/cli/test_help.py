@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from emu.cli import commands, guide, sheet
+from emu.cli import commands, guide, man, sheet
 from emu.cli.helping import help_text
-from emu.cli.root import COMMANDS, app, load
+from emu.cli.root import load
 from emu.config import RunConfig
 from emu.exec.shape import shape_of
 from faults import load_plan
@@ -22,21 +22,7 @@ ROOT = Path(__file__).parents[2]
 WIDTH = 80
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    """The parser's context of the whole, of each command, and of theirs; by their guides' names."""
-    whole = typer.main.get_command(app).make_context("zcrx-emu", [], resilient_parsing=True)
-    yield guide.WHOLE, whole
-    for name in COMMANDS:
-        context = load(name).make_context(name, [], parent=whole, resilient_parsing=True)
-        yield name, context
-        for inner, command in getattr(context.command, "commands", {}).items():
-            yield (
-                f"{name}-{inner}",
-                command.make_context(inner, [], parent=context, resilient_parsing=True),
-            )
-
-
-CONTEXTS = dict(_commands())
+CONTEXTS = {"-".join(sheet.words_of(item)[1:]) or guide.WHOLE: item for item in man.contexts()}
 SHEETS = {name: sheet.sheet_of(context) for name, context in CONTEXTS.items()}
 EXAMPLES = [
     pytest.param(name, example.run, id=f"{name}-{number}")
