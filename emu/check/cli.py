@@ -21,6 +21,7 @@ from emu.cli import values
 from emu.cli.output import EXIT_FINDING, EXIT_USAGE, JsonOption, check_target, conclude, console_for
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
+from emu.cli.sarif_option import SarifOption, check_sarif, logged
 from emu.contract import LEVELS, SEED, check_level
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import fresh_seed
@@ -64,6 +65,7 @@ def command(
     ] = None,
     json_target: JsonOption = None,
     report: ReportOption = None,
+    sarif: SarifOption = None,
 ) -> None:
     """Put a provider or a consumer in C to every tool that can find a mistake in it."""
     if not (time_ > 0 and math.isfinite(time_)):
@@ -73,6 +75,7 @@ def command(
     check_level(kernel)
     check_target("json", json_target)
     check_report(report)
+    check_sarif(sarif)
     console = console_for(json_target)
     with compiling_shown(console):
         subject = subject_of(file, as_)
@@ -90,6 +93,11 @@ def command(
         from emu.page.check_page import check_page  # here: few want a page
 
         unwritten = unwritten or written(report, lambda: check_page(summary))
+    if sarif is not None:
+        from emu.formats.made import check_log  # here: few want a log
+
+        lost = logged(sarif, lambda: check_log(summary))
+        unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)
 
 

@@ -19,6 +19,7 @@ from emu.cli import values
 from emu.cli.output import check_target, conclude, console_for
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
+from emu.cli.sarif_option import SarifOption, check_sarif, logged
 from emu.contract import LEVELS
 from emu.errors import ConfigError, EnvironmentProblem
 from emu.fuzz.campaign import (
@@ -110,6 +111,7 @@ def _as_dict(plan: CampaignPlan, progress: CampaignProgress) -> dict[str, Any]:
         "engine": str(plan.engine),
         "seed": plan.seed,
         "target": plan.target.label,
+        "provider": str(plan.target.provider) if plan.target.provider else None,
         "seconds": progress.seconds,
         "executions": progress.executions,
         "edges": progress.edges,
@@ -358,6 +360,7 @@ def command(
         str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
     ] = None,
     report: ReportOption = None,
+    sarif: SarifOption = None,
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
     if bug == "list":
@@ -366,12 +369,14 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    if report is not None and (minimize is not None or differential_ or merge):
-        raise ConfigError.of("report", str(report), "it is of a campaign: not with these options")
+    for name, wanted in (("report", report), ("sarif", sarif)):
+        if wanted is not None and (minimize is not None or differential_ or merge):
+            raise ConfigError.of(name, str(wanted), "it is of a campaign: not with these options")
     seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
     level = level_for(seeded, kernel)
     check_target("json", json_target)
     check_report(report)
+    check_sarif(sarif)
     console = console_for(json_target)
     target = Target(bug=seeded, provider=provider, sanitize=not fast, kernel=level)
     if cover is not None and cover.exists() and not cover.is_dir():
@@ -406,4 +411,11 @@ def command(
         from emu.page.made import campaign_text  # here: few campaigns want a page
 
         unwritten = unwritten or written(report, lambda: campaign_text(summary))
+    if sarif is not None:
+        from emu.formats.made import campaign_log  # here: few campaigns want a log
+        from emu.formats.of_fuzz import target_path
+
+        attacked = target_path(target)
+        lost = logged(sarif, lambda: campaign_log(summary, attacked))
+        unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)

@@ -340,7 +340,17 @@ class CoverageMeter:
         functions: list[dict[str, Any]] = json.loads(text)["data"][0]["functions"]
         return functions
 
-    def _lines(self) -> dict[tuple[str, int], int]:
+    def functions(self) -> dict[str, tuple[str, int, int]]:
+        """Of each function: its file's name, the line where it begins, how often it was entered."""
+        found = {}
+        for function in self._functions():
+            file = Path(function["filenames"][0])
+            if self._is_counted(file):
+                name = function["name"].rpartition(":")[2]  # a static one has its file before it
+                found[name] = (file.name, function["regions"][0][0], function["count"])
+        return found
+
+    def lines(self) -> dict[tuple[str, int], int]:
         """How often each line was run, by file and line; headers once, as below."""
         if not self._total.exists():
             return {}
@@ -375,7 +385,7 @@ class CoverageMeter:
 
     def measure(self) -> Coverage:
         """Read the counts."""
-        lines = self._lines()
+        lines = self.lines()
         outcomes = self._outcomes()
         return Coverage(
             len(lines),

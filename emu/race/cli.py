@@ -15,6 +15,7 @@ from emu.cli import values
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
+from emu.cli.sarif_option import SarifOption, check_sarif, logged
 from emu.contract import EXPERIMENTAL, LEVELS, SEED
 from emu.errors import ConfigError, EmuError
 from emu.fuzz.campaign import findings_folder
@@ -407,6 +408,7 @@ def command(
         str | None, typer.Option("--json", help="Write the summary to this file; - = stdout.")
     ] = None,
     report: ReportOption = None,
+    sarif: SarifOption = None,
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
     if provider is not None and bug is not None:
@@ -414,9 +416,11 @@ def command(
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
     level = level_for(seeded, kernel, experimental=provider is None and not live)
     check_target("json", json_target)
-    if report is not None and (live or list_ or operations):
-        raise ConfigError.of("report", str(report), "it is of a search: not with these options")
+    for name, file in (("report", report), ("sarif", sarif)):
+        if file is not None and (live or list_ or operations):
+            raise ConfigError.of(name, str(file), "it is of a search: not with these options")
     check_report(report)
+    check_sarif(sarif)
     console = console_for(json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
@@ -469,4 +473,9 @@ def command(
         from emu.page.made import search_text  # here: few searches want a page
 
         unwritten = unwritten or written(report, lambda: search_text(summary))
+    if sarif is not None:
+        from emu.formats.made import search_log  # here: few searches want a log
+
+        lost = logged(sarif, lambda: search_log(summary))
+        unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)

@@ -37,9 +37,10 @@ _ELF_EXECUTABLE = 2  # at a fixed address, unlike most programs of today
 class Place:
     """Where in the source; ``line`` is 0 and ``file`` an address when nobody knows."""
 
-    file: str
+    file: str  #: its name
     line: int
     function: str
+    path: str = ""  #: as the compiler was given it; of the core, from ``/cext`` on
 
     @property
     def text(self) -> str:
@@ -60,20 +61,22 @@ def _base(executable: Path) -> int:
     return min(loads, default=0)
 
 
-def _innermost(frames: list[tuple[str, str]]) -> Place | None:
-    """Of the frames that were made one by inlining, the first that is not an accessor."""
+def _of_frames(frames: list[tuple[str, str]], *, outermost: bool) -> Place | None:
+    """Of the frames that were made one by inlining the first that is no accessor, or the last."""
     places = []
     for function, where in frames:
         file, _, rest = where.partition(" ")[0].rpartition(":")
         if rest.isdecimal() and int(rest) > 0 and not file.startswith("?"):
-            places.append(Place(Path(file).name, int(rest), function))
+            places.append(Place(Path(file).name, int(rest), function, file))
+    if outermost:
+        return places[-1] if places else None
     for place in places:
         if place.file not in _ACCESSORS:
             return place
     return places[0] if places else None
 
 
-def _parse(output: str) -> list[Place | None]:
+def _parse(output: str, *, outermost: bool) -> list[Place | None]:
     """Blocks of an address and pairs of lines: function, file and line."""
     blocks: list[list[str]] = []
     for line in output.splitlines():
@@ -82,25 +85,35 @@ def _parse(output: str) -> list[Place | None]:
         elif blocks:
             blocks[-1].append(line.strip())
     return [
-        _innermost(list(zip(block[::2], block[1::2], strict=False)))  # a last line may be missing
+        # A last line may be missing.
+        _of_frames(list(zip(block[::2], block[1::2], strict=False)), outermost=outermost)
         for block in blocks
     ]
 
 
-def find_places(executable: Path, offsets: Iterable[int]) -> dict[int, Place]:
-    """Find source lines of return addresses, given from the program's start."""
+def find_places(
+    executable: Path, offsets: Iterable[int], *, outermost: bool = False
+) -> dict[int, Place]:
+    """Find source lines of return addresses, given from the program's start.
+
+    Args:
+        executable: A program or a library.
+        offsets: From its start.
+        outermost: Of functions that were made one, name the one that was called.
+    """
     wanted = sorted({offset for offset in offsets if offset})
     found = {offset: Place(f"+{offset:#x}", 0, "") for offset in wanted}
     # A return address is behind the call: one less is inside.
     base = _base(executable) - 1
     addresses = [f"{base + offset:#x}" for offset in wanted]
-    for name, options in _SYMBOLIZERS:
+    # Of a function in a file that another one includes addr2line may name the wrong one.
+    for name, options in reversed(_SYMBOLIZERS) if outermost else _SYMBOLIZERS:
         path = shutil.which(name)
         if path is None or not wanted:
             continue
         command = [path, *options, str(executable), *addresses]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        places = _parse(answer.stdout)
+        places = _parse(answer.stdout, outermost=outermost)
         if answer.returncode == 0 and len(places) == len(wanted):
             known = zip(wanted, places, strict=True)
             return found | {offset: place for offset, place in known if place}

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from emu.compile.ondemand import core_sources
+from emu.errors import ConfigError
 from emu.fuzz.engine import PROGRAM_BYTES
 from emu.fuzz.harness import CODEC
+from emu.fuzz.touched import ARGUMENT_BYTES, first_operations
 
 DOCS = Path(__file__).parents[2] / "docs" / "fuzzing.md"
 
@@ -47,6 +51,24 @@ def test_each_kind_is_documented_with_its_number_and_arguments() -> None:
     kinds = operations()
     assert len(kinds) > 20
     assert documented() == dict(enumerate(kinds))
+
+
+def test_operations_are_as_long_as_is_counted_on() -> None:
+    sizes = {"count": 1, "pick": 1, "mode": 1, "value": 4, "rqe": 16}
+    assert [sum(map(sizes.__getitem__, names)) for _, names in operations()] == [*ARGUMENT_BYTES]
+
+
+@pytest.mark.parametrize("shape", [bytes(8), bytes([0, 0, 0, 0xA0, *[0] * 11, 76])])
+def test_program_is_cut_between_operations(shape: bytes) -> None:
+    words = [word for word, _ in operations()]
+    kinds = [words.index(name) for name in ("push", "scrub", "flush", "rewrite")]
+    whole = [bytes([kind, *[255] * ARGUMENT_BYTES[kind]]) for kind in kinds]
+    program = shape + b"".join(whole)
+    for count in range(5):
+        assert first_operations(program, count) == shape + b"".join(whole[:count])
+    for wrong, wanted in ((program, 5), (program[:-1], 4)):
+        with pytest.raises(ConfigError, match=r"is not allowed; .* (fewer|cut off)"):
+            first_operations(wrong, wanted)
 
 
 def test_codec_version_is_the_same_everywhere() -> None:
