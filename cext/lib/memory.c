@@ -16,8 +16,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE 4096U
-
 static int copied(ssize_t count, size_t size)
 {
 	return count == (ssize_t)size ? 0 : -EFAULT;
@@ -56,21 +54,28 @@ static int own_write(void *context, uint64_t to, const void *from, size_t size)
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
+/* Not the library's own, of 4096 bytes: on arm64 this machine's may have 16 or 64 KiB. */
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* Does this kernel know the advice? It says the same of what it does not know and of what it cannot do. */
 static bool can_populate(void)
 {
 	char here;
-	uint64_t page = (uint64_t)(uintptr_t)&here / PAGE * PAGE;
+	uint64_t page = page_size(), start = (uint64_t)(uintptr_t)&here / page * page;
 
-	return madvise(at(page), PAGE, MADV_POPULATE_WRITE) == 0;
+	return madvise(at(start), page, MADV_POPULATE_WRITE) == 0;
 }
 
 static int check_mapped(uint64_t address, uint64_t size)
 {
 	unsigned char present[1024];
+	uint64_t most = sizeof(present) * page_size();
 
 	while (size > 0) {
-		uint64_t now = size < sizeof(present) * PAGE ? size : sizeof(present) * PAGE;
+		uint64_t now = size < most ? size : most;
 
 		if (mincore(at(address), now, present) && errno == ENOMEM)
 			return -EFAULT;
@@ -83,7 +88,11 @@ static int check_mapped(uint64_t address, uint64_t size)
 /* As pinning does: every page is there afterwards, and may be written. */
 static int own_pin(void *context, uint64_t address, uint64_t size)
 {
+	uint64_t within = address % page_size();
+
 	(void)context;
+	address -= within;
+	size += within;
 	if (madvise(at(address), size, MADV_POPULATE_WRITE) == 0)
 		return 0;
 	if (errno != EINVAL || can_populate())

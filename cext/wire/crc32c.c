@@ -93,10 +93,16 @@ static int crc_supported(void)
 #ifndef HWCAP_CRC32
 #define HWCAP_CRC32 (1 << 7)
 #endif
-#define CRC_TARGET __attribute__((target("+crc")))
 #define CRC_KIND "armv8-crc"
+#ifdef __clang__ /* it has other names for both, and up to 15 forgets a feature with a plus */
+#define CRC_TARGET __attribute__((target("crc")))
+#define crc_step8(crc, word) __builtin_arm_crc32cd((crc), (word))
+#define crc_step1(crc, byte) __builtin_arm_crc32cb((crc), (byte))
+#else
+#define CRC_TARGET __attribute__((target("+crc")))
 #define crc_step8(crc, word) __builtin_aarch64_crc32cx((crc), (word))
 #define crc_step1(crc, byte) __builtin_aarch64_crc32cb((crc), (byte))
+#endif
 static int crc_supported(void)
 {
 	return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;

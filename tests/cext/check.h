@@ -114,7 +114,8 @@ struct patience {
 	uint32_t rounds;
 };
 
-#define PATIENCE_NS (30U * UINT64_C(1000000000))
+/* Slower threads change hands less often, too. */
+#define PATIENCE_NS (30U * CHECK_SLOWDOWN * UINT64_C(1000000000))
 
 static inline uint64_t check_now_ns(void)
 {

@@ -4,8 +4,10 @@
  * refused with its code and a reason that names the field, and nothing left of it.
  */
 #include "lib_program.h"
+#include "lib/memory.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct program program;
@@ -412,6 +414,24 @@ static void options_grow_and_are_checked(void)
 	zcrx_emu_destroy(NULL);
 }
 
+/* Whatever a page of this machine is: what is asked for begins and ends within one. */
+static void memory_is_pinned_by_whole_pages(void)
+{
+	const struct zcrx_emu_memory *own = &zcrx_lib_own_memory;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint8_t *memory =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t gone = (uint64_t)(uintptr_t)memory + page;
+
+	REQUIRE(memory != MAP_FAILED);
+	REQUIRE(munmap(memory + page, page) == 0);
+	CHECK_EQ(own->pin(NULL, gone - page + 64, page - 64), 0);
+	CHECK_EQ(own->pin(NULL, gone - 64, 64), 0);
+	CHECK_EQ(own->pin(NULL, gone - 64, 65), -EFAULT);
+	CHECK_EQ(own->pin(NULL, gone + 64, 1), -EFAULT);
+	munmap(memory, page);
+}
+
 AT_EACH_LEVEL(offsets_are_the_levels)
 AT_EACH_LEVEL(header_is_cleared_from_7_1_on)
 AT_EACH_LEVEL(each_field_is_refused_with_its_code_and_a_reason)
@@ -435,4 +455,5 @@ CHECK_MAIN(LEVELS(offsets_are_the_levels), LEVELS(header_is_cleared_from_7_1_on)
 	   LEVELS(refused_registration_leaves_nothing), LEVELS(second_queue_is_as_the_level_has_it),
 	   LEVELS(entries_are_clamped_and_rounded),
 	   LEVELS(region_of_the_kernel_is_mapped_by_its_offset),
-	   LEVELS(other_calls_have_the_kernels_errors), CASE(options_grow_and_are_checked))
+	   LEVELS(other_calls_have_the_kernels_errors), CASE(options_grow_and_are_checked),
+	   CASE(memory_is_pinned_by_whole_pages))

@@ -261,7 +261,10 @@ static void the_nic_keeps_account_of_a_stream_of_any_length(void)
 	const uint32_t most = ZCRX_STREAM_MARKS * ZCRX_STREAM_STEP;
 	const uint32_t sizes[] = {0, 1, 4095, 4096, 4097, most - 1, most, 2 * most + 1, 5 * most};
 
-	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+	/* Where all is much slower the step is not doubled: the NIC waits in each of many rounds. */
+	const size_t count = CHECK_SLOWDOWN > 4 ? COUNT_OF(sizes) - 2 : COUNT_OF(sizes);
+
+	for (size_t i = 0; i < count; i++) {
 		struct zcrx_stream stream;
 		struct server server;
 		struct client client;
