@@ -219,7 +219,7 @@ class Alarm(enum.IntEnum):
     GRANTED_HELD = 4  #: buffers granted while the user held a reference
     FREELIST_OVERFLOW = 5
     REF_UNDERFLOW = 6
-    DESTROY_WARNING = 7
+    DESTROY_WARNING = 7  #: more of them than restarts
     OWN_STRAY = 8  #: completions that a consumer of one's own gave back and that were not out
     OWN_TOUCH = 9  #: how often it touched what it had given back
 
