@@ -28,6 +28,7 @@ from emu.cli.output import (
 from emu.cli.plan import plan_of
 from emu.cli.render import LiveView, compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
+from emu.cli.trace_option import TraceOption, check_trace, trace_written
 from emu.config import (
     AREA_BUFFERS,
     COPY_AREA_BUFFERS,
@@ -127,7 +128,11 @@ def _has_our_consumer(report: Report) -> bool:
 
 
 def finish(
-    console: Console, report: Report, json_target: str | None, page: Path | None = None
+    console: Console,
+    report: Report,
+    json_target: str | None,
+    page: Path | None = None,
+    trace: Path | None = None,
 ) -> None:
     print_report(console, report)
     code = 0 if report.ok else EXIT_FINDING
@@ -141,6 +146,7 @@ def finish(
 
         folder = None if report.run_dir is None else Path(report.run_dir)
         unwritten = unwritten or written(page, lambda: run_page(value, folder))
+    unwritten = unwritten or trace_written(trace, report, value)
     conclude(json_target, value, code, unwritten)
 
 
@@ -238,12 +244,14 @@ def stress(
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
     report: ReportOption = None,
+    perfetto: TraceOption = None,
 ) -> None:
     """Move traffic at full speed with faults injected, and account for everything."""
     if duration is None and not packets and not laps:
         duration = 10.0
     check_target("json", json_target)
     check_report(report)
+    check_trace(perfetto)
     config = RunConfig(
         seed=_seed(seed),
         traffic=traffic,
@@ -278,15 +286,18 @@ def stress(
         respawn=respawn,
     )
     console = console_for(json_target)
-    finish(console, run_stress(console, config, run_dir), json_target, report)
+    done = run_stress(console, config, run_dir, keeps_flight=perfetto is not None)
+    finish(console, done, json_target, report, perfetto)
 
 
-def run_stress(console: Console, config: RunConfig, run_dir: Path | None) -> Report:
+def run_stress(
+    console: Console, config: RunConfig, run_dir: Path | None, *, keeps_flight: bool = False
+) -> Report:
     _print_start(console, config)
     with (
         compiling_shown(console),
         _run_folder(run_dir) as folder,
-        Session(config, run_dir=folder) as session,
+        Session(config, run_dir=folder, keeps_flight=keeps_flight) as session,
         interruptible(session),
     ):
         if session.listener_address is not None:
@@ -360,12 +371,14 @@ def recv(
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
     report: ReportOption = None,
+    perfetto: TraceOption = None,
 ) -> None:
     """Receive one TCP connection through NIC, provider and consumer into a file."""
     if output == "-" and json_target == "-":
         raise ConfigError("json: '-' is taken by --output; name a file")
     check_target("json", json_target)
     check_report(report)
+    check_trace(perfetto)
     plan = plan_of(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
@@ -390,7 +403,12 @@ def recv(
         listen(source) as listener,
         _output(output) as output_fd,
         Session(
-            config, run_dir=folder, output_fd=output_fd, stop_at_end=1, listener=listener
+            config,
+            run_dir=folder,
+            output_fd=output_fd,
+            stop_at_end=1,
+            listener=listener,
+            keeps_flight=perfetto is not None,
         ) as session,
         interruptible(session),
     ):
@@ -398,7 +416,7 @@ def recv(
         if session.listener_address is not None:
             console.print(f"listening on {session.listener_address}", highlight=False)
         received = session.run(_Quiet().update)
-    finish(console, received, json_target, report)
+    finish(console, received, json_target, report, perfetto)
 
 
 class _Quiet:

@@ -13,6 +13,7 @@ from emu.cli.commands import RunDirOption, finish, run_stress
 from emu.cli.output import EXIT_FINDING, JsonOption, check_target, conclude, console_for
 from emu.cli.plan import plan_of
 from emu.cli.render import compiling_shown
+from emu.cli.trace_option import check_trace
 from emu.config import RunConfig
 from emu.errors import ConfigError, cut
 from emu.fuzz.cli import replay_finding
@@ -90,19 +91,21 @@ def command(
         bool, typer.Option("--all-steps", help="Of a race finding: all there are.")
     ] = False,
     perfetto: Annotated[
-        Path | None, typer.Option(help="Write a race finding for Perfetto's viewer.")
+        Path | None, typer.Option(help="Write a trace of what is replayed, for ui.perfetto.dev.")
     ] = None,
     run_dir: RunDirOption = None,
     json_target: JsonOption = None,
 ) -> None:
     """Run an earlier run's configuration and seed again, or a finding of fuzz or race."""
     check_target("json", json_target)
-    check_target("perfetto", perfetto)
+    check_trace(perfetto)
     console = console_for(json_target)
     if is_race_finding(run) or is_finding(run):
         with compiling_shown(console):
             if is_race_finding(run):
                 shown = replay_race(console, run, all_steps=all_steps, perfetto=perfetto)
+            elif perfetto is not None:
+                raise ConfigError.of("perfetto", str(perfetto), "a program of fuzz has no trace")
             else:
                 shown = replay_finding(console, run)
         conclude(json_target, shown, EXIT_FINDING if shown["still_shows"] else 0)
@@ -110,4 +113,5 @@ def command(
     config = _read_run(run)
     if journal:
         config = replace(config, plan=_read_journal(run, config))
-    finish(console, run_stress(console, config, run_dir), json_target)
+    done = run_stress(console, config, run_dir, keeps_flight=perfetto is not None)
+    finish(console, done, json_target, trace=perfetto)

@@ -1,4 +1,4 @@
-"""``zcrx-emu report``: the page of what was done before."""
+"""``zcrx-emu report``: the page of what was done before, or what other tools read of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from rich.console import Console
 from emu.cli import values
 from emu.cli.report_option import check_report
 from emu.cli.sarif_option import SarifOption, check_sarif
+from emu.cli.trace_option import TraceOption, check_trace, write_trace
 from emu.errors import ConfigError
-from emu.formats.made import log_of, write_log
-from emu.page.made import page_of, page_of_two
-from emu.page.paper import write_page
 
 _OUTPUT = Path("report.html")
 
@@ -36,17 +34,36 @@ def command(
         typer.Option("--output", "-o", help=f"The page; {_OUTPUT}, unless something else is."),
     ] = None,
     sarif: SarifOption = None,
+    perfetto: TraceOption = None,
 ) -> None:
     """Write a page of an earlier run, check or finding, or of two runs, that a browser opens."""
-    if sarif is not None and beside is not None:
-        raise ConfigError.of("sarif", str(sarif), "it is of one: not of two runs")
+    for name, target in (("sarif", sarif), ("perfetto", perfetto)):
+        if target is not None and beside is not None:
+            raise ConfigError.of(name, str(target), "it is of one: not of two runs")
     check_sarif(sarif)
-    console = Console(soft_wrap=True)
-    if output is not None or sarif is None:
-        output = output or _OUTPUT
-        check_report(output)
-        write_page(output, page_of(of) if beside is None else page_of_two(of, beside))
-        console.print(str(output), highlight=False, markup=False)
+    check_trace(perfetto)
+    if output is not None or (sarif is None and perfetto is None):
+        _write_page(output or _OUTPUT, of, beside)
     if sarif is not None:
+        from emu.formats.made import log_of, write_log  # here, as below: what is wanted
+
         write_log(sarif, log_of(of))
-        console.print(str(sarif), highlight=False, markup=False)
+        _say(sarif)
+    if perfetto is not None:
+        from emu.trace.made import trace_of
+
+        write_trace(perfetto, trace_of(of))
+        _say(perfetto)
+
+
+def _write_page(output: Path, of: Path, beside: Path | None) -> None:
+    check_report(output)
+    from emu.page.made import page_of, page_of_two  # behind it: its libraries may be missing
+    from emu.page.paper import write_page
+
+    write_page(output, page_of(of) if beside is None else page_of_two(of, beside))
+    _say(output)
+
+
+def _say(written: Path) -> None:
+    Console(soft_wrap=True).print(str(written), highlight=False, markup=False)

@@ -11,9 +11,9 @@ from typing import Any
 
 from emu.race.runner import Found, Memory, TimelineStep
 from emu.race.timeline import Place, newest_values, step_text
+from emu.trace.events import Trace, Track
 
 _STEP_US = 10
-_PROCESS = 1
 
 
 def seen_stores(steps: Sequence[TimelineStep]) -> dict[int, int]:
@@ -43,55 +43,43 @@ def trace_events(
     found: Found, actors: Sequence[str], memory: Memory, places: dict[int, Place]
 ) -> dict[str, Any]:
     """The trace, as a value to be written as JSON."""
-    tracks = {name: number + 1 for number, name in enumerate(actors)}
-    events: list[dict[str, Any]] = [
-        {"ph": "M", "pid": _PROCESS, "name": "process_name", "args": {"name": "simulation"}}
-    ]
-    for name, track in tracks.items():
-        args = {"name": name}
-        events.append(
-            {"ph": "M", "pid": _PROCESS, "tid": track, "name": "thread_name", "args": args}
-        )
+    trace = Trace()
+    simulation = trace.process("simulation")
+    tracks = {name: trace.track(simulation, name) for name in actors}
     newest = newest_values(found.steps)
     for number, step in enumerate(found.steps):
         place = places.get(step.place)
-        events.append(
-            {
-                "ph": "X",
-                "pid": _PROCESS,
-                "tid": tracks[step.name],
-                "ts": number * _STEP_US,
-                "dur": _STEP_US,
-                "cat": step.kind,
-                "name": step_text(step, newest[number], memory),
-                "args": {
-                    "step": number,
-                    "order": step.order,
-                    "place": place.text if place else "",
-                    "function": place.function if place else "",
-                },
-            }
+        trace.slice(
+            tracks[step.name],
+            number * _STEP_US,
+            (number + 1) * _STEP_US,
+            step_text(step, newest[number], memory),
+            step.kind,
+            step=number,
+            order=step.order,
+            place=place.text if place else "",
+            function=place.function if place else "",
         )
     for reader, writer in seen_stores(found.steps).items():
-        for phase, number in (("s", writer), ("f", reader)):
-            arrow = {
-                "ph": phase,
-                "pid": _PROCESS,
-                "tid": tracks[found.steps[number].name],
-                "ts": number * _STEP_US + _STEP_US // 2,
-                "cat": "sees",
-                "name": found.steps[number].word,
-                "id": reader,
-            }
-            events.append({**arrow, "bp": "e"} if phase == "f" else arrow)
-    events.append(
-        {
-            "ph": "i",
-            "s": "g",
-            "pid": _PROCESS,
-            "tid": 1,
-            "ts": len(found.steps) * _STEP_US,
-            "name": f"{found.kind}: {found.text}",
-        }
+        trace.arrow(
+            reader,
+            *_middle(tracks, found.steps, writer),
+            *_middle(tracks, found.steps, reader),
+            found.steps[reader].word,
+            "sees",
+        )
+    trace.instant(
+        next(iter(tracks.values())),
+        len(found.steps) * _STEP_US,
+        f"{found.kind}: {found.text}",
+        "finding",
+        scope="g",
     )
-    return {"traceEvents": events, "displayTimeUnit": "ms"}
+    return trace.as_dict()
+
+
+def _middle(
+    tracks: dict[str, Track], steps: Sequence[TimelineStep], number: int
+) -> tuple[Track, float]:
+    """Where an arrow begins or ends: within the slice of a step."""
+    return tracks[steps[number].name], (number + 0.5) * _STEP_US

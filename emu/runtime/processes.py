@@ -76,6 +76,8 @@ class Worker:
     nonsense: str | None = None  #: what it said that is no word
     answers: deque[Word] = field(default_factory=deque)  #: that nobody has taken yet
     place: str = ""  #: where in somebody else's code it ended, in words
+    started_at: float = field(default_factory=time.monotonic)
+    ended_at: float | None = None  #: when that was noticed
     exit_code: int | None = None  #: negative: the signal that killed it; None: it lives
     cpu_s: float = 0.0
     message: str | None = None  #: its own word on why it ended
@@ -451,6 +453,7 @@ class Processes:
 
     def _note_end(self, worker: Worker, exit_code: int) -> None:
         self.listen(worker)
+        worker.ended_at = time.monotonic()
         worker.exit_code = exit_code
         worker.place = self.place_of(worker)
         worker.release()

@@ -69,6 +69,7 @@ class Session:
         stop_at_end: The traffic is over when so many connections ended and what came was read;
             0 = never.
         listener: For a ``tcp:`` source: a listening socket, if the caller made one.
+        keeps_flight: The report has what the flight recorders keep, of a good run too.
         stall_s: Seconds without a delivery after which a run that could go on is stalled.
         tick_s: Seconds after which the control process looks again; process faults are no denser.
 
@@ -85,11 +86,13 @@ class Session:
         output_fd: int = -1,
         stop_at_end: int = 0,
         listener: socket.socket | None = None,
+        keeps_flight: bool = False,
         stall_s: float = STALL_S,
         tick_s: float = TICK_S,
     ) -> None:
         self._stall_s = stall_s
         self._tick_s = tick_s
+        self._keeps_flight = keeps_flight
         self.config = config
         self.run_dir = run_dir
         self.listener = listener
@@ -487,6 +490,7 @@ class Session:
         if self._setup.refused is not None:
             return self._judged(SETUP_FAILED)
         self._started_at = time.monotonic()
+        self._flight.traffic_ns = round(self._started_at * 1e9)
         progress = Progress(
             self._queues,
             config=self.config,
@@ -968,6 +972,8 @@ class Session:
             capture=self._capture,
             output=self._output,
             connections=self._stop_at_end,
+            started_at=self._started_at or None,
+            keeps_flight=self._keeps_flight,
             notes=(
                 *self._notes,
                 *(

@@ -300,6 +300,7 @@ class FlightLog:
     recorders: tuple[RecorderState, ...]
     rules: tuple[str, ...]  #: fault names of the plan, by position
     clock: FlightClock
+    traffic_ns: int | None = None  #: when traffic began, on CLOCK_MONOTONIC; None: it did not
 
     @property
     def at(self) -> int:
@@ -334,25 +335,40 @@ class FlightLog:
 
     def json_text(self) -> str:
         """The contents of ``flight.json``: a line an event."""
-        origin = self.origin
         start = max(min(self.at - JSON_MAX * 3 // 4, len(self.events) - JSON_MAX), 0)
-        head = {
+        lines = ",\n".join(
+            "    " + json.dumps(self._as_dict(event))
+            for event in self.events[start : start + JSON_MAX]
+        )
+        return f'{json.dumps(self._head(), indent=2)[:-2]},\n  "events": [\n{lines}\n  ]\n}}\n'
+
+    def newest(self, most: int) -> dict[str, Any]:
+        """As in ``flight.json``, with the newest events there are.
+
+        Args:
+            most: Events at most; ``left_out`` says how many older ones there were.
+        """
+        return {
+            **self._head(),
+            "left_out": max(len(self.events) - most, 0),
+            "events": [self._as_dict(event) for event in self.events[-most:]],
+        }
+
+    def _head(self) -> dict[str, Any]:
+        origin, traffic_ns = self.origin, self.traffic_ns
+        return {
             "schema": SCHEMA,
             "finding": {"kind": origin.kind, "queue": origin.queue, "text": origin.text},
             "zero": "event" if origin.is_event else "noticed",
             "zero_ns": origin.time_ns,
             "noticed_us": (origin.noticed_ns - origin.time_ns) / 1000,
+            "traffic_us": None if traffic_ns is None else (traffic_ns - origin.time_ns) / 1000,
             "clock": self.clock.name.lower(),
             "recorders": [
                 {name: getattr(state, name) for name in RecorderState.__slots__}
                 for state in self.recorders
             ],
         }
-        lines = ",\n".join(
-            "    " + json.dumps(self._as_dict(event))
-            for event in self.events[start : start + JSON_MAX]
-        )
-        return f'{json.dumps(head, indent=2)[:-2]},\n  "events": [\n{lines}\n  ]\n}}\n'
 
     def _as_dict(self, event: Event) -> dict[str, Any]:
         return {
@@ -389,6 +405,7 @@ class FlightRecorder:
         self._rules = tuple(rules)
         self._control: deque[Event] = deque(maxlen=CONTROL_MAX)
         self._copies: list[tuple[RecorderState, bytes]] | None = None
+        self.traffic_ns: int | None = None  #: when traffic began, on CLOCK_MONOTONIC
         for queue in queues:
             queue.set_flight_clock(self.clock)
         self._start = self._end = self.clock.read()
@@ -451,4 +468,11 @@ class FlightRecorder:
             recorders=tuple(state for state, _ in self._copies or ()),
             rules=self._rules,
             clock=self.clock,
+            traffic_ns=self.traffic_ns,
         )
+
+    def to_the_end(self) -> FlightLog:
+        """What is recorded of a run that found nothing; time 0 is now."""
+        self.snapshot()
+        now = time.monotonic_ns()
+        return self.log(self.events(), Origin(now, False, "end", None, "the run ended", now))

@@ -76,6 +76,8 @@ class FinishedRun:
     series: Mapping[str, Any] = field(default_factory=dict)  #: how it went
     output: Output | None = None  #: of a reception; None: it was no such run
     connections: int = 0  #: that it waited for
+    started_at: float | None = None  #: when traffic began, by time.monotonic(); None: it did not
+    keeps_flight: bool = False  #: the flight recorders are wanted without a finding, too
 
     @property
     def undrained(self) -> frozenset[int]:
@@ -185,7 +187,21 @@ def _tracebacks(run: FinishedRun) -> list[str]:
 
 
 def _processes(run: FinishedRun) -> tuple[Process, ...]:
-    return tuple(Process(w.role, w.queue, w.pid, w.exit_code, w.cpu_s) for w in run.workers)
+    def of_traffic(at: float | None) -> float | None:
+        return None if at is None or run.started_at is None else round(at - run.started_at, 6)
+
+    return tuple(
+        Process(
+            w.role,
+            w.queue,
+            w.pid,
+            w.exit_code,
+            w.cpu_s,
+            of_traffic(w.started_at),
+            of_traffic(w.ended_at),
+        )
+        for w in run.workers
+    )
 
 
 def _judge(run: FinishedRun) -> Report:
@@ -225,6 +241,9 @@ def _judge(run: FinishedRun) -> Report:
     deaths = [death.text + _where_more(run, death) for death in run.deaths]
     problems = (*deaths, *run.timeouts, *failures(statements))
     log = _flight_log(run.watch, statements) if problems and run.watch is not None else None
+    kept = log
+    if kept is None and run.keeps_flight and run.watch is not None:
+        kept = run.watch.log_to_the_end()
     report = Report(
         ok=not problems,
         seed=run.config.seed,
@@ -244,6 +263,7 @@ def _judge(run: FinishedRun) -> Report:
         explanations=_explain(run, log, evidence, statements),
         flight=None if log is None or run.run_dir is None else str(run.run_dir / FLIGHT),
         flight_lines=() if log is None else tuple(log.around(8, 4)),
+        flight_log=kept,
         run_dir=None if run.run_dir is None else str(run.run_dir),
         capture=run.capture,
         series=run.series,

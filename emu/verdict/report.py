@@ -22,6 +22,7 @@ from emu.errors import EnvironmentProblem
 from emu.host.places import absolute
 
 if TYPE_CHECKING:  # whoever writes a line of it need not know the fault layer
+    from emu.verdict.flight import FlightLog
     from faults import ReconciledRow, Reconciliation
 
 SCHEMA = 1
@@ -60,6 +61,8 @@ class Process:
     pid: int
     exit_code: int | None  #: negative: the signal that killed it; None: still running
     cpu_s: float  #: user and system time
+    started_s: float | None = None  #: seconds of traffic, before it negative; None: there was none
+    ended_s: float | None = None  #: the same: when its end was noticed
 
     @property
     def label(self) -> str:
@@ -118,6 +121,8 @@ class Report:
     capture: Mapping[str, Any] | None = None  #: what became of its frames; None: no such traffic
     series: Mapping[str, Any] = field(default_factory=dict)  #: how it went, in some points of time
     marks: tuple[Mark, ...] = ()  #: what befell processes meanwhile
+    #: what the flight recorders have: of a run with a finding, or that was asked to keep it
+    flight_log: FlightLog | None = None
     unwritten: str | None = None  #: what could not be written into the run's folder, and why
     versions: Mapping[str, str] = field(default_factory=dict)
 

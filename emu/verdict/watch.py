@@ -164,6 +164,10 @@ class Watch:
         """Let go of the queues, and with them of their mappings; the findings stay."""
         self._watched = []
 
+    def log_to_the_end(self) -> FlightLog:
+        """The flight log of a run without a finding."""
+        return self._flight.to_the_end()
+
     def log(self) -> FlightLog | None:
         """The flight log around the first finding; None without any."""
         first = next(iter(self.findings.values()), None)

@@ -55,9 +55,9 @@ def test_absurd_number_is_refused(call: Call, command: str, option: str, value: 
 
 
 PATHS = {
-    "stress": ("json", "run-dir", "provider", "faults"),
     "recv --listen 127.0.0.1:0 --output x": ("json", "run-dir", "faults"),
     "recv --listen 127.0.0.1:0": ("output",),
+    "stress": ("json", "run-dir", "provider", "faults", "perfetto"),
     "replay nothing": ("json", "perfetto", "run-dir"),
     "fuzz": ("corpus", "findings", "provider", "minimize", "emit-test", "cover", "json"),
     "race": ("scenario", "findings", "perfetto", "provider", "json"),

@@ -129,7 +129,11 @@ def test_values_are_those_of_the_run(report: Report, plain: Any) -> None:
         assert set(queue) >= {"nic", "provider", "page_pool", "consumer", "places", "scrub"}
         assert all(name.startswith("rx_pp_") for name in queue["page_pool"])
     for process in plain["processes"]:
-        assert set(process) == {"role", "queue", "pid", "exit_code", "cpu_s"}
+        assert set(process) == {
+            *("role", "queue", "pid", "exit_code", "cpu_s"),
+            *("started_s", "ended_s"),
+        }
+        assert process["started_s"] < 0 < process["ended_s"], "in seconds of traffic"
     assert {"python", "kernel", "zcrx-emu", "cffi", "faker"} <= set(plain["versions"])
 
 
