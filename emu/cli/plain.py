@@ -79,6 +79,8 @@ def _options(function: Callable[..., Any]) -> dict[str, tuple[str, Any]]:
         if parameter.default is parameter.empty or not _is_undemanding(info):
             raise _NotPlain
         kind = _without_none(kind)
+        if typing.get_origin(kind) is list:  # it may be there more than once: for the parser
+            continue
         for each in _names(info) or _usual_names(name, kind):
             positive, _, negative = each.partition("/")
             options[positive] = (name, True if kind is bool else kind)

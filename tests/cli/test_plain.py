@@ -30,7 +30,8 @@ def _function(name: str) -> Callable[..., Any]:
 def _parsed(name: str, words: list[str]) -> dict[str, Any]:
     """What Typer makes of the words: of each parameter."""
     values: dict[str, Any] = load(name).make_context(name, list(words)).params
-    return values
+    # Of an option that may be repeated and is not there the function gets its default.
+    return {key: None if value == () else value for key, value in values.items()}
 
 
 def _value_for(kind: Any) -> str:
