@@ -18,13 +18,14 @@ from emu.check.outcome import Outcome
 from emu.check.subject import Kind, Subject, subject_of
 from emu.check.tools import Frame, Tool, tools_for
 from emu.cli import values
+from emu.cli.ktap_option import KtapOption, check_ktap, told
 from emu.cli.output import EXIT_FINDING, EXIT_USAGE, JsonOption, check_target, conclude, console_for
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.cli.sarif_option import SarifOption, check_sarif, logged
 from emu.contract import LEVELS, SEED, check_level
 from emu.errors import ConfigError, EmuError
-from emu.fuzz.campaign import fresh_seed
+from emu.fuzz.campaign import folder_for, fresh_seed
 from emu.host.places import absolute
 from emu.runtime.fork_server import kept
 from emu.verdict.report import write_json
@@ -66,6 +67,11 @@ def command(
     json_target: JsonOption = None,
     report: ReportOption = None,
     sarif: SarifOption = None,
+    ktap: KtapOption = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(help="Folder of programs, read and added to: keep it for the next check."),
+    ] = None,
 ) -> None:
     """Put a provider or a consumer in C to every tool that can find a mistake in it."""
     if not (time_ > 0 and math.isfinite(time_)):
@@ -76,11 +82,16 @@ def command(
     check_target("json", json_target)
     check_report(report)
     check_sarif(sarif)
-    console = console_for(json_target)
+    check_ktap(ktap, json_target)
+    console = console_for("-" if ktap == "-" else json_target)
     with compiling_shown(console):
         subject = subject_of(file, as_)
+    if corpus is not None:
+        if subject.kind is not Kind.PROVIDER:
+            raise ConfigError.of("corpus", str(corpus), "programs are for a provider, it is none")
+        corpus = folder_for("corpus", corpus)
     where = make_run_dir(folder or _free_folder())
-    frame = Frame(subject, kernel, fresh_seed() if seed is None else seed, where)
+    frame = Frame(subject, kernel, fresh_seed() if seed is None else seed, where, corpus)
     summary = check(console, frame, time_)
     # A tool that should have looked and could not leaves no verdict, unless another one found it.
     code = EXIT_FINDING if summary["findings"] else EXIT_USAGE if summary["failed"] else 0
@@ -97,6 +108,11 @@ def command(
         from emu.formats.made import check_log  # here: few want a log
 
         lost = logged(sarif, lambda: check_log(summary))
+        unwritten = unwritten or lost
+    if ktap is not None:
+        from emu.formats.ktap import check_tests  # here: few want it
+
+        lost = told(ktap, lambda: check_tests(summary))
         unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)
 
@@ -143,6 +159,7 @@ def check(console: Console, frame: Frame, seconds: float) -> dict[str, Any]:
         "folder": absolute(str(frame.folder)),
         "failed": sum(outcome.failed for outcome in asked),
         "tools": [outcome.as_dict() for outcome in everything],
+        "left": [tool.name for tool in tools[len(asked) :]],
     }
 
 
@@ -154,12 +171,12 @@ def _ask(console: Console, tool: Tool, frame: Frame, seconds: float) -> Outcome:
         try:
             with log.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 words = Console(file=file, width=132, force_terminal=False, no_color=True)
-                looked_at, found, interrupted = tool.ask(frame, seconds, words)
+                answer = tool.ask(frame, seconds, words)
         except EmuError as error:
             took = time.monotonic() - began
             why = str(error)
             return Outcome(tool.name, "", tool.blind, took, why_not=why, failed=True, log=str(log))
-    return tool.outcome(time.monotonic() - began, looked_at, found, interrupted, log)
+    return tool.outcome(time.monotonic() - began, answer, log)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,38 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of several things that a tool was asked.
+
+    Attributes:
+        name: What it is called.
+        is_good: Whether nothing was found; None: it was not asked.
+        text: How much was looked at, what was found, or why it was not asked.
+    """
+
+    name: str
+    is_good: bool | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool says when it was asked.
+
+    Attributes:
+        looked_at: How much it saw, in words.
+        found: What is wrong.
+        interrupted: Whether it was stopped before its time.
+        parts: What it was asked one by one, if it was.
+    """
+
+    looked_at: str
+    found: Sequence[Found]
+    interrupted: bool
+    parts: Sequence[Part] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a tool did with the file, and what it saw.
 
@@ -35,6 +68,7 @@ class Outcome:
         failed: Whether it should have looked, and could not.
         interrupted: Whether it was stopped before its time.
         log: The file with all that it said.
+        parts: What it was asked one by one, if it was.
     """
 
     tool: str
@@ -46,6 +80,7 @@ class Outcome:
     failed: bool = False
     interrupted: bool = False
     log: str | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def has_looked(self) -> bool:

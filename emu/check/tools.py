@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from emu.check.outcome import Found, Outcome
+from emu.check.outcome import Answer, Found, Outcome, Part
 from emu.check.subject import Kind, Subject
 from emu.cli.closing import print_report
 from emu.cli.commands import run_stress
@@ -39,12 +39,15 @@ class Frame:
         kernel: The level that is played.
         seed: Of everything that is chosen.
         folder: Where findings, runs and logs are kept.
+        corpus: Programs of before, read and added to; None: there are none, and none are kept
+            apart from the folder.
     """
 
     subject: Subject
     kernel: str
     seed: int
     folder: Path
+    corpus: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +58,25 @@ class Tool:
         name: For the table, and of its log.
         share: Of the time that there is.
         blind: What it does not see.
-        ask: Does it: told the frame, the seconds and a console for its words; what it looked at,
-            what it found, and whether it was interrupted.
+        ask: Does it: told the frame, the seconds and a console for its words.
     """
 
     name: str
     share: float
     blind: str
-    ask: Callable[[Frame, float, Console], tuple[str, list[Found], bool]]
+    ask: Callable[[Frame, float, Console], Answer]
 
-    def outcome(
-        self, seconds: float, looked_at: str, found: Sequence[Found], interrupted: bool, log: Path
-    ) -> Outcome:
+    def outcome(self, seconds: float, answer: Answer, log: Path) -> Outcome:
         """What came of it, with all that is known beforehand."""
         return Outcome(
             self.name,
-            looked_at,
+            answer.looked_at,
             self.blind,
             seconds,
-            tuple(found),
-            interrupted=interrupted,
+            tuple(answer.found),
+            interrupted=answer.interrupted,
             log=str(log),
+            parts=tuple(answer.parts),
         )
 
 
@@ -83,13 +84,13 @@ def _replay(path: str) -> str:
     return f"zcrx-emu replay {shlex.quote(path)}"
 
 
-def _fuzz(frame: Frame, seconds: float, console: Console) -> tuple[str, list[Found], bool]:
+def _fuzz(frame: Frame, seconds: float, console: Console) -> Answer:
     summary = fuzz(
         console,
         seconds=max(seconds, 1.0),
         jobs=min(len(os.sched_getaffinity(0)), 4),
         engine=None,
-        corpus=frame.folder / "corpus",
+        corpus=frame.corpus or frame.folder / "corpus",
         findings=frame.folder / "fuzz",
         target=Target(bug=None, provider=frame.subject.path, sanitize=True, kernel=frame.kernel),
         seed=frame.seed,
@@ -102,10 +103,10 @@ def _fuzz(frame: Frame, seconds: float, console: Console) -> tuple[str, list[Fou
         for item in summary["findings"]
     ]
     looked_at = f"{summary['executions']} programs of operations, {summary['engine']}"
-    return looked_at, found, summary["interrupted"]
+    return Answer(looked_at, found, summary["interrupted"])
 
 
-def _race(frame: Frame, seconds: float, console: Console) -> tuple[str, list[Found], bool]:
+def _race(frame: Frame, seconds: float, console: Console) -> Answer:
     scenarios = [item.at(frame.kernel) for item in SCENARIOS.values()]
     search = Search(seed=frame.seed, seconds=max(1, math.floor(seconds / len(scenarios))))
     with compiling_shown(console):
@@ -125,7 +126,23 @@ def _race(frame: Frame, seconds: float, console: Console) -> tuple[str, list[Fou
     done: list[dict[str, Any]] = summary["scenarios"]
     complete = sum(item["complete"] for item in done)
     looked_at = f"{len(done)} of {len(scenarios)} scenarios, {complete} of them completely"
-    return looked_at, _of_race(done), summary["interrupted"]
+    parts = [
+        *map(_part, done),
+        *(Part(one["scenario"], None, one["why"]) for one in summary["untried"]),
+    ]
+    return Answer(looked_at, _of_race(done), summary["interrupted"], parts)
+
+
+def _part(item: dict[str, Any]) -> Part:
+    """A scenario that was searched."""
+    how = "all of it" if item["complete"] else f"about {100 * item['share']:.2g} % of it"
+    text = f"{item['schedules']} executions, {how}"
+    if item["finding"] is not None:
+        return Part(item["scenario"], False, f"{item['finding']['text']} ({text})")
+    if item["interrupted"] or not item["schedules"]:
+        why = "interrupted before its time" if item["interrupted"] else "nothing was looked at"
+        return Part(item["scenario"], None, f"{why} ({text})")
+    return Part(item["scenario"], True, text)
 
 
 def _of_race(scenarios: Sequence[dict[str, Any]]) -> list[Found]:
@@ -140,8 +157,8 @@ def _of_race(scenarios: Sequence[dict[str, Any]]) -> list[Found]:
     return list(first.values())
 
 
-def _stress(name: str, plan: str, **fields: Any) -> Callable[..., tuple[str, list[Found], bool]]:
-    def ask(frame: Frame, seconds: float, console: Console) -> tuple[str, list[Found], bool]:
+def _stress(name: str, plan: str, **fields: Any) -> Callable[..., Answer]:
+    def ask(frame: Frame, seconds: float, console: Console) -> Answer:
         queues = fields.get("queues", 1)
         config = RunConfig(
             **{
@@ -161,7 +178,7 @@ def _stress(name: str, plan: str, **fields: Any) -> Callable[..., tuple[str, lis
             f"{report.total('provider', 'consumed')} entries judged"
         )
         found = [Found(text, str(folder), _replay(str(folder))) for text in report.problems]
-        return looked_at, found, report.ended == "interrupted"
+        return Answer(looked_at, found, report.ended == "interrupted")
 
     return ask
 

@@ -14,7 +14,7 @@ from emu.errors import ConfigError, EmuError
 from emu.verdict.report import write_text
 
 if TYPE_CHECKING:
-    from emu.formats.ktap import Test
+    from emu.formats.ktap import Tried
 
 KtapOption = Annotated[
     str | None,
@@ -33,7 +33,7 @@ def check_ktap(target: str | None, json_target: str | None) -> None:
     check_target("ktap", target)
 
 
-def told(target: str | None, make: Callable[[], list[Test]]) -> str | None:
+def told(target: str | None, make: Callable[[], list[Tried]]) -> str | None:
     """Write the results, if they were asked for; why they could not be, or None."""
     if target is None:
         return None

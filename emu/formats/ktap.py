@@ -16,7 +16,7 @@ _WIDTH = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Tried:
     """A test, and what came of it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Test:
     directive: str = ""
     why: str = ""
     said: tuple[str, ...] = ()
-    parts: tuple[Test, ...] = ()
+    parts: tuple[Tried, ...] = ()
 
     @property
     def is_ok(self) -> bool:
@@ -41,13 +41,14 @@ class Test:
         return self.is_good and all(part.is_ok for part in self.parts)
 
 
-def skipped(name: str, why: str) -> Test:
+def skipped(name: str, why: str) -> Tried:
     """One that was not asked."""
-    return Test(name, directive="SKIP", why=why)
+    return Tried(name, directive="SKIP", why=why)
 
 
 def _line(text: str) -> str:
-    words = " ".join(text.split())
+    words = "".join(char if char.isprintable() else " " for char in text)
+    words = " ".join(words.split())
     return words if len(words) <= _WIDTH else f"{words[: _WIDTH - 4]} ..."
 
 
@@ -56,22 +57,22 @@ def _name(text: str) -> str:
     return _line(text.replace("#", " "))
 
 
-def _lines(tests: Sequence[Test], name: str | None, indent: str) -> Iterator[str]:
+def _lines(tests: Sequence[Tried], name: str | None, indent: str) -> Iterator[str]:
     yield f"{indent}{VERSION_LINE}"
     if name is not None:
-        yield f"{indent}# Subtest: {_name(name)}"
+        yield f"{indent}# Subtest: {_name(name)}".rstrip()
     yield f"{indent}1..{len(tests)}"
     for number, test in enumerate(tests, 1):
         if test.parts:
             yield from _lines(test.parts, test.name, f"{indent}  ")
         for text in test.said:
             yield f"{indent}# {_line(f'{test.name}: {text}')}"
-        result = f"{'ok' if test.is_ok else 'not ok'} {number} {_name(test.name)}"
+        result = f"{'ok' if test.is_ok else 'not ok'} {number} {_name(test.name)}".rstrip()
         directive = f" # {test.directive} {_line(test.why)}".rstrip() if test.directive else ""
         yield f"{indent}{result}{directive}"
 
 
-def ktap_text(tests: Sequence[Test]) -> str:
+def ktap_text(tests: Sequence[Tried]) -> str:
     """All of it as text."""
     return "\n".join(_lines(tests, None, "")) + "\n"
 
@@ -79,22 +80,22 @@ def ktap_text(tests: Sequence[Test]) -> str:
 # ---- from what commands write -----------------------------------------------------------
 
 
-def _scenario(item: Mapping[str, Any]) -> Test:
+def _scenario(item: Mapping[str, Any]) -> Tried:
     """A scenario that was searched, from what ``race --json`` says of it."""
     name, found, count = item["scenario"], item["finding"], item["schedules"]
     how = "all of it" if item["complete"] else f"{100 * item['share']:.2g} % of it, about"
     said = f"{count} executions, {how}"
     if found is not None:
         again = f"zcrx-emu replay {found['file']}"
-        return Test(name, False, said=(said, f"{found['kind']}: {found['text']}", again))
+        return Tried(name, False, said=(said, f"{found['kind']}: {found['text']}", again))
     if item["interrupted"]:
-        return Test(name, directive="SKIP", why="interrupted before its time", said=(said,))
+        return Tried(name, directive="SKIP", why="interrupted before its time", said=(said,))
     if not count:
         return skipped(name, "nothing was looked at in this time")
-    return Test(name, said=(said,))
+    return Tried(name, said=(said,))
 
 
-def search_tests(summary: Mapping[str, Any]) -> list[Test]:
+def search_tests(summary: Mapping[str, Any]) -> list[Tried]:
     """A test for each scenario, from what ``race --json`` writes."""
     return [
         *map(_scenario, summary["scenarios"]),
@@ -102,10 +103,10 @@ def search_tests(summary: Mapping[str, Any]) -> list[Test]:
     ]
 
 
-def _tool(item: Mapping[str, Any]) -> Test:
+def _tool(item: Mapping[str, Any]) -> Tried:
     name, found = item["tool"], item["found"]
     if item["failed"]:
-        return Test(name, False, "ERROR", item["why_not"])
+        return Tried(name, False, "ERROR", item["why_not"])
     if item["why_not"] is not None:
         return skipped(name, item["why_not"])
     said = [f"looked at {item['looked_at']} in {item['seconds']:.1f} s"]
@@ -114,17 +115,17 @@ def _tool(item: Mapping[str, Any]) -> Test:
     parts = tuple(_part(part) for part in item["parts"])
     if item["interrupted"] and not found:
         why = "interrupted before its time"
-        return Test(name, directive="SKIP", why=why, said=tuple(said), parts=parts)
-    return Test(name, not found, said=tuple(said), parts=parts)
+        return Tried(name, directive="SKIP", why=why, said=tuple(said), parts=parts)
+    return Tried(name, not found, said=tuple(said), parts=parts)
 
 
-def _part(item: Mapping[str, Any]) -> Test:
+def _part(item: Mapping[str, Any]) -> Tried:
     if item["is_good"] is None:
         return skipped(item["name"], item["text"])
-    return Test(item["name"], item["is_good"], said=(item["text"],))
+    return Tried(item["name"], item["is_good"], said=(item["text"],))
 
 
-def check_tests(summary: Mapping[str, Any]) -> list[Test]:
+def check_tests(summary: Mapping[str, Any]) -> list[Tried]:
     """A test for each tool, from ``check.json``; those of ``race`` have its scenarios as parts."""
     asked = [_tool(item) for item in summary["tools"]]
     return asked + [skipped(name, "interrupted before it was its turn") for name in summary["left"]]

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli import values
+from emu.cli.ktap_option import KtapOption, check_ktap, told
 from emu.cli.output import check_target, conclude, console_for, emit_json
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
@@ -124,7 +125,8 @@ def race(
     perfetto: Path | None,
 ) -> dict[str, Any]:
     """Search scenarios, one after the other, and say what came of it; as values."""
-    summaries = []
+    summaries: list[dict[str, Any]] = []
+    not_tried: list[dict[str, str]] = []
     # By its cause: where a mistake was seen first. That is shown, at the end, where it is read.
     seen: dict[tuple[str, str], tuple[Scenario, Artifact, Path]] = {}
     count = 0
@@ -139,6 +141,7 @@ def race(
                 if provider is None or len(scenarios) == 1:
                     raise
                 _say(console, f"{scenario.name}: not tried: {error}")
+                not_tried.append({"scenario": scenario.name, "why": str(error)})
                 continue
             path = None
             if result.found is not None:
@@ -162,6 +165,11 @@ def race(
             if runner.is_stopped:
                 break
     left = len(scenarios) - len(summaries)
+    begun = len(summaries) + len(not_tried)
+    not_tried += [
+        {"scenario": scenario.name, "why": "interrupted before it was its turn"}
+        for scenario in scenarios[begun:]
+    ]
     if runner.is_stopped:
         _say(console, f"interrupted: a partial result, {left} scenario(s) were not begun")
     for number, (scenario, artifact, _) in enumerate(seen.values()):
@@ -189,6 +197,7 @@ def race(
         "mistakes": len(seen),
         "unwritten": unwritten,
         "scenarios": summaries,
+        "untried": not_tried,
     }
 
 
@@ -409,6 +418,7 @@ def command(
     ] = None,
     report: ReportOption = None,
     sarif: SarifOption = None,
+    ktap: KtapOption = None,
 ) -> None:
     """Run the core under chosen interleavings and memory models, and find its races."""
     if provider is not None and bug is not None:
@@ -416,12 +426,13 @@ def command(
     seeded = find_bug(bug, RACING_BUGS) if bug is not None else None
     level = level_for(seeded, kernel, experimental=provider is None and not live)
     check_target("json", json_target)
-    for name, file in (("report", report), ("sarif", sarif)):
+    for name, file in (("report", report), ("sarif", sarif), ("ktap", ktap)):
         if file is not None and (live or list_ or operations):
             raise ConfigError.of(name, str(file), "it is of a search: not with these options")
     check_report(report)
     check_sarif(sarif)
-    console = console_for(json_target)
+    check_ktap(ktap, json_target)
+    console = console_for("-" if ktap == "-" else json_target)
     if list_ or operations:
         _list(console, operations=operations, json_target=json_target)
         return
@@ -477,5 +488,10 @@ def command(
         from emu.formats.made import search_log  # here: few searches want a log
 
         lost = logged(sarif, lambda: search_log(summary))
+        unwritten = unwritten or lost
+    if ktap is not None:
+        from emu.formats.ktap import search_tests  # here: few searches want it
+
+        lost = told(ktap, lambda: search_tests(summary))
         unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import emu.check.cli as cli
-from emu.check.outcome import Found
+from emu.check.outcome import Answer, Found
 from emu.check.subject import Kind, subject_of
 from emu.check.tools import Frame, Tool, tools_for
 from emu.cli.root import load
@@ -23,8 +23,6 @@ from emu.verdict.rundir import make_run_dir
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PROVIDER = EXAMPLES / "plain_provider.c"
-
-Answer = tuple[str, list[Found], bool]
 
 
 def _says(answer: Answer) -> Callable[[Frame, float, Console], Answer]:
@@ -39,9 +37,11 @@ def _fails(_frame: Frame, _seconds: float, _console: Console) -> Answer:
     raise EnvironmentProblem("there is no compiler")
 
 
-QUIET = Tool("quiet", 0.5, "much", _says(("a lot", [], False)))
-FINDER = Tool("finder", 0.5, "little", _says(("a lot", [Found("it", "x", "again x")] * 5, False)))
-STOPPED = Tool("stopped", 0.5, "all", _says(("a bit", [], True)))
+QUIET = Tool("quiet", 0.5, "much", _says(Answer("a lot", [], False)))
+FINDER = Tool(
+    "finder", 0.5, "little", _says(Answer("a lot", [Found("it", "x", "again x")] * 5, False))
+)
+STOPPED = Tool("stopped", 0.5, "all", _says(Answer("a bit", [], True)))
 BROKEN = Tool("broken", 0.5, "all", _fails)
 
 
@@ -107,9 +107,9 @@ def test_each_way_of_stress_is_one_that_there_can_be(tmp_path: Path) -> None:
             if tool.name.startswith("stress"):
                 folder = make_run_dir(tmp_path / str(kind))
                 frame = Frame(subject, SEED, 1, folder)
-                looked_at, found, _ = tool.ask(frame, 0.1, Console(quiet=True))
-                assert found == []
-                assert not looked_at.startswith("0 ")
+                answer = tool.ask(frame, 0.1, Console(quiet=True))
+                assert answer.found == []
+                assert not answer.looked_at.startswith("0 ")
 
 
 @pytest.mark.long
