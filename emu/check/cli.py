@@ -20,6 +20,7 @@ from emu.check.tools import Frame, Tool, tools_for
 from emu.cli import values
 from emu.cli.ktap_option import KtapOption, check_ktap, told
 from emu.cli.output import EXIT_FINDING, EXIT_USAGE, JsonOption, check_target, conclude, console_for
+from emu.cli.rehearsal import words_are_read
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.cli.sarif_option import SarifOption, check_sarif, logged
@@ -83,6 +84,7 @@ def command(
     check_report(report)
     check_sarif(sarif)
     check_ktap(ktap, json_target)
+    words_are_read()
     console = console_for("-" if ktap == "-" else json_target)
     with compiling_shown(console):
         subject = subject_of(file, as_)

@@ -26,6 +26,7 @@ from emu.cli.output import (
     console_for,
 )
 from emu.cli.plan import plan_of
+from emu.cli.rehearsal import words_are_read
 from emu.cli.render import LiveView, compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.cli.trace_option import TraceOption, check_trace, trace_written
@@ -285,6 +286,7 @@ def stress(
         poison=poison,
         respawn=respawn,
     )
+    words_are_read(lambda: parse_source(traffic))
     console = console_for(json_target)
     done = run_stress(console, config, run_dir, keeps_flight=perfetto is not None)
     finish(console, done, json_target, report, perfetto)

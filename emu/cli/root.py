@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "report": (
         "emu.page.cli:command",
-        "Write a page of an earlier run, check or finding, or of two runs, that a browser opens.",
+        "Write a page of an earlier run, check, campaign or finding, or of two runs.",
     ),
     "fuzz": (
         "emu.fuzz.cli:command",
@@ -51,6 +51,10 @@ COMMANDS = {
     "race": (
         "emu.race.cli:command",
         "Run the core under chosen interleavings and memory models, and find its races.",
+    ),
+    "campaign": (
+        "emu.campaign.cli:command",
+        "Have thousands of runs, searches and fuzzings done by many workers, by a plan.",
     ),
     "doctor": (
         "emu.cli.doctor:command",

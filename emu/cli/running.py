@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -21,19 +21,19 @@ _TYPER_INTERRUPTED = 130
 
 #: What Typer raises for a wrong use. It brings its own copy of Click or uses the
 #: installed one, depending on its version; this base class is right for both.
-_WrongUse: type[Exception] = next(
+WrongUse: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 
 
-def _wrong_use(error: Exception) -> str:
+def wrong_use(error: Exception, words: Sequence[str]) -> str:
     """The parser's message, with the value that it was about (newer Typers leave it out)."""
     text = str(getattr(error, "format_message", error.__str__)())
     for name in getattr(getattr(error, "param", None), "opts", ()):
-        for at, word in enumerate(sys.argv):
+        for at, word in enumerate(words):
             value = word.partition("=")[2] if word.startswith(f"{name}=") else None
-            if word == name and at + 1 < len(sys.argv):
-                value = sys.argv[at + 1]
+            if word == name and at + 1 < len(words):
+                value = words[at + 1]
             if value is not None and repr(value) not in text:
                 return f"{text} (given: {cut(repr(value))})"
     return text
@@ -71,8 +71,8 @@ def _run(app: Callable[[], object], name: str) -> int:
         return code
     except typer.Exit as ended:
         return ended.exit_code
-    except _WrongUse as error:
-        return fail(name, _wrong_use(error))
+    except WrongUse as error:
+        return fail(name, wrong_use(error, sys.argv))
     except EmuError as error:
         return fail(name, str(error))
     except OSError as error:

@@ -17,6 +17,7 @@ from rich.progress import track
 from emu.bugs import CONTENT_BUGS, find_bug, level_for
 from emu.cli import values
 from emu.cli.output import check_target, conclude, console_for
+from emu.cli.rehearsal import words_are_read
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.cli.sarif_option import SarifOption, check_sarif, logged
@@ -156,6 +157,7 @@ def fuzz(
     if seed is not None and not 0 <= seed <= SEED_MAX:
         raise ConfigError.of("seed", seed, f"0 to {SEED_MAX}")
     _check_folder("emit-test", tests)
+    words_are_read()
     corpus, findings = corpus or _corpus_of(target), findings or _FINDINGS
     with _gone_if_unused(corpus, findings, *([] if cover is None else [cover])):
         if cover is not None:  # it is written at the end: too late to say that it cannot be

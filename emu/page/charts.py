@@ -148,6 +148,14 @@ def coverage(series: Mapping[str, Any]) -> go.Figure:
     return figure
 
 
+def pieces(series: Mapping[str, Any]) -> go.Figure:
+    """Pieces that a campaign has done, and what was found, by the time that it was worked at."""
+    figure = _figure("Pieces", "pieces, findings", "seconds")
+    for name, label in (("done", "pieces done"), ("findings", "findings")):
+        figure.add_scatter(x=series["t_s"], y=series[name], name=label, line={"shape": "hv"})
+    return figure
+
+
 def beside(title: str, unit: str, of: Mapping[str, tuple[Sequence[float], Any]]) -> go.Figure:
     """The same of several runs."""
     figure = _figure(title, unit)

@@ -21,7 +21,7 @@ def command(
     of: Annotated[
         Path,
         typer.Argument(
-            help="Folder of a run or of a check, a report in JSON, or a finding of fuzz or race.",
+            help="Folder of a run, a check or a campaign, a report in JSON, or a finding.",
             autocompletion=values.done_before,
         ),
     ],
@@ -36,7 +36,7 @@ def command(
     sarif: SarifOption = None,
     perfetto: TraceOption = None,
 ) -> None:
-    """Write a page of an earlier run, check or finding, or of two runs, that a browser opens."""
+    """Write a page of an earlier run, check, campaign or finding, or of two runs."""
     for name, target in (("sarif", sarif), ("perfetto", perfetto)):
         if target is not None and beside is not None:
             raise ConfigError.of(name, str(target), "it is of one: not of two runs")

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emu.campaign.store import FILE as STORE
+from emu.campaign.summary import FORMAT as CAMPAIGN
+from emu.campaign.summary import read_summary
 from emu.errors import ConfigError, EmuError, cut
 from emu.fuzz.finding import FORMAT as FUZZ_FINDING
+from emu.page.campaign_page import pieces_page
 from emu.page.check_page import check_page
 from emu.page.fuzz_page import campaign_page, finding_page
 from emu.page.race_page import Pictured, race_page, search_page
@@ -20,7 +24,7 @@ from emu.verdict.finding_file import read_json
 
 #: What a folder has in it that a page can be made of, what is looked for first in front.
 _REPORTS = ("run.json", "check.json")
-_ALLOWED = "name the folder of a run or of a check, a report in JSON, or a finding of fuzz or race"
+_ALLOWED = "name the folder of a run, a check or a campaign, a report in JSON, or a finding"
 
 
 def _read(path: Path) -> tuple[Path, Mapping[str, Any]]:
@@ -90,11 +94,15 @@ def page_of(path: Path) -> str:
     Raises:
         ConfigError: It cannot be read, or is none of ours.
     """
+    if (path / STORE).is_file():
+        return pieces_page(read_summary(path))
     file, value = _read(path)
     if value.get("format") == RACE_FINDING:
         return race_page(picture_of(read_artifact(file)))
     if value.get("format") == FUZZ_FINDING:
         return finding_page(value, str(file))
+    if value.get("format") == CAMPAIGN:
+        return pieces_page(value)
     if "tools" in value:
         return check_page(value)
     if "scenarios" in value and "memory" in value:

@@ -14,6 +14,7 @@ from emu.bugs import RACING_BUGS, Bug, find_bug, level_for
 from emu.cli import values
 from emu.cli.ktap_option import KtapOption, check_ktap, told
 from emu.cli.output import check_target, conclude, console_for, emit_json
+from emu.cli.rehearsal import words_are_read
 from emu.cli.render import compiling_shown
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.cli.sarif_option import SarifOption, check_sarif, logged
@@ -322,10 +323,15 @@ def _live(
     json_target: str | None,
 ) -> None:
     """Race real processes: without orders of whoever chooses an interleaving."""
-    from emu.race.live_command import live_command  # here: a search runs no processes of a run
+    # here: a search runs no processes of a run
+    from emu.race.live import check_live
+    from emu.race.live_command import live_command
 
     if scenario is None:
         raise ConfigError.of("scenario", scenario, "--live needs one; 'race --list' shows them")
+    words_are_read(
+        lambda: check_live(scenario, _SECONDS if seconds is None else seconds, seed or 0)
+    )
     with compiling_shown(console):
         result = live_command(
             console,
@@ -454,6 +460,7 @@ def command(
     )
     scenarios = [item.at(level) for item in find_scenarios(scenario)]
     check_target("perfetto", perfetto)
+    words_are_read()
     if findings is not None:
         findings_folder(findings, _FINDINGS)
     with compiling_shown(console):
