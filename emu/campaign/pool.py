@@ -12,6 +12,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import importlib
+import importlib.util
 import logging
 import queue
 import time
@@ -31,6 +32,8 @@ from emu.errors import ConfigError, EnvironmentProblem
 if TYPE_CHECKING:
     from emu.campaign.plan import Piece
 
+#: What the extra brings: looked for before anything is begun, loaded by whoever needs it.
+_EXTRA = ("cryptography", "dask", "distributed", "fsspec", "pydantic")
 #: How often it is looked for new workers, and for pieces that nobody has.
 _LOOK_S = 1.0
 #: A cluster without a worker that can do what is left is waited for so long.
@@ -38,6 +41,8 @@ ALONE_S = 60.0
 _CONNECT_S = 20
 #: A task that no worker has for so long waits for one that was not known when it was asked for.
 _STUCK_S = 3.0
+#: So often a piece is asked for anew, as its last worker has ended.
+_TIMES_MAX = 4
 
 
 class Pool(Protocol):
@@ -101,6 +106,7 @@ class DaskPool:
         self._told: set[tuple[str, str]] = set()
         self._asked: dict[str, _Asked] = {}
         self._done: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._given_up: list[_Asked] = []
         self._asking: concurrent.futures.Future[Any] | None = None
         self._looked_at = 0.0
         self._able_at = time.monotonic()
@@ -270,10 +276,12 @@ class DaskPool:
         for asked in list(self._asked.values()):
             is_waiting = asked.future.status == "pending" and asked.future.key not in has
             if is_waiting and now - asked.since > _STUCK_S and self._is_able(asked.piece):
-                times = asked.times + 1
-                del self._asked[asked.piece.name]
                 self._client.cancel([asked.future])
-                self._submit(asked.piece, asked.programs, times)
+                del self._asked[asked.piece.name]
+                if asked.times < _TIMES_MAX:
+                    self._submit(asked.piece, asked.programs, asked.times + 1)
+                else:  # the last worker that there was has ended with it each time
+                    self._given_up.append(asked)
 
     def _is_able(self, piece: Piece) -> bool:
         """Whether some worker could do it."""
@@ -314,7 +322,11 @@ class DaskPool:
             found.append(self._done.get(timeout=seconds))
             while True:
                 found.append(self._done.get_nowait())
-        results = []
+        results = [
+            _failed(asked, f"its worker ended {asked.times} times while it had it")
+            for asked in self._given_up
+        ]
+        self._given_up.clear()
         for name, future in found:
             asked = self._asked.get(name)
             if asked is None or asked.future is not future:  # it was asked for once more
@@ -337,27 +349,30 @@ class DaskPool:
             )
 
     def _result(self, asked: _Asked) -> Result:
-        piece, future = asked.piece, asked.future
-        seconds = time.monotonic() - asked.since
-
-        def failed(why: str) -> Result:
-            return Result(piece.name, State.FAILED, seconds, why=why)
-
+        future = asked.future
         if future.status == "cancelled":
             raise EnvironmentProblem(f"scheduler: {self._address} is gone")
         try:
             result = future.result(timeout=_CONNECT_S)
         except _distributed().KilledWorker as error:
-            return failed(f"its worker ended {error.allowed_failures + 1} times while it had it")
+            return _failed(
+                asked, f"its worker ended {error.allowed_failures + 1} times while it had it"
+            )
         except concurrent.futures.CancelledError:
             raise EnvironmentProblem(f"scheduler: {self._address} is gone") from None
         except Exception as error:  # whatever came out of a worker
-            return failed(f"{type(error).__name__}: {error}"[:400])
+            return _failed(asked, f"{type(error).__name__}: {error}"[:400])
         finally:
             future.release()
         if not isinstance(result, Result):
-            return failed(f"a worker answered with a {type(result).__name__}")
-        return dataclasses.replace(result, piece=piece.name)
+            return _failed(asked, f"a worker answered with a {type(result).__name__}")
+        return dataclasses.replace(result, piece=asked.piece.name)
+
+
+def _failed(asked: _Asked, why: str) -> Result:
+    """A piece could not be done."""
+    seconds = time.monotonic() - asked.since
+    return Result(asked.piece.name, State.FAILED, seconds, why=why)
 
 
 def _distributed() -> Any:
@@ -371,15 +386,11 @@ def check_extra() -> None:
     Raises:
         EnvironmentProblem: One of the libraries is not installed.
     """
-    try:
-        import cryptography  # noqa: F401
-        import distributed  # noqa: F401
-        import fsspec  # noqa: F401
-        import pydantic  # noqa: F401
-    except ImportError as error:
-        raise EnvironmentProblem(
-            f"campaign: {error.name} is not installed; pip install 'zcrx-emu[campaign]'"
-        ) from None
+    for name in _EXTRA:
+        if importlib.util.find_spec(name) is None:
+            raise EnvironmentProblem(
+                f"campaign: {name} is not installed; pip install 'zcrx-emu[campaign]'"
+            )
 
 
 def check_scheduler(address: str | None) -> None:
