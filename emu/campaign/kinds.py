@@ -18,7 +18,8 @@ Options = Mapping[str, Value]
 
 #: Of check: the file that it is about, which is no option there.
 FILE = "file"
-_OF_OUTPUT = frozenset({"json", "report", "help"})
+#: What writes somewhere: of a piece only what the campaign reads is kept.
+_OF_OUTPUT = frozenset({"json", "report", "sarif", "ktap", "help"})
 #: What a piece's command is asked to write, in its folder.
 RESULT = "result.json"
 RUN, FINDINGS, CORPUS = "run", "findings", "corpus"
@@ -131,7 +132,16 @@ KINDS = {
             "fuzz",
             (f"--corpus={CORPUS}", f"--findings={FINDINGS}", f"--json={RESULT}"),
             _OF_OUTPUT
-            | {"corpus", "findings", "seed", "minimize", "differential", "cover", "emit-test"},
+            | {
+                "corpus",
+                "findings",
+                "seed",
+                "minimize",
+                "differential",
+                "cover",
+                "emit-test",
+                "merge",
+            },
             _INT31,
             ("provider",),
         ),

@@ -25,6 +25,7 @@ from emu.errors import ConfigError, EnvironmentProblem
 Reader = Callable[[str], Plan]
 JOB = '[[job]]\ncommand = "stress"\noptions = { packets = 10 }\n'
 TEN = JOB + "seeds = 10\n"
+NO_LIMITS = Limits()
 FUZZ = '[[job]]\ncommand = "fuzz"\nseeds = 3\noptions = { time = 1 }\n'
 
 
@@ -58,7 +59,7 @@ def drive(
     plan: Plan,
     folder: Path,
     pool: Any,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     **more: Any,
 ) -> tuple[Ended, dict[str, Any]]:
     """One call of a campaign; how it ended and what it came to."""
