@@ -155,7 +155,7 @@ KINDS = {
         Kind(
             "check",
             (f"--dir={RUN}", f"--json={RESULT}"),
-            _OF_OUTPUT | {"dir", "seed"},
+            _OF_OUTPUT | {"dir", "seed", "corpus"},
             _INT31,
             (FILE,),
             frozenset({FILE}),
