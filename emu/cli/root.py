@@ -44,6 +44,10 @@ COMMANDS = {
         "emu.page.cli:command",
         "Write a page of an earlier run, check, campaign or finding, or of two runs.",
     ),
+    "runs": (
+        "emu.cli.runs:command",
+        "List earlier runs and checks, or findings, with what came of each; the newest first.",
+    ),
     "fuzz": (
         "emu.fuzz.cli:command",
         "Hunt for programs of operations in which a memory provider goes wrong.",

@@ -186,6 +186,11 @@ def memories(incomplete: str) -> list[Offer]:
     return _beginning(incomplete, ((str(name), text) for name, text in MEMORY_WORDS.items()))
 
 
+def folders(incomplete: str) -> list[Offer]:
+    """Folders alone."""
+    return list(files(incomplete, lambda name: False))
+
+
 def done_before(incomplete: str) -> list[Offer]:
     """Folders of runs, the newest first, and files of findings and reports."""
     found: list[Offer] = []

@@ -19,7 +19,7 @@ def read_back(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> RunConfig:
     """What the command makes of its options; nothing is run."""
     made: list[RunConfig] = []
 
-    def note(_console: Any, config: RunConfig, _folder: Path | None) -> None:
+    def note(_console: Any, config: RunConfig, _folder: Path | None, **_options: object) -> None:
         made.append(config)
 
     monkeypatch.setattr(commands, "run_stress", note)

@@ -140,7 +140,7 @@ def test_example_is_a_run(
     """Up to where processes are started."""
     asked: list[RunConfig] = []
 
-    def note(_console: object, config: RunConfig, _folder: object) -> None:
+    def note(_console: object, config: RunConfig, _folder: object, **_options: object) -> None:
         asked.append(config)
         raise typer.Exit
 
