@@ -76,7 +76,7 @@ def test_all_options_at_once() -> None:
     words = [word for option in _words_of("fuzz") for word in option]
     values = plain.values_in(_function("fuzz"), words)
     assert values is not None
-    assert values == _parsed("fuzz", words)
+    assert _parsed("fuzz", []) | values == _parsed("fuzz", words)
 
 
 @pytest.mark.parametrize(
