@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: stress test test-long test-c test-c-asan test-python test-python-long test-asan
-.PHONY: test-tsan test-aarch64 lane beside lint format bench bench-smoke robust robust-smoke fuzz fuzz-smoke clean help
+.PHONY: test-tsan test-aarch64 lane beside lint format bench bench-smoke robust robust-smoke fuzz fuzz-smoke smoke clean help
 
 stress: $(READY)
 	zcrx-emu stress --duration $(DURATION) --faults $(FAULTS)
@@ -66,6 +66,7 @@ help:
 	@echo 'make bench    the benchmarks (three minutes); make bench-smoke: the short form'
 	@echo 'make robust   chaos, kills, attacks on a neighbour (long); make robust-smoke: in short'
 	@echo 'make fuzz     an hour of fuzzing, all seeded bugs, speed; fuzz-smoke: in short'
+	@echo 'make smoke    lint, and bench, robust and fuzz in short, side by side'
 	@echo 'make clean    remove everything that was built, and what runs, fuzz and race left here'
 
 # ---- set-up ------------------------------------------------------------------
@@ -218,6 +219,11 @@ robust-smoke: $(READY)
 	python -m tools.attack --hostile --providers --seconds 1 ends_quietly gives_twice \
 	  exits_at_import scrub_exits alloc_crashes loading_hangs
 	python -m tools.kills --count 8 --within 5 --start 7 --signals 4
+
+# Short forms of what is long, and lint, side by side: those of robustness wait most of their time.
+smoke: $(READY)
+	@echo 'make smoke: lint, benchmarks, fuzzing, robustness; about two minutes'
+	$(call PARTS,lint fuzz-smoke bench-smoke,robust-smoke)
 
 fuzz: $(READY)
 	zcrx-emu fuzz --time 3600

@@ -36,7 +36,7 @@ _ROOM = "." * 64
 _MESSAGE_MAX = 1 << 12
 ANSWER_S = 20.0  #: for a server to start on a busy machine, and to fork
 _STREAMS = 3
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_NAMESPACES = ("ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts")
 
 
 class Child:
@@ -99,9 +99,24 @@ Process = subprocess.Popen[bytes] | Child
 # ---- the control process's side -------------------------------------------------------
 
 
+#: Of ``/proc/self/status``: what a child has from its parent, and keeps.
+_TAKEN_OVER = (
+    b"Umask:",
+    b"Uid:",
+    b"Gid:",
+    b"Groups:",
+    b"SigBlk:",
+    b"Cap",
+    b"NoNewPrivs:",
+    b"Seccomp",
+    b"Cpus_allowed:",
+)
+
+
 def conditions(python: Sequence[str], environment: Mapping[str, str]) -> tuple[object, ...]:
     """What a process takes over from whoever starts it, and this one may have changed since."""
     limits = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+    status = Path("/proc/thread-self/status").read_bytes().splitlines()
     return (
         # The kernel ends a child with the thread that made it.
         os.getpid(),
@@ -109,21 +124,12 @@ def conditions(python: Sequence[str], environment: Mapping[str, str]) -> tuple[o
         tuple(python),
         tuple(sorted(environment.items())),
         tuple(resource.getrlimit(limit) for limit in limits),
-        (os.getresuid(), os.getresgid(), tuple(os.getgroups())),
         (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)),
-        frozenset(os.sched_getaffinity(0)),
-        frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
-        _umask(),
-        tuple(_namespace(name) for name in _NAMESPACES),
+        tuple(line for line in status if line.startswith(_TAKEN_OVER)),
+        Path("/proc/self/cgroup").read_bytes(),
         os.readlink("/proc/self/root"),
+        tuple(_namespace(name) for name in _NAMESPACES),
     )
-
-
-def _umask() -> str:
-    for line in Path("/proc/self/status").read_bytes().splitlines():
-        if line.startswith(b"Umask:"):
-            return line.decode()
-    return ""
 
 
 def _namespace(name: str) -> str:
@@ -139,13 +145,19 @@ class ForkServer:
     Args:
         python: The command that starts Python for it, without a module.
         environment: Its environment, which is that of all workers.
+        surroundings: What it has from us now; see :func:`conditions`.
 
     Raises:
         OSError: There is no process, or no descriptor, to be had.
     """
 
-    def __init__(self, python: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.conditions = conditions(python, environment)
+    def __init__(
+        self,
+        python: Sequence[str],
+        environment: Mapping[str, str],
+        surroundings: tuple[object, ...] = (),
+    ) -> None:
+        self.conditions = surroundings
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
@@ -249,12 +261,16 @@ def take(python: Sequence[str], environment: Mapping[str, str]) -> ForkServer | 
     Give it back with :func:`give_back`. None: there is none to be had.
     """
     server, _kept.server = _kept.server, None
-    if server is not None:
-        if server.is_usable and server.conditions == conditions(python, environment):
-            return server
-        server.close()
     with contextlib.suppress(OSError):  # then it is done without one, or fails there
-        return ForkServer(python, environment)
+        wanted = conditions(python, environment)
+        if server is not None and server.is_usable and server.conditions == wanted:
+            return server
+        made = ForkServer(python, environment, wanted)
+        if server is not None:
+            server.close()
+        return made
+    if server is not None:
+        server.close()
     return None
 
 

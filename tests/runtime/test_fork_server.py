@@ -145,6 +145,19 @@ def test_other_surroundings_want_another_one(monkeypatch: pytest.MonkeyPatch) ->
         assert b"ZCRX_EMU_TEST=other" in Path(f"/proc/{other}/environ").read_bytes()
 
 
+def test_another_umask_wants_another_one() -> None:
+    with kept():
+        run_once()
+        (pid,) = servers()
+        before = os.umask(0o027)
+        try:
+            run_once()
+        finally:
+            os.umask(before)
+        (other,) = servers()
+        assert other != pid
+
+
 def test_each_thread_has_its_own() -> None:
     """The kernel ends a child with the thread that made it."""
     with kept():
