@@ -7,9 +7,9 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.console import Console
 from emu.areas import buffers_at_start
 from emu.cli import values
 from emu.cli.closing import print_report
+from emu.cli.metrics_option import MetricsOption, check_metrics, served
 from emu.cli.output import (
     EXIT_FINDING,
     EXIT_USAGE,
@@ -53,6 +54,9 @@ from emu.traffic import SOURCE_FORMS, TcpSource, listen, parse_source
 from emu.verdict.report import Report
 from emu.verdict.rundir import make_run_dir
 from faults import plan_name
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 _DEFAULTS = RunConfig()
 #: A worker that could not do its work because of its environment ends so (see emu.runtime.worker).
@@ -246,6 +250,7 @@ def stress(
     json_target: JsonOption = None,
     report: ReportOption = None,
     perfetto: TraceOption = None,
+    metrics: MetricsOption = None,
 ) -> None:
     """Move traffic at full speed with faults injected, and account for everything."""
     if duration is None and not packets and not laps:
@@ -253,6 +258,7 @@ def stress(
     check_target("json", json_target)
     check_report(report)
     check_trace(perfetto)
+    check_metrics(metrics)
     config = RunConfig(
         seed=_seed(seed),
         traffic=traffic,
@@ -288,16 +294,22 @@ def stress(
     )
     words_are_read(lambda: parse_source(traffic))
     console = console_for(json_target)
-    done = run_stress(console, config, run_dir, keeps_flight=perfetto is not None)
+    done = run_stress(console, config, run_dir, keeps_flight=perfetto is not None, metrics=metrics)
     finish(console, done, json_target, report, perfetto)
 
 
 def run_stress(
-    console: Console, config: RunConfig, run_dir: Path | None, *, keeps_flight: bool = False
+    console: Console,
+    config: RunConfig,
+    run_dir: Path | None,
+    *,
+    keeps_flight: bool = False,
+    metrics: str | None = None,
 ) -> Report:
     _print_start(console, config)
     with (
         compiling_shown(console),
+        _metrics_served(console, metrics, config, "stress") as publish,
         _run_folder(run_dir) as folder,
         Session(config, run_dir=folder, keeps_flight=keeps_flight) as session,
         interruptible(session),
@@ -311,10 +323,22 @@ def run_stress(
 
             def look(sample: Sample) -> None:
                 view.update(sample)
+                publish(sample)
                 if streams.nobody_reads():
                     session.interrupt("nobody reads its output")
 
             return session.run(look)
+
+
+def _metrics_served(
+    console: Console, address: str | None, config: RunConfig, command: str
+) -> contextlib.AbstractContextManager[Callable[[Sample], None]]:
+    def families() -> Callable[[Sample | None], Iterable[Metric]]:
+        from emu.metrics.of_run import RunFamilies  # here: few want it
+
+        return RunFamilies(config, command)
+
+    return served(console, address, families)
 
 
 def _areas_in_words(config: RunConfig) -> str:
@@ -374,6 +398,7 @@ def recv(
     json_target: JsonOption = None,
     report: ReportOption = None,
     perfetto: TraceOption = None,
+    metrics: MetricsOption = None,
 ) -> None:
     """Receive one TCP connection through NIC, provider and consumer into a file."""
     if output == "-" and json_target == "-":
@@ -381,6 +406,7 @@ def recv(
     check_target("json", json_target)
     check_report(report)
     check_trace(perfetto)
+    check_metrics(metrics)
     plan = plan_of(faults, 1)
     source = parse_source(f"tcp:{listen_at}")
     assert isinstance(source, TcpSource)
@@ -401,6 +427,7 @@ def recv(
     console = console_for(json_target, stderr=output == "-")
     with (
         compiling_shown(console),
+        _metrics_served(console, metrics, config, "recv") as publish,
         _run_folder(run_dir) as folder,
         listen(source) as listener,
         _output(output) as output_fd,
@@ -417,12 +444,5 @@ def recv(
         _print_start(console, config)
         if session.listener_address is not None:
             console.print(f"listening on {session.listener_address}", highlight=False)
-        received = session.run(_Quiet().update)
+        received = session.run(publish)  # no live view: people watch the sender's own progress
     finish(console, received, json_target, report, perfetto)
-
-
-class _Quiet:
-    """No live view: the sender's own progress is what people watch."""
-
-    def update(self, sample: Sample) -> None:
-        """Show nothing."""

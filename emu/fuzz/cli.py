@@ -7,6 +7,7 @@ import math
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rich.progress import track
 
 from emu.bugs import CONTENT_BUGS, find_bug, level_for
 from emu.cli import values
+from emu.cli.metrics_option import MetricsOption, check_metrics, served
 from emu.cli.output import check_target, conclude, console_for
 from emu.cli.rehearsal import words_are_read
 from emu.cli.render import compiling_shown
@@ -52,6 +54,7 @@ from emu.fuzz.view import (
 )
 from emu.host.ending import ended_by_signals
 from emu.host.streams import nobody_reads
+from emu.metrics.of_fuzz import CampaignFamilies, CampaignSample
 from emu.verdict.report import write_text
 
 EXIT_FINDING = 1
@@ -146,6 +149,7 @@ def fuzz(
     findings_max: int,
     cover: Path | None,
     tests: Path | None,
+    metrics: str | None = None,
 ) -> dict[str, Any]:
     """Run a campaign and say what it came to; the summary as values."""
     if not 1 <= jobs <= JOBS_MAX:
@@ -173,20 +177,26 @@ def fuzz(
             findings_max=findings_max,
         )
         _announce(console, plan, chosen=engine is not None)
-        progress = _run(console, plan, cover)
+        progress = _run(console, plan, cover, metrics)
     _emit_tests(console, [finding for finding, _ in progress.findings], tests)
     return _as_dict(plan, progress)
 
 
-def _run(console: Console, plan: CampaignPlan, cover: Path | None) -> CampaignProgress:
+def _run(
+    console: Console, plan: CampaignPlan, cover: Path | None, metrics: str | None
+) -> CampaignProgress:
     # What is built and made before the campaign runs is given back, too.
-    with Campaign(plan) as campaign:
+    with (
+        served(console, metrics, partial(CampaignFamilies, plan)) as publish,
+        Campaign(plan) as campaign,
+    ):
         if cover is not None:
             campaign.open_meter()
         with _interruptible(campaign), CampaignView(console, plan) as view:
 
             def look(progress: CampaignProgress) -> None:
                 view.update(progress)
+                publish(CampaignSample.of(progress))
                 if nobody_reads():
                     campaign.stop()
 
@@ -363,6 +373,7 @@ def command(
     ] = None,
     report: ReportOption = None,
     sarif: SarifOption = None,
+    metrics: MetricsOption = None,
 ) -> None:
     """Hunt for programs of operations in which a memory provider goes wrong."""
     if bug == "list":
@@ -371,7 +382,7 @@ def command(
         return
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
-    for name, wanted in (("report", report), ("sarif", sarif)):
+    for name, wanted in (("report", report), ("sarif", sarif), ("metrics", metrics)):
         if wanted is not None and (minimize is not None or differential_ or merge):
             raise ConfigError.of(name, str(wanted), "it is of a campaign: not with these options")
     seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
@@ -379,6 +390,7 @@ def command(
     check_target("json", json_target)
     check_report(report)
     check_sarif(sarif)
+    check_metrics(metrics)
     console = console_for(json_target)
     target = Target(bug=seeded, provider=provider, sanitize=not fast, kernel=level)
     if cover is not None and cover.exists() and not cover.is_dir():
@@ -406,6 +418,7 @@ def command(
                 findings_max=stop_at,
                 cover=cover,
                 tests=emit_test,
+                metrics=metrics,
             )
     code = EXIT_FINDING if summary["findings"] else 0
     unwritten = summary.get("unwritten")

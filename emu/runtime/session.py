@@ -398,6 +398,8 @@ class Session:
             elapsed_s=end - self._started_at if self._started_at else 0.0,
             queues=tuple(QueueSample.of(queue, rules) for queue in self._queues),
             cpu_s={worker.label: worker.sample_cpu() for worker in self.processes.workers},
+            process_faults=tuple(self._process_faults.fired),
+            findings=tuple(self._watch.findings) if self._queues else (),
         )
 
     def _end_of_traffic(self, progress: Progress) -> str | None:

@@ -1,0 +1,1 @@
+"""Live counters over HTTP, for those who watch soaks: OpenMetrics."""
