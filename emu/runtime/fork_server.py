@@ -99,6 +99,8 @@ Process = subprocess.Popen[bytes] | Child
 # ---- the control process's side -------------------------------------------------------
 
 
+#: Of an environment: what changes from test to test, and tells a worker nothing.
+_PASSING = frozenset({"PYTEST_CURRENT_TEST"})
 #: Of ``/proc/self/status``: what a child has from its parent, and keeps.
 _TAKEN_OVER = (
     b"Umask:",
@@ -261,6 +263,7 @@ def take(python: Sequence[str], environment: Mapping[str, str]) -> ForkServer | 
     Give it back with :func:`give_back`. None: there is none to be had.
     """
     server, _kept.server = _kept.server, None
+    environment = {name: value for name, value in environment.items() if name not in _PASSING}
     with contextlib.suppress(OSError):  # then it is done without one, or fails there
         wanted = conditions(python, environment)
         if server is not None and server.is_usable and server.conditions == wanted:

@@ -145,6 +145,15 @@ def test_other_surroundings_want_another_one(monkeypatch: pytest.MonkeyPatch) ->
         assert b"ZCRX_EMU_TEST=other" in Path(f"/proc/{other}/environ").read_bytes()
 
 
+def test_the_next_test_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with kept():
+        run_once()
+        (pid,) = servers()
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", "another (call)")
+        run_once()
+        assert servers() == [pid]
+
+
 def test_another_umask_wants_another_one() -> None:
     with kept():
         run_once()
