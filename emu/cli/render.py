@@ -8,6 +8,7 @@ import contextlib
 import math
 import textwrap
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -18,23 +19,34 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from emu.cli.pictures import Share, sparkline, stacked_bar
 from emu.compile.cache import watched
 from emu.config import RunConfig
 from emu.runtime.sample import Sample
 from emu.spec.state import Verdict
 
 _PREFIXES = ("", "k", "M", "G", "T", "P")
+#: Where a buffer is, from home to the user: in a word, each of another letter, and its colours.
 _PLACES = {
-    "freelist": "free",
-    "cache": "cache",
-    "ptr_ring": "ptr ring",
-    "grant_ring": "granted",
-    "nic": "NIC",
-    "user": "user",
+    "freelist": ("free", "black on green"),
+    "cache": ("cache", "black on cyan"),
+    "ptr_ring": ("ptr ring", "white on blue"),
+    "grant_ring": ("granted", "white on magenta"),
+    "nic": ("NIC", "black on yellow"),
+    "user": ("user", "black on white"),
 }
 _BAR_LINES = 1
 _FRAME_LINES = 4  #: of the table: above, below, its header and the line under it
+_ROWS_MIN = 2  #: of the table, before pictures have room
+_COURSE_MIN = 10  #: cells of a course that says anything
+_MOST = len(" most 1.23 M")
+#: Of the table of queues; where the terminal is narrow the last ones are left out.
+_COLUMNS = ("packets/s", "bytes/s", "RQE/s", "faults", "dropped")
+_QUEUE_CELLS = len("| 63 to 63 |")
+_VALUE_CELLS = len("1.23 k")
+_BAR_BESIDE = len("stress  100% 00:00:00 ")  #: what stands in the bar's line beside it
 _CONSUMERS = 8  #: whose use of the CPU is shown
+_COURSE_MAX = 512  #: rates that are kept: as many as a line of the widest terminal
 PLAIN_EVERY_S = 1.0
 
 
@@ -44,6 +56,18 @@ def short(value: float, unit: str = "") -> str:
     while value >= 999.5 and power < len(_PREFIXES) - 1:  # what rounds to 1000 is 1 of the next
         value, power = value / 1000, power + 1
     return f"{value:.3g} {_PREFIXES[power]}{unit}".strip()
+
+
+def _columns(width: int) -> list[str]:
+    """Those of the table that a terminal has room for; the first of them in any case."""
+    shown: list[str] = []
+    room = width - _QUEUE_CELLS
+    for name in _COLUMNS:
+        room -= max(len(name), _VALUE_CELLS) + 3
+        if room < 0 and shown:
+            break
+        shown.append(name)
+    return shown
 
 
 class _Rates:
@@ -111,10 +135,11 @@ class LiveView(RedrawnView):
         super().__init__(console)
         self._config = config
         self._rates = _Rates()
+        self._course: deque[float] = deque(maxlen=_COURSE_MAX)  # packets/s, the newest at the end
         self._next_plain_s = PLAIN_EVERY_S
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=max(min(40, console.width - _BAR_BESIDE), 1)),
             TaskProgressColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -135,6 +160,7 @@ class LiveView(RedrawnView):
     def picture(self, sample: Sample) -> Group:
         """Take a new sample; what a terminal shows of it: no more lines than it has."""
         self._rates.push(sample)
+        self._course.append(self._packets())
         done = (
             sample.elapsed_s
             if self._config.duration_s
@@ -147,13 +173,41 @@ class LiveView(RedrawnView):
             for text in (self._verdicts(sample), self._buffers(sample), self._processes(sample))
             for line in textwrap.wrap(text, width)
         ]
-        rows = max(height - 1 - _BAR_LINES - _FRAME_LINES - len(below), 1)
-        return Group(self._progress, self._queues(sample, rows), Text("\n".join(below)))
+        rows = height - 1 - _BAR_LINES - _FRAME_LINES - len(below)
+        pictures = self._pictures(sample, width)
+        if rows - len(pictures) < min(len(sample.queues), _ROWS_MIN):
+            pictures = []  # figures first
+        rows = max(rows - len(pictures), 1)
+        words = Text("\n".join(below))
+        return Group(self._progress, self._queues(sample, rows), *pictures, words)
+
+    def _pictures(self, sample: Sample, width: int) -> list[Text]:
+        """Packets a second over time, and where buffers are: a line each."""
+        head = f"{short(self._course[-1], 'packets/s'):<15} "
+        room = width - len(head) - _MOST
+        lines = []
+        if room >= _COURSE_MIN:
+            shown = list(self._course)[-room:]
+            course = sparkline(shown, room, in_ascii=self._console.options.ascii_only)
+            lines.append(Text(f"{head}{course} most {short(max(shown))}", no_wrap=True))
+        shares = [Share(word, size, style) for word, size, style in self._places(sample)]
+        if width >= len(shares):
+            in_colour = not self._console.no_color and self._console.color_system is not None
+            lines.append(stacked_bar(shares, width, in_colour=in_colour))
+        return lines
+
+    def _places(self, sample: Sample) -> list[tuple[str, int, str]]:
+        """Of each place: a word, how many buffers are there, its style."""
+        return [
+            (word, sum(getattr(queue.places, name) for queue in sample.queues), style)
+            for name, (word, style) in _PLACES.items()
+        ]
+
+    def _packets(self) -> float:
+        return self._rates.per_second(lambda s: sum(q.nic["packets_delivered"] for q in s.queues))
 
     def _plain(self, sample: Sample) -> str:
-        packets = self._rates.per_second(
-            lambda s: sum(q.nic["packets_delivered"] for q in s.queues)
-        )
+        packets = self._packets()
         size = self._rates.per_second(lambda s: sum(q.nic["bytes_delivered"] for q in s.queues))
         rqes = self._rates.per_second(lambda s: sum(q.provider["consumed"] for q in s.queues))
         injected = sum(queue.injected for queue in sample.queues)
@@ -167,15 +221,18 @@ class LiveView(RedrawnView):
         """A row a queue; of more than there is room for, the last row has the rest together."""
         table = Table(title=None, expand=False, header_style="bold")
         table.add_column("queue", justify="right", no_wrap=True)
-        for name in ("packets/s", "bytes/s", "RQE/s", "faults", "dropped"):
+        shown = _columns(self._console.width)
+        for name in shown:
             table.add_column(name, justify="right", no_wrap=True)
         count = len(sample.queues)
         alone = count if count <= rows else rows - 1
-        for number in range(alone):
-            table.add_row(str(number), *self._row(sample, range(number, number + 1)))
+        groups = [(str(number), range(number, number + 1)) for number in range(alone)]
         if alone < count:
             name = f"{alone} to {count - 1}" if alone else f"all {count}"
-            table.add_row(name, *self._row(sample, range(alone, count)))
+            groups.append((name, range(alone, count)))
+        for name, numbers in groups:
+            values = dict(zip(_COLUMNS, self._row(sample, numbers), strict=True))
+            table.add_row(name, *(values[column] for column in shown))
         return table
 
     def _row(self, sample: Sample, numbers: range) -> list[str]:
@@ -197,11 +254,8 @@ class LiveView(RedrawnView):
         return f"verdicts: {', '.join(found) or 'none yet'}"
 
     def _buffers(self, sample: Sample) -> str:
-        places = {
-            words: sum(getattr(queue.places, name) for queue in sample.queues)
-            for name, words in _PLACES.items()
-        }
-        return "buffers: " + ", ".join(f"{words} {count}" for words, count in places.items())
+        places = self._places(sample)
+        return "buffers: " + ", ".join(f"{word} {count}" for word, count, _ in places)
 
     def _rate(self, number: int, group: str, name: str) -> float:
         return self._rates.per_second(lambda s: getattr(s.queues[number], group)[name])

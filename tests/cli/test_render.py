@@ -7,8 +7,11 @@ import re
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
+from emu.cli.pictures import Share, sparkline, stacked_bar
 from emu.cli.render import LiveView
 from emu.config import RunConfig
 from emu.core import Places
@@ -108,3 +111,96 @@ def test_view_of_real_races_fits() -> None:
     assert "━" in lines[0]
     assert re.search(r"(\d+|-):(\d|-)(\d|-):", lines[0])
     assert "30 of 60 s" in "\n".join(lines)
+
+
+# ---- Pictures -----------------------------------------------------------------------------------
+
+
+def shares(*sizes: int) -> list[Share]:
+    return [Share(word, size, "") for word, size in zip("abcdef", sizes, strict=False)]
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=6), st.integers(6, 200))
+def test_bar_is_as_wide_as_it_should_be_and_shows_everything(sizes: list[int], width: int) -> None:
+    bar = stacked_bar(shares(*sizes), width, in_colour=False).plain
+    total = sum(sizes)
+    assert len(bar) == (width if total else 0)
+    for letter, size in zip("ABCDEF", sizes, strict=False):
+        cells = bar.upper().count(letter) + 2 * bar.count(f" {letter.lower()} ")
+        assert (cells > 0) == (size > 0)
+        if total:  # as large as its share, but for what those took that are next to nothing
+            assert abs(cells - size * width / total) < len(sizes)
+
+
+def test_bar_has_words_where_there_is_room_and_letters_where_not() -> None:
+    parts = [Share("free", 12, "black on green"), Share("user", 3, "black on white")]
+    plain = stacked_bar(parts, 15, in_colour=False)
+    assert plain.plain == "FFF free FFFUUU"
+    assert plain.spans == []
+    coloured = stacked_bar(parts, 15, in_colour=True)
+    assert coloured.plain == "    free     U "
+    assert [str(span.style) for span in coloured.spans] == ["black on green", "black on white"]
+
+
+def test_course_has_its_highest_full_and_nothing_blank() -> None:
+    values = [0.0, 1.0, 4.0, 8.0]
+    assert sparkline(values, 80, in_ascii=False) == " ▂▅█"
+    assert sparkline(values, 80, in_ascii=True) == " .=#"
+    assert sparkline(values, 2, in_ascii=False) == "▅█"
+    assert sparkline([0.0, 0.0], 9, in_ascii=False) == "  "
+    assert sparkline([], 9, in_ascii=False) == sparkline(values, 0, in_ascii=False) == ""
+
+
+@pytest.mark.parametrize("height", [10, 13, 16, 24])
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 80])
+@pytest.mark.parametrize("queues", [1, 64])
+def test_view_fits_narrow_terminals(queues: int, width: int, height: int) -> None:
+    console = terminal(width, height)
+    view = LiveView(console, RunConfig(duration_s=4, queues=queues))
+    for elapsed_s in (1.0, 2.0):
+        lines = shown(console, view.picture(sample(queues, elapsed_s)))
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "…" not in text, "nothing is cut off: what has no room is left out"
+    assert "packets/s" in text
+    if height >= 24:
+        assert len(lines) < height
+        assert "█" in text or width < 40, "packets a second over time"
+        (bar,) = (line for line in lines if re.fullmatch(r"(F+|F* free F*).*(U+|U* user U*)", line))
+        assert len(bar) == width
+
+
+def test_pictures_go_before_figures_do() -> None:
+    console = terminal(80, 13)
+    view = LiveView(console, RunConfig(duration_s=4, queues=4))
+    lines = shown(console, view.picture(sample(4, 1.0)))
+    assert len(lines) < 13
+    assert "█" not in "\n".join(lines)
+
+
+def test_view_has_only_what_an_ascii_terminal_has() -> None:
+    raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    console = Console(file=raw, width=80, height=24, force_terminal=True, color_system=None)
+    view = LiveView(console, RunConfig(duration_s=4, queues=2))
+    for elapsed_s in (1.0, 2.0):
+        view.picture(sample(2, elapsed_s))
+    course, bar = view._pictures(sample(2, 2.0), 80)
+    assert f"{course}{bar}".isascii()
+    assert "#" in str(course)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_bar_is_in_colour_where_colours_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, is_wanted: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not is_wanted:
+        monkeypatch.setenv("NO_COLOR", "1")
+    console = Console(
+        file=io.StringIO(), width=80, height=24, force_terminal=True, color_system="standard"
+    )
+    view = LiveView(console, RunConfig(duration_s=4))
+    view.picture(sample(1, 1.0))
+    text = "\n".join(shown(console, view.picture(sample(1, 2.0))))
+    assert ("\x1b[30;42m" in text) == is_wanted, "black on green"
+    assert ("FF free" in text) == (not is_wanted)
