@@ -5,12 +5,15 @@
 - ``zcrx_step``: a provider and the specification, step by step beside each other
 - ``zcrx_rqe``: refill ring entries, malformed ones too, from Faker
 
+What they did is recorded as properties of the test, which ``--junitxml`` writes.
+
 It is loaded with every session of pytest where this package is installed: what takes time is
 imported by the tests that use it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,12 +97,29 @@ def _told(ring: Instance) -> str:
     return f"zcrx: kernel {ring.kernel}, seed {ring.seed}{plan}\n{ring.report_text()}"
 
 
+def _record(node: pytest.Item, name: str, facts: dict[str, str]) -> None:
+    """Keep facts as properties of a test: ``zcrx_run.1.seed``."""
+    node.user_properties.extend((f"{name}.{key}", value) for key, value in facts.items())
+
+
+def _record_ring(node: pytest.Item, number: int, ring: Instance) -> None:
+    facts = {"kernel": ring.kernel, "seed": str(ring.seed)}
+    if ring.plan:
+        facts["plan"] = ring.plan
+    found = ring.reports()
+    kinds = ", ".join(sorted({report.kind for report in found}))
+    facts["verdict"] = f"FAIL: {len(found)} found: {kinds}" if found else "PASS"
+    _record(node, f"zcrx.{number}", facts)
+
+
 def _check(node: pytest.Item, instance: Instance) -> None:
     """A test that passed fails by what was found; one that failed tells it beside."""
     instance.finish()
     rings = [ring for ring in instance.rings if ring is instance or not ring.is_finished]
     for ring in rings[1:]:
         ring.finish()
+    for number, ring in enumerate(rings, 1):
+        _record_ring(node, number, ring)
     # Of a queue that several use the last to finish tells, to the one that registered it.
     text = "\n".join(_told(ring) for ring in rings if ring.reports())
     if not text:
@@ -125,7 +145,10 @@ def zcrx(request: pytest.FixtureRequest) -> Iterator[Instance]:
         pytest.fail(f"zcrx: {error}", pytrace=False)
     try:
         yield instance
-        if not instance.is_finished:
+        if instance.is_finished:
+            with contextlib.suppress(EmuError):  # the test has closed it, too
+                _record_ring(request.node, 1, instance)
+        else:
             try:
                 _check(request.node, instance)
             except EmuError as error:
@@ -157,11 +180,17 @@ def zcrx_run(request: pytest.FixtureRequest, tmp_path: Path, _zcrx_processes: No
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("zcrx_run"))):
         options |= marker.kwargs
-    return Runs(tmp_path, request.config.getoption("zcrx_seed"), options)
+
+    def record(number: int, facts: dict[str, str]) -> None:
+        _record(request.node, f"zcrx_run.{number}", facts)
+        # Of a test that fails pytest shows it; all of them have it with junit_logging=system-out.
+        print(f"zcrx_run {number}: {facts['verdict']}; seed {facts['seed']}; {facts['again']}")
+
+    return Runs(tmp_path, request.config.getoption("zcrx_seed"), options, record)
 
 
 @pytest.fixture
-def zcrx_step() -> Callable[..., Beside]:
+def zcrx_step(request: pytest.FixtureRequest) -> Callable[..., Beside]:
     """Makes a provider to be stepped beside the specification.
 
     ``both = zcrx_step(num_niovs=4, rq_entries=8, provider="mine.c")``: each step is taken with
@@ -169,7 +198,18 @@ def zcrx_step() -> Callable[..., Beside]:
     """
     from emu.testing.beside import beside
 
-    return beside
+    made = 0
+
+    def make(*, provider: str | None = None, **options: Any) -> Beside:
+        nonlocal made
+        made += 1
+        words = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        _record(
+            request.node, f"zcrx_step.{made}", {"provider": provider or "ours", "options": words}
+        )
+        return beside(provider=provider, **options)
+
+    return make
 
 
 @pytest.fixture
@@ -184,5 +224,7 @@ def zcrx_rqe(request: pytest.FixtureRequest) -> Faker:
 
     fake = Faker()
     fake.add_provider(ZcrxProvider)
-    fake.seed_instance(f"{request.config.getoption('zcrx_seed')}/{request.node.nodeid}")
+    seed = f"{request.config.getoption('zcrx_seed')}/{request.node.nodeid}"
+    fake.seed_instance(seed)
+    _record(request.node, "zcrx_rqe", {"seed": seed})
     return fake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -72,6 +73,21 @@ def told(report: Report) -> str:
     return text.get()
 
 
+def facts_of(report: Report, folder: Path) -> dict[str, str]:
+    """What is kept of a run beside its test's result.
+
+    Returns:
+        ``seed``, ``folder``, ``verdict`` (``PASS``, or ``FAIL`` with the first problem) and
+        ``again``, the command that repeats it.
+    """
+    return {
+        "seed": str(report.seed),
+        "folder": str(folder),
+        "verdict": "PASS" if report.ok else f"FAIL: {report.problems[0]}",
+        "again": f"zcrx-emu replay {shlex.quote(str(folder))}",
+    }
+
+
 class Runs:
     """Makes the runs of one test.
 
@@ -79,12 +95,20 @@ class Runs:
         folder: Where their folders are made; pytest keeps those of the last sessions.
         seed: Of those that are given none.
         options: That all of them have, if they do not say otherwise.
+        record: Is told of each run that was judged: its number, from 1, and what is known of it.
     """
 
-    def __init__(self, folder: Path, seed: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        options: dict[str, Any],
+        record: Callable[[int, dict[str, str]], None] = lambda _number, _facts: None,
+    ) -> None:
         self._folder = folder
         self._seed = seed
         self._options = options
+        self._record = record
         self._made = 0
 
     def __call__(self, *, check: bool = True, **options: Any) -> Report:
@@ -103,6 +127,7 @@ class Runs:
         folder = self._folder / f"zcrx-run-{self._made}"
         folder.mkdir()
         report = run(config, run_dir=folder)
+        self._record(self._made, facts_of(report, folder))
         if check and not report.ok:
             raise AssertionError(f"the run is not sound\n{told(report)}")
         return report

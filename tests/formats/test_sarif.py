@@ -192,6 +192,7 @@ def test_race_is_a_flow_a_actor(broken_race: Path, run_of: Check) -> None:
 # ---- the same mistake -------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blind")
 def test_fingerprint_stays_when_lines_move(
     tmp_path: Path, run_of: Check, monkeypatch: pytest.MonkeyPatch

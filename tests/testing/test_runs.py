@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree.ElementTree import Element, parse
 
 import pytest
 
@@ -107,6 +108,60 @@ def test_entries_are_a_tests_own_and_the_same_again(tests: pytest.Pytester) -> N
     )
     assert first == second
     assert len({line.split("made")[1] for line in first}) == 2
+
+
+def _properties(case: Element) -> dict[str, str]:
+    return {item.get("name", ""): item.get("value", "") for item in case.iter("property")}
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
+def test_junit_has_what_repeats_a_run(tests: pytest.Pytester, workers: int) -> None:
+    tests.makepyfile(
+        """
+        def leaves(consumer):
+            consumer.give_back(next(iter(consumer)))
+
+        def test_runs(zcrx_run):
+            zcrx_run(packets=1000)
+            zcrx_run(packets=1000, consumer=leaves)
+
+        def test_ring(zcrx):
+            queue = zcrx.register(buffers=4, rq_entries=4)
+            queue.arm()
+            queue.deliver(b"hello")
+            zcrx.step()
+            assert len(list(zcrx.completions())) == 1
+
+        def test_step(zcrx_step, zcrx_rqe):
+            zcrx_step(num_niovs=4, rq_entries=8)
+        """
+    )
+    words = ["--junitxml=junit.xml", "-o", "junit_logging=system-out", "--zcrx-seed", "5"]
+    if workers:
+        tests.runpytest_subprocess(*words, "-p", "xdist", f"-n{workers}")
+    else:
+        tests.runpytest_inprocess(*words)
+    root = parse(tests.path / "junit.xml").getroot()
+    assert root is not None
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    found = _properties(cases["test_runs"])
+    assert found["zcrx_run.1.verdict"] == "PASS"
+    assert found["zcrx_run.2.verdict"].startswith("FAIL: ")
+    assert found["zcrx_run.1.seed"] == found["zcrx_run.2.seed"] == "5"
+    folder = Path(found["zcrx_run.2.folder"])
+    assert (folder / "run.json").is_file()
+    assert found["zcrx_run.2.again"] == f"zcrx-emu replay {folder}"
+    said = cases["test_runs"].findtext("system-out", "")
+    assert "zcrx_run 1: PASS; seed 5; zcrx-emu replay " in said
+    assert f"zcrx_run 2: {found['zcrx_run.2.verdict']}" in said
+    (failure,) = cases["test_runs"].iter("failure")
+    assert failure.get("message", "").startswith("AssertionError: the run is not sound")
+    ring = _properties(cases["test_ring"])
+    assert ring["zcrx.1.verdict"] == "FAIL: 1 found: not-returned"
+    assert (ring["zcrx.1.kernel"], ring["zcrx.1.seed"]) == ("seed", "5")
+    steps = _properties(cases["test_step"])
+    assert steps["zcrx_step.1.options"] == "num_niovs=4, rq_entries=8"
+    assert steps["zcrx_rqe.seed"].startswith("5/")
 
 
 def test_options_are_those_of_a_run() -> None:
