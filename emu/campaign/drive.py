@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from emu.campaign import corpora
 from emu.campaign.artifacts import Artifacts
+from emu.campaign.corpora import Corpora
 from emu.campaign.plan import Piece, Plan
 from emu.campaign.pool import Pool
 from emu.campaign.result import Result, Sighting, State
@@ -105,13 +105,15 @@ class Drive:
     store: Store
     artifacts: Artifacts
     tell: Callable[[str], None] = lambda _line: None
-    _corpora: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
-    _changed: set[str] = field(default_factory=set)
+    _corpora: Corpora = field(init=False)
     _running: set[str] = field(default_factory=set)
     _ends: collections.deque[float] = field(default_factory=collections.deque)
     _unwritten: str | None = None
     _began: float = 0.0
     _noted_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._corpora = Corpora(self.store)
 
     def run(
         self,
@@ -138,7 +140,7 @@ class Drive:
         progress.findings = self.store.finding_count()
         self._count_programs(progress)
         ended = self._loop(pool, limits, is_stopped, look, waiting, progress, began)
-        for target in sorted(self._changed):
+        for target in sorted(self._corpora.changed):
             self._publish(target)
         ended.unwritten = self._unwritten
         self.store.note_call(self._began, time.monotonic() - began, progress.workers)
@@ -156,13 +158,17 @@ class Drive:
     ) -> Ended:
         while True:
             progress.seconds = time.monotonic() - began
+            is_last = not waiting and not self._running
+            for merge, programs in self._corpora.due(is_last=is_last):
+                self._running.add(merge.name)
+                pool.submit(merge, programs)
             if (why := self._why_over(limits, is_stopped(), waiting, progress)) is not None:
                 look(progress)
                 return Ended(why)
             while waiting and len(self._running) < pool.room:
                 piece = self.plan.pieces[waiting.popleft()]
                 self._running.add(piece.name)
-                pool.submit(piece, self._programs_for(piece))
+                pool.submit(piece, self._corpora.programs_for(piece))
             try:
                 results = pool.results(_TICK_S)
             except EnvironmentProblem as error:
@@ -191,10 +197,37 @@ class Drive:
     # ---- a result -------------------------------------------------------------------------
 
     def _note(self, result: Result, progress: Progress) -> None:
+        self._running.discard(result.piece)
+        if self._corpora.is_merge(result.piece):
+            self._note_merge(result, progress)
+            return
         piece = self.plan.pieces[result.piece]
-        self._running.discard(piece.name)
         if self.store.is_done(piece.name):
             return
+        seen = self._seen(piece, result)
+        self.store.add(result, seen, piece.target)
+        progress.programs += self._corpora.take(piece, result)
+        progress.counts[State.WAITING] -= 1
+        progress.counts[result.state] += 1
+        progress.done_now += 1
+        progress.findings = self.store.finding_count() if seen else progress.findings
+        progress.edges = max(progress.edges, int(result.figures.get("edges", 0)))
+        self._ends.append(time.monotonic())
+        if result.state is State.FAILED:
+            self.tell(f"piece {piece.name} could not be done: {result.why} ({piece.again})")
+
+    def _note_merge(self, result: Result, progress: Progress) -> None:
+        merge, fewer = self._corpora.merged(result)
+        progress.programs -= fewer
+        if result.state is State.FAILED:
+            self.tell(f"corpus {merge.last.target}: it could not be merged: {result.why}")
+        elif result.sightings:  # by a program that was no finding before: it is out of the corpus
+            self.store.add_sightings(merge.last.name, self._seen(merge.last, result))
+            progress.counts = self.store.counts()
+            progress.findings = self.store.finding_count()
+
+    def _seen(self, piece: Piece, result: Result) -> dict[str, Sighting]:
+        """Findings by their signature in the store; of new ones the files are kept."""
         seen: dict[str, Sighting] = {}
         for sighting in result.sightings:
             signature = ": ".join(
@@ -205,16 +238,7 @@ class Drive:
             if is_new:
                 self.tell(f"finding: {signature}: {sighting.what}")
                 self.tell(f"    again: {piece.again}")
-        self.store.add(result, seen, piece.target)
-        progress.programs += self._take_programs(piece, result)
-        progress.counts[State.WAITING] -= 1
-        progress.counts[result.state] += 1
-        progress.done_now += 1
-        progress.findings = self.store.finding_count() if seen else progress.findings
-        progress.edges = max(progress.edges, int(result.figures.get("edges", 0)))
-        self._ends.append(time.monotonic())
-        if result.state is State.FAILED:
-            self.tell(f"piece {piece.name} could not be done: {result.why} ({piece.again})")
+        return seen
 
     def _kept(self, piece: Piece, signature: str, sighting: Sighting) -> Sighting:
         """Put a finding's files where they are kept; a finding stands, be there room or not."""
@@ -236,27 +260,9 @@ class Drive:
 
     # ---- corpora --------------------------------------------------------------------------
 
-    def _corpus(self, target: str) -> dict[bytes, bytes]:
-        if target not in self._corpora:
-            self._corpora[target] = self.store.programs(target)
-        return self._corpora[target]
-
-    def _programs_for(self, piece: Piece) -> tuple[bytes, ...]:
-        return corpora.sample(self._corpus(piece.target), piece.name) if piece.target else ()
-
-    def _take_programs(self, piece: Piece, result: Result) -> int:
-        """Add what a piece has found to its corpus; how much of it is new."""
-        if not piece.target or not result.programs:
-            return 0
-        corpus = self._corpus(piece.target)
-        before = len(corpus)
-        corpus.update(corpora.union(result.programs))
-        self._changed.add(piece.target)
-        return len(corpus) - before
-
     def _publish(self, target: str) -> None:
         try:
-            self.artifacts.keep_corpus(target, self._corpus(target))
+            self.artifacts.keep_corpus(target, self._corpora.of(target))
         except EnvironmentProblem as error:
             self._unwritten = self._unwritten or str(error)
 

@@ -6,7 +6,7 @@ What else a command takes, and what of it is allowed, the command is asked itsel
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -22,7 +22,9 @@ FILE = "file"
 _OF_OUTPUT = frozenset({"json", "report", "sarif", "ktap", "help"})
 #: What a piece's command is asked to write, in its folder.
 RESULT = "result.json"
-RUN, FINDINGS, CORPUS = "run", "findings", "corpus"
+RUN, FINDINGS, CORPUS, MERGED = "run", "findings", "corpus", "given"
+#: Seconds after which a merge keeps what it has not looked at.
+MERGE_S = 60
 _U64, _INT31, _INT63 = 2**64 - 1, 2**31 - 1, 2**63 - 1
 _MODULE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):[A-Za-z_]")
 
@@ -98,6 +100,12 @@ class Kind:
         """What it is about, where that is not our own provider as it is."""
         names = ("provider", "consumer", FILE, "bug")
         return " ".join(str(options[name]) for name in names if name in options)
+
+    def words_to_merge(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Of a fuzz piece's words, those that say whose programs they are."""
+        names = ("--provider", "--bug", "--kernel", "--fast")
+        about = [word for word in words if word.partition("=")[0] in names]
+        return (*about, f"--merge={MERGED}", f"--time={MERGE_S}")
 
     def target(self, options: Options) -> str:
         """Of a fuzz piece: what is attacked, as far as a corpus of programs is about it."""

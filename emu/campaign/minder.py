@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-from emu.campaign.kinds import CORPUS, KINDS
+from emu.campaign.kinds import CORPUS, KINDS, MERGED
 from emu.campaign.order import Order, receive, send
 from emu.campaign.result import Result, State, read_result
 from emu.errors import EmuError
@@ -52,9 +52,10 @@ def _make_folder(order: Order, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     if order.command == "fuzz":
-        (folder / CORPUS).mkdir()
+        programs = folder / (MERGED if order.merges else CORPUS)
+        programs.mkdir()
         for number, program in enumerate(order.programs):
-            (folder / CORPUS / f"given-{number:06}").write_bytes(program)
+            (programs / f"given-{number:06}").write_bytes(program)
 
 
 def _start(order: Order, folder: Path, logs: Path, temporary: Path) -> subprocess.Popen[bytes]:
@@ -152,15 +153,8 @@ def do(order: Order, lifeline: int) -> Result:
         if not in_time:
             why = f"it took longer than its limit of {order.limit_s:g} s"
             return Result(order.piece, State.FAILED, seconds, why=why)
-        return read_result(
-            order.piece,
-            order.command,
-            folder,
-            process.returncode,
-            _last_words(place / "said"),
-            seconds,
-            order.programs,
-        )
+        said = _last_words(place / "said")
+        return read_result(order, folder, process.returncode, said, seconds)
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ class Order:
         command: The command.
         words: All its words but those that a campaign gives it.
         files: Contents of its files, by place.
-        programs: Of fuzz: what it begins with.
+        programs: Of fuzz: what it begins with, or what is merged.
+        merges: Of fuzz: it only finds few programs that reach as much as all of these.
         limit_s: When it is ended.
     """
 
@@ -29,6 +30,7 @@ class Order:
     limit_s: float
     files: Mapping[str, bytes] = field(default_factory=dict)
     programs: Sequence[bytes] = ()
+    merges: bool = False
 
 
 def send(value: object, stream: IO[bytes]) -> None:

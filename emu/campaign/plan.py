@@ -99,6 +99,7 @@ class Piece:
         needs_compiler: Whether something is compiled for it.
         subject: The provider, consumer, file or bug that it is about; empty if it is ours.
         target: Of fuzz: whose corpus it is about; else empty.
+        merges: It is no piece of a plan: it makes a corpus smaller.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Piece:
     needs_compiler: bool
     subject: str
     target: str = ""
+    merges: bool = False
 
     @property
     def again(self) -> str:

@@ -298,7 +298,7 @@ class DaskPool:
 
     def _submit(self, piece: Piece, programs: tuple[bytes, ...], times: int) -> None:
         words = (*piece.words, f"--seed={piece.seed}")
-        order = Order(piece.name, piece.command, words, piece.limit_s, programs=programs)
+        order = Order(piece.name, piece.command, words, piece.limit_s, {}, programs, piece.merges)
         future = self._client.submit(
             do_piece,
             order,

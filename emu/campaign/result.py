@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emu.campaign.kinds import CORPUS, RESULT, RUN
+from emu.campaign.order import Order
 from emu.errors import EmuError
 from emu.verdict.finding_file import read_json
 
@@ -21,6 +22,9 @@ FILE_MAX = 4 << 20
 #: New programs of a piece: how many, and how many bytes.
 PROGRAMS_MAX = 4000
 PROGRAM_BYTES_MAX = 2 << 20
+#: The same of what a merge keeps.
+MERGED_MAX = 100_000
+MERGED_BYTES_MAX = 64 << 20
 _SIGNATURE = 160
 _WHAT = 400
 
@@ -65,8 +69,7 @@ class Result:
     why: str = ""  #: of one that failed
     figures: Mapping[str, float] = field(default_factory=dict)
     sightings: tuple[Sighting, ...] = ()
-    programs: tuple[bytes, ...] = ()  #: new ones
-    coverage: Mapping[str, int] | None = None
+    programs: tuple[bytes, ...] = ()  #: new ones; of a merge, those that are kept
 
 
 def plain(text: str) -> str:
@@ -126,6 +129,18 @@ def _of_stress(report: Any, folder: Path, files: _Files) -> Read:
 
 def _of_fuzz(summary: Any, folder: Path, files: _Files) -> Read:
     figures = {name: summary[name] for name in ("executions", "edges", "corpus")}
+    sightings = _programs_found(summary, folder, files)
+    why = "it was interrupted" if summary["interrupted"] else ""
+    return figures, sightings, why or ("" if summary["executions"] else "nothing was executed")
+
+
+def _of_merge(summary: Any, folder: Path, files: _Files) -> Read:
+    figures = {name: summary[name] for name in ("given", "kept", "edges", "features")}
+    return figures, _programs_found(summary, folder, files), ""
+
+
+def _programs_found(summary: Any, folder: Path, files: _Files) -> list[Sighting]:
+    """Findings of fuzz, each in a file of its own."""
     sightings = []
     for item in summary["findings"][:FINDINGS_MAX]:
         place = Path(item["file"])
@@ -135,8 +150,7 @@ def _of_fuzz(summary: Any, folder: Path, files: _Files) -> Read:
         sightings.append(
             Sighting(item["signature"][:_SIGNATURE], what[:_WHAT], replay, taken, left)
         )
-    why = "it was interrupted" if summary["interrupted"] else ""
-    return figures, sightings, why or ("" if summary["executions"] else "nothing was executed")
+    return sightings
 
 
 def _of_race(summary: Any, folder: Path, files: _Files) -> Read:
@@ -200,7 +214,12 @@ _READERS: Mapping[str, Callable[[Any, Path, _Files], Read]] = {
 }
 
 
-def new_programs(folder: Path, known: Sequence[bytes]) -> tuple[bytes, ...]:
+def new_programs(
+    folder: Path,
+    known: Sequence[bytes],
+    most: int = PROGRAMS_MAX,
+    bytes_most: int = PROGRAM_BYTES_MAX,
+) -> tuple[bytes, ...]:
     """Programs that a piece's corpus has and was not given; the shortest, if there are many."""
     given = {hashlib.sha256(program).digest() for program in known}
     found: dict[bytes, bytes] = {}
@@ -208,9 +227,9 @@ def new_programs(folder: Path, known: Sequence[bytes]) -> tuple[bytes, ...]:
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_file() and not path.is_symlink():
             sized.append((path.stat().st_size, path.name, path))
-    room = PROGRAM_BYTES_MAX
+    room = bytes_most
     for size, _, path in sorted(sized):
-        if len(found) >= PROGRAMS_MAX or size > room:
+        if len(found) >= most or size > room:
             break
         data = path.read_bytes()
         digest = hashlib.sha256(data).digest()
@@ -220,26 +239,17 @@ def new_programs(folder: Path, known: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(found.values())
 
 
-def read_result(
-    piece: str,
-    command: str,
-    folder: Path,
-    code: int,
-    said: str,
-    seconds: float,
-    programs: Sequence[bytes] = (),
-) -> Result:
+def read_result(order: Order, folder: Path, code: int, said: str, seconds: float) -> Result:
     """Read what a command has left.
 
     Args:
-        piece: The piece's name.
-        command: The command.
+        order: What it was to do.
         folder: The piece's folder.
         code: How the command ended; negative: by which signal.
         said: The last of its words for people.
         seconds: How long it took.
-        programs: Of fuzz: those that it was given.
     """
+    piece = order.piece
 
     def failed(why: str) -> Result:
         return Result(piece, State.FAILED, seconds, why=why[:_WHAT])
@@ -249,9 +259,13 @@ def read_result(
         return failed(said or f"the command ended with {how} and without a word")
     try:
         value = read_json(folder / RESULT)
-        figures, sightings, why = _READERS[command](value, folder, _Files(folder))
-        coverage = value.get("coverage") if isinstance(value, dict) else None
-        found = new_programs(folder / CORPUS, programs) if command == "fuzz" else ()
+        read = _of_merge if order.merges else _READERS[order.command]
+        figures, sightings, why = read(value, folder, _Files(folder))
+        found: tuple[bytes, ...] = ()
+        if order.merges:
+            found = new_programs(folder / CORPUS, (), MERGED_MAX, MERGED_BYTES_MAX)
+        elif order.command == "fuzz":
+            found = new_programs(folder / CORPUS, order.programs)
     except (OSError, ValueError, KeyError, TypeError, EmuError) as error:
         return failed(f"its report cannot be read: {type(error).__name__}: {error}")
     if code == 1 and not sightings:
@@ -268,5 +282,4 @@ def read_result(
         figures=figures,
         sightings=tuple(sightings),
         programs=found,
-        coverage=coverage,
     )

@@ -311,26 +311,39 @@ class Store:
                     result.piece,
                 ),
             )
-            for signature, seen in signatures.items():
-                base.execute(
-                    "INSERT OR IGNORE INTO findings VALUES "
-                    "(?, (SELECT command FROM pieces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
-                    (
-                        signature,
-                        result.piece,
-                        seen.what,
-                        result.piece,
-                        now,
-                        finding_folder(signature),
-                        seen.replay,
-                        json.dumps(seen.left_out),
-                    ),
-                )
-                base.execute(
-                    "INSERT OR IGNORE INTO sightings VALUES (?, ?)", (signature, result.piece)
-                )
+            self._add_sightings(base, result.piece, signatures, now)
             if target:
                 self._add_programs(base, result, target)
+
+    def add_sightings(self, piece: str, signatures: Mapping[str, Sighting]) -> None:
+        """Note findings that came later, of a piece that is done."""
+        with self._writing() as base:
+            self._add_sightings(base, piece, signatures, time.time())
+            base.execute("UPDATE pieces SET state = 'found' WHERE name = ?", (piece,))
+
+    def _add_sightings(
+        self,
+        base: sqlite3.Connection,
+        piece: str,
+        signatures: Mapping[str, Sighting],
+        now: float,
+    ) -> None:
+        for signature, seen in signatures.items():
+            base.execute(
+                "INSERT OR IGNORE INTO findings VALUES "
+                "(?, (SELECT command FROM pieces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
+                (
+                    signature,
+                    piece,
+                    seen.what,
+                    piece,
+                    now,
+                    finding_folder(signature),
+                    seen.replay,
+                    json.dumps(seen.left_out),
+                ),
+            )
+            base.execute("INSERT OR IGNORE INTO sightings VALUES (?, ?)", (signature, piece))
 
     def _add_programs(self, base: sqlite3.Connection, result: Result, target: str) -> None:
         base.executemany(
@@ -344,7 +357,7 @@ class Store:
         )
 
     def replace_programs(
-        self, target: str, programs: Sequence[bytes], coverage: Mapping[str, int] | None
+        self, target: str, programs: Sequence[bytes], coverage: Mapping[str, float]
     ) -> None:
         """Let a target's corpus be these programs, which reach what all of them did."""
         with self._writing() as base:
@@ -355,7 +368,7 @@ class Store:
             )
             base.execute(
                 "UPDATE targets SET coverage = ? WHERE name = ?",
-                (None if coverage is None else json.dumps(dict(coverage)), target),
+                (json.dumps(dict(coverage)), target),
             )
 
     def programs(self, target: str) -> dict[bytes, bytes]:

@@ -123,8 +123,9 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     if len(failed) > _FAILED:
         say(console, f"and {summary['pieces']['failed'] - _FAILED} more, see the report")
     for item in summary["corpora"]:
-        edges = f", {item['edges']} edges" if item["edges"] else ""
-        say(console, f"corpus {item['target']}: {item['programs']} programs{edges}")
+        reached = ", ".join(f"{value} {name}" for name, value in (item["coverage"] or {}).items())
+        more = f", which reach {reached}" if reached else ""
+        say(console, f"corpus {item['target']}: {item['programs']} programs{more}")
     if summary["earlier"]:
         say(
             console,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
 import os
 import sqlite3
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,23 +215,86 @@ def test_lost_workers_end_it_and_nothing_is_lost(plan_of: Reader, tmp_path: Path
 # ---- corpora ------------------------------------------------------------------------------
 
 
+def fuzzed(piece: Piece, programs: tuple[bytes, ...]) -> Result:
+    """A result of fuzz: two programs; of a merge: all but those that others make needless."""
+    if piece.merges:
+        kept = tuple(program for program in programs if program != b"all have it")
+        figures = {"edges": 30 + len(kept), "features": 70}
+        return Result(piece.name, State.PASSED, 1.0, figures=figures, programs=kept)
+    new = (b"all have it", f"seed {piece.seed}".encode())
+    return Result(piece.name, State.PASSED, 1.0, figures={"edges": piece.seed}, programs=new)
+
+
 def test_a_fuzz_piece_begins_with_what_others_found(plan_of: Reader, tmp_path: Path) -> None:
     plan = plan_of(FUZZ)
-    given: list[tuple[bytes, ...]] = []
+    given: list[tuple[bool, int]] = []
 
     def answer(piece: Piece, programs: tuple[bytes, ...]) -> Result:
-        given.append(programs)
-        new = (b"all have it", f"seed {piece.seed}".encode())
-        return Result(piece.name, State.PASSED, 1.0, figures={"edges": piece.seed}, programs=new)
+        given.append((piece.merges, len(programs)))
+        return fuzzed(piece, programs)
 
     _, summary = drive(plan, tmp_path / "s", Told(answer, room=1))
-    assert [len(programs) for programs in given] == [0, 2, 3]
+    assert given == [(False, 0), (False, 2), (False, 3), (True, 4)]
     (corpus,) = summary["corpora"]
-    assert (corpus["target"], corpus["programs"], corpus["edges"]) == ("ours", 4, 3)
-    assert (tmp_path / "s" / "artifacts" / "corpus" / "ours.zip").is_file()
+    assert (corpus["target"], corpus["programs"]) == ("ours", 3)
+    assert corpus["coverage"] == {"edges": 33, "features": 70}
+    with zipfile.ZipFile(tmp_path / "s" / "artifacts" / "corpus" / "ours.zip") as archive:
+        kept = sorted(archive.read(name) for name in archive.namelist())
+    assert kept == [b"seed 1", b"seed 2", b"seed 3"]
     more = plan_of(FUZZ.replace("3", "4"))
     drive(more, tmp_path / "s", Told(answer, room=1))
-    assert len(given[-1]) == 4  # a later call begins with it, too
+    assert given[4:] == [(False, 3), (True, 5)]  # a later call begins with what was kept
+    assert verdict_of(summary)[2] == "all 3 pieces were done and passed"  # a merge is none
+
+
+def test_what_came_during_a_merge_is_kept(
+    plan_of: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "MERGE_AT", 2)
+    merges: list[Piece] = []
+
+    class Slow(Told):
+        """Whose merges come when nothing else is left."""
+
+        def submit(self, piece: Piece, programs: tuple[bytes, ...]) -> None:
+            super().submit(piece, programs)
+            if piece.merges:
+                merges.append(piece)
+                self._later = self._waiting.pop()
+
+        def results(self, seconds: float) -> list[Result]:
+            if not self._waiting and merges:
+                self._waiting.append(self._later)
+            return super().results(seconds)
+
+    _, summary = drive(plan_of(FUZZ.replace("3", "6")), tmp_path / "s", Slow(fuzzed))
+    assert len(merges) > 1
+    assert merges[0].words == ("--merge=given", "--time=60")
+    assert summary["corpora"][0]["programs"] == 6
+
+
+def test_merges_that_fail_or_find_something(plan_of: Reader, tmp_path: Path) -> None:
+    plan = plan_of(FUZZ)
+
+    def fails(piece: Piece, programs: tuple[bytes, ...]) -> Result:
+        if piece.merges:
+            return Result(piece.name, State.FAILED, 1.0, why="no compiler")
+        return fuzzed(piece, programs)
+
+    _, summary = drive(plan, tmp_path / "s", Told(fails))
+    assert (verdict_of(summary)[0], summary["corpora"][0]["programs"]) == (0, 4)
+
+    def finds(piece: Piece, programs: tuple[bytes, ...]) -> Result:
+        if not piece.merges:
+            return fuzzed(piece, programs)
+        figures = {"edges": 1, "features": 1}
+        return dataclasses.replace(found(piece, "hang"), figures=figures, programs=programs[:2])
+
+    _, summary = drive(plan, tmp_path / "t", Told(finds))
+    assert verdict_of(summary)[:2] == (1, "FAIL")
+    assert summary["findings"][0]["signature"] == "fuzz: hang"
+    assert summary["corpora"][0]["programs"] == 2
+    assert verdict_of(drive(plan, tmp_path / "t", Told(finds))[1])[0] == 1
 
 
 def test_samples_are_bounded_and_the_same_for_the_same_piece() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emu.campaign import result as results
+from emu.campaign.order import Order
 from emu.campaign.result import Result, State, new_programs, plain, read_result
 
 FUZZ: dict[str, Any] = {
@@ -16,7 +17,6 @@ FUZZ: dict[str, Any] = {
     "edges": 3,
     "corpus": 1,
     "interrupted": False,
-    "coverage": {"lines": 4},
     "findings": [],
 }
 RACE: dict[str, Any] = {"interrupted": False, "scenarios": []}
@@ -25,7 +25,7 @@ RACE: dict[str, Any] = {"interrupted": False, "scenarios": []}
 def _read(folder: Path, command: str, value: object, code: int, said: str = "") -> Result:
     if value is not None:
         (folder / "result.json").write_text(json.dumps(value))
-    return read_result("name", command, folder, code, said, 1.0)
+    return read_result(Order("name", command, (), 1.0), folder, code, said, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,6 @@ def test_findings_come_with_their_files(tmp_path: Path) -> None:
     assert found.state is State.FOUND
     assert (seen.signature, seen.replay) == ("crash", "findings/a.finding.json")
     assert seen.files == {"findings/a.finding.json": b"{}"}
-    assert found.coverage == {"lines": 4}
 
 
 def test_what_is_too_large_is_left_out_and_named(
@@ -88,14 +87,12 @@ def test_signatures_are_without_numbers() -> None:
     assert plain("a 1") != plain("b 1")
 
 
-def test_new_programs_are_those_that_were_not_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_programs_are_those_that_were_not_given(tmp_path: Path) -> None:
     for name, data in (("x", b"1"), ("y", b"22"), ("z", b"22"), ("w", b"4444")):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "link").symlink_to(tmp_path / "w")
     (tmp_path / "folder").mkdir()
     assert sorted(new_programs(tmp_path, [b"1"])) == [b"22", b"4444"]
-    monkeypatch.setattr(results, "PROGRAM_BYTES_MAX", 4)
-    assert new_programs(tmp_path, []) == (b"1", b"22")
+    assert new_programs(tmp_path, [], bytes_most=4) == (b"1", b"22")
+    assert new_programs(tmp_path, [], most=1) == (b"1",)
     assert new_programs(tmp_path / "none", []) == ()
