@@ -49,6 +49,7 @@ HEADERS: dict[str, str | None] = {
     "judge/audit.h": None,
     "judge/reconcile.h": None,
     "judge/standing.h": None,
+    "judge/trail.h": None,
     "zcrx_consumer.h": "zcrx_consumer_ops",
     "raw/consumer.h": "zcrx_raw_open zcrx_raw_run",
     "raw/observer.h": None,

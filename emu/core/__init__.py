@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Consequence,
         ConsequenceKind,
         CounterGroup,
+        Delivered,
         FlightClock,
         FlightWriter,
         JournalActor,
@@ -104,6 +105,7 @@ __all__ = [
     "CounterGroup",
     "CustomAnswer",
     "CustomCall",
+    "Delivered",
     "Emulator",
     "FlightClock",
     "FlightWriter",
@@ -176,7 +178,7 @@ _HOME = {
         "poison": "Poison Touch",
         "queue": (
             "CONSEQUENCES_MAX COUNTER_NAMES Alarm AuditResult Consequence ConsequenceKind "
-            "CounterGroup FlightClock FlightWriter PluginCall JournalActor JournalPart "
+            "CounterGroup Delivered FlightClock FlightWriter PluginCall JournalActor JournalPart "
             "Places Queue SlotView StandingView StreamAccount"
         ),
         "raw": "ConsumerLibrary Observer",

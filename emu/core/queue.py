@@ -119,6 +119,17 @@ class AuditResult:
     fragments_surplus: int = 0  #: received and never delivered
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one completion named, by what stands in memory that its user can write."""
+
+    niov: int | None  #: None: no buffer
+    starts: bool  #: it lies at the buffer's start: it is the first of its grant
+    flow: int
+    seq: int
+    generation: int  #: how often the buffer had been granted by then
+
+
 CONSEQUENCES_MAX = 256
 #: More than any counter can come to: what a consumer's says beyond it, it did not count.
 COUNT_MAX = 1 << 48
@@ -387,6 +398,38 @@ class Queue:
         """Counters that are 0 in a run without a finding, in the order of :class:`Alarm`."""
         lib.zcrx_alarms_read(self._ptr, self._alarms)
         return tuple(self._alarms)
+
+    def delivered(self, tail: int, count: int) -> list[Delivered]:
+        """What the last completions named; only when the NIC has stopped.
+
+        Args:
+            tail: An index of the completion queue behind the last of them, u32, as the NIC
+                recorded it.
+            count: How many, the entries of the queue at most.
+        """
+        count = min(count, self.shape.cq_entries)
+        raw = ffi.new("struct zcrx_delivered[]", max(count, 1))
+        lib.zcrx_trail_delivered(self._ptr, tail & 0xFFFFFFFF, count, raw)
+        return [
+            Delivered(
+                None if item.niov == 0xFFFFFFFF else int(item.niov),
+                bool(item.starts),
+                *(int(item.flow), int(item.seq), int(item.generation)),
+            )
+            for item in raw[0:count]
+        ]
+
+    def judged(self, position: int, count: int) -> list[tuple[int, int]]:
+        """Verdicts of consumed RQEs from a position on, and the buffers' accounts they name.
+
+        Only when the provider has stopped. A verdict is a number of whoever judged, an account
+        the buffer's number modulo 32768.
+        """
+        count = min(count, self.shape.log_entries)
+        verdicts = ffi.new("uint8_t[]", max(count, 1))
+        accounts = ffi.new("uint16_t[]", max(count, 1))
+        lib.zcrx_trail_judged(self._ptr, position, count, verdicts, accounts)
+        return list(zip(verdicts[0:count], accounts[0:count], strict=True))
 
     def flow(self, flow: int) -> tuple[int, int, int, int]:
         """Fragments of one flow: delivered, dropped, received, and the gaps its reader saw."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from emu.page.sections import Parts
+from emu.trace.buffers import Life, lives
 from emu.trace.events import Trace, Track
 from emu.trace.rings import Ring, completions, refills
 
@@ -42,6 +43,7 @@ def run_trace(report: Mapping[str, Any], flight: Mapping[str, Any] | None) -> di
     parts.make("process events", lambda: _control(trace, whole, events), None)
     parts.make("events", lambda: _instants(trace, rows, events), None)
     parts.make("queues", lambda: _rings(trace, events), None)
+    parts.make("buffers", lambda: _buffers(trace, events, flight), None)
     if flight is None or start is not None:  # else nobody knows where they lie beside the events
         parts.make("marks", lambda: _marks(trace, marks, report), None)
         parts.make("counters over time", lambda: _counters(trace, whole, report), None)
@@ -191,6 +193,47 @@ def _ring(trace: Trace, pid: int, ring: Ring) -> None:
         )
     for us, count in ring.depths():
         trace.counter(pid, us, f"{ring.name}: entries waiting", {"entries": count})
+
+
+def _buffers(
+    trace: Trace, events: Sequence[Mapping[str, Any]], flight: Mapping[str, Any] | None
+) -> None:
+    """A row for each buffer that went by at the end."""
+    for trail in (flight or {}).get("trails", ()):
+        queue = trail["queue"]
+        mine = [event for event in events if event["queue"] == queue]
+        pid = trace.process(f"buffers of queue {queue}")
+        track: Track | None = None
+        of: int | None = None
+        for life in lives(mine, trail):
+            if track is None or of != life.grant.niov:
+                of = life.grant.niov
+                track = trace.track(pid, f"buffer {of}")
+            _life(trace, track, life)
+
+
+def _life(trace: Trace, track: Track, life: Life) -> None:
+    grant = life.grant
+    trace.slice(
+        track,
+        *(grant.us, life.end_us),
+        f"grant {grant.number}",
+        "buffer",
+        fragments=grant.fragments,
+        flow=grant.flow,
+        seq=grant.seq,
+        outcome=life.outcome,
+    )
+    # Each process reads the clock for itself: none of it begins before what it follows.
+    taken = None if grant.taken_us is None else min(max(grant.taken_us, grant.us), life.end_us)
+    if taken is None:
+        return
+    trace.slice(track, grant.us, taken, "unread", "buffer")
+    if life.returned_us is None:
+        return
+    returned = min(max(life.returned_us, taken), life.end_us)
+    trace.slice(track, taken, returned, "with the consumer", "buffer")
+    trace.slice(track, returned, life.end_us, "in the refill ring", "buffer")
 
 
 # ---- from the report ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ import platform
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -301,6 +301,7 @@ class FlightLog:
     rules: tuple[str, ...]  #: fault names of the plan, by position
     clock: FlightClock
     traffic_ns: int | None = None  #: when traffic began, on CLOCK_MONOTONIC; None: it did not
+    trails: tuple[Mapping[str, Any], ...] = ()  #: of each queue, which buffers went by last
 
     @property
     def at(self) -> int:
@@ -351,6 +352,7 @@ class FlightLog:
         return {
             **self._head(),
             "left_out": max(len(self.events) - most, 0),
+            "trails": list(self.trails),
             "events": [self._as_dict(event) for event in self.events[-most:]],
         }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from emu.core import Alarm, Mismatch, Queue, Reconciler, SlotView
 from emu.verdict.flight import Event, EventError, EventKind, FlightLog, FlightRecorder, Origin
+from emu.verdict.trail import trail_of
 
 #: Which statement of the audit an alarm breaks.
 _BREAKS = {
@@ -165,8 +166,10 @@ class Watch:
         self._watched = []
 
     def log_to_the_end(self) -> FlightLog:
-        """The flight log of a run without a finding."""
-        return self._flight.to_the_end()
+        """The flight log of a run without a finding, whose processes have ended."""
+        log = self._flight.to_the_end()
+        trails = (trail_of(queue, log.events) for queue, _ in self._watched)
+        return replace(log, trails=tuple(t.as_dict() for t in trails if t is not None))
 
     def log(self) -> FlightLog | None:
         """The flight log around the first finding; None without any."""

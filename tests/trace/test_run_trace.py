@@ -18,7 +18,9 @@ from emu.config import RunConfig
 from emu.errors import ConfigError
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session, run
+from emu.trace.buffers import lives
 from emu.trace.made import trace_of
+from emu.trace.rings import refills
 from emu.trace.run_trace import run_trace
 from emu.verdict.report import Report
 from faults import parse_plan
@@ -271,3 +273,45 @@ def test_wrong_use_is_one_line(
     assert said in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- Single buffers -----------------------------------------------------------------------------
+
+
+def test_each_life_has_as_many_returns_as_fragments(good: Report) -> None:
+    """Told by positions alone, against what the provider found: each reference came back once."""
+    assert good.flight_log is not None
+    flight = good.flight_log.newest(EVENTS_MAX)
+    assert {trail["queue"] for trail in flight["trails"]} == {0, 1}
+    checked = 0
+    for trail in flight["trails"]:
+        mine = [event for event in flight["events"] if event["queue"] == trail["queue"]]
+        entries = refills(mine)
+        when = [
+            (niov, batch.us)
+            for position, (verdict, niov) in enumerate(trail["judged"], trail["judged_from"])
+            if verdict in ("accepted", "still_referenced")
+            for batch in entries.read
+            if batch.end - batch.count <= position < batch.end
+        ]
+        for life in lives(mine, trail):
+            if life.returned_us is not None:
+                grant = life.grant
+                back = [us for niov, us in when if niov == grant.niov and us >= grant.us]
+                assert sum(us <= life.end_us for us in back) == grant.fragments
+                assert grant.us <= life.end_us
+                checked += 1
+    assert checked > 50
+
+
+def test_buffers_have_rows_with_what_befell_them(trace: Checked) -> None:
+    for queue in range(2):
+        pid = trace.pid_of(f"buffers of queue {queue}")
+        mine = [event for event in trace.of("X") if event["pid"] == pid]
+        rows = {trace.tracks[event["pid"], event["tid"]] for event in mine}
+        assert len(rows) == len({event["tid"] for event in mine}) > 10
+        grants = [event for event in mine if event["name"].startswith("grant ")]
+        assert all(event["args"]["fragments"] >= 1 for event in grants)
+        assert {event["name"] for event in mine if event not in grants} >= {
+            *("unread", "with the consumer", "in the refill ring"),
+        }
