@@ -88,28 +88,57 @@ static lanes reached(lanes now)
 	return better(which, (lanes)(now >= 128), 128);
 }
 
+static bool is_zero(lanes which)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &which, sizeof(halves));
+	return (halves[0] | halves[1]) == 0;
+}
+
+/* Up to which number of passes all that are told apart have been shown. */
+static lanes reached_by(lanes shown)
+{
+	static const uint8_t last[8] = {1, 2, 3, 7, 15, 31, 127, 255};
+	lanes all = {0};
+
+	for (size_t i = 0; i < sizeof(lanes); i++) {
+		uint32_t first_missing = (uint32_t)__builtin_ctz(~(uint32_t)shown[i]);
+
+		all[i] = first_missing ? last[first_missing - 1] : 0;
+	}
+	return all;
+}
+
 /*
  * These are the numbers that the engine tells apart. True if there is one that no program
- * has shown yet.
+ * has shown yet. As a rule no counter is beyond those numbers that have all been shown, and
+ * then that is all that is looked at.
  */
 static bool is_anything_new(const uint8_t *counters, size_t count)
 {
 	static lanes shown[COUNTERS_MAX / sizeof(lanes)];
-	lanes news = {0};
-	uint64_t halves[2];
+	static lanes known[COUNTERS_MAX / sizeof(lanes)];
+	bool is_any = false;
 
 	for (size_t i = 0; i * sizeof(lanes) < count; i++) {
 		size_t left = count - i * sizeof(lanes);
-		lanes now = {0};
+		lanes now = {0}, which;
 
-		memcpy(&now, counters + i * sizeof(lanes),
-		       left < sizeof(lanes) ? left : sizeof(lanes));
-		now = reached(now);
-		news |= now & ~shown[i];
-		shown[i] |= now;
+		if (left >= sizeof(lanes))
+			memcpy(&now, counters + i * sizeof(lanes), sizeof(lanes));
+		else
+			memcpy(&now, counters + i * sizeof(lanes), left);
+		if (is_zero((lanes)(now > known[i])))
+			continue;
+		which = reached(now);
+		if (is_zero(which & ~shown[i]))
+			continue;
+		shown[i] |= which;
+		known[i] = reached_by(shown[i]);
+		is_any = true;
 	}
-	memcpy(halves, &news, sizeof(halves));
-	return halves[0] | halves[1];
+	return is_any;
 }
 
 /*
