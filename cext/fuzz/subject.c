@@ -11,13 +11,19 @@
 /* Behind a zero: a provider that reads one element too many is to go on, and be found. */
 #define ZONE_WORD 0x5aa5a55aU
 #define ZONE_WORDS (SUBJECT_ZONE_BYTES / sizeof(uint32_t))
-#define ROOM_BYTES (SUBJECT_ZONE_BYTES - sizeof(uint32_t))
 
 /* A zone's words as they were made. */
 static const uint32_t pattern[ZONE_WORDS] = {
 	0,	   ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD,
 	ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD,
 };
+
+/* As many words before an array, of its room, are looked at like a zone. */
+typedef uint32_t lanes __attribute__((vector_size(16), aligned(4), may_alias));
+#define ZONE_LANES (SUBJECT_ZONE_BYTES / sizeof(lanes))
+#define LANES_OF_ROOM {ZONE_WORD, ZONE_WORD, ZONE_WORD, ZONE_WORD}
+static const lanes room_pattern[] = {LANES_OF_ROOM, LANES_OF_ROOM, LANES_OF_ROOM, LANES_OF_ROOM};
+_Static_assert(sizeof(room_pattern) == SUBJECT_ZONE_BYTES, "as long as a zone");
 
 struct fuzz_watch *fuzz_watching;
 
@@ -70,23 +76,35 @@ static void carve_array(struct fuzz_subject *subject, struct fuzz_array *array,
 #endif
 }
 
+/* What lies before an array is nobody's. */
+static void guard(struct fuzz_array *array, uint8_t *start)
+{
+#ifdef HAS_ASAN
+	if (start < array->start)
+		__asan_unpoison_memory_region(start, (size_t)(array->start - start));
+	else
+		__asan_poison_memory_region(array->start, (size_t)(start - array->start));
+#else
+	if (start >= array->room + SUBJECT_ZONE_BYTES) {
+		lanes *before = (lanes *)(start - SUBJECT_ZONE_BYTES);
+
+		for (uint32_t i = 0; i < ZONE_LANES; i++)
+			before[i] = room_pattern[i];
+	} else {
+		for (uint32_t *at = (uint32_t *)array->room; at < (uint32_t *)start; at++)
+			*at = ZONE_WORD;
+	}
+#endif
+}
+
 /* Let an array have so many bytes; zeros, unless nobody wrote there since it was last placed. */
 static void *place(struct fuzz_array *array, uint32_t size, bool is_used)
 {
 	uint8_t *start = array->end - size;
 
-	if (start < array->start) {
-#ifdef HAS_ASAN
-		__asan_unpoison_memory_region(start, (size_t)(array->start - start));
-#endif
-		memset(start, 0, (size_t)(array->start - start));
-	}
-	for (uint8_t *at = array->start; at < start; at += sizeof(uint32_t))
-		memcpy(at, &(uint32_t){ZONE_WORD}, sizeof(uint32_t));
-#ifdef HAS_ASAN
-	if (start > array->start)
-		__asan_poison_memory_region(array->start, (size_t)(start - array->start));
-#endif
+	is_used |= start < array->start;
+	if (start != array->start)
+		guard(array, start);
 	array->start = start;
 	if (is_used)
 		memset(start, 0, size);
@@ -265,33 +283,53 @@ static bool are_begun(struct fuzz_subject *subject)
 	return difference != 0;
 }
 
-/* Looked at all together first: a call for each would take longer than all of them do. */
-static bool are_whole(const struct fuzz_subject *subject)
+/* What differs in as many words as a zone has. */
+static inline lanes difference_to(const uint32_t *words, const lanes *wanted)
 {
-	typedef uint32_t lanes __attribute__((vector_size(16), aligned(4), may_alias));
-	const lanes *wanted = (const lanes *)pattern;
-	lanes difference = {0};
+	const lanes *now = (const lanes *)words;
+	lanes difference = now[0] ^ wanted[0];
 
-	for (uint32_t i = 0; i < subject->zone_count; i++) {
-		const lanes *words = (const lanes *)subject->zones[i].words;
-
-		for (uint32_t j = 0; j < SUBJECT_ZONE_BYTES / sizeof(lanes); j++)
-			difference |= words[j] ^ wanted[j];
-	}
-	return (difference[0] | difference[1] | difference[2] | difference[3]) == 0;
+	for (uint32_t i = 1; i < ZONE_LANES; i++)
+		difference |= now[i] ^ wanted[i];
+	return difference;
 }
 
-/* What of its room is next to it is looked at like a zone. */
+static inline bool is_zero(lanes which)
+{
+	return (which[0] | which[1] | which[2] | which[3]) == 0;
+}
+
+/* What of an array's room is next to it is looked at like a zone. */
 static bool is_room_whole(const struct fuzz_array *array)
 {
 	size_t left = (size_t)(array->start - array->room);
-	size_t size = left < ROOM_BYTES ? left : ROOM_BYTES;
+	size_t size = left < SUBJECT_ZONE_BYTES ? left : SUBJECT_ZONE_BYTES;
 	const uint32_t *words = (const uint32_t *)(array->start - size);
 	uint32_t difference = 0;
 
 	for (size_t i = 0; i < size / sizeof(*words); i++)
 		difference |= words[i] ^ ZONE_WORD;
 	return difference == 0;
+}
+
+/* Looked at all together first: as a rule nobody wrote into any. */
+static bool are_whole(const struct fuzz_subject *subject)
+{
+	lanes difference = {0};
+
+	for (uint32_t i = 0; i < subject->zone_count; i++)
+		difference |= difference_to(subject->zones[i].words, (const lanes *)pattern);
+	for (uint32_t i = 0; i < SUBJECT_ARRAYS; i++) {
+		const struct fuzz_array *array = &subject->arrays[i];
+
+		if (array->start >= array->room + SUBJECT_ZONE_BYTES)
+			difference |=
+				difference_to((const uint32_t *)(array->start - SUBJECT_ZONE_BYTES),
+					      room_pattern);
+		else if (!is_room_whole(array))
+			return false;
+	}
+	return is_zero(difference);
 }
 
 enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint32_t *slot)
@@ -303,7 +341,9 @@ enum fuzz_wrong subject_broken_zone(struct fuzz_subject *subject, bool all, uint
 #else
 	if (!all && !are_begun(subject))
 		return WRONG_NOTHING;
-	for (uint32_t i = 0; i < subject->zone_count && !are_whole(subject); i++) {
+	if (are_whole(subject))
+		return WRONG_NOTHING;
+	for (uint32_t i = 0; i < subject->zone_count; i++) {
 		const struct fuzz_zone *zone = &subject->zones[i];
 
 		*slot = zone->slot;
@@ -379,14 +419,12 @@ static void rewrite(struct fuzz_watch *watch, uint32_t slot)
 	       sizeof(watch->rewrite));
 }
 
-void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
+/* What is not the usual case: something is wrong, or the user writes meanwhile. */
+static __attribute__((noinline)) void look_closely(struct fuzz_watch *watch, uint64_t offset)
 {
-	uint64_t offset = (uint64_t)((const volatile uint8_t *)word - watch->rqes);
 	uint32_t slot = (uint32_t)(offset / sizeof(struct io_uring_zcrx_rqe));
 	uint32_t *loaded = &watch->loaded[offset / sizeof(uint32_t)];
 
-	if (offset >= watch->rqes_size)
-		return; /* not a word of the ring: what is read there is found out elsewhere */
 	hold_lock(watch, WRONG_ENTRY_UNLOCKED);
 	/* A refill of 7.3 may begin without a look at the tail. */
 	if (watch->has_published && zcrx_contract_goes_by_runs(watch->ifq->area->contract)) {
@@ -412,4 +450,19 @@ void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
 			.byte = (uint32_t)(offset % sizeof(struct io_uring_zcrx_rqe)),
 			.rqe = watch->judge->rqes[slot],
 		};
+}
+
+void fuzz_at_rqe_load(struct fuzz_watch *watch, const volatile void *word)
+{
+	uint64_t offset = (uint64_t)((const volatile uint8_t *)word - watch->rqes);
+	uint32_t *loaded = &watch->loaded[offset / sizeof(uint32_t)];
+
+	if (offset >= watch->rqes_size)
+		return; /* not a word of the ring: what is read there is found out elsewhere */
+	/* All at once: a branch for each would take longer than all of them do. */
+	if ((uint32_t)(*loaded == watch->epoch) | watch->has_published | watch->is_noting |
+	    (watch->ifq->shared->rq_lock.word == 0))
+		look_closely(watch, offset);
+	else
+		*loaded = watch->epoch;
 }
