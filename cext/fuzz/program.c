@@ -101,6 +101,54 @@ static void decode_shape(struct fuzz_shape *shape, struct reader *reader)
 		decode_large(shape, reader);
 }
 
+/* What an operation can have behind its first byte, and more. */
+#define ARGUMENT_BYTES 24U
+
+#define HAS(arguments, which) ((arguments) / (which) % 2U)
+/* At the end of the bytes, where some may be missing. */
+static void decode_last(struct fuzz_op *op, struct reader *reader)
+{
+	uint32_t arguments = fuzz_arguments[op->kind];
+
+	if (arguments & FUZZ_ARG_COUNT)
+		op->count = 1U + take_byte(reader);
+	if (arguments & FUZZ_ARG_PICK)
+		op->pick = take_byte(reader);
+	if (arguments & FUZZ_ARG_MODE)
+		op->mode = take_byte(reader);
+	if (arguments & FUZZ_ARG_VALUE)
+		take(reader, &op->value, sizeof(op->value));
+	if (arguments & FUZZ_ARG_RQE)
+		take(reader, &op->rqe, sizeof(op->rqe));
+}
+
+/*
+ * Which arguments there are is different each time, so nothing branches by it: what is read of
+ * one that is not there becomes 0.
+ */
+static void decode_arguments(struct fuzz_op *op, struct reader *reader)
+{
+	uint32_t arguments = fuzz_arguments[op->kind];
+	const uint8_t *at = reader->at;
+	uint64_t entry[2], entry_mask = 0U - (uint64_t)HAS(arguments, FUZZ_ARG_RQE);
+	uint32_t value;
+
+	op->count = (1U + *at) * HAS(arguments, FUZZ_ARG_COUNT);
+	at += HAS(arguments, FUZZ_ARG_COUNT);
+	op->pick = (uint8_t)(*at * HAS(arguments, FUZZ_ARG_PICK));
+	at += HAS(arguments, FUZZ_ARG_PICK);
+	op->mode = (uint8_t)(*at * HAS(arguments, FUZZ_ARG_MODE));
+	at += HAS(arguments, FUZZ_ARG_MODE);
+	memcpy(&value, at, sizeof(value));
+	op->value = value * HAS(arguments, FUZZ_ARG_VALUE);
+	at += HAS(arguments, FUZZ_ARG_VALUE) * sizeof(value);
+	memcpy(entry, at, sizeof(entry));
+	entry[0] &= entry_mask;
+	entry[1] &= entry_mask;
+	memcpy(&op->rqe, entry, sizeof(op->rqe));
+	reader->at = at + HAS(arguments, FUZZ_ARG_RQE) * sizeof(entry);
+}
+
 void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size)
 {
 	struct reader reader = {.at = bytes, .end = bytes + size};
@@ -109,33 +157,20 @@ void fuzz_decode(struct fuzz_program *program, const uint8_t *bytes, size_t size
 	program->count = 0;
 	while (reader.at < reader.end && program->count < FUZZ_OPS_MAX) {
 		struct fuzz_op *op = &program->ops[program->count++];
-		uint8_t first = take_byte(&reader);
-		uint32_t arguments;
+		uint8_t first = *reader.at++;
 
 		memset(op, 0, sizeof(*op));
 		op->kind = (first & ~KIND_QUEUE) % FUZZ_OP_KINDS;
 		op->queue = first & KIND_QUEUE && program->shape.queues > 1;
-		arguments = fuzz_arguments[op->kind];
-		if (arguments & FUZZ_ARG_COUNT)
-			op->count = 1U + take_byte(&reader);
-		if (arguments & FUZZ_ARG_PICK)
-			op->pick = take_byte(&reader);
-		if (arguments & FUZZ_ARG_MODE) {
-			op->mode = take_byte(&reader);
-			if (op->mode >= fuzz_modes[op->kind]) /* a division for few */
-				op->mode %= fuzz_modes[op->kind];
-		}
-		if (arguments & FUZZ_ARG_VALUE)
-			take(&reader, &op->value, sizeof(op->value));
-		if (arguments & FUZZ_ARG_RQE)
-			take(&reader, &op->rqe, sizeof(op->rqe));
+		if (reader.end - reader.at >= (ptrdiff_t)ARGUMENT_BYTES)
+			decode_arguments(op, &reader);
+		else
+			decode_last(op, &reader);
+		if (op->mode >= fuzz_modes[op->kind]) /* a division for few */
+			op->mode %= fuzz_modes[op->kind];
 	}
 }
 
-/* What an operation can have behind its first byte, and more. */
-#define ARGUMENT_BYTES 24U
-
-#define HAS(arguments, which) ((arguments) / (which) % 2U)
 #define FUZZ_OP_SIZE(name, word, arguments, modes)                                   \
 	1 + HAS(arguments, FUZZ_ARG_COUNT) + HAS(arguments, FUZZ_ARG_PICK) +         \
 		HAS(arguments, FUZZ_ARG_MODE) + HAS(arguments, FUZZ_ARG_VALUE) * 4 + \
