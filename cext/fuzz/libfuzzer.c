@@ -64,7 +64,7 @@ extern uint8_t __start___sancov_cntrs[] __attribute__((weak));
 extern uint8_t __stop___sancov_cntrs[] __attribute__((weak));
 
 #define COUNTERS_MAX 4096U
-#define TELL_EVERY 64U
+#define TELL_EVERY 512U
 
 /* As many counters at once as have room in a register of any x86-64. */
 typedef uint8_t lanes __attribute__((vector_size(16)));
