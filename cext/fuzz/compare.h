@@ -28,10 +28,10 @@ bool compare_verdicts(struct execution *execution);
 /* Everything there is; at the end of a program idle pools' rings and zones to their last word, too. */
 bool compare_state(struct execution *execution, bool at_end);
 
-/* What this operation may have changed, and every single number. */
-bool compare_changed(struct execution *execution);
-
 /* Every single number there is. */
 bool compare_scalars(struct execution *execution);
+
+/* Whether all locks are free: the next operation would wait for one that was kept, for ever. */
+bool compare_locks(struct execution *execution);
 
 #endif /* ZCRX_FUZZ_COMPARE_H */

@@ -15,7 +15,7 @@ static void append_area(struct judge *judge, uint32_t size)
 {
 	uint32_t first = judge->num_niovs;
 
-	judge->areas[judge->area_count++] = (struct judge_area){first, size, size, 0};
+	judge->areas[judge->area_count++] = (struct judge_area){first, size, size};
 	judge->num_niovs += size;
 	memset(judge->niovs + first, 0, sizeof(judge->niovs[0]) * size);
 	memset(judge->stack_refs + first, 0, sizeof(judge->stack_refs[0]) * size);
@@ -51,25 +51,6 @@ void judge_begin(struct judge *judge)
 {
 	judge->said_count = 0;
 	judge->seen_count = judge->seen_at = 0;
-	judge->changed_count = judge->changed_pools = 0;
-	for (uint32_t id = 0; id < judge->area_count; id++)
-		judge->areas[id].free_kept = judge->areas[id].free_count;
-}
-
-/* ---- what changes ---------------------------------------------------------------- */
-
-static struct judge_niov *change_niov(struct judge *judge, uint32_t niov)
-{
-	if (judge->changed_count < JUDGE_CHANGED_MAX)
-		judge->changed[judge->changed_count] = niov;
-	judge->changed_count++;
-	return &judge->niovs[niov];
-}
-
-static struct judge_pool *change_pool(struct judge *judge, uint32_t slot)
-{
-	judge->changed_pools |= 1U << slot;
-	return &judge->pools[slot];
 }
 
 /* ---- where buffers go ------------------------------------------------------------ */
@@ -92,7 +73,6 @@ static bool pop_free(struct judge *judge, uint32_t *niov)
 		if (area->free_count == 0)
 			continue;
 		area->free_count--;
-		area->free_kept = least(area->free_kept, area->free_count);
 		*niov = judge->freelist[area->first + area->free_count];
 		return true;
 	}
@@ -108,8 +88,8 @@ static void push_free(struct judge *judge, uint32_t niov)
 
 static void release(struct judge *judge, uint32_t niov)
 {
-	change_pool(judge, judge->niovs[niov].pool - 1)->bound--;
-	change_niov(judge, niov)->pool = 0;
+	judge->pools[judge->niovs[niov].pool - 1].bound--;
+	judge->niovs[niov].pool = 0;
 	push_free(judge, niov);
 }
 
@@ -122,7 +102,7 @@ static void go_home(struct judge *judge, uint32_t niov)
 		push_free(judge, niov);
 		return;
 	}
-	pool = change_pool(judge, judge->niovs[niov].pool - 1);
+	pool = &judge->pools[judge->niovs[niov].pool - 1];
 	if (pool->ring_count == judge->shape.ptr_ring_size) {
 		release(judge, niov);
 		return;
@@ -138,7 +118,7 @@ static void go_home(struct judge *judge, uint32_t niov)
 /* Drop references; with the last one the count is left at 1 for the next owner. */
 static bool drop_refs(struct judge *judge, uint32_t niov, uint32_t count)
 {
-	struct judge_niov *state = change_niov(judge, niov);
+	struct judge_niov *state = &judge->niovs[niov];
 
 	state->pp_refs -= count;
 	if (state->pp_refs)
@@ -164,11 +144,11 @@ static void fill_from_ptr_ring(struct judge_pool *pool)
 
 static void fill_from_freelist(struct judge *judge, uint32_t slot)
 {
-	struct judge_pool *pool = change_pool(judge, slot);
+	struct judge_pool *pool = &judge->pools[slot];
 	uint32_t niov;
 
 	while (pool->cache_count < JUDGE_BATCH && pop_free(judge, &niov)) {
-		struct judge_niov *state = change_niov(judge, niov);
+		struct judge_niov *state = &judge->niovs[niov];
 
 		state->pool = slot + 1;
 		state->pp_refs = 1;
@@ -235,7 +215,7 @@ static enum judge_verdict take_back(struct judge *judge, uint32_t slot, uint32_t
 		go_home(judge, niov);
 		return JUDGE_OTHER_POOL;
 	}
-	pool = change_pool(judge, slot);
+	pool = &judge->pools[slot];
 	pool->cache[pool->cache_count++] = niov;
 	return JUDGE_ACCEPTED;
 }
@@ -245,7 +225,7 @@ static struct judge_said *next_entry(struct judge *judge)
 {
 	struct judge_said *said = &judge->said[judge->said_count++];
 	struct io_uring_zcrx_rqe rqe =
-		entry_at(judge, judge->cached_head % judge->shape.rq_entries);
+		entry_at(judge, judge->cached_head & (judge->shape.rq_entries - 1));
 
 	said->index = judge->cached_head++;
 	said->verdict = bytes_say(judge, &rqe, said);
@@ -337,7 +317,6 @@ static uint32_t consume(struct judge *judge, uint32_t slot)
 	uint32_t cached = judge->pools[slot].cache_count;
 	uint32_t entries;
 
-	change_pool(judge, slot);
 	if (judge->is_detached || (cached && judge->shape.contract.level >= ZCRX_LEVEL_7_1))
 		return 0;
 	if (judge->shape.contract.level >= ZCRX_LEVEL_7_3)
@@ -370,7 +349,6 @@ int64_t judge_add_area(struct judge *judge, uint32_t num_niovs)
 	if (judge->area_count == FUZZ_AREAS_MAX)
 		return -EINVAL;
 	append_area(judge, num_niovs);
-	judge->changed_count = JUDGE_CHANGED_MAX + 1;
 	return judge->area_count - 1;
 }
 
@@ -392,7 +370,7 @@ static void hand_out(struct judge *judge, uint32_t niov)
 int64_t judge_alloc(struct judge *judge)
 {
 	uint32_t slot = judge->current - 1;
-	struct judge_pool *pool = change_pool(judge, slot);
+	struct judge_pool *pool = &judge->pools[slot];
 	uint32_t niov;
 
 	if (pool->cache_count == 0)
@@ -416,7 +394,7 @@ int64_t judge_alloc(struct judge *judge)
 
 void judge_deliver(struct judge *judge, uint32_t niov, uint32_t fragments)
 {
-	struct judge_niov *state = change_niov(judge, niov);
+	struct judge_niov *state = &judge->niovs[niov];
 
 	state->user_refs += fragments;
 	judge->user_held += fragments;
@@ -437,7 +415,7 @@ int64_t judge_copy(struct judge *judge)
 
 	if (judge->hidden || !pop_free(judge, &niov))
 		return -ENOMEM;
-	change_niov(judge, niov)->pp_refs = 1;
+	judge->niovs[niov].pp_refs = 1;
 	hand_out(judge, niov);
 	return niov;
 }
@@ -473,7 +451,7 @@ uint32_t judge_refill(struct judge *judge)
 
 static void empty_cache(struct judge *judge, uint32_t slot)
 {
-	struct judge_pool *pool = change_pool(judge, slot);
+	struct judge_pool *pool = &judge->pools[slot];
 
 	while (pool->cache_count)
 		release(judge, pool->cache[--pool->cache_count]);
@@ -538,7 +516,7 @@ uint32_t judge_flush(struct judge *judge)
 /* A pool that nothing is bound to ends; the check covers the whole area. */
 static int64_t end_pool(struct judge *judge, uint32_t slot)
 {
-	change_pool(judge, slot)->phase = JUDGE_UNUSED;
+	judge->pools[slot].phase = JUDGE_UNUSED;
 	/* 6.16 has given the check up; before that there was one area. */
 	if (judge->areas[0].free_count != judge->num_niovs &&
 	    judge->shape.contract.level < ZCRX_LEVEL_6_18) {
@@ -571,7 +549,7 @@ void judge_retry_all(struct judge *judge)
 static bool tear_down(struct judge *judge, uint32_t slot, int64_t *result)
 {
 	drain(judge, slot);
-	change_pool(judge, slot)->phase = JUDGE_DYING;
+	judge->pools[slot].phase = JUDGE_DYING;
 	if (judge->pools[slot].bound)
 		return false;
 	*result = end_pool(judge, slot);
@@ -591,7 +569,7 @@ int64_t judge_restart(struct judge *judge)
 		slot++;
 	if (slot == JUDGE_POOLS)
 		return -ENOSPC;
-	pool = change_pool(judge, slot);
+	pool = &judge->pools[slot];
 	pool->phase = JUDGE_CURRENT;
 	pool->cache_count = pool->ring_count = 0;
 	pool->bound = pool->refusals = 0;

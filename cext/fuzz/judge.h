@@ -18,7 +18,6 @@
 #define JUDGE_LOOK 256U /* entries by one look at the tail; 7.3 */
 #define JUDGE_LOG 64U /* verdicts that wait to be looked at, at most */
 #define JUDGE_SAID_MAX (FUZZ_RQ_ENTRIES_MAX + 512U) /* entries judged in one operation */
-#define JUDGE_CHANGED_MAX 64U
 
 enum judge_verdict {
 	JUDGE_ACCEPTED,
@@ -71,7 +70,6 @@ struct judge_area {
 	uint32_t first; /* its buffers are numbered from here on, behind those of the one before */
 	uint32_t size;
 	uint32_t free_count; /* of the freelist, from `first` on: a stack */
-	uint32_t free_kept; /* what lies below was not touched in this operation */
 };
 
 struct judge {
@@ -101,9 +99,6 @@ struct judge {
 	uint64_t aliases, alloc_failures, destroy_warnings;
 	uint64_t consumed, checked;
 	/* Of this operation: see judge_begin(). */
-	uint32_t changed[JUDGE_CHANGED_MAX]; /* buffers, some of them several times */
-	uint32_t changed_count; /* beyond JUDGE_CHANGED_MAX: any of them */
-	uint32_t changed_pools; /* bit s: pool s */
 	struct judge_said said[JUDGE_SAID_MAX];
 	uint32_t said_count;
 	const struct judge_seen *seen; /* what was read, in order; else the ring stood still */
@@ -112,7 +107,7 @@ struct judge {
 
 void judge_reset(struct judge *judge, const struct fuzz_shape *shape);
 
-/* Before each operation: nothing is said, seen or changed yet. */
+/* Before each operation: nothing is said or seen yet. */
 void judge_begin(struct judge *judge);
 
 /* Each answers what the operation of that name must answer. */

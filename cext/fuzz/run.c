@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each operation does to the instance and to the judge. The comparison runs after
- * every operation in which code of the provider, the page pool or the area ran; what the
+ * What each operation does to the instance and to the judge. The two are compared after
+ * operations in which code of the provider, the page pool or the area ran; what the
  * user alone writes cannot change what is not the user's.
  *
  * Nothing that the instance answered is used to reach memory: where a number is
@@ -489,8 +489,7 @@ static bool start(struct execution *execution, const struct fuzz_shape *shape)
 	subject_leave(execution->subject);
 	if (!answer(execution, shape->has_no_device ? -EOPNOTSUPP : 0, actual))
 		return false;
-	return execution->runner->is_quick ? compare_changed(execution) :
-					     compare_state(execution, false);
+	return execution->runner->is_quick || compare_state(execution, false);
 }
 
 /* Detaching, attaching and looking how much there is need no lock: nobody takes anything. */
@@ -519,11 +518,11 @@ static bool step(struct execution *execution, const struct fuzz_shape *shape)
 	subject_leave(execution->subject);
 	if (!good || !compare_verdicts(execution))
 		return false;
-	/* A round of many is looked at in passing: what it gets wrong for good shows soon. */
-	if (execution->runner->is_passing)
-		return compare_scalars(execution);
-	return execution->runner->is_quick ? compare_changed(execution) :
-					     compare_state(execution, false);
+	/* What is wrong for good is seen at the next look, but for what would stop us before. */
+	if (execution->runner->is_quick)
+		return compare_locks(execution);
+	return execution->runner->is_passing ? compare_scalars(execution) :
+					       compare_state(execution, false);
 }
 
 static const struct fuzz_op creation[FUZZ_QUEUES_MAX] = {
@@ -549,15 +548,29 @@ static bool good_everywhere(struct fuzz_runner *runner, uint32_t queues, bool at
 	return true;
 }
 
-#define LOOK_EVERY 64U /* rounds */
-#define LOOK_EVERY_OPS 16U /* if what changed is all that is compared otherwise */
+#define LOOK_EVERY 64U /* rounds of a repetition */
+#define LOOK_EVERY_OPS 16U /* if everything is not compared after each */
+
+/* After an operation of a program that is run quickly: everything is compared now and then. */
+static bool is_good_so_far(struct fuzz_runner *runner, const struct fuzz_program *program)
+{
+	if (!runner->is_quick || runner->is_passing || ++runner->unlooked < LOOK_EVERY_OPS)
+		return true;
+	runner->unlooked = 0;
+	return good_everywhere(runner, program->shape.queues, false);
+}
+
+static bool do_one(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t at)
+{
+	struct execution execution = bout_of(runner, &program->ops[at]);
+
+	return step(&execution, &program->shape) && is_good_so_far(runner, program);
+}
 
 static bool do_round(struct fuzz_runner *runner, const struct fuzz_program *program, uint32_t at)
 {
 	for (uint32_t i = fuzz_stretch(program, at); i < at; i++) {
-		struct execution execution = bout_of(runner, &program->ops[i]);
-
-		if (program->ops[i].kind != FUZZ_REPEAT && !step(&execution, &program->shape))
+		if (program->ops[i].kind != FUZZ_REPEAT && !do_one(runner, program, i))
 			return false;
 	}
 	return true;
@@ -591,17 +604,13 @@ static bool run(struct fuzz_runner *runner, const struct fuzz_program *program)
 			return false;
 	}
 	for (uint32_t i = 0; i < program->count; i++) {
-		struct execution execution = bout_of(runner, &program->ops[i]);
 		bool good;
 
 		if (runner->progress)
 			*runner->progress = i;
 		runner->rounds = 1;
 		good = program->ops[i].kind == FUZZ_REPEAT ? repeat(runner, program, i) :
-							     step(&execution, &program->shape);
-		if (good && runner->is_quick && (i + 1) % LOOK_EVERY_OPS == 0 &&
-		    i + 1 < program->count)
-			good = good_everywhere(runner, program->shape.queues, false);
+							     do_one(runner, program, i);
 		runner->finding.step = i;
 		if (runner->after)
 			runner->after(runner, program, i);
@@ -617,6 +626,7 @@ bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program)
 	runner->finding.step = 0;
 	runner->work_left = FUZZ_WORK_MAX;
 	runner->is_passing = false;
+	runner->unlooked = 0;
 	runner->added_max = runner->ops ? 0 : fuzz_added_max(program);
 	if (run(runner, program))
 		return true;

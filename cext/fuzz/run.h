@@ -31,14 +31,15 @@ struct fuzz_runner {
 	uint32_t rounds; /* of the last one */
 	uint32_t added_max; /* see fuzz_added_max() */
 	bool is_passing; /* within a repetition: the next round does the same again */
-	bool is_quick; /* after most operations only what they may have changed is compared */
+	bool is_quick; /* everything is compared now and then only */
+	uint32_t unlooked; /* operations since everything was compared, if is_quick */
 	uint32_t *progress; /* if not NULL: the operation that is being done */
 };
 
 /*
  * Run a program from its start; true if nothing was found. Everything is compared after each
- * operation, or, if is_quick, what the operation may have changed, and everything now and then
- * and at the end: what was changed by mistake elsewhere shows later then.
+ * operation; if is_quick, what was answered, what entries earned and the locks, and everything
+ * now and then and at the end: what else is wrong shows later then.
  */
 bool fuzz_run(struct fuzz_runner *runner, const struct fuzz_program *program);
 
