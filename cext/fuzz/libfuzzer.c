@@ -196,13 +196,15 @@ static size_t write_out(struct fuzz_program *program, uint8_t *to, size_t max_si
 	return size;
 }
 
+#define ANEW_EVERY 4U /* of those that are no child of two, which is about every other one */
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
 {
 	struct fuzz_program *program = read_in(data, size);
 	struct zcrx_rng rng = zcrx_rng_for(seed, 1);
 
-	/* From nothing, and now and then anew: no corpus leads everywhere. */
-	if (program->count == 0 || zcrx_rng_below(&rng, 64) == 0)
+	/* From nothing, and often anew: no corpus leads everywhere. */
+	if (program->count == 0 || zcrx_rng_below(&rng, ANEW_EVERY) == 0)
 		fuzz_generate(program, 1 + zcrx_rng_below(&rng, 32), &rng);
 	else
 		fuzz_mutate(program, &rng);
