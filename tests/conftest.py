@@ -5,6 +5,7 @@ shared libraries; and the proof that nothing stays behind.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import re
 import select
@@ -40,6 +41,18 @@ def change(file: str, old: str, new: str) -> str:
     return make_patch(file, text, text.replace(old, new))
 
 
+def _beside(name: str) -> Any:
+    """A module beside this one: tests are no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+#: Holds what commands wrote against its schema.
+written = _beside("written")
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(sys.executable).with_name("zcrx-emu")
 SHM_DIR = Path("/dev/shm")
@@ -146,8 +159,10 @@ class Running:
     def __init__(
         self, arguments: tuple[str, ...], folder: Path, stdout: int, ignored: signal.Signals | None
     ) -> None:
+        self._folder = folder
         self._stderr = folder / f"stderr.{time.monotonic_ns()}"
         with self._stderr.open("w") as stderr:
+            self._began_ns = os.fstat(stderr.fileno()).st_mtime_ns
             self.process = subprocess.Popen(
                 [SCRIPT, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -204,6 +219,7 @@ class Running:
         ended = Ended(code, self.stdout, self.stderr(), seconds)
         print(ended.stdout, ended.stderr, f"exit code {code} after {seconds:.3f} s", sep="\n")
         assert "Traceback" not in ended.stdout + ended.stderr
+        written.check_files(self._folder, self._began_ns)
         return ended
 
     def close(self) -> None:
@@ -300,9 +316,13 @@ def call(
 
     def call_it(*arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["zcrx-emu", *map(str, arguments)])
+        began_ns = written.now_ns(tmp_path)
         with pytest.raises(SystemExit) as ended:
             main()
-        return Answer(ended.value.code, *capfd.readouterr())
+        written.check_files(tmp_path, began_ns)
+        answer = Answer(ended.value.code, *capfd.readouterr())
+        written.check_text(answer.stdout)
+        return answer
 
     yield call_it
     signal.signal(signal.SIGTERM, before)
@@ -339,7 +359,9 @@ def run_small() -> Callable[..., Report]:
     def run_it(**fields: Any) -> Report:
         config = RunConfig(**{**SMALL, **fields})
         print("RunConfig:", config.as_dict())
-        return run(config)
+        report = run(config)
+        written.check_value(report.as_dict())
+        return report
 
     return run_it
 

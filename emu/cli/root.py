@@ -76,6 +76,10 @@ COMMANDS = {
         "emu.cli.completion:command",
         "Write what makes a shell complete this command's words by TAB.",
     ),
+    "schema": (
+        "emu.cli.schema:command",
+        "Show the JSON Schema of what commands write, or list all there are.",
+    ),
     "man": ("emu.cli.man:command", "Write the manual's pages into a folder."),
     "faults": ("emu.cli.faults:app", "Show the faults there are, and check plans of them."),
 }

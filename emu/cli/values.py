@@ -191,6 +191,13 @@ def folders(incomplete: str) -> list[Offer]:
     return list(files(incomplete, lambda name: False))
 
 
+def schemas(incomplete: str) -> list[Offer]:
+    """Forms of JSON."""
+    from emu.cli.schema import names
+
+    return _beginning(incomplete, ((name, "") for name in names()))
+
+
 def done_before(incomplete: str) -> list[Offer]:
     """Folders of runs, the newest first, and files of findings and reports."""
     found: list[Offer] = []

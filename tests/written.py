@@ -1,0 +1,105 @@
+"""What commands wrote, held against its schema: of whatever tests run, all that it leaves."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+from emu.cli.schema import text_of
+
+#: What has a schema is known by what it says of itself …
+_FORMATS = {"zcrx-emu fuzz finding": "finding", "zcrx-emu race finding": "race-finding"}
+#: … or by fields that nothing else has.
+_FIELDS = {
+    "run": {"schema", "config", "ended"},
+    "check": {"schema", "kind", "tools"},
+    "flight": {"schema", "zero_ns", "events"},
+    "fuzz": {"engine", "target", "executions"},
+    "fuzz-merge": {"given", "kept", "unread"},
+    "fuzz-differential": {"programs", "findings"},
+    "race": {"memory", "mistakes", "scenarios"},
+    "race-list": {"scenarios", "strategies", "memories"},
+    "race-live": {"scenario", "dawdled", "hits"},
+    "exec": {"program", "exit_code", "reports"},
+    "replay": {"still_shows", "was"},
+    "doctor": {"ok", "checks"},
+    "faults": {"faults", "installed", "profiles"},
+    "fault": {"number", "actor", "explanation"},
+    "plan": {"text", "rules"},
+}
+
+
+def schema_for(value: object) -> str | None:
+    """Name of the schema that a value must meet; None: it is none of ours."""
+    if not isinstance(value, Mapping):
+        return None
+    if "format" in value:
+        return _FORMATS.get(str(value["format"]))
+    for name, fields in _FIELDS.items():
+        if fields <= value.keys():
+            return name
+    return None
+
+
+@functools.cache
+def _validator(name: str) -> Any:
+    return jsonschema_rs.validator_for(json.loads(text_of(name)))
+
+
+def complaints(name: str, value: object) -> list[str]:
+    """Where a value does not meet a schema."""
+    validator = _validator(name)
+    if validator.is_valid(value):
+        return []
+    return [f"{name}: {list(e.instance_path)}: {e.message}" for e in validator.iter_errors(value)]
+
+
+def check_value(value: object) -> None:
+    """Assert that a value meets its schema, if it is one of ours."""
+    name = schema_for(value)
+    if name is not None:
+        found = complaints(name, value)
+        assert not found, found[:5]
+
+
+def check_text(text: str) -> None:
+    """The same of what was written to stdout, if that is one value."""
+    if text.startswith("{"):
+        check_value(json.loads(text))
+
+
+def now_ns(folder: Path) -> int:
+    """The time, as files in a folder have it: its clock is coarser than others."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime_ns
+
+
+def _written_since(folder: Path, since_ns: int) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        is_ours = path.suffix == ".json" or path.name == "journal.toml"
+        # A test's own files, damaged ones for instance, are there before the command is.
+        if is_ours and path.is_file() and path.stat().st_mtime_ns >= since_ns:
+            yield path
+
+
+def check_files(folder: Path, since_ns: int) -> None:
+    """Assert that all that was written into a folder meets its schema.
+
+    Args:
+        folder: With those in it.
+        since_ns: When it began, as files have it.
+    """
+    for path in _written_since(folder, since_ns):
+        if path.suffix == ".toml":
+            found = complaints("journal", tomllib.loads(path.read_text()))
+            assert not found, (path, found[:5])
+        else:
+            check_value(json.loads(path.read_text()))
