@@ -16,7 +16,11 @@ import jsonschema_rs
 from emu.cli.schema import text_of
 
 #: What has a schema is known by what it says of itself …
-_FORMATS = {"zcrx-emu fuzz finding": "finding", "zcrx-emu race finding": "race-finding"}
+_FORMATS = {
+    "zcrx-emu fuzz finding": "finding",
+    "zcrx-emu race finding": "race-finding",
+    "zcrx-emu campaign": "campaign",
+}
 #: … or by fields that nothing else has.
 _FIELDS = {
     "run": {"schema", "config", "ended"},
@@ -28,6 +32,8 @@ _FIELDS = {
     "race": {"memory", "mistakes", "scenarios"},
     "race-list": {"scenarios", "strategies", "memories"},
     "race-live": {"scenario", "dawdled", "hits"},
+    "runs": {"schema", "folder", "runs"},
+    "campaign-dry-run": {"pieces", "repeated"},
     "exec": {"program", "exit_code", "reports"},
     "replay": {"still_shows", "was"},
     "doctor": {"ok", "checks"},
@@ -52,6 +58,11 @@ def schema_for(value: object) -> str | None:
 @functools.cache
 def _validator(name: str) -> Any:
     return jsonschema_rs.validator_for(json.loads(text_of(name)))
+
+
+def meets(name: str, value: object) -> bool:
+    """Does a value meet a schema?"""
+    return bool(_validator(name).is_valid(value))
 
 
 def complaints(name: str, value: object) -> list[str]:
