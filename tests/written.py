@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from emu.cli.schema import text_of
+from emu.schemas import text_of
 
 #: What has a schema is known by what it says of itself …
 _FORMATS = {

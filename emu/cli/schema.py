@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,28 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emu.cli import values
-from emu.errors import ConfigError
-from faults.near import near_to
-
-FOLDER = Path(__file__).parents[1] / "schemas"
-
-
-def names() -> list[str]:
-    """Of all there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-def text_of(name: str) -> str:
-    """A schema as its file has it.
-
-    Raises:
-        ConfigError: There is no such one; the nearest names are offered.
-    """
-    known = names()
-    if name not in known:
-        near = near_to(name, known) or known
-        raise ConfigError.of("schema", name, f"known are {', '.join(near)}")
-    return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+from emu.schemas import names, text_of
 
 
 def command(

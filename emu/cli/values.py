@@ -193,7 +193,7 @@ def folders(incomplete: str) -> list[Offer]:
 
 def schemas(incomplete: str) -> list[Offer]:
     """Forms of JSON."""
-    from emu.cli.schema import names
+    from emu.schemas import names
 
     return _beginning(incomplete, ((name, "") for name in names()))
 

@@ -13,8 +13,8 @@ import jsonschema
 import jsonschema_rs
 import pytest
 
-from emu.cli.schema import FOLDER, names, text_of
 from emu.config import RunConfig
+from emu.schemas import FOLDER, names, text_of
 from emu.verdict.report import write_last_word
 from faults import parse_plan
 
