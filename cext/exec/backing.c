@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "watch.h"
 #include "wire/shm.h"
+#include "numbers.h"
 
 #define ENTRIES 64U
 #define PROBED 256U

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #endif
 #include "filter.h"
+#include "numbers.h"
 
 #include <errno.h>
 #include <linux/audit.h>
@@ -10,7 +11,6 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)

@@ -13,7 +13,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +28,7 @@
 #include "request.h"
 #include "settings.h"
 #include "wait.h"
+#include "numbers.h"
 
 #define LOOK_NS 2000000U /* how often it is looked whether a waiting thread has a signal */
 

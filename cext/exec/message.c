@@ -5,9 +5,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "lib/zcrx_emu.h"
+#include "numbers.h"
 
 #define MESSAGE_MAX 2048
 

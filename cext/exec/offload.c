@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -17,6 +16,7 @@
 #include "buffers.h"
 #include "files.h"
 #include "fixed.h"
+#include "numbers.h"
 #include "operations.h"
 #include "path.h"
 #include "space.h"

@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "pinned.h"
 #include "space.h"
+#include "numbers.h"
 
 #define PIDFD_THREAD ((unsigned int)O_EXCL) /* Linux 6.9 */
 

@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "notify.h"
+#include "numbers.h"
 
 int trial_call(void)
 {

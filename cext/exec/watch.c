@@ -6,7 +6,11 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "numbers.h"
 
 #define SECOND_NS 1000000000U
 
@@ -62,7 +66,8 @@ void watches_wait(int queue, uint64_t deadline_ns)
 		left.tv_nsec = (long)(ns % SECOND_NS);
 		limit = &left;
 	}
-	if (epoll_pwait2(queue, &event, 1, limit, NULL) != 1)
+	/* The C library has it since 2.35, the package is for those from 2.28 on. */
+	if (syscall(SYS_epoll_pwait2, queue, &event, 1, limit, NULL, 0) != 1)
 		return;
 	watch = event.data.ptr;
 	watch->ready(watch, event.events);

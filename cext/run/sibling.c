@@ -19,7 +19,7 @@ static int *thread_id(void)
 {
 	int *place = NULL;
 
-	if (prctl(PR_GET_TID_ADDRESS, &place, 0, 0, 0) || !place || *place != gettid())
+	if (prctl(PR_GET_TID_ADDRESS, &place, 0, 0, 0) || !place || *place != syscall(SYS_gettid))
 		return NULL;
 	return place;
 }
