@@ -55,7 +55,8 @@ def any_compiler() -> Compiler:
         if path:
             return _describe(path)
     raise EnvironmentProblem(
-        "cc: there is no C compiler; the harness is built on demand, so install gcc or clang"
+        "cc: there is no C compiler, and what is in C is built on demand; install gcc or clang "
+        "(Debian: apt install gcc libc6-dev)"
     )
 
 
