@@ -30,6 +30,7 @@ PREFIX = "zcrx-emu"
 SHM_DIR = Path("/dev/shm")
 _MADV_POPULATE_WRITE = 23  # since Linux 5.14: as if each page were written, but with an error code
 _HUGE_PAGE = 2 << 20
+_GIB = 1 << 30
 _counter = itertools.count()
 
 
@@ -88,6 +89,15 @@ def shm_available() -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+def how_to_enlarge(wanted: int) -> str:
+    """Advice for whoever wants so many bytes: a container is given 64 MiB, and asks outside."""
+    size = f"{wanted // _GIB + 1}g"
+    return (
+        f"enlarge it: mount -o remount,size={size} {SHM_DIR}, "
+        f"or start a container with --shm-size={size}"
+    )
+
+
 @functools.cache
 def _gives_huge_pages() -> bool:
     """Whether a mapping of ours gets huge pages if it asks (the mount's ``huge=advise``).
@@ -137,7 +147,8 @@ def create_segment(size: int) -> Segment:
         number = error.errno if isinstance(error, OSError) else errno.EFBIG
         if number in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EINVAL):
             raise EnvironmentProblem(
-                f"shared memory: {size} bytes wanted, {shm_available()} available in {SHM_DIR}"
+                f"shared memory: {size} bytes wanted, {shm_available()} available in {SHM_DIR}; "
+                f"{how_to_enlarge(size)}"
             ) from None
         raise
     os.set_inheritable(shared.fd, False)
@@ -155,7 +166,8 @@ def check_room(field: str, value: object, wanted: int) -> None:
         raise ConfigError.of(
             field,
             value,
-            f"it needs {wanted} bytes of shared memory and {available} are available in {SHM_DIR}",
+            f"it needs {wanted} bytes of shared memory and {available} are available in {SHM_DIR}; "
+            f"{how_to_enlarge(wanted)}",
         )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +114,28 @@ def test_missing_compiler_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("cc", "clang"):
         assert check(name).ok
         assert "apt install" in check(name).advice
+
+
+def test_as_many_queues_run_as_there_is_said_to_be_room_for(tmp_path: Path) -> None:
+    """In 64 MiB, which is what a container has that does not ask for more."""
+
+    def in_a_container(*words: str) -> subprocess.CompletedProcess[str]:
+        mount = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" -m emu "$@"'
+        return subprocess.run(
+            ["unshare", "--mount", "sh", "-c", mount, sys.executable, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    examined = in_a_container("doctor", "--json", "-")
+    if "unshare" in examined.stderr or "mount:" in examined.stderr:
+        pytest.skip("a tmpfs cannot be mounted here")
+    (found,) = re.findall(r"64 MiB available in /dev/shm, room for (\d+) queues", examined.stdout)
+    fits = in_a_container("stress", "--packets", "1000", "--queues", found)
+    assert fits.returncode == 0, fits.stderr
+    more = in_a_container("stress", "--packets", "1000", "--queues", str(int(found) + 1))
+    assert more.returncode == 2
+    assert more.stderr.count("\n") == 1
+    assert "--shm-size=1g" in more.stderr

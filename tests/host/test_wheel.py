@@ -35,7 +35,8 @@ _MACHINES = {"x86_64": "X86-64", "aarch64": "AArch64"}
 
 def _build(source: Path, folder: Path, *what: str, umask: int = 0o022, **more: str) -> Path:
     """Build a wheel, or the sources' archive, as for a release; the file."""
-    words = [sys.executable, "-m", "build", "-x", "--no-isolation", *what, "-o", folder, source]
+    own = [sys.executable, "-m", "build", "-x", "--no-isolation"]
+    words: list[str | Path] = [*own, *what, "-o", folder, source]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", **more}
     subprocess.run(words, env=environment, check=True, umask=umask, stdout=subprocess.DEVNULL)
     (built,) = folder.iterdir()
@@ -76,10 +77,11 @@ def arm_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("aarch64-linux-gnu-gcc") is None:
         say = pytest.fail if os.environ.get("ZCRX_EMU_NOTHING_LEFT_OUT") else pytest.skip
         say("there is no compiler for arm64")
-    cross = f"-Csetup-args=--cross-file={ROOT / 'tools' / 'cross' / 'aarch64-gcc.ini'}"
+    file = ROOT / "tools" / "cross" / "aarch64-gcc.ini"
+    cross = [f"-Csetup-args={word}" for word in (f"--cross-file={file}", "-Doptimization=1")]
     folder = tmp_path_factory.mktemp("arm") / "dist"
     # The module keeps to the limited API, which is the same on all 64-bit Linux: any headers do.
-    return _build(ROOT, folder, "--wheel", cross, _PYTHON_HOST_PLATFORM="linux-aarch64")
+    return _build(ROOT, folder, "--wheel", *cross, _PYTHON_HOST_PLATFORM="linux-aarch64")
 
 
 @pytest.fixture(params=["wheel", "arm_wheel"])
@@ -95,8 +97,8 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed") / "env"
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    words = ["--python", python, "install", "-q", "--no-index", "--no-deps", "--no-compile", wheel]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    words = ["--python", str(python), "install", "-q", "--no-index", "--no-deps", "--no-compile"]
+    subprocess.run([sys.executable, "-m", "pip", *words, str(wheel)], check=True)
     packages = folder / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
     # Its dependencies: the folder alone, without the hooks of an editable install that are in it.
     (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -193,7 +195,7 @@ def test_wheel_needs_libc_alone_and_no_newer_function(each_wheel: Path, tmp_path
     assert len(programs) == 4
     machine = each_wheel.stem.partition("-linux_")[2]
     for program in programs:
-        words = ["readelf", "--file-header", "--dyn-syms", "--wide", program]
+        words = ["readelf", "--file-header", "--dyn-syms", "--wide", str(program)]
         listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         assert re.search(r"Machine: +.*(X86-64|AArch64)", listed)[1] == _MACHINES[machine]  # type: ignore[index]
         wanted = re.findall(r"UND (\w+)@GLIBC_2\.(\d+)", listed)
@@ -219,7 +221,7 @@ _USES = {
     "faults": ["check", "smoke"],
 }
 #: Of each that needs one: uses that say so.
-_BUILDS = {
+_BUILDS: dict[str, list[list[str]]] = {
     "fuzz": [["--time", "1"]],
     "race": [[]],
     "check": [["x.c"]],
@@ -246,8 +248,8 @@ def place(tmp_path: Path, run: Path) -> Path:
     """A folder with a run, a program of zero-copy receive, and a C file that is neither."""
     shutil.copytree(run, tmp_path / "run")
     source = ROOT / "tests" / "exec" / "programs" / "receiver.c"
-    words = [any_compiler().path, "-O1", "-pthread", "-o", tmp_path / "receiver", source]
-    subprocess.run(words, check=True)
+    words = [any_compiler().path, "-O1", "-pthread", "-o"]
+    subprocess.run([*words, tmp_path / "receiver", source], check=True)
     (tmp_path / "x.c").write_text("int x;\n")
     job = 'name = "one"\ncommand = "stress"\noptions = { packets = 1000 }'
     (tmp_path / "plan.toml").write_text(f"[[job]]\n{job}\n")
@@ -275,7 +277,7 @@ def test_recv_needs_no_compiler(command: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
-    words = [command, "recv", "--listen", f"127.0.0.1:{address[1]}", "--output", "got"]
+    words = [str(command), "recv", "--listen", f"127.0.0.1:{address[1]}", "--output", "got"]
     with subprocess.Popen(
         words, cwd=tmp_path, env=_environment(tmp_path), stdout=subprocess.PIPE, text=True
     ) as process:
@@ -294,7 +296,7 @@ def test_recv_needs_no_compiler(command: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [[name, *use] for name, uses in _BUILDS.items() for use in uses],
-    ids=lambda words: " ".join(words[:2]),
+    ids=lambda words: "-".join(words[:2]),
 )
 def test_what_needs_one_says_so(command: Path, place: Path, words: list[str]) -> None:
     ended = _call(command, *words, cwd=place)
