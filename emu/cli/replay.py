@@ -16,8 +16,9 @@ from emu.cli.render import compiling_shown
 from emu.cli.trace_option import check_trace
 from emu.config import RunConfig
 from emu.errors import ConfigError, cut
-from emu.fuzz.cli import replay_finding
-from emu.fuzz.finding import is_finding
+from emu.fuzz.finding import is_finding, is_program
+from emu.fuzz.harness import Target
+from emu.fuzz.once import replay as replay_program
 from emu.host.places import found_again
 from emu.race.artifact import is_race_finding
 from emu.race.cli import replay_race
@@ -79,7 +80,7 @@ def command(
     run: Annotated[
         Path,
         typer.Argument(
-            help="Folder of an earlier run, its run.json, or a fuzz or race finding.",
+            help="Folder of an earlier run, its run.json, a fuzz or race finding, a crash-… file.",
             autocompletion=values.done_before,
         ),
     ],
@@ -100,14 +101,14 @@ def command(
     check_target("json", json_target)
     check_trace(perfetto)
     console = console_for(json_target)
-    if is_race_finding(run) or is_finding(run):
+    if is_race_finding(run) or is_finding(run) or is_program(run):
         with compiling_shown(console):
             if is_race_finding(run):
                 shown = replay_race(console, run, all_steps=all_steps, perfetto=perfetto)
             elif perfetto is not None:
                 raise ConfigError.of("perfetto", str(perfetto), "a program of fuzz has no trace")
             else:
-                shown = replay_finding(console, run)
+                shown = replay_program(console, run, Target())
         conclude(json_target, shown, EXIT_FINDING if shown["still_shows"] else 0)
         return
     config = _read_run(run)

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
 
 from emu.bugs import CONTENT_BUGS, find_bug, level_for
 from emu.cli import values
@@ -29,33 +28,34 @@ from emu.fuzz.campaign import (
     Campaign,
     CampaignPlan,
     CampaignProgress,
-    findings_folder,
     folder_for,
     fresh_seed,
 )
-from emu.fuzz.differential import compare_all
 from emu.fuzz.engine import EngineName, default_engine
 from emu.fuzz.finding import (
-    Finding,
-    emitted_test,
     finding_as_dict,
-    read_finding,
-    read_program,
 )
-from emu.fuzz.harness import Harness, Target
+from emu.fuzz.harness import Target
 from emu.fuzz.merging import merge_folders
+from emu.fuzz.once import (
+    CORPUS,
+    FINDINGS,
+    check_folder,
+    corpus_of,
+    differential,
+    emit_tests,
+    minimise,
+    replay,
+)
 from emu.fuzz.view import (
     CampaignView,
-    print_before,
     print_finding,
     print_gaps,
     print_summary,
-    print_trial,
 )
 from emu.host.ending import ended_by_signals
 from emu.host.streams import nobody_reads
 from emu.metrics.of_fuzz import CampaignFamilies, CampaignSample
-from emu.verdict.report import write_text
 
 EXIT_FINDING = 1
 #: A worker is a process.
@@ -63,27 +63,6 @@ JOBS_MAX = 256
 #: Of libFuzzer and AFL++: their seeds are ints.
 SEED_MAX = 2**31 - 1
 _SECONDS = 60.0
-_CORPUS = Path("fuzz") / "corpus"
-_FINDINGS = Path("fuzz") / "findings"
-
-
-def _emit_tests(console: Console, findings: list[Finding], folder: Path | None) -> None:
-    if folder is None:
-        return
-    for finding in findings:
-        path = folder / f"test_{finding.name.replace('-', '_')}.py"
-        write_text(path, emitted_test(finding, folder))
-        console.print(f"test: {path}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _corpus_of(target: Target) -> Path:
-    """Where programs for a target are kept: those for another one would mislead the search."""
-    return _CORPUS / target.slug
-
-
-def _check_folder(name: str, folder: Path | None) -> None:
-    if folder is not None and not folder.is_dir():
-        raise ConfigError.of(name, str(folder), "name a folder that exists")
 
 
 @contextlib.contextmanager
@@ -160,9 +139,9 @@ def fuzz(
         raise ConfigError.of("stop-at", findings_max, "0 (go on) or more findings")
     if seed is not None and not 0 <= seed <= SEED_MAX:
         raise ConfigError.of("seed", seed, f"0 to {SEED_MAX}")
-    _check_folder("emit-test", tests)
+    check_folder("emit-test", tests)
     words_are_read()
-    corpus, findings = corpus or _corpus_of(target), findings or _FINDINGS
+    corpus, findings = corpus or corpus_of(target), findings or FINDINGS
     with _gone_if_unused(corpus, findings, *([] if cover is None else [cover])):
         if cover is not None:  # it is written at the end: too late to say that it cannot be
             folder_for("cover", cover)
@@ -178,7 +157,7 @@ def fuzz(
         )
         _announce(console, plan, chosen=engine is not None)
         progress = _run(console, plan, cover, metrics)
-    _emit_tests(console, [finding for finding, _ in progress.findings], tests)
+    emit_tests(console, [finding for finding, _ in progress.findings], tests)
     return _as_dict(plan, progress)
 
 
@@ -232,77 +211,6 @@ def _announce(console: Console, plan: CampaignPlan, *, chosen: bool) -> None:
     )
 
 
-def minimise(
-    console: Console, path: Path, target: Target, findings: Path | None, tests: Path | None
-) -> dict[str, Any]:
-    """Cut a program or a finding down and show it; what is found in it, as values."""
-    _check_folder("emit-test", tests)
-    program, before, of_finding = read_program(path)
-    harness = Harness(of_finding or target)
-    harness.check()
-    short, left, trial = harness.minimise(program, before)
-    if trial.is_clean:
-        line = f"{path}: nothing is found in this program"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-        return {"findings": []}
-    finding = Finding(short, harness.target, trial, left, found_by={"engine": "minimise"})
-    folder = findings_folder(findings, _FINDINGS)
-    where, unwritten = finding.path_in(folder), None
-    try:
-        finding.write(folder)
-    except EnvironmentProblem as error:
-        unwritten = str(error)
-    console.print(f"{where}", highlight=False, markup=False, soft_wrap=True)
-    print_finding(console, finding)
-    _emit_tests(console, [finding], tests)
-    return {"findings": [finding_as_dict(finding, where)], "unwritten": unwritten}
-
-
-def differential(console: Console, corpus: Path | None, target: Target) -> dict[str, Any]:
-    """Replay a corpus by the provider and by the specification; where the two differ."""
-    folder = corpus or _corpus_of(target)
-    if corpus is not None:
-        _check_folder("corpus", corpus)
-    programs = []
-    if folder.is_dir():
-        programs = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    if not programs:
-        raise ConfigError.of("corpus", str(folder), "it must hold programs; fuzz first")
-    harness = Harness(target)
-    harness.check()
-    differences = compare_all(
-        harness, track(programs, "comparing", console=console, transient=True)
-    )
-    for path, difference in differences:
-        console.print(f"{path}: {difference.text}", highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"{len(programs)} programs by {target.label} and by the specification: "
-        f"{len(differences)} differ",
-        highlight=False,
-    )
-    return {
-        "programs": len(programs),
-        "findings": [{"file": str(path), "what": item.text} for path, item in differences],
-    }
-
-
-def replay_finding(console: Console, path: Path) -> dict[str, Any]:
-    """Run a finding's program again; what it shows now, as values."""
-    finding = read_finding(path)
-    harness = Harness(finding.target)
-    harness.check()
-    trial = harness.run(finding.program, finding.before)
-    console.print(finding.target.label, highlight=False, markup=False, soft_wrap=True)
-    print_before(console, finding)
-    print_trial(console, trial)
-    if not trial.is_clean and trial.signature != finding.trial.signature:
-        console.print(
-            f"it was {finding.trial.signature} when it was found: the program shows something else",
-            highlight=False,
-        )
-    return {"still_shows": not trial.is_clean, "was": finding.trial.signature, **asdict(trial)}
-
-
 def command(
     time: Annotated[
         float | None,
@@ -315,9 +223,9 @@ def command(
     ] = None,
     corpus: Annotated[
         Path | None,
-        typer.Option(help=f"Folder of programs, read and added to; one a provider in {_CORPUS}."),
+        typer.Option(help=f"Folder of programs, read and added to; one a provider in {CORPUS}."),
     ] = None,
-    findings: Annotated[Path | None, typer.Option(help=f"Folder for findings; {_FINDINGS}.")] = (
+    findings: Annotated[Path | None, typer.Option(help=f"Folder for findings; {FINDINGS}.")] = (
         None
     ),
     provider: Annotated[
@@ -347,6 +255,12 @@ def command(
         None
     ),
     stop_at: Annotated[int, typer.Option(help="End after so many different findings.")] = 0,
+    replay_: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay", help="Only run this program or finding again, step by step: a crash-… file."
+        ),
+    ] = None,
     minimize: Annotated[
         Path | None, typer.Option(help="Only cut this program or finding down.")
     ] = None,
@@ -383,7 +297,7 @@ def command(
     if provider is not None and bug is not None:
         raise ConfigError.of("bug", bug, "a seeded bug is one of our own provider's")
     for name, wanted in (("report", report), ("sarif", sarif), ("metrics", metrics)):
-        if wanted is not None and (minimize is not None or differential_ or merge):
+        if wanted is not None and (minimize or replay_ or differential_ or merge):
             raise ConfigError.of(name, str(wanted), "it is of a campaign: not with these options")
     seeded = find_bug(bug, CONTENT_BUGS) if bug is not None else None
     level = level_for(seeded, kernel)
@@ -396,12 +310,15 @@ def command(
     if cover is not None and cover.exists() and not cover.is_dir():
         raise EnvironmentProblem(f"cover: {str(cover)!r} is no folder")
     with compiling_shown(console):
-        if minimize is not None:
+        if replay_ is not None:
+            summary = replay(console, replay_, target)
+            summary["findings"] = [str(replay_)] if summary["still_shows"] else []
+        elif minimize is not None:
             summary = minimise(console, minimize, target, findings, emit_test)
         elif merge:
             with _gone_if_unused(*([] if corpus is None else [corpus])):
                 summary = merge_folders(
-                    console, merge, corpus, target, findings or _FINDINGS, time or 0.0
+                    console, merge, corpus, target, findings or FINDINGS, time or 0.0
                 )
         elif differential_:
             summary = differential(console, corpus, target)

@@ -111,6 +111,21 @@ def is_finding(path: Path) -> bool:
     return claims_format(path, SUFFIX, FORMAT)
 
 
+#: No text has these bytes; each program has some: counts and indices are binary.
+_OF_NO_TEXT = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+
+
+def is_program(path: Path) -> bool:
+    """Whether a file is a program in plain bytes, as engines leave them, rather than a text."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return bool(set(file.read(1 << 16)) & set(_OF_NO_TEXT))
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return False
+
+
 def _typed(content: dict[str, Any], name: str, *types: type) -> Any:
     """A value of a file that anybody may have edited.
 

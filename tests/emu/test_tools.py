@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.fuzz import cli as fuzz_cli
+from emu.fuzz import once as fuzz_once
 from emu.race import cli as race_cli
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_wrong_use_is_answered_in_one_line(arguments: tuple[str, ...], named: st
 @pytest.mark.skipif(not (ROOT / ".gitignore").exists(), reason="not a checkout")
 def test_what_runs_leave_is_ignored_and_cleaned() -> None:
     """The default folders of ``stress``, ``fuzz`` and ``race``, in a checkout."""
-    made = {path.parts[0] for path in (fuzz_cli._CORPUS, fuzz_cli._FINDINGS, race_cli._FINDINGS)}
+    made = {path.parts[0] for path in (fuzz_once.CORPUS, fuzz_once.FINDINGS, race_cli._FINDINGS)}
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     makefile = (ROOT / "Makefile").read_text()
     (recipe,) = re.findall(r"^clean:\n\trm -rf (.*)$", makefile, re.MULTILINE)
