@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "finding.h"
+#include "kernel/provider.h"
 
 #include <inttypes.h>
 
@@ -39,4 +40,29 @@ void fuzz_put_finding(FILE *to, const struct fuzz_finding *finding)
 		fuzz_words[finding->op], finding->round, finding->which, finding->niov);
 	put_values(to, "expected", &finding->expected);
 	put_values(to, "actual", &finding->actual);
+}
+
+/* ---- in a line ------------------------------------------------------------------- */
+
+static const char *verdict_of(const struct fuzz_values *values)
+{
+	static const char *const names[ZCRX_VERDICT_COUNT] = {
+		[ZCRX_ACCEPTED] = "accepted",	    [ZCRX_STILL_REFERENCED] = "still_referenced",
+		[ZCRX_OTHER_POOL] = "other_pool",   [ZCRX_BAD_PAD] = "bad_pad",
+		[ZCRX_BAD_AREA] = "bad_area",	    [ZCRX_BAD_INDEX] = "bad_index",
+		[ZCRX_NO_USER_REF] = "no_user_ref",
+	};
+
+	return values->values[0] < ZCRX_VERDICT_COUNT ? names[values->values[0]] : "?";
+}
+
+void fuzz_put_signature(FILE *to, const struct fuzz_finding *finding)
+{
+	enum fuzz_finding_kind kind = fuzz_finding_kind(finding);
+
+	if (kind == FUZZ_FOUND_VERDICT)
+		fprintf(to, "%s:%s:%s", kind_keys[kind], verdict_of(&finding->expected),
+			verdict_of(&finding->actual));
+	else
+		fprintf(to, "%s:%s", kind_keys[kind], fuzz_words[finding->op]);
 }

@@ -135,4 +135,7 @@ uint32_t fuzz_finding_key(const struct fuzz_finding *finding);
 /* It as fields of a record, each with a tab before it. */
 void fuzz_put_finding(FILE *to, const struct fuzz_finding *finding);
 
+/* Its signature, as emu/fuzz/account.py makes it: the same mistake has the same one, as a rule. */
+void fuzz_put_signature(FILE *to, const struct fuzz_finding *finding);
+
 #endif /* ZCRX_FUZZ_FINDING_H */

@@ -4,13 +4,25 @@
  * our mutator: changes of bytes would mostly move the borders of operations.
  */
 #include "mutate.h"
+#include "ondemand/usage.h"
 #include "reporter.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/*
+ * A target that is started by others (oss-fuzz/) is told nothing by its environment. What it does
+ * then may be settled where it is compiled: a level, and a provider's library beside the target.
+ */
+#ifndef FUZZ_LEVEL
+#define FUZZ_LEVEL ZCRX_LEVEL_SEED
+#endif
 
 static struct fuzz_reporter reporter;
 static uint32_t level; /* of the kernel, of every program */
+static bool tells_all; /* the engine asks what each program reaches */
 static uint32_t operations; /* of every program, to compare speeds; 0 = as it comes */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -19,13 +31,40 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2,
 				 size_t size2, uint8_t *out, size_t max_size, unsigned int seed);
 
+#ifdef FUZZ_PROVIDER
+static void find_provider(void)
+{
+	char path[4096];
+	ssize_t size = readlink("/proc/self/exe", path, sizeof(path) - sizeof(FUZZ_PROVIDER));
+	char *end;
+
+	if (size <= 0)
+		wrong_use("provider", FUZZ_PROVIDER, "there is no /proc to find it by");
+	path[size] = '\0';
+	end = strrchr(path, '/');
+	strcpy(end ? end + 1 : path, FUZZ_PROVIDER);
+	setenv("ZCRX_FUZZ_PROVIDER", path, 0);
+}
+#endif
+
+static bool is_to_tell_all(int count, char **arguments)
+{
+	for (int i = 1; i < count; i++)
+		if (strncmp(arguments[i], "-merge", strlen("-merge")) == 0)
+			return true;
+	return false;
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const char *wanted = getenv("ZCRX_FUZZ_OPERATIONS");
 
-	(void)argc, (void)argv;
+	tells_all = is_to_tell_all(*argc, *argv);
+#ifdef FUZZ_PROVIDER
+	find_provider();
+#endif
 	sink_open(&reporter);
-	level = fuzz_level_asked();
+	level = getenv("ZCRX_FUZZ_KERNEL") ? fuzz_level_asked() : FUZZ_LEVEL;
 	operations = wanted ? (uint32_t)strtoul(wanted, NULL, 10) % (FUZZ_OPS_MAX + 1) : 0;
 	return 0;
 }
@@ -162,7 +201,7 @@ static void tell_engine(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	sink_run(&reporter, read_in(data, size), data, size);
-	if (!reporter.runner.ops)
+	if (!reporter.runner.ops && !tells_all)
 		tell_engine();
 	return 0;
 }

@@ -204,6 +204,17 @@ static void put_record(const struct fuzz_reporter *reporter, FILE *file)
 	fputc('\n', file);
 }
 
+/*
+ * Services that fuzz on their own (ClusterFuzz) tell crashes apart by their stacks, which are all
+ * the same here, and by assertions.
+ */
+static void put_assertion(const struct fuzz_reporter *reporter, FILE *file)
+{
+	fputs("Assertion failed: ", file);
+	fuzz_put_signature(file, &reporter->runner.finding);
+	fputc('\n', file);
+}
+
 /* The program comes last, and in one piece: whoever looks into the folder sees whole files only. */
 static void keep(struct fuzz_reporter *reporter)
 {
@@ -272,6 +283,7 @@ bool sink_run(struct fuzz_reporter *reporter, const struct fuzz_program *program
 	current->findings++;
 	if (!reporter->folder) {
 		put_record(reporter, stderr);
+		put_assertion(reporter, stderr);
 		abort();
 	}
 	key = fuzz_finding_key(&reporter->runner.finding);
