@@ -1,0 +1,3 @@
+#!/bin/bash -eu
+# The same as for ClusterFuzzLite.
+exec bash -eu "$SRC/zcrx-emu/.clusterfuzzlite/build.sh"
