@@ -97,21 +97,11 @@ $(ASAN)/build.ninja: $(READY)
 	  -Ddebug=false -Dc_args=-g1 -Dcpp_args=-g1 \
 	  -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
 
-# Threads that wait for each other may be late beside the Python tests: what failed is asked again.
-define IN_C
-@rm -f $(1)/meson-logs/testlog.json
-@meson test -C $(1) --print-errorlogs --timeout-multiplier 3 || { \
-  failed=$$(sed -n 's/.*"name": "[^"]*:\([a-z0-9_]*\)".*"result": "\(FAIL\|TIMEOUT\)".*/\1/p' \
-    $(1)/meson-logs/testlog.json) && [ -n "$$failed" ] && \
-  echo 'make $@: once more: what failed' && \
-  meson test -C $(1) --no-rebuild --print-errorlogs --timeout-multiplier 3 $$failed; }
-endef
-
 test-c: build/plain/build.ninja
-	$(call IN_C,build/plain)
+	meson test -C build/plain --print-errorlogs
 
 test-c-asan: $(ASAN)/build.ninja
-	$(call IN_C,$(ASAN))
+	meson test -C $(ASAN) --print-errorlogs
 
 # One worker more than cores: many tests wait for processes of their own.
 PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal

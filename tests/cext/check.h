@@ -10,8 +10,10 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +21,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CHECK_FAILURES_SHOWN 20U
 
@@ -109,13 +113,20 @@ static inline void check_give_up(void)
 
 /* ---- waits that end ---------------------------------------------------------- */
 
+/*
+ * Patience ends by time in which this process could act: however many others want the processors,
+ * and for how long none was left for us, is no fault of who is waited for.
+ */
 struct patience {
-	uint64_t deadline_ns; /* 0 = not started */
+	uint64_t looked_ns; /* 0 = not started */
+	uint64_t delays_ns; /* the threads' at the last look */
+	uint64_t passed_ns;
 	uint32_t rounds;
 };
 
 /* Slower threads change hands less often, too. */
 #define PATIENCE_NS (30U * CHECK_SLOWDOWN * UINT64_C(1000000000))
+#define LOOK_NS UINT64_C(1000000000)
 
 static inline uint64_t check_now_ns(void)
 {
@@ -125,15 +136,72 @@ static inline uint64_t check_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
+static inline uint64_t check_delay_of_ns(const char *thread)
+{
+	uint64_t delayed_ns = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/schedstat", thread);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%*u %" SCNu64, &delayed_ns) != 1)
+		delayed_ns = 0;
+	fclose(file);
+	return delayed_ns;
+}
+
+/* For how long the threads waited for a processor, taken together; 0 where Linux does not say. */
+static inline uint64_t check_delays_ns(void)
+{
+	DIR *threads = opendir("/proc/self/task");
+	uint64_t delays_ns = 0;
+
+	for (struct dirent *thread; threads && (thread = readdir(threads));)
+		delays_ns += check_delay_of_ns(thread->d_name);
+	if (threads)
+		closedir(threads);
+	return delays_ns;
+}
+
+/* So long since the first call, and not because of others. Cheap but for a look a second. */
+static inline bool lasts_for(struct patience *patience, uint64_t limit_ns)
+{
+	uint64_t now_ns = check_now_ns(), since_ns = now_ns - patience->looked_ns;
+	uint64_t before_ns = patience->delays_ns, delayed_ns;
+
+	if (patience->looked_ns && since_ns < LOOK_NS)
+		return patience->passed_ns >= limit_ns;
+	patience->delays_ns = check_delays_ns();
+	if (patience->looked_ns) {
+		/* Of a thread that has ended the delays are gone. */
+		delayed_ns = patience->delays_ns > before_ns ? patience->delays_ns - before_ns : 0;
+		/* Longer: so long we ourselves, or the whole machine, had no turn. */
+		patience->passed_ns += since_ns < 2 * LOOK_NS ? since_ns : LOOK_NS;
+		/* Known only when the delay is over: it may be of earlier looks. */
+		patience->passed_ns -= delayed_ns < patience->passed_ns ? delayed_ns :
+									  patience->passed_ns;
+	}
+	patience->looked_ns = now_ns;
+	return patience->passed_ns >= limit_ns;
+}
+
+/*
+ * One more round of work that moves what is waited for, by time or by the kernel; false, with a
+ * failed check, when it took too long. Who yields here would have one round a turn, where others
+ * want the processors, too.
+ */
+static inline bool work_more(struct patience *patience)
+{
+	return CHECK(!lasts_for(patience, PATIENCE_NS));
+}
+
 /* One round of waiting for another thread; false, with a failed check, when it took too long. */
 static inline bool wait_more(struct patience *patience)
 {
 	sched_yield();
-	if (patience->rounds++ % 256 != 0)
-		return true;
-	if (patience->deadline_ns == 0)
-		patience->deadline_ns = check_now_ns() + PATIENCE_NS;
-	return CHECK(check_now_ns() < patience->deadline_ns);
+	return ++patience->rounds % 256 != 0 || work_more(patience);
 }
 
 /*
@@ -163,11 +231,37 @@ struct check_case {
 	void (*run)(void);
 };
 
+/* No test takes so much: one that does goes round for ever. */
+#define CPU_SECONDS 900U
+
+static inline void check_out_of_time(int signal)
+{
+	static const char text[] = "too much CPU time in ";
+
+	(void)signal;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) > 0 &&
+	    write(STDERR_FILENO, check_running, strlen(check_running)) > 0)
+		abort();
+	abort();
+}
+
+static inline void check_limit_time(void)
+{
+	struct rlimit limit;
+
+	signal(SIGXCPU, check_out_of_time);
+	if (getrlimit(RLIMIT_CPU, &limit) == 0 && limit.rlim_cur > CPU_SECONDS) {
+		limit.rlim_cur = CPU_SECONDS;
+		setrlimit(RLIMIT_CPU, &limit);
+	}
+}
+
 /* Run all cases, or those whose name contains the first argument. */
 static inline int check_run(const struct check_case *cases, size_t count, int argc, char **argv)
 {
 	unsigned int passed = 0, failed = 0;
 
+	check_limit_time();
 	for (size_t i = 0; i < count; i++) {
 		unsigned int before = atomic_load(&check_failures);
 

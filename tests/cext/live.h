@@ -179,7 +179,7 @@ typedef bool (*live_event)(const struct live *live, uint32_t number);
 /* Reconcile until the event is there. The sleep is short because the consumers wait for us. */
 static inline void live_wait(struct live *live, live_event event, uint32_t number)
 {
-	uint64_t deadline_ns = check_now_ns() + PATIENCE_NS;
+	struct patience patience = {0};
 
 	while (!event(live, number)) {
 		uint32_t seq = zcrx_control_prepare(live->bells);
@@ -187,7 +187,7 @@ static inline void live_wait(struct live *live, live_event event, uint32_t numbe
 		live_reconcile(live);
 		if (!event(live, number))
 			zcrx_control_sleep(live->bells, seq, 1000);
-		REQUIRE(check_now_ns() < deadline_ns);
+		REQUIRE(!lasts_for(&patience, PATIENCE_NS));
 	}
 }
 

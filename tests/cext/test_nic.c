@@ -344,7 +344,7 @@ static void a_packet_that_waited_too_long_is_dropped(void)
 
 	params.wait_max_ns = 20000000;
 	wire_init(&wire, &params, LENS(100, 100));
-	while (NIC(&wire, packets_dropped) < 2 && wait_more(&patience))
+	while (NIC(&wire, packets_dropped) < 2 && work_more(&patience))
 		run(&wire);
 	CHECK(check_now_ns() - start >= 2 * params.wait_max_ns);
 	CHECK_EQ(NIC(&wire, dropped_no_buffer), 2);
@@ -544,7 +544,7 @@ static void paced_packets_are_not_offered_before_their_time(void)
 	traffic.gap_ns = 5000000;
 	wire_init(&wire, &params, traffic);
 	grant(wire.queue, 8);
-	while (zcrx_run_nic_ack(wire.run) < ZCRX_RUN_QUIESCE && wait_more(&patience)) {
+	while (zcrx_run_nic_ack(wire.run) < ZCRX_RUN_QUIESCE && work_more(&patience)) {
 		run(&wire);
 		for (; seen < NIC(&wire, packets_offered); seen++)
 			CHECK(check_now_ns() - start >= seen * traffic.gap_ns);

@@ -755,7 +755,7 @@ static void run_paced(struct wire *wire, uint32_t packets, uint64_t gap_ms, uint
 	wire_init_faulty(wire, &shape, &params, traffic, rules, rule_count);
 	grant(wire->queue, 8);
 	start = check_now_ns();
-	while (seen < packets && wait_more(&patience)) {
+	while (seen < packets && work_more(&patience)) {
 		uint64_t now;
 
 		run(wire);
@@ -832,7 +832,7 @@ static void a_jump_changes_no_time_limit(void)
 	params.paced = 1;
 	params.wait_max_ns = 20000000;
 	wire_init_faulty(&wire, &shape, &params, LENS(100, 100), &rule, 1);
-	while (NIC(&wire, packets_dropped) < 2 && wait_more(&patience))
+	while (NIC(&wire, packets_dropped) < 2 && work_more(&patience))
 		run(&wire);
 	CHECK(check_now_ns() - start >= 2 * params.wait_max_ns);
 	wire_free(&wire);

@@ -142,6 +142,7 @@ static void no_more_than_the_window_circulate_while_they_come_back(void)
 	struct zcrx_shape shape = small_shape();
 	struct post post;
 	uint32_t niovs[63];
+	struct patience patience = {0};
 	uint64_t start;
 
 	shape.num_niovs = 512;
@@ -164,13 +165,13 @@ static void no_more_than_the_window_circulate_while_they_come_back(void)
 	/* Some come back: those, and no others. */
 	for (uint32_t i = 0; i < 40; i++)
 		give_back(&post, (uint64_t)niovs[i] << 12, 0);
+	start = check_now_ns(); /* before it looks at a clock of its own */
 	run(&post);
 	CHECK_EQ(granted(&post), 41);
 	/* The NIC is short, and nothing comes: more are taken, but not at once. */
-	start = check_now_ns();
 	for (uint32_t i = 0; i < 41; i++)
 		deliver(post.queue, take(&post), 1);
-	while (granted(&post) == 0 && check_now_ns() - start < 1000000000U)
+	while (granted(&post) == 0 && work_more(&patience))
 		run(&post);
 	CHECK(check_now_ns() - start >= 1000000);
 	CHECK_EQ(granted(&post), 64);

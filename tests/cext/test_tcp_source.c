@@ -177,7 +177,7 @@ static void serve_until_ended(struct server *server, uint32_t flow)
 
 	while (!server->ended[flow]) {
 		serve(server, 64);
-		REQUIRE(wait_more(&patience));
+		REQUIRE(work_more(&patience));
 	}
 }
 
@@ -362,7 +362,7 @@ static void a_slow_user_slows_the_sender_and_loses_nothing(void)
 	client = connect_to(&server);
 	send_stream(&client, 0, 0, 300000);
 	close(client.fd);
-	while (!server.ended[0] && wait_more(&patience))
+	while (!server.ended[0] && work_more(&patience))
 		serve(&server, 1);
 	CHECK_EQ(server.received[0], 300000);
 	CHECK(TOTAL(&server, waits_cq_full) + TOTAL(&server, waits_no_buffer) > 0);
