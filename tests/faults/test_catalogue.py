@@ -121,6 +121,14 @@ def test_actor_group_and_verdicts_fit_together(fault: Fault) -> None:
         assert fault.consequences
 
 
+def test_faults_that_change_the_valid_return_are_these() -> None:
+    """The core writes no other entry in its place; all the rest is written beside it."""
+    assert {fault.name for fault in CATALOGUE.values() if fault.modifies} == {
+        *("alias", "mid-buffer", "len-garbage"),
+        *("early-return", "tail-early", "rqe-rewrite"),
+    }
+
+
 def test_numbers_stay_what_they_are() -> None:
     """They are compiled into plans, and so into runs that are kept."""
     numbers = {fault.name: fault.number for fault in CATALOGUE.values()}
