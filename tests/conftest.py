@@ -4,6 +4,7 @@ shared libraries; and the proof that nothing stays behind.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -28,9 +29,12 @@ from emu.config import RunConfig
 from emu.core import watched_objects
 from emu.runtime import fork_server, session
 from emu.runtime.arena import Arena, make_arena
-from emu.runtime.session import run
+from emu.runtime.sample import Sample
+from emu.runtime.session import Session, run
 from emu.traffic import TrafficSource
 from emu.traffic.synthetic import SyntheticSource
+from emu.verdict import progress
+from emu.verdict.progress import Blame
 from emu.verdict.report import Report
 
 
@@ -374,6 +378,42 @@ def run_sound(run_small: Callable[..., Report]) -> Callable[..., Report]:
         report = run_small(**fields)
         check_sound(report)
         return report
+
+    return run_it
+
+
+def run_until(config: RunConfig, seen: Callable[[Session], object]) -> Report:
+    """Run for a duration, and on until something is seen: a busy machine needs longer for it."""
+    assert config.duration_s is not None
+    least_s = config.duration_s
+    with Session(dataclasses.replace(config, duration_s=PATIENCE_S)) as running:
+
+        def look(sample: Sample) -> None:
+            if sample.elapsed_s >= least_s and seen(running):
+                running.interrupt("duration")
+
+        return running.run(look, sample_every_s=0.05)
+
+
+@pytest.fixture
+def run_until_still(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunConfig, Blame], Report]:
+    """Run until nothing comes back on queue 0 any more, and have its end wait to see that."""
+    monkeypatch.setattr(progress, "UNDECIDED_MAX_S", PATIENCE_S)
+
+    def run_it(config: RunConfig, blame: Blame) -> Report:
+        before: list[object] = [None]
+
+        def is_still(running: Session) -> bool:
+            view = running._queues[0].standing()
+            who = progress.who(view, need=running._need)
+            before.append(
+                (view.consumed, view.kept, view.completions_unread, view.rqes_unread)
+                if view.since and who is not None and who[0] is blame
+                else None
+            )
+            return before[-1] is not None and len(set(before[-10:])) == 1
+
+        return run_until(config, is_still)
 
     return run_it
 

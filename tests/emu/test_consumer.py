@@ -36,6 +36,7 @@ from emu.runtime.arena import make_arena
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session, run
 from emu.traffic import TcpSource, TrafficSource, listen, parse_source
+from emu.verdict.progress import Blame
 from emu.verdict.report import Report
 from faults import parse_plan
 
@@ -598,10 +599,14 @@ NO_ROOM = {"area_buffers": 1000, "cq_entries": 64}
     ],
 )
 def test_consumer_that_gives_nothing_back_is_to_blame_for_its_own_queue_only(
-    own: Own, consumer: Callable[[Consumer], object], fields: dict[str, Any]
+    own: Own,
+    run_until_still: Callable[[RunConfig, Blame], Report],
+    consumer: Callable[[Consumer], object],
+    fields: dict[str, Any],
 ) -> None:
-    """However short the run is, it is found who keeps what; a second queue goes on all the time."""
-    report = run(own(consumer, packets=0, duration_s=0.3, **fields))
+    """At the end of the run it is found who keeps what; a second queue goes on all the time."""
+    config = own(consumer, packets=0, duration_s=0.3, **fields)
+    report = run_until_still(config, Blame.CONSUMER)
     assert report.ended in ("duration", "stalled")
     progress: Any = next(item for item in report.statements if item.name == "progress")
     assert progress.holds is False

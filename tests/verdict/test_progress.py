@@ -14,10 +14,11 @@ import pytest
 from emu.compile import ondemand
 from emu.config import RunConfig
 from emu.core import StandingView
-from emu.runtime import session
 from emu.verdict.progress import Blame, Movement, Progress, QueueMovement, Standing, excuses, who
+from emu.verdict.report import Report
 from faults import parse_plan
 
+RunUntilStill = Callable[[RunConfig, Blame], Report]
 NEED = 16
 #: A queue of 100 buffers whose NIC waits for some, all of them with the user.
 EMPTY = StandingView(
@@ -255,9 +256,12 @@ def test_time_without_a_delivery_that_ends_is_a_finding_if_it_was_too_long(
         assert moved.as_dict()["still"]["went_on"] is True
 
 
-def test_short_run_with_a_hoarding_fault_is_noted_with_where_all_buffers_are() -> None:
+def test_short_run_with_a_hoarding_fault_is_noted_with_where_all_buffers_are(
+    run_until_still: RunUntilStill,
+) -> None:
     plan = parse_plan("hoard:1:max=65536")
-    report = session.run(RunConfig(seed=1, duration_s=0.3, area_buffers=100, hold=8, plan=plan))
+    config = RunConfig(seed=1, duration_s=0.3, area_buffers=100, hold=8, plan=plan)
+    report = run_until_still(config, Blame.CONSUMER)
     assert not [item for item in report.problems if item.startswith("progress")]
     assert any("queue 0 stands still since" in n and "hoard (fired" in n for n in report.notes)
     still: Any = report.queues[0].movement["still"]
@@ -309,12 +313,11 @@ def spoil(tmp_path: Path) -> Spoil:
     ids=["gives-up", "full-is-empty", "never-grants"],
 )
 def test_provider_that_lets_its_queue_starve_is_named(
-    spoil: Spoil, old: str, new: str, words: str
+    spoil: Spoil, run_until_still: RunUntilStill, old: str, new: str, words: str
 ) -> None:
     library = spoil(old, new)
-    report = session.run(
-        RunConfig(seed=1, duration_s=0.5, rq_entries=64, provider=str(library), pin=False)
-    )
+    config = RunConfig(seed=1, duration_s=0.5, rq_entries=64, provider=str(library), pin=False)
+    report = run_until_still(config, Blame.PROVIDER)
     [problem] = report.problems
     assert problem.startswith("progress: queue 0 stands still since ")
     assert words in problem
