@@ -34,15 +34,15 @@ def good() -> Report:
     """A run of two queues, one of which gets another consumer, with its recorders."""
     plan = parse_plan("bad-pad:1%,queue-restart:every=20")
     config = RunConfig(seed=3, duration_s=PATIENCE_S, queues=2, plan=plan, wait_ms=60_000)
-    read: list[int] = []  # of queue 0, by the first consumer
+    home: list[int] = []  # of each queue: buffers that had come home when queue 0 changed hands
 
     def look(sample: Sample) -> None:
-        now = sample.queues[0].consumer["fragments"]
-        if not read and now:
+        now = [queue.provider["accepted"] for queue in sample.queues]
+        if not home and sample.queues[0].consumer["fragments"]:
             session.detach_consumer(0)
-            read.append(session.sample().queues[0].consumer["fragments"])
+            home.extend(queue.provider["accepted"] for queue in session.sample().queues)
             session.attach_consumer(0)
-        elif read and now > read[0]:
+        elif home and all(b - a > 500 for a, b in zip(home, now, strict=True)):
             session.interrupt()
 
     with Session(config, keeps_flight=True) as session:
