@@ -88,9 +88,10 @@ def _without_report(folder: Path) -> Entry:
 def _is_ours(pid: str) -> bool:
     """Is a process at work that may write into its folder yet?"""
     try:
-        return b"zcrx-emu" in Path("/proc", pid, "cmdline").read_bytes()
+        words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+    return b"emu" in words or any(word.endswith(b"zcrx-emu") for word in words)
 
 
 def _common(place: Path, file: Path, command: str | None = None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from emu.verdict import head, listing
 from emu.verdict.head import CutOffError, members
 from emu.verdict.listing import Entry, entries
 from faults import PROFILES
+
+from ..conftest import wait_until
 
 Call = Callable[..., Any]
 FINDINGS = Path(__file__).parents[1] / "fuzz" / "findings"
@@ -149,6 +153,17 @@ def test_folder_of_a_run_at_work_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(listing, "_is_ours", lambda pid: pid == str(os.getpid()))
     entry = only(tmp_path)
     assert (entry.verdict, entry.why) == ("running", f"process {os.getpid()}")
+
+
+def test_process_is_ours_by_its_words() -> None:
+    for word, is_ours in (("emu", True), ("/usr/bin/zcrx-emu", True), ("emulator", False)):
+        words = [sys.executable, "-c", "input()", word]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            place = Path("/proc", str(process.pid), "cmdline")
+            assert wait_until(place.read_bytes), "its words come a moment after it does"
+            assert listing._is_ours(str(process.pid)) == is_ours
+            process.communicate(b"\n")
+        assert not listing._is_ours(str(process.pid))
 
 
 def test_check_is_listed(tmp_path: Path) -> None:
