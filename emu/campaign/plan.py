@@ -41,6 +41,7 @@ _ALLOWED = {
     "matrix": "a table: of each option, a list of at least one value",
     "files": "a list of patterns of files beside the plan",
     "job": "at least one [[job]]",
+    "name": "letters, digits and . _ -, 40 at most",
     "command": f"one of {', '.join(KINDS)}",
 }
 
@@ -53,7 +54,7 @@ class JobTable(_Table):
     """``[[job]]``: calls of a command that differ in seed and in what the matrix lists."""
 
     command: Literal["stress", "fuzz", "race", "check"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "job"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] | None = None
     options: dict[str, Value] = {}
     matrix: dict[str, Annotated[list[Value], Field(min_length=1)]] = {}
     seeds: int | str | list[int] = 1
@@ -153,11 +154,16 @@ def read_plan(path: Path) -> Plan:
     table = _table(path)
     files = _Files(path.absolute().parent)
     pieces: dict[str, Piece] = {}
+    names: set[str] = set()
     count = 0
     for number, job in enumerate(table.job, 1):
-        where = f"job {number} ({job.name})" if job.name != "job" else f"job {number}"
+        where = f"job {number}" if job.name is None else f"job {number} ({job.name})"
+        name = job.name or f"{job.command}-{number}"
         try:
-            found = _JobReader(job, files).pieces()
+            if name in names:
+                raise ConfigError.of("name", name, "another job has it")
+            names.add(name)
+            found = _JobReader(job, name, files).pieces()
             for piece in found:
                 pieces.setdefault(piece.name, piece)
                 count += 1
@@ -316,8 +322,9 @@ class _Cell:
 class _JobReader:
     """Makes pieces of a job."""
 
-    def __init__(self, job: JobTable, files: _Files) -> None:
+    def __init__(self, job: JobTable, name: str, files: _Files) -> None:
         self._job = job
+        self._name = name
         self._files = files
         self._kind: Kind = find_kind(job.command)
 
@@ -341,7 +348,7 @@ class _JobReader:
             target = f"{target}-{digest[:8]}"
         return Piece(
             name=hashlib.sha256(content.encode()).hexdigest()[:_NAME],
-            job=self._job.name,
+            job=self._name,
             command=kind.name,
             words=words,
             seed=seed,

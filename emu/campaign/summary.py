@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -142,6 +143,17 @@ def verdict_of(summary: Mapping[str, Any]) -> tuple[int, str, str]:
     if undone or not total:
         return 2, "NO VERDICT", f"{passed} of {total} pieces passed{rest}"
     return 0, "PASS", f"all {total} pieces were done and passed"
+
+
+def again(item: Mapping[str, Any]) -> str:
+    """The command that shows a finding again.
+
+    Args:
+        item: A finding, as a summary has it.
+    """
+    if item["file"] is not None and "://" not in item["file"]:
+        return shlex.join(["zcrx-emu", "replay", item["file"]])
+    return str(item["again"])
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from emu.campaign import drive
 from emu.campaign.plan import Plan
 from emu.campaign.result import State
-from emu.campaign.summary import verdict_of
+from emu.campaign.summary import again, verdict_of
 from emu.cli.render import RedrawnView, short
 
 PLAIN_EVERY_S = 5.0
@@ -136,12 +136,3 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     code, word, sentence = verdict_of(summary)
     colour = {0: "green", 1: "red"}.get(code, "yellow")
     console.print(f"[bold {colour}]{word}[/]: {escape(sentence)}", highlight=False, soft_wrap=True)
-
-
-def again(item: Mapping[str, Any]) -> str:
-    """The command that shows a finding again."""
-    import shlex
-
-    if item["file"] is not None and "://" not in item["file"]:
-        return shlex.join(["zcrx-emu", "replay", item["file"]])
-    return str(item["again"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emu.campaign.result import State
-from emu.campaign.summary import verdict_of
+from emu.campaign.summary import again, verdict_of
 from emu.page import charts
 from emu.page.paper import page
 from emu.page.sections import Parts, Row, number
@@ -43,11 +43,6 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if summary["earlier"]:
         facts.append(("done, and not in the plan any more", number(summary["earlier"])))
     return facts
-
-
-def _again(item: Mapping[str, Any]) -> str:
-    place = item["file"]
-    return f"zcrx-emu replay {place}" if place and "://" not in place else str(item["again"])
 
 
 def _cells(summary: Mapping[str, Any]) -> list[Row]:
@@ -90,7 +85,7 @@ def pieces_page(summary: Mapping[str, Any]) -> str:
     repeated = parts.make(
         "how findings are repeated",
         lambda: [
-            (item["signature"], _again(item), ", ".join(item["left_out"]))
+            (item["signature"], again(item), ", ".join(item["left_out"]))
             for item in summary["findings"]
         ],
         [],

@@ -41,7 +41,7 @@ def test_names_are_of_what_a_piece_does(plan_of: Reader) -> None:
     assert list(plan_of(job.replace("10", "11")).pieces) != [name]
     assert list(plan_of(job.replace("[7]", "[8]")).pieces) != [name]
     assert len(plan_of(job + "times = 2\n").pieces.keys() | {name}) == 2
-    both = plan_of(job + job)
+    both = plan_of(job + job.replace('"a"', '"b"'))
     assert (list(both.pieces), both.repeated) == ([name], 1)
 
 
@@ -123,6 +123,7 @@ CHECK = '[[job]]\ncommand = "check"\n'
         ("[[job]]\nseeds = 1\n", ["job 1: command: it is missing", "stress, fuzz, race, check"]),
         ('[[job]]\ncommand = "recv"\n', ["job 1: command: 'recv'", "stress, fuzz, race, check"]),
         (STRESS + "name = 'a b'\n", ["job 1: name: 'a b'"]),
+        (STRESS + "name = 'a'\n" + STRESS + "name = 'a'\n", ["job 2 (a): name: 'a'", "another"]),
         (STRESS + "times = 0\n", ["job 1: times: 0"]),
         (STRESS + "limit = 0\n", ["job 1: limit: 0"]),
         (STRESS + "seeds = 1.5\n", ["job 1: seeds: 1.5", "a count, a list"]),
