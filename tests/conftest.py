@@ -163,10 +163,9 @@ class Running:
     def __init__(
         self, arguments: tuple[str, ...], folder: Path, stdout: int, ignored: signal.Signals | None
     ) -> None:
-        self._folder = folder
+        self._folder, self._before = folder, written.seen(folder)
         self._stderr = folder / f"stderr.{time.monotonic_ns()}"
         with self._stderr.open("w") as stderr:
-            self._began_ns = os.fstat(stderr.fileno()).st_mtime_ns
             self.process = subprocess.Popen(
                 [SCRIPT, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -223,7 +222,7 @@ class Running:
         ended = Ended(code, self.stdout, self.stderr(), seconds)
         print(ended.stdout, ended.stderr, f"exit code {code} after {seconds:.3f} s", sep="\n")
         assert "Traceback" not in ended.stdout + ended.stderr
-        written.check_files(self._folder, self._began_ns)
+        written.check_files(self._folder, self._before)
         return ended
 
     def close(self) -> None:
@@ -320,10 +319,10 @@ def call(
 
     def call_it(*arguments: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["zcrx-emu", *map(str, arguments)])
-        began_ns = written.now_ns(tmp_path)
+        there = written.seen(tmp_path)
         with pytest.raises(SystemExit) as ended:
             main()
-        written.check_files(tmp_path, began_ns)
+        written.check_files(tmp_path, there)
         answer = Answer(ended.value.code, *capfd.readouterr())
         written.check_text(answer.stdout)
         return answer

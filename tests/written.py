@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-import os
-import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,32 +82,32 @@ def check_value(value: object) -> None:
 
 def check_text(text: str) -> None:
     """The same of what was written to stdout, if that is one value."""
-    if text.startswith("{"):
+    with contextlib.suppress(json.JSONDecodeError):
         check_value(json.loads(text))
 
 
-def now_ns(folder: Path) -> int:
-    """The time, as files in a folder have it: its clock is coarser than others."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return os.fstat(file.fileno()).st_mtime_ns
+Seen = dict[Path, int]
 
 
-def _written_since(folder: Path, since_ns: int) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        is_ours = path.suffix == ".json" or path.name == "journal.toml"
-        # A test's own files, damaged ones for instance, are there before the command is.
-        if is_ours and path.is_file() and path.stat().st_mtime_ns >= since_ns:
-            yield path
+def seen(folder: Path) -> Seen:
+    """The files of a folder that are looked at, each with the time at which it was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if (path.suffix == ".json" or path.name == "journal.toml") and path.is_file()
+    }
 
 
-def check_files(folder: Path, since_ns: int) -> None:
+def check_files(folder: Path, before: Seen) -> None:
     """Assert that all that was written into a folder meets its schema.
 
     Args:
         folder: With those in it.
-        since_ns: When it began, as files have it.
+        before: What was there already: a test's own files, damaged ones for instance.
     """
-    for path in _written_since(folder, since_ns):
+    for path, when in seen(folder).items():
+        if before.get(path) == when:
+            continue
         if path.suffix == ".toml":
             found = complaints("journal", tomllib.loads(path.read_text()))
             assert not found, (path, found[:5])
