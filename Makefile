@@ -164,7 +164,7 @@ $(ARM)-clang/build.ninja: $(ARM)/build.ninja
 # asked: interleavings in one thread, sockets, and arithmetic, which are the same on each.
 OF_PROCESSOR := abi area areas bell crc32c fault flight fuzz handoff layout live page_pool placement \
   plugin poison provider returns ring ring_race sigbus sim 'lib_*'
-PAGED := layout live sigbus 'lib_*'
+PAGED := layout sigbus lib_client lib_elsewhere lib_misuse lib_nic lib_plan lib_receive lib_right lib_sockets
 BUILTIN := crc32c flight ring_race sim
 IN_EMULATOR = meson test --print-errorlogs --timeout-multiplier 3
 
