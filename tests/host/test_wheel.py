@@ -212,6 +212,7 @@ _USES = {
     "replay": ["run"],
     "report": ["run", "--output", "page.html"],
     "runs": ["."],
+    "schema": [],
     "campaign": ["plan.toml"],
     "doctor": [],
     "config": ["--cflags", "--libs"],
