@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from emu.cli.ktap_option import KtapOption, check_ktap, told
 from emu.cli.output import JsonOption, check_target, conclude, console_for
 from emu.cli.report_option import ReportOption, check_report, written
 from emu.errors import ConfigError
@@ -73,6 +74,7 @@ def command(
     ] = None,
     json_target: JsonOption = None,
     report: ReportOption = None,
+    ktap: KtapOption = None,
 ) -> None:
     """Have thousands of runs, searches and fuzzings done by many workers, by a plan."""
     from emu.campaign.pool import check_extra, check_scheduler
@@ -84,11 +86,14 @@ def command(
         raise ConfigError.of("workers", workers, "a cluster that is there has its own")
     check_target("json", json_target)
     check_report(report)
+    check_ktap(ktap, json_target)
+    if ktap is not None and (dry_run or fetch is not None):
+        raise ConfigError.of("ktap", ktap, "it is of what is done: not with these options")
     from emu.campaign.drive import Limits
     from emu.campaign.plan import read_plan
     from emu.campaign.view import print_dry
 
-    console = console_for(json_target)
+    console = console_for("-" if ktap == "-" else json_target)
     read = read_plan(plan)
     if dry_run:
         print_dry(console, read)
@@ -103,7 +108,7 @@ def command(
     )
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     summary = _campaign(console, read, folder, artifacts, limits, scheduler, count)
-    _conclude(summary, json_target, report)
+    _conclude(summary, json_target, report, ktap)
 
 
 def _check(workers: int | None, seconds: float | None, stop_at: int | None) -> None:
@@ -208,8 +213,13 @@ def _fetch(console: Console, folder: Path, artifacts: str | None, target: Path) 
     say(console, f"{len(found)} finding(s) in {target}")
 
 
-def _conclude(summary: dict[str, Any], json_target: str | None, report: Path | None) -> None:
-    from emu.campaign.summary import verdict_of
+def _conclude(
+    summary: dict[str, Any],
+    json_target: str | None,
+    report: Path | None,
+    ktap: str | None = None,
+) -> None:
+    from emu.campaign.summary import ENDED_WORDS, verdict_of
 
     code, _, _ = verdict_of(summary)
     unwritten = summary["unwritten"]
@@ -217,4 +227,10 @@ def _conclude(summary: dict[str, Any], json_target: str | None, report: Path | N
         from emu.page.campaign_page import pieces_page  # here: few campaigns want a page
 
         unwritten = unwritten or written(report, lambda: pieces_page(summary))
+    if ktap is not None:
+        from emu.formats.ktap import campaign_tests  # here: few campaigns want it
+
+        why_not = ENDED_WORDS.get(summary["ended"], "")
+        lost = told(ktap, lambda: campaign_tests(summary, why_not))
+        unwritten = unwritten or lost
     conclude(json_target, summary, code, unwritten)

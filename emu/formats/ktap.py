@@ -7,12 +7,14 @@ could not is an error, which is no pass. A test with parts fails if one of them 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 VERSION_LINE = "KTAP version 1"
 #: Of a line; a log has no use for longer ones.
 _WIDTH = 400
+#: Pieces of a job that could not be done; all are in the campaign's store.
+_UNDONE_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,53 @@ def check_tests(summary: Mapping[str, Any]) -> list[Tried]:
     """A test for each tool, from ``check.json``; those of ``race`` have its scenarios as parts."""
     asked = [_tool(item) for item in summary["tools"]]
     return asked + [skipped(name, "interrupted before it was its turn") for name in summary["left"]]
+
+
+def _cell(item: Mapping[str, Any], name: str, why_not: str) -> Tried:
+    """A cell of a campaign: its pieces together."""
+    passed, found, failed, waiting = (
+        item[state] for state in ("passed", "found", "failed", "waiting")
+    )
+    pieces = passed + found + failed + waiting
+    figures = ", ".join(f"{key} {value}" for key, value in item["figures"].items())
+    said = f"{passed} of {pieces} pieces passed" + (f"; {figures}" if figures else "")
+    if found:
+        return Tried(name, False, said=(said, f"{found} found something"))
+    if failed:
+        return Tried(name, False, "ERROR", f"{failed} could not be done", (said,))
+    if waiting or not pieces:
+        return Tried(name, directive="SKIP", why=f"{waiting} not done{why_not}", said=(said,))
+    return Tried(name, said=(said,))
+
+
+def _job(name: str, summary: Mapping[str, Any], why_not: str) -> Tried:
+    cells = [item for item in summary["cells"] if item["job"] == name]
+    command = cells[0]["command"]
+    undone = [item for item in summary["failed"] if item["job"] == name]
+    said = [f"not done: {item['again']}: {item['why']}" for item in undone[:_UNDONE_SHOWN]]
+    if any(item["found"] for item in cells):
+        for one in summary["findings"]:  # which cell saw it first is not kept, its command is
+            if one["command"] == command:
+                said += [one["what"], one["again"]]
+    if len(cells) == 1 and not cells[0]["cell"]:
+        only = _cell(cells[0], name, why_not)
+        return replace(only, said=(*only.said, *said))
+    parts = [
+        _cell(item, " ".join(f"{key}={value}" for key, value in item["cell"].items()), why_not)
+        for item in cells
+    ]
+    if all(part.directive == "SKIP" for part in parts):
+        return Tried(name, directive="SKIP", why=f"none was done{why_not}", parts=tuple(parts))
+    return Tried(name, said=tuple(said), parts=tuple(parts))
+
+
+def campaign_tests(summary: Mapping[str, Any], why_not: str) -> list[Tried]:
+    """A test for each job of a campaign, and one within it for each cell of its matrix.
+
+    Args:
+        summary: What ``campaign --json`` writes.
+        why_not: Why what was not done was not, in words; empty if that is not known.
+    """
+    names = dict.fromkeys(item["job"] for item in summary["cells"])
+    why_not = why_not and f": {why_not}"
+    return [_job(name, summary, why_not) for name in names]

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import sqlite3
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,15 @@ import pytest
 from emu.campaign import corpora
 from emu.campaign.artifacts import Artifacts
 from emu.campaign.drive import Drive, Ended, Limits, Progress
-from emu.campaign.plan import Piece, Plan
+from emu.campaign.plan import Piece, Plan, read_plan
 from emu.campaign.result import Result, Sighting, State
 from emu.campaign.store import FILE, Store
 from emu.campaign.summary import read_summary, summary_of, verdict_of
+from emu.contract import LEVELS
 from emu.errors import ConfigError, EnvironmentProblem
+from emu.formats.ktap import campaign_tests
+from emu.race.library import SCENARIOS
+from faults import PROFILES
 
 Reader = Callable[[str], Plan]
 JOB = '[[job]]\ncommand = "stress"\noptions = { packets = 10 }\n'
@@ -113,6 +118,40 @@ def test_a_changed_plan_goes_on_with_what_is_new(plan_of: Reader, tmp_path: Path
     assert only["pieces"] == 3  # of seeds 8 to 10: those that are not planned do not count
     _, summary = drive(plan_of(JOB + 'seeds = "11-13"\n'), tmp_path / "s", Told(passed))
     assert verdict_of(summary)[:2] == (0, "PASS")
+
+
+def test_results_as_ktap(plan_of: Reader, tmp_path: Path) -> None:
+    """A job is a test, a combination of its matrix one within it; what was not done is no pass."""
+    matrix = JOB + 'seeds = [1, 2]\nmatrix = { kernel = ["6.15", "7.1"] }\n'
+    plan = plan_of(matrix)
+
+    def answer(piece: Piece, _programs: tuple[bytes, ...]) -> Result:
+        wrong = piece.seed == 2 and "7.1" in str(piece.again)
+        return found(piece, "a") if wrong else passed(piece, ())
+
+    _, summary = drive(plan, tmp_path / "s", Told(answer))
+    (job,) = campaign_tests(summary, "")
+    assert not job.is_ok
+    assert [(part.name, part.is_ok) for part in job.parts] == [
+        ("kernel=6.15", True),
+        ("kernel=7.1", False),
+    ]
+    assert "1 of 2 pieces passed" in job.parts[1].said[0]
+    assert summary["findings"][0]["again"] in job.said
+    _, summary = drive(plan, tmp_path / "t", Told(passed), is_stopped=lambda: True)
+    (job,) = campaign_tests(summary, "it was interrupted")
+    assert (job.directive, job.why) == ("SKIP", "none was done: it was interrupted")
+    _, summary = drive(plan_of(JOB + "seeds = 2\n"), tmp_path / "u", Told(passed))
+    (job,) = campaign_tests(summary, "")
+    assert (job.is_ok, job.directive, job.parts) == (True, "", ())
+
+
+def test_presets_are_all_that_come_ready_made() -> None:
+    plan = read_plan(Path(__file__).parents[2] / "docs" / "examples" / "presets.toml")
+    profiles, scenarios = tomllib.loads(plan.path.read_text())["job"]
+    assert profiles["matrix"] == {"kernel": [*LEVELS], "faults": [*PROFILES]}
+    assert scenarios["matrix"] == {"scenario": [*SCENARIOS]}
+    assert len(plan.pieces) == len(LEVELS) * len(PROFILES) + len(SCENARIOS)
 
 
 def test_findings_are_told_apart_by_signature(plan_of: Reader, tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def run_of() -> Check:
         assert not wrong, wrong[:3]
         (run,) = value["runs"]
         rules = run["tool"]["driver"]["rules"]
+        for item in (*rules, *run["tool"]["driver"]["notifications"]):
+            # The standard does without; the host that shows them in the source does not.
+            assert item["fullDescription"]["text"]
+            assert item["help"]["text"]
         for result in run["results"]:
             assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         known = {item["id"] for item in run["tool"]["driver"]["notifications"]}
