@@ -193,7 +193,9 @@ def _of_check(summary: Any, folder: Path, files: _Files) -> Read:
     sightings: dict[str, Sighting] = {}
     for tool in summary["tools"]:
         for found in tool["found"]:
-            signature = f"{tool['tool']}: {plain(found['what'].partition(':')[0])}"
+            # Of fuzz that is a signature; of the others words follow behind what it is.
+            what = found["what"] if tool["tool"] == "fuzz" else found["what"].partition(":")[0]
+            signature = f"{tool['tool']}: {plain(what)}"
             if signature in sightings or len(sightings) >= FINDINGS_MAX:
                 continue
             path = folder / found["where"]

@@ -67,6 +67,24 @@ def test_findings_come_with_their_files(tmp_path: Path) -> None:
     assert seen.files == {"findings/a.finding.json": b"{}"}
 
 
+def test_findings_of_a_check_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a").write_text("{}")
+    found = [
+        {"what": what, "where": "run/a", "again": ""} for what in ("verdict:x:y", "verdict:x:z")
+    ]
+    lost = [{"what": f"conservation: {n} lost", "where": "run/a", "again": ""} for n in (1, 2)]
+    tools = [{"tool": "fuzz", "found": found}, {"tool": "stress: chaos", "found": lost}]
+    value = {"asked": 2, "failed": 0, "interrupted": False, "tools": tools}
+    seen = _read(tmp_path, "check", value, 1).sightings
+    assert [item.signature for item in seen] == [
+        "fuzz: verdict:x:y",
+        "fuzz: verdict:x:z",
+        "stress: chaos: conservation",
+    ]
+    assert {item.replay for item in seen} == {"run/a"}
+
+
 def test_what_is_too_large_is_left_out_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
