@@ -381,7 +381,7 @@ def run_sound(run_small: Callable[..., Report]) -> Callable[..., Report]:
     return run_it
 
 
-def run_until(config: RunConfig, seen: Callable[[Session], object]) -> Report:
+def _run_until(config: RunConfig, seen: Callable[[Session], object]) -> Report:
     """Run for a duration, and on until something is seen: a busy machine needs longer for it."""
     assert config.duration_s is not None
     least_s = config.duration_s
@@ -392,6 +392,12 @@ def run_until(config: RunConfig, seen: Callable[[Session], object]) -> Report:
                 running.interrupt("duration")
 
         return running.run(look, sample_every_s=0.05)
+
+
+@pytest.fixture
+def run_until() -> Callable[[RunConfig, Callable[[Session], object]], Report]:
+    """Run for a duration, and on until something is seen of the session."""
+    return _run_until
 
 
 @pytest.fixture
@@ -412,7 +418,7 @@ def run_until_still(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunConfig, Bla
             )
             return before[-1] is not None and len(set(before[-10:])) == 1
 
-        return run_until(config, is_still)
+        return _run_until(config, is_still)
 
     return run_it
 

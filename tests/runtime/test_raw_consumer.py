@@ -24,6 +24,7 @@ SOURCE = Path(__file__).with_name("raw_consumer.c")
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 RunRaw = Callable[..., Report]
+RunUntil = Callable[[RunConfig, Callable[[Session], object]], Report]
 
 
 @pytest.fixture
@@ -189,8 +190,11 @@ def test_fragments_that_are_kept_are_a_note(run_raw: RunRaw) -> None:
         ("cq_head", {"cq-head"}),
     ],
 )
-def test_mistake_is_named(run_raw: RunRaw, mistake: str, kinds: set[str]) -> None:
-    report = run_raw(mistake, packets=0, duration_s=0.3, area_buffers=4096)
+def test_mistake_is_named(
+    run_until: RunUntil, source_of: Callable[[str], str], mistake: str, kinds: set[str]
+) -> None:
+    config = RunConfig(seed=1, duration_s=0.3, area_buffers=4096, consumer=source_of(mistake))
+    report = run_until(config, lambda on: kinds <= on._observers[0].reports()["counts"].keys())
     assert not report.ok
     assert kinds <= counts(report).keys()
     assert statement(report, "consumer") is False
@@ -263,11 +267,14 @@ def test_processes_and_threads_that_it_started_end_with_it(run_raw: RunRaw) -> N
 
 
 def test_killed_consumer_is_replaced(
-    source_of: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_until: RunUntil,
+    source_of: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ZCRX_EMU_TEST_CRASHED", str(tmp_path / "crashed"))
     config = RunConfig(seed=1, duration_s=0.5, consumer=source_of("crashes_once"), respawn=True)
-    report = run(config)
+    report = run_until(config, lambda running: running._users[0] > 1)
     assert report.problems == ()
     assert sum("killed by SIGSEGV" in note for note in report.notes) == 1
     assert counts(report) == {}
