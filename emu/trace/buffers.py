@@ -72,6 +72,7 @@ def lives(events: Sequence[Mapping[str, Any]], trail: Mapping[str, Any]) -> Iter
         trail: As :meth:`emu.verdict.trail.Trail.as_dict` has it.
     """
     ring, entries = completions(events), refills(events)
+    published = entries.in_force()
     homes: dict[int, list[tuple[float, int]]] = defaultdict(list)  # when, by which entry
     for position, (verdict, niov) in enumerate(trail["judged"], trail["judged_from"]):
         us = _at(entries.read, position)
@@ -83,7 +84,7 @@ def lives(events: Sequence[Mapping[str, Any]], trail: Mapping[str, Any]) -> Iter
             until = grants[at + 1].us if at + 1 < len(grants) else _NEVER
             home = next((h for h in homes[niov] if grant.last_us <= h[0] <= until), None)
             if home is not None:
-                returned = _at(entries.published, home[1])
+                returned = _at(published, home[1])
                 yield Life(grant, returned, home[0], "returned by its user")
                 continue
             scrub = next((us for us in scrubs if grant.last_us <= us <= until), None)

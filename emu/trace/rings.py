@@ -43,6 +43,20 @@ class Ring:
     read: Sequence[Batch]
     emptied: Sequence[float]  #: when it had no user any more: what was unread then is never read
     outcome: str  #: what became of a batch that was read
+    rewinds: bool = False  #: what a user left unread has no position: the next user's entries do
+
+    def in_force(self) -> list[Batch]:
+        """What was published, by position, without what a user who went had left unread."""
+        kept: list[Batch] = []
+        for batch in self.published:
+            start = batch.end - batch.count
+            while kept and kept[-1].end > start:
+                last = kept.pop()
+                left = last.count - (last.end - start)
+                if left > 0:
+                    kept.append(Batch(last.us, left, start))
+            kept.append(batch)
+        return kept
 
     def stays(self) -> Iterator[Stay]:
         """Of each batch whose fate is recorded, from when until when it was there."""
@@ -71,6 +85,8 @@ class Ring:
                 tail = end
             elif what == 1:
                 head = end
+            elif self.rewinds:
+                tail = head
             else:
                 head = tail
             if tail is not None and head is not None:
@@ -114,7 +130,7 @@ def refills(events: Iterable[Mapping[str, Any]]) -> Ring:
             read.append(Batch(us, event["rqes"], event["position"] + event["rqes"]))
         elif kind == "user" and event["process"] == "provider" and event["user"] == "nobody":
             emptied.append(us)
-    return Ring("refill ring", published, read, emptied, "judged by the provider")
+    return Ring("refill ring", published, read, emptied, "judged by the provider", rewinds=True)
 
 
 def _unwrapped(index: int, before: int) -> int:

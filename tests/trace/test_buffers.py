@@ -79,6 +79,14 @@ def test_what_never_came_home_is_not_told_unless_a_scrub_took_it() -> None:
     assert (found.end_us, found.returned_us, found.outcome) == (9, None, "taken back by a scrub")
 
 
+def test_entry_of_the_next_user_is_told_from_what_the_last_one_left() -> None:
+    """Both were published at the same position; one of them was judged."""
+    nobody = {"us": 2.0, "process": "provider", "kind": "user", "user": "nobody"}
+    events = [returned(1, 9, 0), nobody, burst(3, 1, 1), taken(4, 1, 1), returned(5, 1, 0)]
+    (found,) = lives([*events, refill(6, 1, 0)], trail([(5, True, 1)], [("accepted", 5)]))
+    assert (found.returned_us, found.end_us) == (5, 6)
+
+
 def test_rejected_entry_is_no_return() -> None:
     events = [burst(1, 1, 1), taken(2, 1, 1), returned(3, 2, 0), refill(4, 1, 0), refill(5, 1, 1)]
     found = lives(events, trail([(5, True, 1)], [("no_user_ref", 5), ("accepted", 5)]))

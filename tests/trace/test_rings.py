@@ -73,9 +73,19 @@ def test_entries_are_followed_by_position() -> None:
 def test_entries_of_a_user_who_is_gone_are_not_those_of_the_next() -> None:
     """What was left unread has no position: the next user's entries have them."""
     events = [returned(1, 8, 100), nobody(2, "provider"), returned(3, 8, 100), refill(4, 8, 100)]
+    assert [(batch.us, batch.end) for batch in refills(events).in_force()] == [(3, 108)]
     ring = refills(events)
     assert [stay.outcome for stay in ring.stays()] == [
         "not read: its user was gone",
         "judged by the provider",
     ]
     assert list(ring.depths())[-1] == (4, 0)
+
+
+def test_entries_that_were_left_unread_are_not_waiting_for_the_next_user() -> None:
+    events = [refill(0, 4, 96), returned(1, 8, 100), refill(2, 2, 100), nobody(3, "provider")]
+    ring = refills([*events, returned(4, 3, 102), returned(5, 9, 105), refill(6, 12, 102)])
+    assert list(ring.depths()) == [(1, 8), (2, 6), (3, 0), (4, 3), (5, 12), (6, 0)]
+    assert [(batch.us, batch.count, batch.end) for batch in ring.in_force()] == [
+        *((1, 2, 102), (4, 3, 105), (5, 9, 114)),
+    ]
