@@ -11,6 +11,9 @@ from typing import Any
 from emu.trace.rings import Batch, Ring, completions, refills
 
 _NEVER = float("inf")
+#: Verdicts that took the last reference: the buffer went to the pool that asked, or, after a
+#: restart, to the one that it is of.
+_HOME = frozenset({"accepted", "other_pool"})
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ def lives(events: Sequence[Mapping[str, Any]], trail: Mapping[str, Any]) -> Iter
     homes: dict[int, list[tuple[float, int]]] = defaultdict(list)  # when, by which entry
     for position, (verdict, niov) in enumerate(trail["judged"], trail["judged_from"]):
         us = _at(entries.read, position)
-        if verdict == "accepted" and us is not None:
+        if verdict in _HOME and us is not None:
             homes[niov].append((us, position))
     scrubs = [event["us"] for event in events if event["kind"] == "scrub"]
     for niov, grants in sorted(_grants(ring, trail["delivered"]).items()):

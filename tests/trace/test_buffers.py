@@ -87,6 +87,13 @@ def test_entry_of_the_next_user_is_told_from_what_the_last_one_left() -> None:
     assert (found.returned_us, found.end_us) == (5, 6)
 
 
+def test_buffer_of_a_pool_that_was_replaced_comes_home_to_that_one() -> None:
+    events = [burst(1, 1, 1), taken(2, 1, 1), returned(3, 1, 0), refill(4, 1, 0)]
+    scrub = {"us": 9.0, "process": "control", "kind": "scrub", "text": "scrubbed"}
+    (found,) = lives([*events, scrub], trail([(5, True, 1)], [("other_pool", 5)]))
+    assert (found.returned_us, found.end_us) == (3, 4)
+
+
 def test_rejected_entry_is_no_return() -> None:
     events = [burst(1, 1, 1), taken(2, 1, 1), returned(3, 2, 0), refill(4, 1, 0), refill(5, 1, 1)]
     found = lives(events, trail([(5, True, 1)], [("no_user_ref", 5), ("accepted", 5)]))

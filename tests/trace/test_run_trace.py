@@ -290,7 +290,7 @@ def test_each_life_has_as_many_returns_as_fragments(good: Report) -> None:
         when = [
             (niov, batch.us)
             for position, (verdict, niov) in enumerate(trail["judged"], trail["judged_from"])
-            if verdict in ("accepted", "still_referenced")
+            if verdict in ("accepted", "other_pool", "still_referenced")
             for batch in entries.read
             if batch.end - batch.count <= position < batch.end
         ]
