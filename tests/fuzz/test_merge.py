@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emu.compile import toolchain
@@ -53,6 +53,7 @@ def merged(many: list[bytes]) -> Merged:
 _FEATURES = st.lists(st.frozensets(st.integers(0, 40), max_size=12), max_size=30)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_FEATURES, st.randoms(use_true_random=False))
 def test_chosen_reach_all_none_is_needless_and_order_does_not_matter(
     features: list[frozenset[int]], random: Any
