@@ -256,6 +256,7 @@ def test_command_names_what_is_no_program_and_keeps_findings(
         (given / path.name).write_bytes(path.read_bytes())
     (given / "words").write_text("no program, but a text that somebody left")
     (given / "cut.finding.json").write_text('{"format": "zcrx-emu fuzz finding", "version": 1')
+    os.utime(given / "cut.finding.json", (0, 0))  # no command has written it
     os.mkfifo(given / "fifo")
     answer = call(
         "fuzz", "--fast", "--bug", "bound-off-by-one", "--merge", "given", "--corpus", "out",
