@@ -27,9 +27,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from faults.catalogue import CATALOGUE, UnknownFaultError
 from faults.fault import (
@@ -46,6 +45,9 @@ from faults.fault import (
 from faults.near import did_you_mean
 from faults.rqe import Rqe
 from faults.rule import FIELD_NAMES
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 __all__ = ["ENTRIES_MAX", "ENTRY_POINTS", "Context", "CustomFault", "Param", "Rqe", "find"]
 
@@ -262,11 +264,17 @@ def load_class(source: str) -> type[CustomFault]:
     return found
 
 
+def _entry_points() -> EntryPoints:
+    import importlib.metadata  # here: it brings the parser of e-mail with it
+
+    return importlib.metadata.entry_points(group=ENTRY_POINTS)
+
+
 def installed() -> dict[str, EntryPoint]:
     """Entry points of faults, by the name that plans use; none of them is imported."""
     return {
         point.name: point
-        for point in entry_points(group=ENTRY_POINTS)
+        for point in _entry_points()
         if _NAME.fullmatch(point.name) and point.name not in CATALOGUE
     }
 
@@ -306,7 +314,7 @@ class Broken:
 def survey() -> tuple[list[Fault], list[Broken]]:
     """All faults that installed packages bring: those that can be used, and the others."""
     good, broken = [], []
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+    for point in sorted(_entry_points(), key=lambda point: point.name):
         source = _source_of(point)
         if point.name in CATALOGUE:
             broken.append(Broken(point.name, source, "a fault of the catalogue has that name"))
