@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
 ASAN := build/asan
 TSAN := build/tsan
 ARM := build/aarch64
@@ -48,12 +49,12 @@ beside:
 TEST_TAKES := about six minutes on two cores
 LONG_TAKES := about nine minutes on two cores
 
-test: $(READY)
+test: $(DEV)
 	@echo 'make test: Python, beside it C (plain, sanitized) and Python on a sanitized core; $(TEST_TAKES)'
 	$(call PARTS,test-python,test-c test-c-asan test-asan)
 
 # Of what wants more than a compiler, test-long ALSO=test-aarch64 asks, too.
-test-long: $(READY)
+test-long: $(DEV)
 	@echo 'make test-long: campaigns, matrices, threads; $(LONG_TAKES)'
 	$(call PARTS,test-python-long,test-tsan $(ALSO))
 
@@ -82,17 +83,24 @@ $(READY): pyproject.toml meson.build meson.options cext/meson.build cext/lib/mes
 	  { echo 'make: there is no C compiler; on Debian: apt install gcc libc6-dev' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	"$(BIN)/pip" install --quiet 'meson-python>=0.17' 'meson>=1.3.0' ninja 'cffi>=1.16'
-	"$(BIN)/pip" install --quiet --no-build-isolation --editable '.[dev]'
+	"$(BIN)/pip" install --quiet --no-build-isolation --editable .
 	"$(BIN)/python" -m compileall -q emu faults  # an editable install never keeps bytecode itself
+	@touch $@
+
+# What the tests and all else want besides; a run needs none of it.
+$(DEV): $(READY)
+	"$(BIN)/python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"] \
+	  ["optional-dependencies"]["dev"], sep="\n")' >$(VENV)/dev.txt
+	"$(BIN)/pip" install --quiet --requirement $(VENV)/dev.txt
 	@touch $@
 
 # ---- tests -------------------------------------------------------------------
 
-build/plain/build.ninja: $(READY)
+build/plain/build.ninja: $(DEV)
 	meson setup --wipe build/plain -Dunit_tests=true -Dcore_only=true -Dwerror=true >/dev/null
 
 # A report names lines; variables and types would take a sixth of the build.
-$(ASAN)/build.ninja: $(READY)
+$(ASAN)/build.ninja: $(DEV)
 	meson setup --wipe $(ASAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
 	  -Ddebug=false -Dc_args=-g1 -Dcpp_args=-g1 \
 	  -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
@@ -111,11 +119,11 @@ AGAIN = { [ $$? -eq 1 ] && echo 'make $@: once more, alone: what failed' && \
   pytest --last-failed --last-failed-no-failures none
 
 # What was edited since the set-up would be compiled by each of a thousand interpreters.
-test-python: $(READY)
+test-python: $(DEV)
 	python -m compileall -q emu faults
 	$(PYTEST) -m 'not long' || $(AGAIN) -m 'not long'; }
 
-test-python-long: $(READY)
+test-python-long: $(DEV)
 	python -m compileall -q emu faults
 	$(PYTEST) -m long || $(AGAIN) -m long; }
 
@@ -134,7 +142,7 @@ test-asan: $(ASAN)/build.ninja
 # Only GCC warns of stand-alone fences, which the doorbells have, and only GCC knows that warning.
 THREADED := area bell crc32c flight live page_pool provider ring ring_race
 
-$(TSAN)/build.ninja: $(READY)
+$(TSAN)/build.ninja: $(DEV)
 	meson setup --wipe $(TSAN) -Dunit_tests=true -Dcore_only=true -Dwerror=true \
 	  -Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false \
 	  $$($${CC:-cc} --version | grep -q clang || echo -Dc_args=-Wno-tsan) >/dev/null
@@ -151,7 +159,7 @@ CROSS := tools/cross/aarch64-gcc.ini tools/cross/aarch64-clang.ini
 SETUP_ARM = -Dunit_tests=true -Dlibrary_only=true -Dwerror=true -Doptimization=1 \
   -Dc_args=-DCHECK_SLOWDOWN=8
 
-$(ARM)/build.ninja: $(READY) $(CROSS)
+$(ARM)/build.ninja: $(DEV) $(CROSS)
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64-static clang; do \
 	  command -v $$tool >/dev/null || { echo "make: $$tool is missing; on Debian: apt install" \
 	    'gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static clang' >&2; exit 2; }; done
@@ -177,33 +185,33 @@ test-aarch64: $(ARM)/build.ninja $(ARM)-clang/build.ninja
 
 C_FILES := $(wildcard cext/*.[ch]) $(wildcard cext/*/*.[ch]) $(wildcard tests/cext/*.[ch])
 
-lint: $(READY)
+lint: $(DEV)
 	ruff check .
 	ruff format --check .
 	mypy
 	clang-format --dry-run -Werror $(C_FILES)
 
-format: $(READY)
+format: $(DEV)
 	ruff check --fix .
 	ruff format .
 	clang-format -i $(C_FILES)
 
-bench: $(READY)
+bench: $(DEV)
 	python -m tools.bench
 	python -m tools.exec_bench
 
-bench-smoke: $(READY)
+bench-smoke: $(DEV)
 	python -m tools.bench --quick
 	python -m tools.exec_bench --quick
 
 # What a hostile, dying or starving process must not be able to do to the others.
-robust: $(READY)
+robust: $(DEV)
 	zcrx-emu stress --duration 600 --queues 2 --faults chaos
 	python -m tools.attack --malformed 1000000000
 	python -m tools.attack --hostile --providers
 	python -m tools.kills --count 1000 --start 1000 --signals 1000
 
-robust-smoke: $(READY)
+robust-smoke: $(DEV)
 	zcrx-emu stress --duration 5 --queues 2 --faults chaos
 	python -m tools.attack --rounds 1 --seconds 1
 	python -m tools.attack --hostile --providers --seconds 1 ends_quietly gives_twice \
@@ -211,16 +219,16 @@ robust-smoke: $(READY)
 	python -m tools.kills --count 8 --within 5 --start 7 --signals 4
 
 # Short forms of what is long, and lint, side by side: those of robustness wait most of their time.
-smoke: $(READY)
+smoke: $(DEV)
 	@echo 'make smoke: lint, benchmarks, fuzzing, robustness; about two minutes'
 	$(call PARTS,lint fuzz-smoke bench-smoke,robust-smoke)
 
-fuzz: $(READY)
+fuzz: $(DEV)
 	zcrx-emu fuzz --time 3600
 	python -m tools.fuzz_power
 	python -m tools.fuzz_bench
 
-fuzz-smoke: $(READY)
+fuzz-smoke: $(DEV)
 	zcrx-emu fuzz --time 5
 	python -m tools.fuzz_power --seconds 10 --runs 1 --bug bound-off-by-one --bug scrub-skips-last
 	python -m tools.fuzz_bench --quick
