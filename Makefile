@@ -118,10 +118,13 @@ PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal
 AGAIN = { [ $$? -eq 1 ] && echo 'make $@: once more, alone: what failed' && \
   pytest --last-failed --last-failed-no-failures none
 
+# Asked of a sanitized core, beside the others: see test-asan.
+SANITIZED := tests/spec/test_model.py tests/spec/test_stepping_property.py
+
 # What was edited since the set-up would be compiled by each of a thousand interpreters.
 test-python: $(DEV)
 	python -m compileall -q emu faults
-	$(PYTEST) -m 'not long' || $(AGAIN) -m 'not long'; }
+	$(PYTEST) -m 'not long' $(addprefix --ignore=,$(SANITIZED)) || $(AGAIN) -m 'not long'; }
 
 test-python-long: $(DEV)
 	python -m compileall -q emu faults
@@ -134,9 +137,7 @@ test-asan: $(ASAN)/build.ninja
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	ZCRX_EMU_CORE="$(CURDIR)/$(ASAN)/cext/_core.abi3.so" \
-	  pytest -n $$(nproc) --dist worksteal -m 'not long' \
-	  tests/spec/test_model.py tests/spec/test_stepping_property.py
-
+	  pytest -n $$(nproc) --dist worksteal -m 'not long' $(SANITIZED)
 
 # Threads in the place of processes: what the core shares without an atomic access is found here.
 # Only GCC warns of stand-alone fences, which the doorbells have, and only GCC knows that warning.

@@ -143,7 +143,14 @@ def run_pytest(*arguments: str, code: int, mistake: str = "") -> str:
 # ---- the right ones -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client", BUILD)
+@pytest.mark.parametrize(
+    "client",
+    [
+        # Their compilers take longer than all the rest.
+        pytest.param(name, marks=[pytest.mark.long] if name in ("rust", "go") else [])
+        for name in BUILD
+    ],
+)
 def test_right_client_is_not_accused_at_any_level(client: str, tmp_path: Path) -> None:
     program = BUILD[client](tmp_path, "")
     for level in LEVELS:

@@ -1023,6 +1023,7 @@ print(int(re.search("VmHWM:\\s*(\\d+)", open("/proc/self/status").read()[:9999])
 """
 
 
+@pytest.mark.long
 def test_gzip_bomb_is_an_error_in_bounded_memory(tmp_path: Path) -> None:
     """A file of 2 MB, of which 2 GiB come out: refused after the half, a record at a time."""
     size = (16 << 20) - 16

@@ -138,6 +138,7 @@ def test_reader_that_leaves_gets_a_quiet_end(command: str, tmp_path: Path) -> No
         assert verdict(tmp_path) == (True, "nobody reads its output")
 
 
+@pytest.mark.long
 def test_campaign_without_a_reader_ends(tmp_path: Path) -> None:
     ended = shell("zcrx-emu fuzz --time 0 --fast --engine generate --jobs 1 | head -1", tmp_path)
     assert (ended.returncode, ended.stderr) == (2, "")

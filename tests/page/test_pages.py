@@ -79,6 +79,7 @@ _NOT_SO = st.one_of(
 )
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -180,6 +180,7 @@ def test_search_that_is_cut_short_says_so(call: Call, endless: Path) -> None:
     assert "complete: all" not in ended.stdout
 
 
+@pytest.mark.long
 def test_what_takes_too_long_is_searched_by_chance_as_well(call: Call, endless: Path) -> None:
     ended = call("race", "--scenario", str(endless), "--time", "4")
     assert ended.code == 0

@@ -330,11 +330,11 @@ def test_what_dies_with_a_consumer_is_named(script: Any, receive: Callable[..., 
     with socket.create_connection(receiver.address) as sender:
 
         def are_replaced_while_more_comes() -> bool:
-            """Two of them: the first may be killed before anything came."""
+            """Two of them, each with its reaper: the first may be killed before anything came."""
             data.extend(rng.randbytes(5000))
             sender.sendall(data[-5000:])
             seen.update(receiver.consumers())
-            return len(seen) > 2
+            return len(seen) > 4
 
         assert script.wait_until(are_replaced_while_more_comes)
     text, report = receiver.fail()

@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 
 from emu.config import Overload, RunConfig
 from emu.errors import ConfigError, EmuError, StateError
+from emu.runtime import fork_server
 from emu.runtime.memory import RunMemory
 from emu.runtime.processes import Worker
 from emu.runtime.sample import QueueSample, Sample
@@ -222,6 +223,14 @@ class SteeredRun:
         return self.report
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_server_is_kept() -> Iterator[None]:
+    """Each run has its own: what it began with is there again when it has ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fork_server, "_kept", fork_server._Kept())
+        yield
+
+
 def attempt(function: Callable[[], object]) -> object:
     """What it returns, or the error that it raises."""
     try:
@@ -291,6 +300,10 @@ class Life(RuleBasedStateMachine):
     def do(self, function: Callable[[], object]) -> object:
         """Take a step; before the run there is no sample to wait for."""
         return attempt(function) if self.run is None else self.run.call(function)
+
+    def started(self) -> dict[str, int]:
+        """Who was started last of each label; of a consumer the reaper: its child is told later."""
+        return {worker.label: worker.process.pid for worker in self.session.processes.workers}
 
     @property
     def is_on(self) -> bool:
@@ -384,11 +397,11 @@ class Life(RuleBasedStateMachine):
     @rule(pick=picks)
     def attach(self, pick: int) -> None:
         at = pick % self.config.queues
-        before = dict(self.session.pids)
+        before = self.started()
         if self.is_on and self.attached[at] is False:  # nothing is delivered to nobody
             assert self.do(lambda: self.delivered(at)) == self.delivered_until[at]
         outcome = self.call("attach_consumer", at)
-        after = dict(self.session.pids)
+        after = self.started()
         label = f"consumer of queue {at}"
         if self.run is None or self.attached[at] is True:
             check_refusal(outcome, StateError)
@@ -408,9 +421,9 @@ class Life(RuleBasedStateMachine):
     )
     def name_no_queue(self, call: str, number: object) -> None:
         def step() -> tuple[object, bool]:
-            before = self.session.pids, self.restarts()
+            before = self.started(), self.restarts()
             outcome = attempt(lambda: getattr(self.session, call)(number))
-            return outcome, before == (self.session.pids, self.restarts())
+            return outcome, before == (self.started(), self.restarts())
 
         outcome = self.do(step)
         assert isinstance(outcome, tuple), outcome
@@ -490,7 +503,7 @@ class Life(RuleBasedStateMachine):
             results = [self.session.detach_consumer(number) for number in order]
             for number in order:
                 self.session.attach_consumer(number)
-            self.fresh = dict(self.session.pids)
+            self.fresh = self.started()
             return results
 
         results = self.do(step)
@@ -499,7 +512,7 @@ class Life(RuleBasedStateMachine):
             self.taken_back[number] += references
         self.run.advance(lambda _sample: True)
         if not self.replaces_alone:  # nobody puts the old one's end down to a new one
-            assert self.session.pids == self.fresh
+            assert self.started() == self.fresh
 
     # ---- the judgement ----
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,7 +133,9 @@ def check_meets(name: str, value: Any, *, free: str = "") -> None:
 
 
 def _json(call: Callable[..., Any], *words: str) -> Any:
-    return json.loads(call(*words, "--json", "-").stdout)
+    ended = call(*words, "--json", "-")
+    assert ended.stdout, ended.stderr
+    return json.loads(ended.stdout)
 
 
 def test_run_that_passes(run_small: Callable[..., Any]) -> None:
@@ -212,6 +215,7 @@ def test_search_its_finding_and_its_replay(call: Callable[..., Any], tmp_path: P
 
 @pytest.mark.long
 def test_hunt_and_what_is_made_of_its_corpus(call: Callable[..., Any], tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tests/fuzz/corpus", tmp_path / "c")  # a mistake may be found at once
     bug = ("fuzz", "--bug", "bound-off-by-one", "--corpus", "c")
     check_meets("fuzz", _json(call, *bug, "--stop-at", "1", "--time", "60", "--findings", "f"))
     found = next((tmp_path / "f").glob("*.finding.json"))
