@@ -269,10 +269,11 @@ class Processes:
         if not self._waiting:
             return  # the keeper alone was started as yet
         deadline = time.monotonic() + ATTACH_TIMEOUT_S
+        self.look_who_joined()
         while not self._are_others_hidden():
-            self.look_who_joined()
             self.wait_event(0.1)
             self.reap()
+            self.look_who_joined()
             self._check_joining()
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(

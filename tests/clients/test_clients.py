@@ -123,7 +123,7 @@ BUILD: dict[str, Callable[[Path, str], Path]] = {
 }
 #: Cases of a client, or bytes: enough to meet each of its mistakes, in a moment.
 AMOUNT = {"c": 50, "cpp": 200_000, "rust": 50, "go": 50}
-LONG_AMOUNT = {"c": 3000, "cpp": 3_000_000, "rust": 500, "go": 500}
+LONG_AMOUNT = {"c": 3000, "cpp": 3_000_000, "rust": 200, "go": 500}
 #: Of a client with threads it is chance whether a mistake shows.
 SEEDS_MAX = 10
 

@@ -17,7 +17,7 @@ from emu.host.proc import PARENT, stat_words
 from emu.runtime import fork_server
 from emu.runtime.channel import Channel
 from emu.runtime.fork_server import ROLE, Child, ForkServer, kept
-from emu.runtime.processes import worker_python
+from emu.runtime.processes import Processes, worker_python
 from emu.runtime.reaper import relatives_of
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
@@ -204,6 +204,27 @@ def test_without_one_a_process_is_started_all_the_same(monkeypatch: pytest.Monke
     run_once()
 
 
+def test_nobody_waits_for_what_was_said_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are ready when they are looked at first cost no wait that ends by itself."""
+    look, hand_over = Processes.look_who_joined, Processes._hand_over_to_consumers
+    waits: list[float] = []
+
+    def look_until_hidden(processes: Processes) -> bool:
+        while not processes._are_others_hidden():
+            look(processes)
+        return look(processes)
+
+    def hand_over_and_count(processes: Processes) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "wait_event", waits.append)
+            hand_over(processes)
+
+    monkeypatch.setattr(Processes, "look_who_joined", look_until_hidden)
+    monkeypatch.setattr(Processes, "_hand_over_to_consumers", hand_over_and_count)
+    run_once()
+    assert waits == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_run_goes_on_when_it_is_gone(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
@@ -241,7 +262,7 @@ def test_answer_that_is_none_is_the_last(server: ForkServer) -> None:
 def test_it_goes_with_the_control_process() -> None:
     code = (
         "import time; from emu.runtime.fork_server import ForkServer;"
-        "from emu.runtime.processes import worker_python;"
+        "from emu.runtime.processes import Processes, worker_python;"
         "made = ForkServer(*worker_python()); print(made._process.pid, flush=True);"
         "time.sleep(60)"
     )
