@@ -273,8 +273,8 @@ class Processes:
         while not self._are_others_hidden():
             self.wait_event(0.1)
             self.reap()
+            self._check_joining()  # before those are left out who have ended
             self.look_who_joined()
-            self._check_joining()
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(
                     f"the processes did not start within {ATTACH_TIMEOUT_S:.0f} s"

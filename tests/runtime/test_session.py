@@ -25,6 +25,7 @@ from emu.config import GrantOrder, Overload, Pace, ReturnOrder, RunConfig, Verif
 from emu.errors import ConfigError, EmuError, EnvironmentProblem, TrafficError
 from emu.runtime import fork_server, segment, session
 from emu.runtime.arena import make_arena
+from emu.runtime.processes import Processes
 from emu.runtime.reaper import relatives_of
 from emu.runtime.sample import Sample
 from emu.runtime.session import Session
@@ -536,6 +537,25 @@ def test_worker_that_cannot_start_is_an_environment_problem(
     ):
         pytest.fail("it must not start")
     assert own_objects() == before
+
+
+@pytest.mark.usefixtures("no_server_is_kept")
+def test_workers_that_end_in_the_same_moment_have_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody is left who is awaited, and nobody who would have to be hidden."""
+
+    def wait_for_all(processes: Processes, *_: object) -> None:
+        for worker in processes.live():
+            select.select([worker.pidfd], [], [], 30)
+
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(Processes, "wait_event", wait_for_all)
+    with (
+        pytest.raises(EnvironmentProblem, match="ended with exit code 1 before the run began"),
+        Session(RunConfig(seed=1)),
+    ):
+        pytest.fail("it must not start")
 
 
 def test_traffic_that_cannot_be_read_makes_nothing(
