@@ -46,22 +46,22 @@ lane:
 beside:
 	@$(MAKE) --no-print-directory lane LANE='$(BESIDE)' TOOK=build/parts.beside >build/beside.log 2>&1
 
-TEST_TAKES := about six minutes on two cores
-LONG_TAKES := about nine minutes on two cores
+TEST_TAKES := about four minutes on two cores
+LONG_TAKES := about ten minutes on two cores
 
 test: $(DEV)
-	@echo 'make test: Python, beside it C (plain, sanitized) and Python on a sanitized core; $(TEST_TAKES)'
-	$(call PARTS,test-python,test-c test-c-asan test-asan)
+	@echo 'make test: Python, beside it C and the specification on a sanitized core; $(TEST_TAKES)'
+	$(call PARTS,test-python,test-c-asan test-asan)
 
 # Of what wants more than a compiler, test-long ALSO=test-aarch64 asks, too.
 test-long: $(DEV)
-	@echo 'make test-long: campaigns, matrices, threads; $(LONG_TAKES)'
-	$(call PARTS,test-python-long,test-tsan $(ALSO))
+	@echo 'make test-long: campaigns, matrices, C as it is shipped, threads; $(LONG_TAKES)'
+	$(call PARTS,test-python-long,test-c test-tsan $(ALSO))
 
 help:
 	@echo 'make stress   10 s of traffic with faults; DURATION=S FAULTS=SPEC change it'
-	@echo 'make test     what must hold: C tests (plain and sanitized), Python tests, property tests sanitized'
-	@echo 'make test-long  what takes long for what it shows: campaigns, whole matrices, threads under TSan'
+	@echo 'make test     what must hold: C tests sanitized, Python tests, property tests sanitized'
+	@echo 'make test-long  what takes long for what it shows: campaigns, whole matrices, C tests plain and under TSan'
 	@echo 'make test-aarch64  the C core and the library for arm64, in an emulator'
 	@echo 'make lint     ruff, mypy, clang-format'
 	@echo 'make bench    the benchmarks (three minutes); make bench-smoke: the short form'
