@@ -214,7 +214,8 @@ class Cluster:
         about = self._folder / f"scheduler-{len(self._processes)}.json"
         words = ["scheduler", "--host", self._host, "--port", "0", "--no-dashboard"]
         self.scheduler = self.process([*words, "--scheduler-file", str(about)], self._folder)
-        assert wait_until(about.exists)
+        # It is there a moment before it has its words.
+        assert wait_until(lambda: about.exists() and about.read_text().endswith("}"))
         self.address = json.loads(about.read_text())["address"]
 
     def process(
