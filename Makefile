@@ -105,11 +105,21 @@ $(ASAN)/build.ninja: $(DEV)
 	  -Ddebug=false -Dc_args=-g1 -Dcpp_args=-g1 \
 	  -Doptimization=1 -Db_sanitize=address,undefined >/dev/null
 
+# Threads that wait for each other crowd two cores beside the Python tests: what failed is asked again.
+define IN_C
+@rm -f $(1)/meson-logs/testlog.json
+@meson test -C $(1) --print-errorlogs || { \
+  failed=$$(sed -n 's/.*"name": "[^"]*:\([a-z0-9_]*\)".*"result": "\(FAIL\|TIMEOUT\)".*/\1/p' \
+    $(1)/meson-logs/testlog.json) && [ -n "$$failed" ] && \
+  echo 'make $@: once more: what failed' && \
+  meson test -C $(1) --no-rebuild --print-errorlogs $$failed; }
+endef
+
 test-c: build/plain/build.ninja
-	meson test -C build/plain --print-errorlogs
+	$(call IN_C,build/plain)
 
 test-c-asan: $(ASAN)/build.ninja
-	meson test -C $(ASAN) --print-errorlogs
+	$(call IN_C,$(ASAN))
 
 # One worker more than cores: many tests wait for processes of their own.
 PYTEST = pytest -n $$(( $$(nproc) + 1 )) --dist worksteal

@@ -49,6 +49,8 @@ static void follow(struct scene *scene)
 
 	while (check_now_ns() - start < 1100000) /* it looks once a millisecond */
 		zcrx_placement_follow(scene->placement);
+	/* Who was not on a core meanwhile has not looked once. */
+	zcrx_placement_follow(scene->placement);
 }
 
 /* The one core that we are bound to, or -1. */
